@@ -1,0 +1,62 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The `wallwm` command. Flags follow LeRobot's style: `--group.name=value`, parsed by draccus from dataclasses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+USAGE = """usage: wallwm <command> [--flag=value ...]
+
+commands:
+  prepare   cut a LeRobotDataset at its events: wallwm prepare --dataset.root=DIR --out.root=DIR
+  verify    compare a carved view with its source: wallwm verify --source.root=DIR --view.root=DIR
+
+`wallwm <command> --help` lists a command's flags."""
+
+
+def _prepare(args: Sequence[str]) -> int:
+    import draccus
+
+    from lerobot_wallwm.processors import prepare as prepare_module
+
+    config = draccus.parse(prepare_module.PrepareConfig, args=list(args))
+    summary = prepare_module.prepare(config)
+    prepare_module.print_summary(summary, config.out.root or config.out.repo_id or "")
+    return 0
+
+
+def _verify(args: Sequence[str]) -> int:
+    import draccus
+
+    from lerobot_wallwm.processors import verify as verify_module
+
+    config = draccus.parse(verify_module.VerifyConfig, args=list(args))
+    report = verify_module.verify_view(config.source.root, config.view.root, frames=config.frames, quiet=config.quiet)
+    verify_module.print_report(report)
+    return 0 if report.ok else 1
+
+
+COMMANDS = {"prepare": _prepare, "verify": _verify}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns 0 on success, 1 if a view differs from its source, 2 on bad input."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0 if args else 2
+    command = COMMANDS.get(args[0])
+    if command is None:
+        print(f"error: unknown command {args[0]!r}. Fix: use one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return command(args[1:])
+    except (ValueError, FileExistsError, BlockingIOError) as error:
+        # DataError is a ValueError: what the user can mend gets one line, what is our fault keeps its traceback.
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

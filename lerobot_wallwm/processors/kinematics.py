@@ -1,0 +1,222 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What the arm and the gripper do in an episode, in units that hold for any robot, rate and action space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from lerobot_wallwm.processors.episodes import Episode
+
+_GRIPPER_WORDS = ("grip", "finger", "jaw", "claw")
+
+
+@dataclass
+class KinematicsConfig:
+    """How to read an episode's state and action."""
+
+    # Action dimensions that are grippers. None: those whose name says so, else the last one. An empty list:
+    # the robot has none.
+    gripper_dims: list[int] | None = None
+    # Which end of the gripper's range is open: `high`, `low`, or `auto` (`high` for LeRobot's own `*.pos`
+    # arms; otherwise the end at which the fingers stand wider, or the one that the episode starts at).
+    gripper_open: str = "auto"
+    # Standard deviation of the smoothing of speeds, seconds. Our choice: 0.05, below the 0.1 s to which a
+    # boundary should be exact.
+    smooth_s: float = 0.05
+    # Smallest part of the gripper's range in the episode that counts as opening or closing. Our choice: 0.4;
+    # a squeeze after the grasp is smaller.
+    min_switch: float = 0.4
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One opening or closing of a gripper.
+
+    Attributes:
+        start: First frame whose command differs from the plateau before.
+        end: One past the last frame at which command or finger still moves.
+        closing: Closing or opening.
+        gripper: Which gripper, for arms with more than one.
+    """
+
+    start: int
+    end: int
+    closing: bool
+    gripper: int = 0
+
+
+@dataclass(frozen=True)
+class Kinematics:
+    """Signals of one episode.
+
+    Attributes:
+        fps: Frames per second.
+        velocity: (T, D) arm velocity; each dimension divided by its own 95th percentile. Row t is the motion that the
+            action of frame t commands.
+        speed: (T,) smoothed norm of `velocity`, where 1 is the episode's 90th percentile.
+        opening: (T, G) gripper commands, 0 closed to 1 open.
+        switches: Openings and closings in time order.
+    """
+
+    fps: float
+    velocity: np.ndarray
+    speed: np.ndarray
+    opening: np.ndarray
+    switches: tuple[Switch, ...] = field(default=())
+
+    def frames(self, seconds: float, least: int = 1) -> int:
+        """Seconds as a number of frames, at least `least`."""
+        return max(least, round(seconds * self.fps))
+
+    def closed_at(self, frame: int) -> bool:
+        """Whether a gripper is closed (all switches that started up to `frame` taken into account)."""
+        closed = {g: bool(self.opening[0, g] < 0.5) for g in range(self.opening.shape[1])}
+        for switch in self.switches:
+            if switch.start <= frame:
+                closed[switch.gripper] = switch.closing
+        return any(closed.values())
+
+
+def gripper_dims(names: tuple[str, ...], width: int, config: KinematicsConfig) -> list[int]:
+    """Which of `width` dimensions are grippers."""
+    if config.gripper_dims is not None:
+        return [d % width for d in config.gripper_dims if -width <= d < width]
+    named = [d for d, name in enumerate(names) if any(word in name.lower() for word in _GRIPPER_WORDS)]
+    return named or ([width - 1] if width > 1 else [])
+
+
+def _is_position(command: np.ndarray, state: np.ndarray) -> bool:
+    """Whether commands are positions of the same joints as the state, rather than steps or another space."""
+    if command.shape != state.shape or len(command) < 3:
+        return False
+    moving = [d for d in range(command.shape[1]) if np.ptp(command[:, d]) > 0 and np.ptp(state[:, d]) > 0]
+    if not moving:
+        return False
+    correlations = [np.corrcoef(command[:, d], state[:, d])[0, 1] for d in moving]
+    return float(np.median(correlations)) > 0.8
+
+
+def _scaled(velocity: np.ndarray) -> np.ndarray:
+    """Divides each dimension by its own typical size, with a floor so that a still joint's noise is not blown up."""
+    if velocity.shape[1] == 0:
+        return velocity
+    size = np.quantile(np.abs(velocity), 0.95, axis=0)
+    peak = np.abs(velocity).max(axis=0)
+    size = np.maximum(size, 0.25 * peak)
+    floor = 0.15 * size.max() if size.max() > 0 else 1.0
+    return velocity / np.maximum(size, floor)
+
+
+def _steps(values: np.ndarray) -> np.ndarray:
+    """(T, D) differences; row t is what changed from t - 1 to t, row 0 is zero."""
+    return np.diff(values, axis=0, prepend=values[:1])
+
+
+def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kinematics:
+    """Computes the signals of an episode; see `Kinematics`."""
+    config = config or KinematicsConfig()
+    fps, action, state = episode.fps, episode.action, episode.state
+    grip_action = gripper_dims(episode.action_names, action.shape[1], config)
+    grip_state = [d for d, n in enumerate(episode.state_names) if any(w in n.lower() for w in _GRIPPER_WORDS)]
+    same_space = action.shape == state.shape
+    if not grip_state and same_space:
+        grip_state = grip_action
+    arm_action = np.delete(action, grip_action, axis=1)
+    arm_state = np.delete(state, grip_state, axis=1)
+    sigma = config.smooth_s * fps
+
+    if _is_position(arm_action, arm_state):
+        velocity = _scaled(_steps(arm_action))
+    else:
+        # Steps or velocities: the command itself is a velocity, and the state shows what came of it one frame later.
+        moved = np.vstack([np.diff(arm_state, axis=0), np.zeros((1, arm_state.shape[1]))])
+        velocity = np.hstack([_scaled(arm_action), _scaled(moved)])
+    smooth = gaussian_filter1d(velocity, sigma, axis=0, mode="nearest") if velocity.size else velocity
+    speed = np.linalg.norm(smooth, axis=1)
+    top = np.quantile(speed, 0.9)
+    speed = speed / (top if top > 0 else max(speed.max(), 1.0))
+
+    openings, switches = [], []
+    for g, d in enumerate(grip_action):
+        command = action[:, d]
+        low, high = command.min(), command.max()
+        if high - low <= 1e-6:
+            openings.append(np.ones(len(command)))
+            continue
+        unit = (command - low) / (high - low)
+        finger = None
+        if same_space and d in grip_state:
+            finger = state[:, d]
+        elif grip_state and len(grip_action) == 1:
+            # Parallel fingers are written as two mirrored joints: their spread is the sum of the sizes.
+            finger = np.abs(state[:, grip_state]).sum(axis=1)
+        name = episode.action_names[d] if d < len(episode.action_names) else ""
+        if not _opens_high(unit, finger, name, config):
+            unit = 1 - unit
+        openings.append(unit)
+        switches += _find_switches(unit, finger, g, fps, config)
+    opening = np.stack(openings, axis=1) if openings else np.zeros((len(action), 0))
+    switches.sort(key=lambda s: s.start)
+    return Kinematics(fps, velocity, speed, opening, tuple(switches))
+
+
+def _opens_high(unit: np.ndarray, finger: np.ndarray | None, name: str, config: KinematicsConfig) -> bool:
+    if config.gripper_open != "auto":
+        return config.gripper_open == "high"
+    if name.endswith(".pos"):
+        return True
+    if finger is not None and np.ptp(finger) > 0 and np.ptp(unit) > 0:
+        correlation = float(np.corrcoef(unit, finger)[0, 1])
+        if abs(correlation) > 0.3:
+            return correlation > 0
+    return bool(unit[0] >= 0.5)
+
+
+def _find_switches(
+    unit: np.ndarray, finger: np.ndarray | None, gripper: int, fps: float, config: KinematicsConfig
+) -> list[Switch]:
+    """Runs of one-way motion of the command that cross a large part of its range."""
+    # 0.3 of the range per second: a slow hand needs 1 to 2 s for a full close; hand tremor stays below.
+    step = np.diff(unit, prepend=unit[:1])
+    moving = np.abs(gaussian_filter1d(step, 0.03 * fps, mode="nearest")) > 0.3 / fps
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], moving.astype(int), [0]])))
+    runs = [[int(a), int(b)] for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    merged: list[list[int]] = []
+    gap = max(1, round(0.15 * fps))
+    for begin, end in runs:
+        sign = np.sign(unit[end - 1] - unit[max(begin - 1, 0)])
+        if merged and begin - merged[-1][1] <= gap and sign == merged[-1][2]:
+            merged[-1][1] = end
+        else:
+            merged.append([begin, end, sign])
+    switches = []
+    for begin, end, _ in merged:
+        change = unit[end - 1] - unit[max(begin - 1, 0)]
+        if abs(change) < config.min_switch:
+            continue
+        own = np.flatnonzero(np.abs(step[begin:end]) > 0.02 * abs(change))
+        if len(own):
+            begin, end = begin + int(own[0]), begin + int(own[-1]) + 1
+        if finger is not None and np.ptp(finger) > 0:
+            end = max(end, _settled(finger, begin, end, fps))
+        switches.append(Switch(begin, end, bool(change < 0), gripper))
+    return switches
+
+
+def _settled(finger: np.ndarray, begin: int, end: int, fps: float) -> int:
+    """The frame at which the finger stands still again after a switch, at most 1 s after its command ended."""
+    rate = np.abs(np.diff(finger, append=finger[-1:])) / np.ptp(finger) * fps
+    stop = min(len(finger) - 1, end + round(fps))
+    frame = max(begin + 1, end)
+    started = False
+    while frame < stop:
+        started = started or rate[frame] > 0.3
+        if started and rate[frame] <= 0.3:
+            break
+        if not started and frame - begin > 0.3 * fps:
+            return end
+        frame += 1
+    return frame if started else end

@@ -1,0 +1,220 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Cuts an episode at action boundaries, from its kinematics alone.
+
+Three cues propose cuts: gripper switches, pauses of the arm, and change points of the direction of motion (`ruptures`).
+Near proposals merge, and the confidence of a cut is 1 - product(1 - confidence of each cue). Cuts above
+`action_confidence` bound actions; weaker ones only bound segments, the finest level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.signal import find_peaks
+
+from lerobot_wallwm.processors.episodes import ACTION, Episode
+from lerobot_wallwm.processors.kinematics import Kinematics, KinematicsConfig, kinematics
+
+
+@dataclass
+class SegmenterConfig:
+    """Parameters of `EventSegmenter`. Times are seconds, so one setting serves 10 to 80 Hz."""
+
+    # Shortest event.
+    min_event_s: float = 0.2
+    # Proposals closer than this are one cut.
+    merge_s: float = 0.15
+    # A pause is slower than this part of the slower of the two motions around it.
+    pause_ratio: float = 0.5
+    # Penalty of a change point, as seconds of unit-direction motion: larger finds fewer.
+    change_penalty_s: float = 0.15
+    # Least confidence of a cut between actions.
+    action_confidence: float = 0.5
+    # Least confidence of a cut between segments.
+    segment_confidence: float = 0.25
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A boundary: the first frame of the event after it, its level (action or segment), confidence and cue."""
+
+    frame: int
+    level: str
+    confidence: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The cuts of one episode, in time order, without its two ends."""
+
+    length: int
+    cuts: tuple[Cut, ...] = field(default=())
+
+    def frames(self, level: str = "action") -> list[int]:
+        """Interior boundaries at a level; a boundary between actions also bounds segments."""
+        return [cut.frame for cut in self.cuts if level == "segment" or cut.level == "action"]
+
+
+# Our choice of how far to trust a cue on its own.
+_SWITCH, _SWITCH_END = 0.95, 0.8
+_PRIORITY = {"gripper": 3, "pause": 2, "change": 1}
+
+
+class EventSegmenter:
+    """Finds the cuts of an episode.
+
+    `segmenter(episode)` returns a `Segmentation`. As a transform of an episodes-as-rows `datasets.Dataset`
+    (`SourceDataset.to_hf()`), `ds.map(segmenter, batched=True)` adds the columns `cut_frame`, `cut_level`,
+    `cut_confidence` and `cut_source`, each a list per episode; `EventCaptioner` reads them.
+
+    Args:
+        config: See `SegmenterConfig`.
+        kinematics: How state and action are read; give the captioner the same.
+    """
+
+    def __init__(
+        self, config: SegmenterConfig | None = None, kinematics: KinematicsConfig | None = None, **overrides: Any
+    ) -> None:
+        self.config = config or SegmenterConfig(**overrides)
+        self.kinematics = kinematics or KinematicsConfig()
+
+    def __call__(self, item: Episode | Mapping[str, list]) -> Any:
+        """See the class."""
+        if isinstance(item, Episode):
+            return self.segment(item)
+        columns: dict[str, list] = {f"cut_{name}": [] for name in ("frame", "level", "confidence", "source")}
+        for values in zip(*item.values(), strict=True):
+            result = self.segment(Episode.from_row(dict(zip(item.keys(), values, strict=True))))
+            for name, column in columns.items():
+                column.append([getattr(cut, name.removeprefix("cut_")) for cut in result.cuts])
+        return {**item, **columns}
+
+    def min_frames(self, fps: float) -> int:
+        """Frames of the shortest event at this rate."""
+        return max(2, round(self.config.min_event_s * fps))
+
+    def segment(self, episode: Episode) -> Segmentation:
+        """Finds the cuts of one episode of T frames.
+
+        Returns:
+            Cuts strictly inside (0, T), each at least `min_event_s` from the next and from both ends.
+
+        Raises:
+            ValueError: If the episode is shorter than one event.
+        """
+        least = self.min_frames(episode.fps)
+        total = len(episode)
+        if total < least:
+            raise ValueError(f"episode {episode.index} has {total} {ACTION} frames; an event needs {least}")
+        motion = kinematics(episode, self.kinematics)
+        proposals = self._switches(motion) + self._pauses(motion) + self._changes(motion, least)
+        merged = self._merge(proposals, motion.frames(self.config.merge_s))
+        kept: list[tuple[int, float, str]] = []
+        # The surest first: a weak proposal next to a sure one gives way.
+        for frame, confidence, source in sorted(merged, key=lambda p: (-p[1], -_PRIORITY[p[2]], p[0])):
+            inside = least <= frame <= total - least
+            if confidence >= self.config.segment_confidence and inside and all(abs(frame - k[0]) >= least for k in kept):
+                kept.append((frame, confidence, source))
+        cuts = [
+            Cut(frame, "action" if confidence >= self.config.action_confidence else "segment", round(confidence, 4), source)
+            for frame, confidence, source in sorted(kept)
+        ]
+        return Segmentation(total, tuple(cuts))
+
+    # -- cues --------------------------------------------------------------------------------------------------------
+    def _switches(self, motion: Kinematics) -> list[tuple[int, float, str]]:
+        found = []
+        for switch in motion.switches:
+            found.append((switch.start, _SWITCH, "gripper"))
+            found.append((_departure(motion, switch.start, switch.end), _SWITCH_END, "gripper"))
+        return found
+
+    def _pauses(self, motion: Kinematics) -> list[tuple[int, float, str]]:
+        """Minima of speed between two faster motions; in a standstill, the frame at which motion starts again."""
+        speed = motion.speed
+        valleys, _ = find_peaks(-np.concatenate([[speed.max()], speed, [speed.max()]]))
+        found = []
+        for valley in valleys - 1:
+            left, right = _peak(speed, valley, -1), _peak(speed, valley, +1)
+            around = min(left, right)
+            if around < 0.1 or speed[valley] > self.config.pause_ratio * around:
+                continue
+            depth = 1 - speed[valley] / max(around, 1e-9)
+            frame = valley
+            while frame + 1 < len(speed) and speed[frame] < 0.1 and speed[frame + 1] < 0.1:
+                frame += 1
+            # A dip between two slow motions is less of an event than one between two fast ones.
+            found.append((_sharpen(motion, frame), 0.8 * depth * min(1.0, around / 0.4), "pause"))
+        return found
+
+    def _changes(self, motion: Kinematics, least: int) -> list[tuple[int, float, str]]:
+        """Change points of the direction of motion; standing still is a direction of its own (zero)."""
+        import ruptures  # takes a second to import, which `wallwm --help` should not
+
+        if len(motion.speed) < 2 * least or motion.velocity.shape[1] == 0:
+            return []
+        norm = np.linalg.norm(motion.velocity, axis=1, keepdims=True)
+        top = max(float(np.quantile(norm, 0.9)), 1e-9)
+        heading = motion.velocity / np.maximum(norm, 0.25 * top)
+        penalty = self.config.change_penalty_s * motion.fps
+        detector = ruptures.KernelCPD(kernel="linear", min_size=least, jump=1).fit(heading)
+        bounds = [0, *detector.predict(pen=penalty)]
+        found = []
+        for i in range(1, len(bounds) - 1):
+            before, after = heading[bounds[i - 1] : bounds[i]], heading[bounds[i] : bounds[i + 1]]
+            weight = len(before) * len(after) / (len(before) + len(after))
+            gain = weight * float(((before.mean(0) - after.mean(0)) ** 2).sum())
+            found.append((int(bounds[i]), 0.9 * (1 - np.exp(-gain / (3 * penalty))), "change"))
+        return found
+
+    def _merge(self, proposals: list[tuple[int, float, str]], window: int) -> list[tuple[int, float, str]]:
+        """Joins proposals within `window` frames: the best cue gives the frame, all cues add to the confidence."""
+        rest = sorted(proposals, key=lambda p: (-_PRIORITY[p[2]], -p[1], p[0]))
+        merged = []
+        while rest:
+            frame, _, source = rest[0]
+            near = [p for p in rest if abs(p[0] - frame) <= window]
+            # One cue may propose several frames here; it still counts once.
+            best = {s: max(p[1] for p in near if p[2] == s) for s in {p[2] for p in near}}
+            merged.append((frame, float(1 - np.prod([1 - c for c in best.values()])), source))
+            rest = [p for p in rest if p not in near]
+        return merged
+
+
+def _departure(motion: Kinematics, start: int, end: int) -> int:
+    """The frame at which the arm leaves after a gripper switch; `end` where it never stood still."""
+    speed, still = motion.speed, 0.15
+    stop = min(len(speed), max(end, start + 1) + motion.frames(1.0))
+    quiet = [t for t in range(start, min(stop, len(speed))) if speed[t] < still]
+    if not quiet:
+        return end
+    frame = quiet[0]
+    while frame < stop and speed[frame] < still:
+        frame += 1
+    return _sharpen(motion, frame) if frame < len(speed) else end
+
+
+def _peak(speed: np.ndarray, valley: int, step: int) -> float:
+    """Highest speed on one side of a valley before it drops below the valley again."""
+    peak, frame = speed[valley], valley + step
+    while 0 <= frame < len(speed) and speed[frame] >= speed[valley]:
+        peak = max(peak, speed[frame])
+        frame += step
+    return float(peak)
+
+
+def _sharpen(motion: Kinematics, frame: int) -> int:
+    """Moves a cut by up to 0.1 s to where the mean velocity before and after differ most."""
+    half = motion.frames(0.2, least=2)
+    reach = motion.frames(0.1)
+    best, best_gain = frame, -1.0
+    for t in range(max(1, frame - reach), min(len(motion.velocity) - 1, frame + reach) + 1):
+        before, after = motion.velocity[max(0, t - half) : t], motion.velocity[t : t + half]
+        gain = float(((before.mean(0) - after.mean(0)) ** 2).sum())
+        if gain > best_gain + 1e-12:
+            best, best_gain = t, gain
+    return best
