@@ -1,0 +1,121 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Units: between the dataset's actions and states, and those that the network works in.
+
+Shapes: B batch, H horizon, A action dims, P proprioception dims.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
+
+
+class ActionSpace(nn.Module):
+    """Affine maps with statistics kept in the checkpoint.
+
+    Two sets: ``range_low`` and ``range_high`` undo the pipeline's min-max normalisation and follow the dataset in use;
+    the rest defines the network's units and stays what it was trained with.
+    """
+
+    range_low: Tensor
+    range_high: Tensor
+    relative: Tensor
+    offset: Tensor
+    scale: Tensor
+    state_mean: Tensor
+    state_std: Tensor
+
+    def __init__(self, action_dim: int, state_dim: int, relative: list[bool]):
+        super().__init__()
+        self.register_buffer("range_low", -torch.ones(action_dim))
+        self.register_buffer("range_high", torch.ones(action_dim))
+        self.register_buffer("relative", torch.tensor(relative, dtype=torch.float32))
+        self.register_buffer("offset", torch.zeros(action_dim))
+        self.register_buffer("scale", torch.ones(action_dim))
+        self.register_buffer("state_mean", torch.zeros(state_dim))
+        self.register_buffer("state_std", torch.ones(state_dim))
+
+    def set_range(self, stats: dict[str, dict[str, Tensor]]) -> None:
+        """Takes the dataset's action range, with which the pipeline normalises."""
+        self.range_low.copy_(torch.as_tensor(stats["action"]["min"], dtype=torch.float32).flatten())
+        self.range_high.copy_(torch.as_tensor(stats["action"]["max"], dtype=torch.float32).flatten())
+
+    def fit(self, stats: dict[str, dict[str, Tensor]], displacement_std: Tensor | None) -> None:
+        """Sets the network's units from a dataset.
+
+        Args:
+            stats: LeRobot statistics with ``action`` and ``observation.state``.
+            displacement_std: ``(A,)`` spread of action minus state over the horizon; None falls back to the
+                spread of the actions.
+        """
+        self.set_range(stats)
+        action, state = stats["action"], stats["observation.state"]
+        mean, std = (torch.as_tensor(action[k], dtype=torch.float32).flatten() for k in ("mean", "std"))
+        self.offset.copy_(mean * (1 - self.relative))
+        spread = std if displacement_std is None else torch.where(self.relative > 0, displacement_std, std)
+        # A dimension that never moved in training must not explode when it does at deployment.
+        floor = 1e-2 * (self.range_high - self.range_low).abs().max().clamp_min(1e-6)
+        self.scale.copy_(spread.clamp_min(float(floor)))
+        state_std = torch.as_tensor(state["std"], dtype=torch.float32).flatten()
+        self.state_mean.copy_(torch.as_tensor(state["mean"], dtype=torch.float32).flatten())
+        self.state_std.copy_(state_std.clamp_min(1e-2 * float(state_std.max().clamp_min(1e-6))))
+
+    def encode_state(self, state_BP: Tensor) -> Tensor:
+        """Raw proprioception to network units."""
+        return (state_BP - self.state_mean) / self.state_std
+
+    def encode_actions(self, normalized_BHA: Tensor, state_BP: Tensor) -> Tensor:
+        """Min-max normalised absolute actions to network units."""
+        half = (self.range_high - self.range_low) / 2
+        absolute = (normalized_BHA + 1) * half + self.range_low
+        return (absolute - self._origin(state_BP) - self.offset) / self.scale
+
+    def decode_actions(self, units_BHA: Tensor, state_BP: Tensor) -> Tensor:
+        """Inverse of `encode_actions`."""
+        absolute = units_BHA * self.scale + self.offset + self._origin(state_BP)
+        half = ((self.range_high - self.range_low) / 2).clamp_min(1e-8)
+        return (absolute - self.range_low) / half - 1
+
+    def hold_pose(self, state_BP: Tensor) -> Tensor:
+        """Network units ``(B, 1, A)`` of staying put: no displacement, and the mean of absolute dimensions."""
+        return state_BP.new_zeros(len(state_BP), 1, len(self.relative))
+
+    def _origin(self, state_BP: Tensor) -> Tensor:
+        if not bool(self.relative.any()):
+            return state_BP.new_zeros(len(state_BP), 1, len(self.relative))
+        return (state_BP * self.relative)[:, None]
+
+
+def displacement_std(root: Path, horizon: int) -> Tensor | None:
+    """Spread of ``action[t + k] - state[t]`` within episodes of a LeRobot dataset, k in [0, horizon).
+
+    Args:
+        root: Dataset folder.
+        horizon: Steps looked ahead.
+
+    Returns:
+        ``(A,)`` float32, or None where the folder holds no such rows or the two differ in width.
+    """
+    files = sorted(Path(root).glob("data/*/*.parquet"))
+    if not files:
+        return None
+    actions, states, episodes = [], [], []
+    for file in files:
+        table = pq.read_table(file, columns=["action", "observation.state", "episode_index"])
+        actions.append(np.stack(table["action"].to_numpy(zero_copy_only=False)))
+        states.append(np.stack(table["observation.state"].to_numpy(zero_copy_only=False)))
+        episodes.append(table["episode_index"].to_numpy())
+    action, state, episode = (np.concatenate(parts) for parts in (actions, states, episodes))
+    if action.ndim != 2 or action.shape != state.shape:
+        return None
+    count, total = 0, np.zeros(action.shape[1])
+    for k in range(min(horizon, len(action))):
+        same = episode[k:] == episode[: len(episode) - k]
+        difference = (action[k:] - state[: len(state) - k])[same].astype(np.float64)
+        count += len(difference)
+        total += np.square(difference).sum(0)
+    return torch.tensor(np.sqrt(total / max(count, 1)), dtype=torch.float32)

@@ -1,0 +1,232 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The action tower: a diffusion transformer coupled to the video tower layer by layer (paper p. 9).
+
+Each block: self-attention over state and action tokens with 1-D RoPE, cross-attention to the state token alone,
+cross-attention to the matched video block's tokens, gated feed-forward. The video tower never reads actions.
+
+Shapes: B batch, K action draws, R = B * K rows, H horizon, S = 1 + H tokens, A action dims, D width, V views,
+T latent frames, N tokens of one view at one latent frame, W video width.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_1d_rotary_pos_embed
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def rotate(x_RHSD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position code on interleaved pairs; ``cos`` and ``sin`` are ``(S, D)``."""
+    pairs = x_RHSD.unflatten(-1, (-1, 2))
+    turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
+    return x_RHSD * cos + turned * sin
+
+
+class Attention(nn.Module):
+    """Multi-head attention with RMS-normalised queries and keys, and keys that can be computed once.
+
+    Args:
+        width: Query and output width.
+        heads: Heads.
+        context_width: Width of keys' and values' source; defaults to ``width``.
+    """
+
+    def __init__(self, width: int, heads: int, context_width: int | None = None):
+        super().__init__()
+        self.heads = heads
+        self.to_q = nn.Linear(width, width)
+        self.to_kv = nn.Linear(context_width or width, 2 * width)
+        self.to_out = nn.Linear(width, width)
+        self.norm_q = nn.RMSNorm(width // heads)
+        self.norm_k = nn.RMSNorm(width // heads)
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values ``(R, heads, tokens, head_dim)`` of a context ``(R, tokens, context_width)``."""
+        k, v = self.to_kv(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.norm_k(k), v
+
+    def forward(
+        self,
+        x: Tensor,
+        keys_values: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        rope: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Attends ``x`` ``(R, S, D)`` to precomputed keys and values; ``mask`` is True where allowed."""
+        q = self.norm_q(self.to_q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2))
+        k, v = keys_values
+        if rope is not None:
+            q, k = rotate(q, *rope), rotate(k, *rope)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.to_out(out.transpose(1, 2).flatten(-2))
+
+
+class ActionBlock(nn.Module):
+    """One layer of the action tower. AdaLN from the action noise level; the state token is modulated as clean."""
+
+    def __init__(self, width: int, heads: int, ffn_width: int, video_width: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(4))
+        self.self_attention = Attention(width, heads)
+        self.state_attention = Attention(width, heads)
+        self.norm_video = nn.LayerNorm(video_width)
+        self.video_attention = Attention(width, heads, video_width)
+        self.ffn_in = nn.Linear(width, 2 * ffn_width)
+        self.ffn_out = nn.Linear(ffn_width, width)
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.modulation.bias.data[2 * width : 3 * width] = 1.0  # gates start open, as a plain residual block
+        self.modulation.bias.data[5 * width :] = 1.0
+
+    def forward(
+        self,
+        x_RSD: Tensor,
+        time_R2D: Tensor,
+        video_kv: tuple[Tensor, Tensor],
+        self_mask: Tensor,
+        video_mask: Tensor | None,
+        rope: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """One layer.
+
+        Args:
+            x_RSD: State and action tokens.
+            time_R2D: Timestep embeddings of the state token (clean) and of the action tokens.
+            video_kv: This layer's keys and values with B rows; the K draws of a sample share them.
+            self_mask: ``(R, 1, S, S)``, True where allowed.
+            video_mask: ``(B, 1, 1, V * T * N)`` or None.
+            rope: Cosines and sines, ``(S, D / heads)``.
+        """
+        by_kind = self.modulation(time_R2D)
+        by_token = torch.cat((by_kind[:, :1], by_kind[:, 1:].expand(-1, x_RSD.shape[1] - 1, -1)), dim=1)
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = by_token.chunk(6, dim=-1)
+        x = self.norms[0](x_RSD) * (1 + scale_a) + shift_a
+        x_RSD = x_RSD + gate_a * self.self_attention(x, self.self_attention.keys_values(x), self_mask, rope)
+        x = self.norms[1](x_RSD)
+        x_RSD = x_RSD + self.state_attention(x, self.state_attention.keys_values(x[:, :1]))
+        # The draws of one sample queue up as one long query, so that keys and values are never repeated.
+        queries = self.norms[2](x_RSD).reshape(len(video_kv[0]), -1, x_RSD.shape[-1])
+        x_RSD = x_RSD + self.video_attention(queries, video_kv, video_mask).view_as(x_RSD)
+        x = self.norms[3](x_RSD) * (1 + scale_f) + shift_f
+        value, gate = self.ffn_in(x).chunk(2, dim=-1)
+        return x_RSD + gate_f * self.ffn_out(value * F.silu(gate))
+
+
+class ActionTower(nn.Module):
+    """Predicts the flow of noised action sequences, and how long the event still lasts.
+
+    Args:
+        width: D, our choice (the paper gives none).
+        depth: Layers; must equal the video tower's, ``pi(i) = i``.
+        heads: Heads.
+        ffn_width: Inner width of the gated feed-forward.
+        video_width: W.
+        action_dim: A.
+        state_dim: Proprioception dims.
+        horizon: H, the longest sequence.
+        actions_per_latent: K_p, action steps that share one video latent.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        heads: int,
+        ffn_width: int,
+        video_width: int,
+        action_dim: int,
+        state_dim: int,
+        horizon: int,
+        actions_per_latent: int,
+    ):
+        super().__init__()
+        self.action_dim, self.horizon, self.depth = action_dim, horizon, depth
+        self.input_dim = max(action_dim, state_dim)
+        # One MLP embeds proprioception and noised actions alike (paper p. 9); short vectors are zero-padded.
+        self.encoder = nn.Sequential(nn.Linear(self.input_dim, width), nn.SiLU(), nn.Linear(width, width))
+        self.state_marker = nn.Parameter(torch.randn(width) * 0.02)
+        self.timesteps = Timesteps(256, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedder = TimestepEmbedding(256, width)
+        self.blocks = nn.ModuleList(ActionBlock(width, heads, ffn_width, video_width) for _ in range(depth))
+        latents = 1 + -(-horizon // actions_per_latent)
+        self.tau_action = nn.Embedding(latents, width)  # E_tau, both sides of the coupling (paper p. 9)
+        self.tau_video = nn.Embedding(latents, video_width)
+        self.norm_out = nn.LayerNorm(width)
+        self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, action_dim))
+        nn.init.zeros_(self.head[-1].weight)
+        nn.init.zeros_(self.head[-1].bias)
+        self.remaining_head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+        tau = torch.cat((torch.zeros(1), torch.arange(horizon) // actions_per_latent + 1)).long()
+        self.register_buffer("tau", tau, persistent=False)
+        cos, sin = get_1d_rotary_pos_embed(
+            width // heads, 1 + horizon, use_real=True, repeat_interleave_real=True, freqs_dtype=torch.float32
+        )
+        self.register_buffer("rope_cos", cos, persistent=False)
+        self.register_buffer("rope_sin", sin, persistent=False)
+
+    def video_keys_values(self, layers: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """ViewConcat of each layer's features plus E_tau, as keys and values; computed once per video forward.
+
+        Args:
+            layers: ``depth`` tensors ``(B, V, T, N, W)``.
+
+        Returns:
+            ``depth`` pairs ``(B, heads, V * T * N, D / heads)``.
+        """
+        pairs = []
+        for block, h_BVTNW in zip(self.blocks, layers, strict=True):
+            tau = self.tau_video(torch.arange(h_BVTNW.shape[2], device=h_BVTNW.device))
+            context = block.norm_video(h_BVTNW) + tau[:, None]
+            pairs.append(block.video_attention.keys_values(context.flatten(1, 3)))
+        return pairs
+
+    def forward(
+        self,
+        noised_RHA: Tensor,
+        t_R: Tensor,
+        state_RP: Tensor,
+        action_valid_RH: Tensor,
+        video_kv: list[tuple[Tensor, Tensor]],
+        video_valid_BT: Tensor | None = None,
+        tokens_per_latent: int = 1,
+        views: int = 1,
+    ) -> tuple[Tensor, Tensor]:
+        """Predicts velocity and remaining time.
+
+        The state token attends to itself and to the video only. Action tokens carry the event's length in their
+        mask, which the remaining time must not see.
+
+        Args:
+            noised_RHA: Noised actions.
+            t_R: Their noise levels in [0, 1].
+            state_RP: Proprioception at the keyframe.
+            action_valid_RH: False beyond the event's end.
+            video_kv: From `video_keys_values`, with B rows; row ``r`` of the actions reads row ``r // K``.
+            video_valid_BT: False marks latent frames beyond the event's end; None if all are valid.
+            tokens_per_latent: N, to spread ``video_valid_BT`` over tokens.
+            views: V, likewise.
+
+        Returns:
+            Velocity ``(R, H, A)`` and the natural logarithm of the remaining frames ``(R,)``.
+        """
+        rows, horizon, _ = noised_RHA.shape
+        state = self.encoder(F.pad(state_RP, (0, self.input_dim - state_RP.shape[-1]))) + self.state_marker
+        actions = self.encoder(F.pad(noised_RHA, (0, self.input_dim - self.action_dim)))
+        x = torch.cat((state[:, None], actions), dim=1) + self.tau_action(self.tau[: 1 + horizon])
+        time = self.time_embedder(self.timesteps(torch.cat((t_R * 1000.0, t_R.new_zeros(1)))).to(x.dtype))
+        time_R2D = F.silu(torch.stack((time[-1:].expand(rows, -1), time[:-1]), dim=1))
+
+        seen = torch.cat((action_valid_RH.new_ones(rows, 1), action_valid_RH), dim=1)
+        self_mask = seen[:, None, None, :].expand(-1, 1, 1 + horizon, -1).clone()
+        self_mask[:, :, 0, 1:] = False
+        video_mask = None
+        if video_valid_BT is not None and not bool(video_valid_BT.all()):
+            per_view = video_valid_BT.repeat_interleave(tokens_per_latent, 1)
+            video_mask = per_view.repeat(1, views)[:, None, None, :]
+        rope = (self.rope_cos[: 1 + horizon].to(x.dtype), self.rope_sin[: 1 + horizon].to(x.dtype))
+        for block, kv in zip(self.blocks, video_kv, strict=True):
+            x = block(x, time_R2D, kv, self_mask, video_mask, rope)
+        x = self.norm_out(x)
+        return self.head(x[:, 1:]), self.remaining_head(x[:, 0]).squeeze(-1)

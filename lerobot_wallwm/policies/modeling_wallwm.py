@@ -1,0 +1,362 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""LeRobot's face of WALL-WM: batches in, losses and actions out. The maths is in `world_action_model`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.utils.constants import ACTION, OBS_STATE
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import flow_matching as fm
+from .action_space import ActionSpace, displacement_std
+from .configuration_wallwm import WallwmConfig
+from .event_cursor import EventCursor
+from .planners import (
+    END,
+    GrammarPlanner,
+    InstructionPlanner,
+    Planner,
+    ScriptPlanner,
+    check_captions,
+    learn_transitions,
+    matches,
+)
+from .video_tower import WanShape
+from .world_action_model import Event, ModelShape, WorldActionModel
+
+logger = logging.getLogger(__name__)
+
+
+class WallwmPolicy(PreTrainedPolicy):
+    """WALL-WM as a LeRobot policy.
+
+    Args:
+        config: The policy's configuration, with features filled in by LeRobot.
+        dataset_stats: Statistics of the training data.
+        dataset_meta: Metadata of the training data; a view written by `wallwm prepare` carries the event grammar.
+    """
+
+    config_class = WallwmConfig
+    name = "wallwm"
+    config: WallwmConfig
+
+    def __init__(
+        self,
+        config: WallwmConfig,
+        dataset_stats: dict[str, dict[str, Tensor]] | None = None,
+        dataset_meta: Any | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(config)
+        config.validate_features()
+        assert config.robot_state_feature is not None and config.action_feature is not None
+        self.image_keys = list(config.image_features)
+        if dataset_meta is not None and not config.event_transitions:
+            self._learn_from_dataset(dataset_meta)
+        self.model = WorldActionModel(_model_shape(config))
+        self.action_space = ActionSpace(
+            config.action_feature.shape[-1], config.robot_state_feature.shape[-1], config.relative_mask()
+        )
+        if dataset_stats is not None:
+            root = getattr(dataset_meta, "root", None)
+            spread = displacement_std(Path(root), config.horizon) if root is not None else None
+            self.action_space.fit(dataset_stats, spread)
+        self._episode_end = _episode_ends(dataset_meta)
+        self.last_predicted_latents: Tensor | None = None
+        self.reset()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_name_or_path: str | Path, **kwargs: Any) -> WallwmPolicy:  # type: ignore[override]
+        """Loads a checkpoint; on another dataset, its action range replaces the checkpoint's."""
+        policy = super().from_pretrained(pretrained_name_or_path, **kwargs)
+        if kwargs.get("dataset_stats") is not None:
+            policy.action_space.set_range(kwargs["dataset_stats"])
+        return policy
+
+    def get_optim_params(self) -> list[dict[str, Any]]:
+        """Weight decay on matrices only; tables, gains and biases go without."""
+        matrices = [p for p in self.parameters() if p.requires_grad and p.ndim == 2]
+        others = [p for p in self.parameters() if p.requires_grad and p.ndim != 2]
+        return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+
+    # ------------------------------------------------------------------ training
+
+    def forward(self, batch: dict[str, Any], reduction: str = "mean") -> tuple[Tensor, dict[str, float]]:
+        """Training loss.
+
+        Args:
+            batch: A LeRobot training batch.
+            reduction: ``mean`` for a scalar, ``none`` for one loss per sample ``(B,)``.
+
+        Returns:
+            The loss and its parts (the same keys on every rank and step).
+        """
+        losses = self.model.losses(self.event_from_batch(batch))
+        config = self.config
+        parts = {
+            "loss_action": losses.action.mean(),
+            "loss_video": fm.masked_mean(losses.video, losses.has_video),
+            "loss_remaining": fm.masked_mean(losses.remaining, losses.has_remaining),
+        }
+        logged = {name: float(value.detach()) for name, value in parts.items()}
+        if reduction == "none":
+            video = config.video_loss_weight * losses.video * losses.has_video
+            return losses.action + video + config.remaining_loss_weight * losses.remaining, logged
+        loss = (
+            parts["loss_action"]
+            + config.video_loss_weight * parts["loss_video"]
+            + config.remaining_loss_weight * parts["loss_remaining"]
+        )
+        return loss, logged
+
+    def event_from_batch(self, batch: dict[str, Any]) -> Event:
+        """A LeRobot training batch as an `Event` in the network's units."""
+        state = batch[OBS_STATE]
+        state = state[:, 0] if state.ndim == 3 else state  # later rows are the future: never an input
+        frames = self._images(batch, time_axis=True)
+        action_pad = batch.get("action_is_pad")
+        if action_pad is None:
+            action_pad = torch.zeros(batch[ACTION].shape[:2], dtype=torch.bool, device=state.device)
+        frame_pad = batch.get(f"{self.image_keys[0]}_is_pad")
+        if frame_pad is None:
+            frame_pad = action_pad.new_zeros(frames.shape[0], frames.shape[2])
+        return Event(
+            frames=frames,
+            frame_valid=~frame_pad,
+            state=self.action_space.encode_state(state),
+            actions=self.action_space.encode_actions(batch[ACTION], state),
+            action_valid=~action_pad,
+            remaining=self._remaining(batch, action_pad),
+            captions=list(batch["task"]),
+        )
+
+    def _remaining(self, batch: dict[str, Any], action_pad: Tensor) -> Tensor:
+        """Frames from each keyframe to its event's end; the pad mask alone stops counting at the horizon."""
+        if self._episode_end is None or "index" not in batch or "episode_index" not in batch:
+            return (~action_pad).sum(1).float()
+        ends = self._episode_end.to(action_pad.device)[batch["episode_index"].flatten().long()]
+        return (ends - batch["index"].flatten()).clamp_min(1).float()
+
+    # ------------------------------------------------------------------ inference
+
+    def reset(self) -> None:
+        """Forgets the rollout: plans, queues, noise."""
+        self._cursors: list[EventCursor] = []
+        self._last_action: Tensor | None = None
+        self._generator: torch.Generator | None = None
+        self.last_predicted_latents = None
+
+    @torch.no_grad()
+    def predict_action_chunk(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
+        """Actions for the event that each ``task`` string names.
+
+        Returns:
+            ``(B, H, A)``, normalised as the pipeline expects; entries beyond the predicted end repeat the last.
+        """
+        actions, length, _, _ = self._plan(batch, self._captions(batch), self.config.imagination)
+        last = (length - 1)[:, None].clamp_min(0)
+        index = torch.minimum(torch.arange(actions.shape[1], device=actions.device)[None], last)
+        return actions.gather(1, index[..., None].expand_as(actions))
+
+    @torch.no_grad()
+    def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
+        """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
+        instructions = self._captions(batch)
+        if len(self._cursors) != len(instructions):
+            self._cursors = [self._new_cursor() for _ in instructions]
+        for cursor, instruction in zip(self._cursors, instructions, strict=True):
+            cursor.observe(instruction)
+        acting = [i for i, c in enumerate(self._cursors) if not c.queue and c.current_event() is not None]
+        if acting:
+            self._act(batch, acting)
+        return self._pop(batch)
+
+    def _act(self, batch: dict[str, Any], rows: list[int]) -> None:
+        """Plans for the rows whose queues ran dry."""
+        cursors = [self._cursors[i] for i in rows]
+        captions = [cursor.caption or "" for cursor in cursors]
+        index = torch.tensor(rows, device=batch[OBS_STATE].device)
+        part = {key: batch[key][index] for key in (*self.image_keys, OBS_STATE) if key in batch}
+        actions, length, remaining, latents = self._plan(part, captions, self.config.imagination)
+        if self.config.save_predicted_video and rows[0] == 0 and cursors[0].is_new_event:
+            if latents is None:
+                _, _, _, latents = self._plan(part, captions, "full", length)
+            assert latents is not None
+            # Cameras side by side, as LeRobot's hook wants one video: (1, C, T, h, V w).
+            self.last_predicted_latents = torch.cat(latents[0].unbind(0), dim=-1)[None]
+        for row, cursor in enumerate(cursors):
+            steps = int(length[row])
+            cursor.accept(actions[row, :steps], steps, float(remaining[row]), self._frame_limit(captions[row]))
+
+    def _pop(self, batch: dict[str, Any]) -> Tensor:
+        """The next action of each queue; a finished plan holds the last action, or the observed pose."""
+        if self._last_action is None:
+            state = batch[OBS_STATE]
+            pose = self.action_space.decode_actions(self.action_space.hold_pose(state), state)[:, 0]
+            self._last_action = pose
+        rows = [c.queue.popleft() if c.queue else self._last_action[i] for i, c in enumerate(self._cursors)]
+        self._last_action = torch.stack(rows)
+        return self._last_action
+
+    def _plan(
+        self, batch: dict[str, Any], captions: list[str], imagination: str, length: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Normalised actions ``(B, H, A)``, their valid counts, remaining frames, imagined latents."""
+        state = batch[OBS_STATE]
+        if self._generator is None and self.config.inference_seed is not None:
+            self._generator = torch.Generator(state.device).manual_seed(self.config.inference_seed)
+        plan = self.model.plan(
+            self._images(batch, time_axis=False),
+            self.action_space.encode_state(state),
+            captions,
+            imagination=imagination,
+            num_steps=self.config.num_inference_steps,
+            generator=self._generator,
+            length=length,
+        )
+        return self.action_space.decode_actions(plan.actions, state), plan.length, plan.remaining, plan.latents
+
+    @torch.no_grad()
+    def decode_predicted_latents(self, latents: Tensor) -> Tensor:
+        """LeRobot's hook: imagined latents ``(B, C, F, h, V w)`` of several events to uint8 ``(frames, H, V W, 3)``."""
+        per_event = 1 + self.config.num_future_latents
+        clips = []
+        for chunk in latents[:1].split(per_event, dim=2):
+            frames = self.model.codec.decode(chunk.float())[0]  # (F, 3, H, V W)
+            clips.append(((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1))
+        return torch.cat(clips)
+
+    # ------------------------------------------------------------------ parts
+
+    def _images(self, batch: dict[str, Any], time_axis: bool) -> Tensor:
+        """All cameras in [-1, 1] at the model's size: ``(B, V, F, 3, H, W)``, or without F.
+
+        Raises:
+            ValueError: A camera is missing, or an image has another size than in training.
+        """
+        views = []
+        for key in self.image_keys:
+            if key not in batch:
+                present = [k for k in batch if k.startswith("observation.images.") and "_is_pad" not in k]
+                raise ValueError(
+                    f"Camera '{key}' is missing from the observation (present: {present or 'none'}). Name the "
+                    "robot's cameras as in training, or map them with --rename_map."
+                )
+            image, expected = batch[key], tuple(self.config.input_features[key].shape)  # type: ignore[index]
+            if time_axis and image.ndim == 4:
+                image = image[:, None]
+            if tuple(image.shape[-3:]) != expected:
+                raise ValueError(
+                    f"'{key}' has shape {tuple(image.shape[-3:])} but the policy was trained on {expected}: set the "
+                    f"camera to width={expected[2]}, height={expected[1]}."
+                )
+            views.append(image)
+        frames = torch.stack(views, dim=1).float()
+        size = self.config.image_size
+        if tuple(frames.shape[-2:]) != size:
+            flat = F.interpolate(frames.flatten(0, -4), size, mode="bilinear", antialias=True, align_corners=False)
+            frames = flat.unflatten(0, frames.shape[:-3])
+        return frames * 2 - 1
+
+    def _captions(self, batch: dict[str, Any]) -> list[str]:
+        if "task" not in batch:
+            raise ValueError("The observation has no 'task': pass --task=... (rollout) or an env with a description.")
+        task = batch["task"]
+        return [task] if isinstance(task, str) else [str(text) for text in task]
+
+    def _new_cursor(self) -> EventCursor:
+        config = self.config
+        planner: Planner
+        if config.planner == "script":
+            check_captions(config.script, self.known_templates())
+            planner = ScriptPlanner(config.script)
+        elif config.planner == "grammar":
+            planner = GrammarPlanner(config.event_transitions)
+        else:
+            planner = InstructionPlanner()
+        return EventCursor(planner, config.replan_steps, config.end_threshold, config.on_plan_end == "repeat")
+
+    def known_templates(self) -> list[str]:
+        """Caption templates that the checkpoint was trained on."""
+        nexts = self.config.event_transitions.values()
+        return sorted({template for options in nexts for template in options if template != END})
+
+    def _frame_limit(self, caption: str) -> float:
+        """Longest stay in an event: a stretch of the longest such event in the data."""
+        lengths = self.config.event_max_frames
+        known = [frames for template, frames in lengths.items() if matches(template, caption)]
+        return self.config.max_event_stretch * max(known or lengths.values() or [10_000])
+
+    def _learn_from_dataset(self, dataset_meta: Any) -> None:
+        """Reads the event grammar that `wallwm prepare` left in the view's episode metadata."""
+        config, episodes = self.config, dataset_meta.episodes
+        config.fps = float(dataset_meta.fps)
+        columns = getattr(episodes, "column_names", [])
+        if "wallwm/template" not in columns:
+            if config.planner == "grammar":
+                logger.warning(
+                    "The dataset carries no events (run `wallwm prepare` for that): falling back to "
+                    "--policy.planner=instruction, one event per episode."
+                )
+                config.planner = "instruction"
+            return
+        rows = zip(
+            *(episodes[f"wallwm/{name}"] for name in ("source_episode", "ordinal", "copy", "template")),
+            episodes["length"],
+            strict=True,
+        )
+        sequences: dict[int, list[tuple[int, str]]] = {}
+        for source, ordinal, copy, template, length in rows:
+            if copy == 0:
+                sequences.setdefault(source, []).append((ordinal, template))
+            config.event_max_frames[template] = max(int(length), config.event_max_frames.get(template, 0))
+        config.event_transitions = learn_transitions(
+            [[template for _, template in sorted(events)] for _, events in sorted(sequences.items())]
+        )
+
+
+def _episode_ends(dataset_meta: Any | None) -> Tensor | None:
+    if dataset_meta is None or getattr(dataset_meta, "episodes", None) is None:
+        return None
+    return torch.as_tensor(dataset_meta.episodes["dataset_to_index"])
+
+
+def _model_shape(config: WallwmConfig) -> ModelShape:
+    """Sizes of the `nano` model from the configuration."""
+    assert config.robot_state_feature is not None and config.action_feature is not None
+    channels = 3 * 4**config.codec_levels * 4
+    return ModelShape(
+        video=WanShape(
+            width=config.video_width,
+            depth=config.video_depth,
+            heads=config.video_heads,
+            ffn_width=config.video_ffn_width,
+            latent_channels=channels,
+            text_dim=config.text_dim,
+            patch=config.patch,
+        ),
+        codec_levels=config.codec_levels,
+        image_size=config.image_size,
+        max_views=config.max_views,
+        max_text_tokens=config.max_text_tokens,
+        action_width=config.action_width,
+        action_heads=config.action_heads,
+        action_ffn_width=config.action_ffn_width,
+        action_dim=config.action_feature.shape[-1],
+        state_dim=config.robot_state_feature.shape[-1],
+        num_future_latents=config.num_future_latents,
+        actions_per_latent=config.actions_per_latent,
+        action_draws=config.action_draws,
+        future_fraction=config.future_fraction,
+        anchored_fraction=config.anchored_fraction,
+        anchor_step=config.anchor_step,
+        anchor_steps=config.anchor_steps,
+        anchor_jitter=config.anchor_jitter,
+        video_shift=config.video_shift,
+    )

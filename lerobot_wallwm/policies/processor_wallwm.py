@@ -1,0 +1,72 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Pre- and post-processing pipelines of the `wallwm` policy.
+
+State and images enter in their own units: the network keeps the statistics that it was trained with. Actions leave
+normalised to the dataset's minimum and maximum, so that a clamp to [-1, 1] is a clamp to what the data has seen, and
+stays one after fine-tuning on another arm (LeRobot then replaces the unnormaliser's statistics).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lerobot.configs import PipelineFeatureType, PolicyFeature
+from lerobot.processor import (
+    PolicyAction,
+    PolicyActionProcessorStep,
+    PolicyProcessorPipeline,
+    ProcessorStepRegistry,
+)
+from lerobot.processor.factory import make_default_policy_processor_steps, make_policy_processor_pipelines
+
+from .configuration_wallwm import WallwmConfig
+
+
+@ProcessorStepRegistry.register("wallwm_clamp_actions")
+@dataclass
+class ClampNormalizedActionsStep(PolicyActionProcessorStep):
+    """Clamps min-max normalised actions to the range that the data has seen, plus a margin.
+
+    LeRobot's degree mode does not clip targets, and one exploding output reaches the servos otherwise.
+
+    Attributes:
+        margin: Fraction of the half range allowed beyond it on either side.
+    """
+
+    margin: float = 0.0
+
+    def action(self, action: PolicyAction) -> PolicyAction:
+        """Clamps ``(..., A)`` normalised actions; NaN becomes the middle of the range."""
+        bound = 1.0 + self.margin
+        return torch.nan_to_num(action, nan=0.0).clamp(-bound, bound)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for the checkpoint."""
+        return {"margin": self.margin}
+
+    def transform_features(
+        self, features: dict[PipelineFeatureType, dict[str, PolicyFeature]]
+    ) -> dict[PipelineFeatureType, dict[str, PolicyFeature]]:
+        """Features are unchanged."""
+        return features
+
+
+def make_wallwm_pre_post_processors(
+    config: WallwmConfig, dataset_stats: dict[str, dict[str, torch.Tensor]] | None = None
+) -> tuple[
+    PolicyProcessorPipeline[dict[str, Any], dict[str, Any]],
+    PolicyProcessorPipeline[PolicyAction, PolicyAction],
+]:
+    """Builds the two pipelines; LeRobot finds this function by its name.
+
+    Args:
+        config: The policy's configuration.
+        dataset_stats: Statistics of the training data; ``action`` needs ``min`` and ``max``.
+    """
+    steps = make_default_policy_processor_steps(config, dataset_stats)
+    return make_policy_processor_pipelines(
+        input_steps=[steps.rename_observations, steps.add_batch_dim, steps.to_device, steps.normalize],
+        output_steps=[ClampNormalizedActionsStep(config.action_clamp_margin), steps.unnormalize, steps.to_cpu],
+    )

@@ -1,0 +1,268 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The multi-view video tower: diffusers' Wan blocks, each with a cross-view branch (paper p. 6-8).
+
+Shapes: B batch, V views, M = B * V, T latent frames, N tokens of one view at one latent frame, D width,
+C latent channels, L text tokens. Views are folded into the batch for everything that Wan does by itself.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.models.transformers.transformer_wan import (
+    WanAttention,
+    WanTransformer3DModel,
+    WanTransformerBlock,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .camera_geometry import CameraRoPE
+
+
+@dataclass(frozen=True)
+class WanShape:
+    """The numbers that turn diffusers' `WanTransformer3DModel` into one backbone or another."""
+
+    width: int
+    depth: int
+    heads: int
+    ffn_width: int
+    latent_channels: int
+    text_dim: int
+    time_freq_dim: int = 256
+    patch: int = 2
+
+    def wan_kwargs(self) -> dict[str, Any]:
+        """Arguments of `WanTransformer3DModel`.
+
+        Raises:
+            ValueError: Heads do not divide the width into even bands that RoPE can rotate.
+        """
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(f"video width {self.width} must split into {self.heads} heads of even width.")
+        return {
+            "patch_size": (1, self.patch, self.patch),
+            "num_attention_heads": self.heads,
+            "attention_head_dim": self.width // self.heads,
+            "in_channels": self.latent_channels,
+            "out_channels": self.latent_channels,
+            "text_dim": self.text_dim,
+            "freq_dim": self.time_freq_dim,
+            "ffn_dim": self.ffn_width,
+            "num_layers": self.depth,
+            "cross_attn_norm": True,
+        }
+
+
+@dataclass
+class VideoFeatures:
+    """What leaves the tower.
+
+    Attributes:
+        layers: Hidden states after each block, ``depth`` tensors ``(B, V, T, N, D)``; the action tower reads them.
+        prediction: Output of the video head ``(B, V, C, T, H, W)``, or None where it was not asked for.
+    """
+
+    layers: list[Tensor]
+    prediction: Tensor | None
+
+
+class CrossViewAttention(nn.Module):
+    """Self-attention over the tokens of all views at one latent frame, behind a zero-initialised projection.
+
+    ``h <- h + g * W_view * Attn(h)`` (paper p. 6). Query, key, value and output weights are copied from the same
+    block's within-view attention. Our choices: the branch normalises and modulates its input as the within-view
+    attention does; ``W_view`` follows the copied output projection; the gate is the block's own gate signal with a
+    table of its own that starts as a copy.
+    """
+
+    def __init__(self, within_view: WanAttention, gate_table: Tensor, width: int):
+        super().__init__()
+        self.attention = copy.deepcopy(within_view)
+        self.project = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.project.weight)
+        self.gate_table = nn.Parameter(gate_table.detach().clone())  # (1, D)
+
+    def forward(self, x_MTND: Tensor, gate_MT1D: Tensor, views: int, rope: tuple[Tensor, Tensor]) -> Tensor:
+        """Returns the gated update, ``(M, T, N, D)``."""
+        m, time, tokens, width = x_MTND.shape
+        frames = x_MTND.unflatten(0, (-1, views)).transpose(1, 2).reshape(-1, views * tokens, width)
+        mixed = self.project(self.attention(frames, None, None, rope))
+        mixed = mixed.reshape(m // views, time, views, tokens, width).transpose(1, 2).reshape_as(x_MTND)
+        return mixed * (self.gate_table + gate_MT1D)
+
+
+class MultiViewWanBlock(WanTransformerBlock):
+    """Wan's block with the cross-view branch between within-view attention and text attention.
+
+    Timesteps are given per latent frame, ``(M, T, 6, D)``, instead of per token: slot 0 is clean, the rest is noisy.
+    """
+
+    cross_view: CrossViewAttention | None = None
+
+    def add_cross_view(self, width: int) -> None:
+        """Attaches the branch; call it after the Wan weights are in place, because they are copied."""
+        self.cross_view = CrossViewAttention(self.attn1, self.scale_shift_table[:, 2], width)
+
+    def forward(  # type: ignore[override]
+        self,
+        x_MTND: Tensor,
+        text_MLD: Tensor,
+        time_MT6D: Tensor,
+        rope: tuple[Tensor, Tensor],
+        views: int,
+        view_rope: tuple[Tensor, Tensor] | None,
+        key_mask: Tensor | None,
+    ) -> Tensor:
+        """One block.
+
+        Args:
+            x_MTND: Tokens.
+            text_MLD: Text tokens in model width.
+            time_MT6D: Timestep modulation of each latent frame.
+            rope: Wan's rotary tables for T * N tokens.
+            views: V.
+            view_rope: Camera RoPE tables for V * N tokens; None skips the cross-view branch.
+            key_mask: ``(M, 1, 1, T * N)``, True where a token may be attended, or None.
+        """
+        table = self.scale_shift_table.unsqueeze(0) + time_MT6D.float()  # (M, T, 6, D)
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = table.unsqueeze(3).unbind(2)  # (M, T, 1, D)
+
+        normed = (self.norm1(x_MTND.float()) * (1 + scale_a) + shift_a).type_as(x_MTND)
+        update = self.attn1(normed.flatten(1, 2), None, key_mask, rope).view_as(x_MTND)
+        x_MTND = (x_MTND.float() + update * gate_a).type_as(x_MTND)
+
+        if self.cross_view is not None and view_rope is not None:
+            normed = (self.norm1(x_MTND.float()) * (1 + scale_a) + shift_a).type_as(x_MTND)
+            gate = time_MT6D[:, :, 2].unsqueeze(2)
+            x_MTND = (x_MTND.float() + self.cross_view(normed, gate, views, view_rope)).type_as(x_MTND)
+
+        normed = self.norm2(x_MTND.float()).type_as(x_MTND)
+        x_MTND = x_MTND + self.attn2(normed.flatten(1, 2), text_MLD, None, None).view_as(x_MTND)
+
+        normed = (self.norm3(x_MTND.float()) * (1 + scale_f) + shift_f).type_as(x_MTND)
+        return (x_MTND.float() + self.ffn(normed).float() * gate_f).type_as(x_MTND)
+
+
+class MultiViewVideoTower(nn.Module):
+    """Wan's transformer over several cameras, returning every block's hidden states.
+
+    With one view, or while the cross-view projections are zero, its head's output equals
+    `WanTransformer3DModel`'s for the same weights.
+
+    Args:
+        shape: Backbone numbers.
+        max_views: Rows of the view table.
+        grid: Token grid ``(h, w)`` of one view's latent frame.
+        open_gates: Start all AdaLN gates at one. Our choice for a random start: Wan's near-zero random gates
+            cost a small model most of a short training run. False keeps Wan's own initialisation.
+    """
+
+    def __init__(self, shape: WanShape, max_views: int, grid: tuple[int, int], open_gates: bool = False):
+        super().__init__()
+        self.shape, self.max_views, self.grid = shape, max_views, grid
+        wan = WanTransformer3DModel(**shape.wan_kwargs())
+        self.rope = wan.rope
+        self.patch_embedding = wan.patch_embedding
+        self.condition_embedder = wan.condition_embedder
+        self.norm_out = wan.norm_out
+        self.proj_out = wan.proj_out
+        self.scale_shift_table = wan.scale_shift_table
+        self.blocks = nn.ModuleList()
+        for wan_block in wan.blocks:
+            block = MultiViewWanBlock(shape.width, shape.ffn_width, shape.heads, cross_attn_norm=True)
+            block.load_state_dict(wan_block.state_dict())
+            if open_gates:
+                nn.init.zeros_(block.scale_shift_table)
+                block.scale_shift_table.data[:, (2, 5)] = 1.0
+            self.blocks.append(block)
+        if max_views > 1:
+            for block in self.blocks:
+                block.add_cross_view(shape.width)
+        self.camera_rope = CameraRoPE(self.rope.t_dim, max_views)
+        # RoPE tells tokens where they are to each other; values never learn where they are in the picture, which
+        # the action tower must know. Zero at the start, so that Wan is unchanged. Our choice.
+        self.position = nn.Parameter(torch.zeros(max_views, *grid, shape.width))
+        if open_gates:
+            nn.init.normal_(self.position, std=0.1)
+
+    def forward(
+        self,
+        z_BVCTHW: Tensor,
+        t_BT: Tensor,
+        text_BLE: Tensor,
+        frame_valid_BT: Tensor | None = None,
+        predict: bool = True,
+    ) -> VideoFeatures:
+        """Runs the tower.
+
+        Args:
+            z_BVCTHW: Noised latents; slot 0 is the clean keyframe.
+            t_BT: Noise level of each latent frame in [0, 1]; 0 for slot 0.
+            text_BLE: Text tokens of the encoder's width.
+            frame_valid_BT: False marks latent frames beyond the event's end; nothing attends to them.
+            predict: Whether to run the video head.
+
+        Returns:
+            `VideoFeatures`.
+
+        Raises:
+            ValueError: More views than the table holds, or latents of another grid.
+        """
+        batch, views, _, time = z_BVCTHW.shape[:4]
+        if views > self.max_views:
+            raise ValueError(f"{views} camera views exceed the table of {self.max_views}; raise --policy.max_views.")
+        patch = self.shape.patch
+        z = z_BVCTHW.flatten(0, 1)
+        grid = (z.shape[-2] // patch, z.shape[-1] // patch)
+        if grid != self.grid:
+            raise ValueError(f"latents have a token grid of {grid}, the tower was built for {self.grid}.")
+
+        x = self._embed_patches(z) + self.position[:views].flatten(1, 2).repeat(batch, 1, 1)[:, None]
+        text, time_embedding, modulation = self._embed_conditions(t_BT, text_BLE, x.dtype)
+        rope = self.rope(z)
+        view_rope = None
+        if views > 1:
+            view_ids = torch.arange(views, device=z.device)
+            view_rope = self.camera_rope(rope, view_ids, x.shape[2])
+        key_mask = None
+        if frame_valid_BT is not None and not bool(frame_valid_BT.all()):
+            per_token = frame_valid_BT.repeat_interleave(views, 0).repeat_interleave(x.shape[2], 1)
+            key_mask = per_token[:, None, None, :]
+        text = text.repeat_interleave(views, 0)
+        modulation = modulation.repeat_interleave(views, 0)
+
+        layers = []
+        for block in self.blocks:
+            x = block(x, text, modulation, rope, views, view_rope, key_mask)
+            layers.append(x.unflatten(0, (batch, views)))
+        prediction = self._head(x, time_embedding, batch, views) if predict else None
+        return VideoFeatures(layers, prediction)
+
+    def _embed_patches(self, z_MCTHW: Tensor) -> Tensor:
+        """Wan's Conv3d patch embedding as one matrix product (strided convolutions are slow on CPU)."""
+        p = self.shape.patch
+        patches = z_MCTHW.unflatten(-1, (-1, p)).unflatten(-3, (-1, p))  # (M, C, T, h, p, w, p)
+        patches = patches.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(2, 3)  # (M, T, N, C p p)
+        return F.linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
+
+    def _embed_conditions(self, t_BT: Tensor, text_BLE: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Text ``(B, L, D)``, timestep embedding ``(B, T, D)`` and modulation ``(B, T, 6, D)``."""
+        embedder = self.condition_embedder
+        batch, time = t_BT.shape
+        embedding, modulation, text, _ = embedder((t_BT * 1000.0).flatten(), text_BLE, None, timestep_seq_len=time)
+        return text.to(dtype), embedding, modulation.unflatten(2, (6, -1))
+
+    def _head(self, x_MTND: Tensor, time_BTD: Tensor, batch: int, views: int) -> Tensor:
+        """Output norm, projection and unpatchify, ``(B, V, C, T, H, W)``."""
+        table = self.scale_shift_table.unsqueeze(0) + time_BTD.unsqueeze(2)  # (B, T, 2, D)
+        shift, scale = table.repeat_interleave(views, 0).unsqueeze(3).unbind(2)
+        x = (self.norm_out(x_MTND.float()) * (1 + scale) + shift).type_as(x_MTND)
+        p, (h, w) = self.shape.patch, self.grid
+        x = self.proj_out(x).unflatten(-1, (p, p, -1)).unflatten(2, (h, w))  # (M, T, h, w, p, p, C)
+        x = x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)  # (M, C, T, H, W)
+        return x.unflatten(0, (batch, views))

@@ -1,0 +1,378 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The two towers together: losses for training, sampling for inference.
+
+Shapes: B batch, V views, F = 1 + 4 N frames, T = 1 + N latents, K action draws, H horizon, A action dims,
+P proprioception dims. Frames are in [-1, 1], state and actions in the model's own units.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from . import flow_matching as fm
+from .action_tower import ActionTower
+from .codecs import FRAMES_PER_LATENT, WaveletCodec
+from .text_encoders import HashedTextEncoder
+from .video_tower import MultiViewVideoTower, WanShape
+
+
+@dataclass
+class Event:
+    """A batch of event-centred windows.
+
+    Attributes:
+        frames: ``(B, V, F, 3, H, W)``; frame 0 is the keyframe.
+        frame_valid: ``(B, F)``, False beyond the event's end.
+        state: ``(B, P)`` at the keyframe.
+        actions: ``(B, H, A)``.
+        action_valid: ``(B, H)``, False beyond the event's end.
+        remaining: ``(B,)`` frames to the event's end, at least 1.
+        captions: B strings.
+    """
+
+    frames: Tensor
+    frame_valid: Tensor
+    state: Tensor
+    actions: Tensor
+    action_valid: Tensor
+    remaining: Tensor
+    captions: list[str]
+
+    def rows(self, index: slice) -> Event:
+        """A part of the batch."""
+        return Event(
+            *(getattr(self, name)[index] for name in ("frames", "frame_valid", "state", "actions")),
+            *(getattr(self, name)[index] for name in ("action_valid", "remaining", "captions")),
+        )
+
+
+@dataclass
+class Losses:
+    """Per-sample losses, each ``(B,)``, and which samples carry them (boolean, ``(B,)``)."""
+
+    action: Tensor
+    video: Tensor
+    has_video: Tensor
+    remaining: Tensor
+    has_remaining: Tensor
+
+
+@dataclass
+class Plan:
+    """What the model would do from one observation.
+
+    Attributes:
+        actions: ``(B, H, A)``; entries beyond ``length`` are meaningless.
+        length: ``(B,)`` valid actions, 1 to H.
+        remaining: ``(B,)`` predicted frames to the event's end (may exceed H).
+        latents: Imagined clean latents ``(B, V, C, T, h, w)``, or None without imagination.
+    """
+
+    actions: Tensor
+    length: Tensor
+    remaining: Tensor
+    latents: Tensor | None
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Sizes and constants; `WallwmConfig` explains each."""
+
+    video: WanShape
+    codec_levels: int
+    image_size: tuple[int, int]
+    max_views: int
+    max_text_tokens: int
+    action_width: int
+    action_heads: int
+    action_ffn_width: int
+    action_dim: int
+    state_dim: int
+    num_future_latents: int
+    actions_per_latent: int
+    action_draws: int
+    future_fraction: float
+    anchored_fraction: float
+    anchor_step: int
+    anchor_steps: int
+    anchor_jitter: float
+    video_shift: float
+
+    @property
+    def horizon(self) -> int:
+        """Action steps in a window."""
+        return self.num_future_latents * self.actions_per_latent
+
+
+class WorldActionModel(nn.Module):
+    """p(future video, actions | keyframes, state, caption) over the length of one event (paper p. 6)."""
+
+    def __init__(self, shape: ModelShape):
+        super().__init__()
+        self.shape = shape
+        self.codec = WaveletCodec(shape.codec_levels)
+        self.codec.check_size(*shape.image_size, shape.video.patch)
+        stride = self.codec.spatial_stride * shape.video.patch
+        grid = (shape.image_size[0] // stride, shape.image_size[1] // stride)
+        self.tokens_per_latent = grid[0] * grid[1]
+        self.text_encoder = HashedTextEncoder(shape.video.text_dim, shape.max_text_tokens)
+        self.video = MultiViewVideoTower(shape.video, shape.max_views, grid, open_gates=True)
+        nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
+        nn.init.zeros_(self.video.proj_out.bias)
+        self.action = ActionTower(
+            shape.action_width,
+            shape.video.depth,
+            shape.action_heads,
+            shape.action_ffn_width,
+            shape.video.width,
+            shape.action_dim,
+            shape.state_dim,
+            shape.horizon,
+            shape.actions_per_latent,
+        )
+
+    # ------------------------------------------------------------------ training
+
+    def losses(self, event: Event) -> Losses:
+        """Training losses of the `joint` stage: both towers learn at once.
+
+        The first ``future_fraction`` of the batch (the trainer shuffles it) carries the noised future; the rest
+        sees the keyframe alone, as inference without imagination does. With the future, ``t_A = t_V`` (paper's
+        symmetric mapping, p. 10) except for ``anchored_fraction`` of the samples, which hold the video at s* while
+        ``t_A`` is free (its asymmetric mapping, p. 10). Both fractions are our choice.
+        """
+        batch = len(event.captions)
+        text = self.text_encoder(event.captions)
+        split = min(batch, math.ceil(self.shape.future_fraction * batch))
+        parts = []
+        if split:
+            parts.append(self._losses_with_future(event.rows(slice(0, split)), text[:split]))
+        if split < batch:
+            parts.append(self._losses_keyframe_only(event.rows(slice(split, batch)), text[split:]))
+        return Losses(
+            *(torch.cat([getattr(part, name) for part in parts]) for name in Losses.__dataclass_fields__)
+        )
+
+    def _losses_with_future(self, event: Event, text: Tensor) -> Losses:
+        shape, device = self.shape, event.state.device
+        batch = len(event.captions)
+        z_0 = self._encode(event.frames)
+        latent_valid = self.latent_valid(event.frame_valid)
+        t_video = fm.shift_noise_level(torch.rand(batch, device=device), shape.video_shift)
+        anchored = torch.rand(batch, device=device) < shape.anchored_fraction
+        level = fm.anchor_noise_level(shape.anchor_step, shape.anchor_steps, shape.video_shift)
+        jitter = (torch.rand(batch, device=device) * 2 - 1) * shape.anchor_jitter
+        t_video = torch.where(anchored, (level + jitter).clamp(0.0, 1.0), t_video)
+        t_free = torch.rand(batch, shape.action_draws, device=device)
+        t_action = torch.where(anchored[:, None], t_free, t_video[:, None])
+
+        noise = torch.randn_like(z_0[:, :, :, 1:])
+        z_t = torch.cat((z_0[:, :, :, :1], fm.add_noise(z_0[:, :, :, 1:], noise, t_video)), dim=3)
+        t_frames = torch.cat((t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1)
+        features = self.video(z_t, t_frames, text, latent_valid)
+        assert features.prediction is not None
+        # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The
+        # paper leaves w_V open. Divided by the codec's scale it is the mean squared error of pixels in [-1, 1].
+        residual = z_0[:, :, :, 1:] - z_0[:, :, :, :1]
+        error = (features.prediction[:, :, :, 1:] - residual).square().mean(dim=(1, 2, 4, 5)) / self.codec.scale**2
+        video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
+        action_loss, _ = self._action_losses(event, features.layers, t_action, latent_valid)
+        false = torch.zeros(batch, dtype=torch.bool, device=device)
+        return Losses(action_loss, video_loss, latent_valid[:, 1:].any(1), torch.zeros_like(action_loss), false)
+
+    def _losses_keyframe_only(self, event: Event, text: Tensor) -> Losses:
+        device, batch = event.state.device, len(event.captions)
+        z_key = self._encode(event.frames[:, :, :1])
+        features = self.video(z_key, torch.zeros(batch, 1, device=device), text, predict=False)
+        t_action = torch.rand(batch, self.shape.action_draws, device=device)
+        action_loss, log_remaining = self._action_losses(event, features.layers, t_action, None)
+        # The remaining time learns only here: a future in sight would tell it how long the event lasts.
+        target = event.remaining.clamp_min(1).log()
+        remaining_loss = nn.functional.huber_loss(log_remaining, target, delta=0.5, reduction="none")
+        false = torch.zeros(batch, dtype=torch.bool, device=device)
+        return Losses(action_loss, torch.zeros_like(action_loss), false, remaining_loss, ~false)
+
+    def _action_losses(
+        self, event: Event, layers: list[Tensor], t_BK: Tensor, latent_valid: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """K noise levels on one video forward (paper p. 11); returns losses and log-remaining time, ``(B,)``."""
+        batch, draws = t_BK.shape
+        a_0 = event.actions.repeat_interleave(draws, 0)
+        eps = torch.randn_like(a_0)
+        t = t_BK.flatten()
+        valid = event.action_valid.repeat_interleave(draws, 0)
+        velocity, log_remaining = self.action(
+            fm.add_noise(a_0, eps, t) * valid[..., None],
+            t,
+            event.state.repeat_interleave(draws, 0),
+            valid,
+            self.action.video_keys_values(layers),
+            latent_valid,
+            self.tokens_per_latent,
+            event.frames.shape[1],
+        )
+        error = (velocity - fm.velocity(a_0, eps)).square()
+        loss = fm.masked_mean_per_sample(error, valid).view(batch, draws).mean(1)
+        return loss, log_remaining.view(batch, draws)[:, 0]
+
+    # ------------------------------------------------------------------ inference
+
+    @torch.no_grad()
+    def plan(
+        self,
+        keyframes: Tensor,
+        state: Tensor,
+        captions: list[str],
+        imagination: str = "none",
+        num_steps: int = 10,
+        generator: torch.Generator | None = None,
+        length: Tensor | None = None,
+    ) -> Plan:
+        """Samples actions (and, with imagination, video) for one event from one observation.
+
+        Args:
+            keyframes: ``(B, V, 3, H, W)``.
+            state: ``(B, P)``.
+            captions: B strings.
+            imagination: ``none`` reads the keyframe alone; ``anchor`` integrates the video to s*, then lets all
+                action steps read one forward there; ``full`` denoises video and actions in step.
+            num_steps: Denoising steps N_d.
+            generator: Source of the noise; a fixed seed gives the same actions.
+            length: ``(B,)`` frames to plan for; None takes the predicted remaining time.
+
+        Raises:
+            ValueError: Unknown ``imagination``.
+        """
+        if imagination not in ("none", "anchor", "full"):
+            raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
+        batch, device, horizon = len(captions), state.device, self.shape.horizon
+        text = self.text_encoder(captions)
+        z_key = self._encode(keyframes[:, :, None])
+        key_features = self.video(z_key, torch.zeros(batch, 1, device=device), text, predict=False)
+        key_kv = self.action.video_keys_values(key_features.layers)
+        nothing = state.new_zeros(batch, 0, self.shape.action_dim)
+        _, log_remaining = self.action(nothing, state.new_ones(batch), state, nothing[..., 0].bool(), key_kv)
+        remaining = log_remaining.exp()
+        planned = (remaining.round() if length is None else length).clamp(1, horizon).long()
+        valid = torch.arange(horizon, device=device) < planned[:, None]
+        actions = torch.randn(batch, horizon, self.shape.action_dim, generator=generator, device=device)
+        levels = fm.schedule(num_steps, device=device)
+
+        if imagination == "none":
+            actions = self._integrate_actions(actions, levels, state, valid, key_kv, None, keyframes.shape[1])
+            return Plan(actions, planned, remaining, None)
+        dream = _Dream(self, z_key, text, planned, num_steps, generator)
+        if imagination == "anchor":
+            kv = dream.to_anchor()
+            views = keyframes.shape[1]
+            actions = self._integrate_actions(actions, levels, state, valid, kv, dream.latent_valid, views)
+            return Plan(actions, planned, remaining, dream.latents())
+        for j in range(num_steps):
+            kv = dream.step()
+            pair = levels[j : j + 2]
+            actions = self._integrate_actions(
+                actions, pair, state, valid, kv, dream.latent_valid, keyframes.shape[1]
+            )
+        return Plan(actions, planned, remaining, dream.latents())
+
+    def _integrate_actions(
+        self,
+        actions: Tensor,
+        levels: Tensor,
+        state: Tensor,
+        valid: Tensor,
+        kv: list[tuple[Tensor, Tensor]],
+        latent_valid: Tensor | None,
+        views: int,
+    ) -> Tensor:
+        for t, s in zip(levels[:-1], levels[1:], strict=True):
+            t_rows = t.expand(len(actions))
+            velocity, _ = self.action(
+                actions * valid[..., None],
+                t_rows,
+                state,
+                valid,
+                kv,
+                latent_valid,
+                self.tokens_per_latent,
+                views,
+            )
+            actions = actions + (s - t) * velocity
+        return actions
+
+    # ------------------------------------------------------------------ shared
+
+    def latent_valid(self, frame_valid: Tensor) -> Tensor:
+        """Latents ``(B, T)`` of which at least the first frame lies inside the event."""
+        return torch.cat((frame_valid[:, :1], frame_valid[:, 1::FRAMES_PER_LATENT]), dim=1)
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        """``(B, V, F, 3, H, W)`` to latents ``(B, V, C, T, h, w)``."""
+        return self.codec.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents ``(B, V, C, T, h, w)`` to frames ``(B, V, F, 3, H, W)`` in [-1, 1]."""
+        return self.codec.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+
+
+class _Dream:
+    """The video's half of inference: integrates the future latents from noise, keeping the keyframe clean."""
+
+    def __init__(
+        self,
+        model: WorldActionModel,
+        z_key: Tensor,
+        text: Tensor,
+        planned: Tensor,
+        num_steps: int,
+        generator: torch.Generator | None,
+    ):
+        shape, device = model.shape, z_key.device
+        self.model, self.text, self.z_key = model, text, z_key
+        self.levels = fm.schedule(num_steps, shape.video_shift, device)
+        self.stop = round(num_steps * shape.anchor_step / shape.anchor_steps)
+        self.done = 0
+        future = torch.arange(shape.num_future_latents, device=device)
+        # A latent is dreamt if the event still lasts when its first frame is due.
+        first_frame = future * shape.actions_per_latent + shape.actions_per_latent // FRAMES_PER_LATENT
+        in_event = first_frame < planned[:, None]
+        self.latent_valid = torch.cat((in_event.new_ones(len(planned), 1), in_event), dim=1)
+        size = (*z_key.shape[:3], shape.num_future_latents, *z_key.shape[4:])
+        self.z = torch.randn(size, generator=generator, device=device, dtype=z_key.dtype)
+        self.z_0_hat = z_key.expand_as(self.z)
+
+    def _forward(self) -> list[tuple[Tensor, Tensor]]:
+        t = self.levels[self.done]
+        batch, frames = len(self.z), self.z.shape[3]
+        t_frames = torch.cat((t.new_zeros(batch, 1), t.expand(batch, frames)), dim=1)
+        features = self.model.video(torch.cat((self.z_key, self.z), dim=3), t_frames, self.text, self.latent_valid)
+        assert features.prediction is not None
+        self.z_0_hat = self.z_key + features.prediction[:, :, :, 1:]
+        return self.model.action.video_keys_values(features.layers)
+
+    def step(self) -> list[tuple[Tensor, Tensor]]:
+        """One forward, then one Euler step of the video; returns the forward's keys and values."""
+        kv = self._forward()
+        t, s = self.levels[self.done], self.levels[self.done + 1]
+        self.z = self.z + (s - t) * fm.velocity_from_data(self.z, self.z_0_hat, t.expand(len(self.z)))
+        self.done += 1
+        return kv
+
+    def to_anchor(self) -> list[tuple[Tensor, Tensor]]:
+        """Integrates to s*; returns the keys and values of one forward there."""
+        while self.done < self.stop:
+            self.step()
+        if self.done == len(self.levels) - 1:  # s* at the very end of the schedule: t = 0
+            self.z = self.z_0_hat
+        return self._forward()
+
+    def latents(self) -> Tensor:
+        """The best current guess of the clean latents, keyframe included; beyond the event the last one holds."""
+        z = torch.cat((self.z_key, self.z_0_hat), dim=3)
+        last = self.latent_valid.sum(1) - 1
+        index = torch.minimum(torch.arange(z.shape[3], device=z.device)[None], last[:, None])
+        return z.gather(3, index[:, None, None, :, None, None].expand_as(z))
