@@ -1,0 +1,82 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The environment as LeRobot's command line sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lerobot.configs import FeatureType, PolicyFeature
+from lerobot.envs.configs import EnvConfig
+
+from lerobot_env_so101_sim.colours import SPLITS
+
+FPS = 20
+IMAGE_SIZE = 96
+CAMERAS = ("wrist", "overhead")
+TASK = "PickPlace-v0"
+GYM_ID = f"lerobot_env_so101_sim/{TASK}"
+
+
+def _features() -> dict[str, PolicyFeature]:
+    images = {
+        f"pixels/{camera}": PolicyFeature(type=FeatureType.VISUAL, shape=(IMAGE_SIZE, IMAGE_SIZE, 3))
+        for camera in CAMERAS
+    }
+    return {
+        "action": PolicyFeature(type=FeatureType.ACTION, shape=(6,)),
+        "agent_pos": PolicyFeature(type=FeatureType.STATE, shape=(6,)),
+        **images,
+    }
+
+
+def _features_map() -> dict[str, str]:
+    images = {f"pixels/{camera}": f"observation.images.{camera}" for camera in CAMERAS}
+    return {"action": "action", "agent_pos": "observation.state", **images}
+
+
+@EnvConfig.register_subclass("so101_sim")
+@dataclass
+class So101SimEnvConfig(EnvConfig):
+    """One cube, one disc, an SO-101 with a wrist and an overhead camera.
+
+    The policy sees ``observation.images.wrist``, ``observation.images.overhead`` and ``observation.state``.
+
+    Attributes:
+        task: Name of the only task.
+        fps: Control rate in Hz; fixed, because the simulator's control period is compiled in.
+        episode_length: Steps after which an episode is cut off. The expert needs about 120.
+        split: Colour pairs to draw from: ``seen``, ``left_out`` or ``all``.
+        progress_log: File that gets one JSON line per finished episode; none if unset.
+    """
+
+    task: str | None = TASK
+    fps: int = FPS
+    episode_length: int = 240
+    split: str = "seen"
+    progress_log: str | None = None
+    features: dict[str, PolicyFeature] = field(default_factory=_features)
+    features_map: dict[str, str] = field(default_factory=_features_map)
+
+    def __post_init__(self) -> None:
+        if self.task != TASK:
+            raise ValueError(f"env.task={self.task!r} is unknown; so101_sim has one task: {TASK!r}")
+        if self.fps != FPS:
+            raise ValueError(f"env.fps={self.fps} is not supported; so101_sim runs at {FPS} Hz only")
+        if self.split not in SPLITS:
+            raise ValueError(f"env.split={self.split!r} is unknown; choose one of {SPLITS}")
+        if self.episode_length < 1:
+            raise ValueError(f"env.episode_length={self.episode_length} must be at least 1")
+
+    @property
+    def package_name(self) -> str:
+        """The module that registers the gymnasium id."""
+        return "lerobot_env_so101_sim"
+
+    @property
+    def gym_kwargs(self) -> dict:
+        """Keyword arguments of the environment's constructor."""
+        return {
+            "split": self.split,
+            "episode_length": self.episode_length,
+            "progress_log": self.progress_log,
+        }

@@ -1,0 +1,222 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The gymnasium environment: so101-nexus' pick and place, in LeRobot's units, rendered fast."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from lerobot_env_so101_sim.colours import CUBE_COLOURS, DISC_COLOURS, instruction, pairs_of
+from lerobot_env_so101_sim.configuration import CAMERAS, FPS, IMAGE_SIZE
+from lerobot_env_so101_sim.rendering import SceneCameras, choose_backend, speed_up_rendering
+from lerobot_env_so101_sim.task_progress import SceneTruth, TaskProgress
+
+MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+CUBE_HALF_EDGE = 0.015
+DISC_RADIUS = 0.05
+
+# Our choice: a ring sector in front of the arm that a vertical gripper reaches everywhere. The package's default
+# (radius 0.1 to 0.3 m about x = 0.15, plus and minus 90 degrees) holds places the arm cannot reach from above.
+SPAWN = {
+    "spawn_center": (0.04, 0.0),
+    "spawn_min_radius": 0.17,
+    "spawn_max_radius": 0.27,
+    "spawn_angle_half_range_deg": 45.0,
+}
+# The arm starts near this posture (degrees, gripper 0 to 100), out of the overhead camera's way.
+HOME = np.array([0.0, -60.0, 50.0, 75.0, -90.0, 25.0])
+HOME_SPREAD = np.array([15.0, 10.0, 10.0, 8.0, 15.0, 20.0])
+
+
+class So101PickPlaceEnv(gym.Env):
+    """Pick up the cube, place it on the disc.
+
+    Observations are ``{"pixels": {"wrist", "overhead"}: (96, 96, 3) uint8, "agent_pos": (6,) float32}``; actions are
+    (6,) absolute joint targets. Both are in LeRobot's SO-101 units: degrees, and 0 (closed) to 100 for the gripper.
+    The seed alone fixes colour pair, layout and start posture. An episode ends when the cube rests on the disc and
+    the arm has retreated, or after ``episode_length`` steps. ``info["is_success"]`` is so101-nexus' own predicate:
+    the cube has rested within the disc for 0.2 s, carried by the table alone.
+
+    Args:
+        split: Colour pairs to draw from, see ``colours.SPLITS``.
+        episode_length: Steps after which an episode is cut off.
+        progress_log: File to append one JSON line per finished episode to.
+        render_mode: Only ``rgb_array`` exists.
+
+    Raises:
+        ValueError: Unknown split, or a render mode other than ``rgb_array``.
+        RuntimeError: No OpenGL backend works; the message names the packages to install.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}
+
+    def __init__(
+        self,
+        split: str = "seen",
+        episode_length: int = 240,
+        progress_log: str | Path | None = None,
+        render_mode: str = "rgb_array",
+    ) -> None:
+        if render_mode != "rgb_array":
+            raise ValueError(f"render_mode={render_mode!r} is not supported; use 'rgb_array'")
+        self._pairs = pairs_of(split)
+        self._max_episode_steps = episode_length
+        self._progress_log = Path(progress_log) if progress_log else None
+        self.render_mode = render_mode
+        choose_backend()
+        self.simulation = _make_simulation()
+        speed_up_rendering(self.simulation.model)
+        self._cameras = SceneCameras(self.simulation.model, IMAGE_SIZE)
+        bounds = self.simulation.action_space
+        self._gripper_limits = (float(bounds.low[-1]), float(bounds.high[-1]))
+
+        picture = gym.spaces.Box(0, 255, (IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        self.observation_space = gym.spaces.Dict(
+            {
+                "pixels": gym.spaces.Dict(dict.fromkeys(CAMERAS, picture)),
+                "agent_pos": gym.spaces.Box(-np.inf, np.inf, (6,), np.float32),
+            }
+        )
+        self.action_space = gym.spaces.Box(self.to_row(bounds.low), self.to_row(bounds.high), dtype=np.float32)
+        self.cube_colour, self.disc_colour = self._pairs[0]
+        self.episode_seed: int | None = None
+        self.progress = TaskProgress()
+        self._overhead = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        self._steps = 0
+        self._succeeded = False
+        self._logs_this_episode = False
+
+    @property
+    def task_description(self) -> str:
+        """The instruction of the current episode; LeRobot hands it to the policy as ``task``."""
+        return instruction(self.cube_colour, self.disc_colour)
+
+    def to_row(self, joints: np.ndarray) -> np.ndarray:
+        """Converts joint angles in radians, (6,), to LeRobot's units, (6,) float32."""
+        from so101_nexus import sim_qpos_to_dataset_row
+
+        row = sim_qpos_to_dataset_row(np.asarray(joints, np.float64), gripper_limits_rad=self._gripper_limits)
+        return row.astype(np.float32)
+
+    def to_joints(self, row: np.ndarray) -> np.ndarray:
+        """Converts a state or action in LeRobot's units, (6,), to joint angles in radians, (6,)."""
+        from so101_nexus import dataset_row_to_sim_qpos
+
+        return dataset_row_to_sim_qpos(np.asarray(row, np.float64), gripper_limits_rad=self._gripper_limits)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """Starts an episode; the same seed gives the same episode, bit by bit."""
+        super().reset(seed=seed)
+        # A vector environment resets a finished member by itself, without a seed or options, while its siblings go
+        # on; lerobot-eval ignores that extra episode, so the log must too.
+        self._logs_this_episode = seed is not None or bool(options)
+        if seed is None:
+            seed = int(self.np_random.integers(2**31))
+        self.episode_seed = seed
+        # A stream of its own: the simulator seeds its layout with the same number.
+        rng = np.random.default_rng([seed, 101])
+        self.cube_colour, self.disc_colour = self._pairs[rng.integers(len(self._pairs))]
+        start = self.to_joints(HOME + rng.uniform(-1, 1, 6) * HOME_SPREAD)
+        self.simulation.config.target_colors = self.disc_colour
+        _, truth = self.simulation.reset(
+            seed=seed,
+            options={"init_qpos": start, "target_index": CUBE_COLOURS.index(self.cube_colour)},
+        )
+        self.progress = TaskProgress()
+        self._steps = 0
+        self._succeeded = False
+        return self._observe(), self._judge(truth)
+
+    def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
+        """Drives the arm towards action for one control period. The reward is the Task Progress gained, / 100.
+
+        Raises:
+            ValueError: The action is not six finite numbers.
+        """
+        action = np.asarray(action, np.float64)
+        if action.shape != (6,) or not np.isfinite(action).all():
+            raise ValueError(f"action must be 6 finite numbers ({', '.join(MOTORS)}), got {action!r}")
+        before = self.progress.score
+        # The simulator clips to the joint limits itself.
+        *_, truth = self.simulation.step(self.to_joints(action))
+        self._steps += 1
+        info = self._judge(truth)
+        terminated = self.progress.complete and info["is_success"]
+        truncated = not terminated and self._steps >= self._max_episode_steps
+        if (terminated or truncated) and self._logs_this_episode:
+            self._log()
+        return self._observe(), (self.progress.score - before) / 100, terminated, truncated, info
+
+    def render(self) -> np.ndarray:
+        """Returns the overhead image of the last observation, enlarged four times, (384, 384, 3) uint8."""
+        # lerobot-eval asks after every step; the picture is there already.
+        return self._overhead.repeat(4, axis=0).repeat(4, axis=1)
+
+    def close(self) -> None:
+        """Frees the renderer."""
+        self._cameras.close()
+        self.simulation.close()
+
+    def _observe(self) -> dict:
+        pictures = self._cameras.render(self.simulation.data)
+        self._overhead = pictures["overhead"]
+        return {"pixels": pictures, "agent_pos": self.to_row(self.simulation.data.qpos[:6])}
+
+    def _judge(self, truth: dict) -> dict:
+        self.progress.update(
+            SceneTruth(
+                tool_to_cube=truth["tcp_to_obj_dist"],
+                grasped=truth["is_grasped"] > 0.5,
+                lift_height=truth["lift_height"],
+                over_disc=truth["geometric_placement_ok"],
+                placed=truth["is_obj_placed"],
+            )
+        )
+        success = bool(truth["success"])
+        self._succeeded |= success
+        return {"is_success": success, "task_progress": self.progress.score}
+
+    def _log(self) -> None:
+        if self._progress_log is None:
+            return
+        line = {
+            "seed": self.episode_seed,
+            "cube": self.cube_colour,
+            "disc": self.disc_colour,
+            "success": self._succeeded,
+            "task_progress": self.progress.score,
+            **self.progress.flags,
+            "steps": self._steps,
+        }
+        self._progress_log.parent.mkdir(parents=True, exist_ok=True)
+        # One short write in append mode: parallel environments share the file without mixing lines.
+        with self._progress_log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _make_simulation():
+    """Builds so101-nexus' environment without its cameras, which would render at its own quality."""
+    from so101_nexus import JointPositions, PhysicsConfig, PickAndPlaceV2Config, RenderConfig, RenderingQuality
+    from so101_nexus.mujoco.pick_and_place import PickAndPlaceV2Env
+
+    return PickAndPlaceV2Env(
+        PickAndPlaceV2Config(
+            cube_colors=list(CUBE_COLOURS),
+            target_colors=list(DISC_COLOURS),
+            cube_half_size=CUBE_HALF_EDGE,
+            target_disc_radius=DISC_RADIUS,
+            # Clear of the disc's rim, so that the cube never starts on its goal.
+            min_object_target_separation=DISC_RADIUS + 0.01,
+            robot_colors="white",
+            observations=[JointPositions()],
+            # The simulator's own solver settings; only the control period differs.
+            physics=PhysicsConfig(control_period_s=1 / FPS, integrator="implicitfast", noslip_iterations=3),
+            render=RenderConfig(quality=RenderingQuality(msaa_samples=0, shadows=False, shadow_map_size=1)),
+            terminate_on_success=False,
+            **SPAWN,
+        )
+    )

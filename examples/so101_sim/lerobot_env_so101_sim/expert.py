@@ -1,0 +1,193 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The scripted demonstrator: named phases, each a smooth move from rest to rest.
+
+It reads the simulator's truth when a phase begins, as a person looks before moving, and plans joint waypoints by
+inverse kinematics. Variety is modest and seeded: durations, waypoints, execution noise, a missed first grasp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lerobot_env_so101_sim.env import CUBE_HALF_EDGE, So101PickPlaceEnv
+from lerobot_env_so101_sim.inverse_kinematics import BASE, VerticalGraspSolver
+
+PHASES = ("reach", "descend", "close", "lift", "move", "lower", "open", "retreat")
+
+# All of these are our choice. Metres, seconds, and 0 to 100 for the gripper.
+NOISY_SHARE = 1 / 3
+MISSED_GRASP_SHARE = 0.08
+NOISE_DEGREES = 2.0
+NOISE_SECONDS = 0.35
+# Joints that must be exact while the fingers are around the cube get less of the noise then.
+NOISE_NEAR_CUBE = 0.35
+DURATION = {
+    "reach": 1.15,
+    "descend": 0.65,
+    "close": 0.45,
+    "lift": 0.65,
+    "move": 1.0,
+    "lower": 0.55,
+    "open": 0.4,
+    "retreat": 0.75,
+}
+# The slowest joint may average this speed, degrees a second; a longer way takes longer than the table says.
+MEAN_SPEED = 60.0
+GRIP_OPEN = 45.0
+GRIP_CLOSED = 10.0
+# With the jaw open the tool's centre sits 2 cm from the fixed finger; this brings that finger near the cube.
+TOWARDS_FIXED_FINGER = 0.002
+# The closing cube slides against that finger, and hangs there, this far off the tool's centre.
+HELD_OFF_CENTRE = 0.005
+MISS_BY = 0.036
+# Direction of the closing jaw, relative to the direction from the arm's base: sideways, camera on the outer side.
+NOMINAL_YAW = np.pi / 2
+
+
+@dataclass(frozen=True)
+class Command:
+    """One control step of the demonstration, in LeRobot's units.
+
+    Attributes:
+        phase: Name of the phase, one of ``PHASES``.
+        planned: The smooth joint target, (6,): what gets recorded as the action.
+        executed: What the arm is sent, (6,): the same, plus noise in some episodes.
+    """
+
+    phase: str
+    planned: np.ndarray
+    executed: np.ndarray
+
+
+@dataclass(frozen=True)
+class Style:
+    """What makes one demonstration differ from another, drawn once per episode."""
+
+    noisy: bool
+    misses_first_grasp: bool
+    pace: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Style:
+        """Draws a style."""
+        return cls(
+            noisy=bool(rng.random() < NOISY_SHARE),
+            misses_first_grasp=bool(rng.random() < MISSED_GRASP_SHARE),
+            pace=float(rng.uniform(0.85, 1.2)),
+        )
+
+
+class Expert:
+    """Demonstrates one episode of a freshly reset environment.
+
+    Args:
+        env: The environment, unwrapped and reset.
+        rng: Source of the demonstration's variety.
+        style: Fixed style; drawn from ``rng`` if left out.
+    """
+
+    def __init__(self, env: So101PickPlaceEnv, rng: np.random.Generator, style: Style | None = None) -> None:
+        self._env = env
+        self._rng = rng
+        self.style = style or Style.draw(rng)
+        self._solver = VerticalGraspSolver(env.simulation)
+        self._now = env.to_joints(env.to_row(env.simulation.data.qpos[:6]))
+        self._noise = np.zeros(6)
+
+    def commands(self) -> Iterator[Command]:
+        """Yields the episode's commands; send ``executed`` to the environment before asking for the next.
+
+        Raises:
+            ValueError: A waypoint is out of the arm's reach.
+        """
+        rng = self._rng
+        if self.style.misses_first_grasp:
+            yield from self._grasp_at(self._beside_cube())
+            yield from self._phase("open", grip=GRIP_OPEN)
+        cube, yaw = self._cube()
+        along = rng.uniform(-0.003, 0.003)
+        grasp = cube + _turned((-TOWARDS_FIXED_FINGER, along, 0.0), yaw)
+        grasp[2] = CUBE_HALF_EDGE + rng.uniform(-0.003, 0.003)
+        yield from self._grasp_at((grasp, yaw))
+        lifted = grasp + [0.0, 0.0, rng.uniform(0.06, 0.085)]
+        yield from self._phase("lift", tool=lifted, yaw=yaw)
+
+        disc = self._env.simulation._get_target_pos() + [*rng.uniform(-0.012, 0.012, 2), 0.0]
+        # The cube hangs a little off the tool's centre; that much the disc is approached off-centre too.
+        goal_yaw = _radial(disc) + NOMINAL_YAW + rng.uniform(-0.25, 0.25)
+        goal = disc - _turned((HELD_OFF_CENTRE, -along, 0.0), goal_yaw)
+        yield from self._phase("move", tool=goal + [0.0, 0.0, rng.uniform(0.07, 0.09)], yaw=goal_yaw)
+        yield from self._phase("lower", tool=goal + [0.0, 0.0, grasp[2] + 0.003], yaw=goal_yaw)
+        yield from self._phase("open", grip=GRIP_OPEN * rng.uniform(0.85, 1.0))
+        yield from self._phase("retreat", tool=goal + [0.0, 0.0, rng.uniform(0.1, 0.12)], yaw=goal_yaw)
+
+    def _grasp_at(self, grasp: tuple[np.ndarray, float]) -> Iterator[Command]:
+        tool, yaw = grasp
+        above = tool + [*self._rng.uniform(-0.008, 0.008, 2), self._rng.uniform(0.055, 0.085)]
+        yield from self._phase("reach", tool=above, yaw=yaw, grip=GRIP_OPEN * self._rng.uniform(0.9, 1.05))
+        yield from self._phase("descend", tool=tool, yaw=yaw)
+        yield from self._phase("close", grip=GRIP_CLOSED)
+
+    def _phase(
+        self,
+        name: str,
+        tool: np.ndarray | None = None,
+        yaw: float | None = None,
+        grip: float | None = None,
+    ) -> Iterator[Command]:
+        """Moves to a tool pose, or only the gripper, on a minimum-jerk path that starts and ends at rest."""
+        start, goal = self._now, self._now.copy()
+        if tool is not None:
+            goal[:5] = self._solver.solve(tool, yaw, start[:5])
+        if grip is not None:
+            goal[5] = self._env.to_joints(np.array([0.0, 0.0, 0.0, 0.0, 0.0, grip]))[5]
+        fps = self._env.metadata["render_fps"]
+        way = np.rad2deg(np.abs(goal[:5] - start[:5]).max())
+        seconds = max(DURATION[name], way / MEAN_SPEED) * self.style.pace * self._rng.uniform(0.85, 1.2)
+        steps = max(4, round(seconds * fps))
+        for step in range(1, steps + 1):
+            time = step / steps
+            blend = time**3 * (10 - 15 * time + 6 * time**2)
+            planned = self._env.to_row(start + blend * (goal - start))
+            yield Command(name, planned, planned + self._execution_noise(name, fps))
+        self._now = goal
+
+    def _execution_noise(self, phase: str, fps: int) -> np.ndarray:
+        """Smooth noise of the arm joints, degrees, (6,): a first-order process whose memory is ``NOISE_SECONDS``."""
+        if not self.style.noisy:
+            return np.zeros(6, np.float32)
+        keep = np.exp(-1 / (fps * NOISE_SECONDS))
+        self._noise = keep * self._noise + np.sqrt(1 - keep**2) * self._rng.normal(0, NOISE_DEGREES, 6)
+        scale = NOISE_NEAR_CUBE if phase in ("descend", "close", "lower", "open") else 1.0
+        return (self._noise * ([scale] * 5 + [0.0])).astype(np.float32)
+
+    def _cube(self) -> tuple[np.ndarray, float]:
+        """The cube's centre, (3,), and the grasp yaw that squares with its faces at the smallest wrist roll."""
+        pose = self._env.simulation._get_object_pose()
+        w, x, y, z = pose[3:]
+        yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+        nominal = _radial(pose) + NOMINAL_YAW
+        quarter = np.pi / 2
+        return pose[:3], nominal + (yaw - nominal + quarter / 2) % quarter - quarter / 2
+
+    def _beside_cube(self) -> tuple[np.ndarray, float]:
+        """A grasp that closes on air next to the cube."""
+        cube, yaw = self._cube()
+        side = self._rng.choice([-1.0, 1.0])
+        tool = cube + _turned((-TOWARDS_FIXED_FINGER, side * MISS_BY, 0.0), yaw)
+        tool[2] = CUBE_HALF_EDGE + 0.004
+        return tool, yaw
+
+
+def _radial(point: np.ndarray) -> float:
+    """Direction from the arm's first axis to a point, radians about the vertical."""
+    return float(np.arctan2(point[1] - BASE[1], point[0] - BASE[0]))
+
+
+def _turned(offset: tuple[float, float, float], yaw: float) -> np.ndarray:
+    """An offset given in a frame turned by ``yaw`` about the vertical, in world axes, (3,)."""
+    x, y, z = offset
+    return np.array([np.cos(yaw) * x - np.sin(yaw) * y, np.sin(yaw) * x + np.cos(yaw) * y, z])
