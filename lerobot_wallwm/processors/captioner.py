@@ -21,8 +21,7 @@ from lerobot_wallwm.processors.instruction import fill, instruction_template, pa
 from lerobot_wallwm.processors.kinematics import Kinematics, KinematicsConfig, kinematics
 from lerobot_wallwm.processors.segmenter import Cut, Segmentation
 
-_STILL = 0.06  # of the episode's fast speed; our choice: below it an interval is a wait
-_MOVING = 0.35  # above it the arm does something else than hold still for its gripper
+_MOVING = 0.35  # of the episode's fast speed; above it the arm does something else than hold still for its gripper
 
 
 @dataclass
@@ -70,10 +69,13 @@ class EventCaptioner:
 
     Args:
         kinematics: How state and action are read; the same as the segmenter's.
+        shortest_wait_s: A shorter standstill belongs to the action before it. Our choice: 1 s, a person's moment of
+            thought rather than an event.
     """
 
-    def __init__(self, kinematics: KinematicsConfig | None = None) -> None:
+    def __init__(self, kinematics: KinematicsConfig | None = None, shortest_wait_s: float = 1.0) -> None:
         self.kinematics = kinematics or KinematicsConfig()
+        self.shortest_wait_s = shortest_wait_s
 
     def __call__(self, item: Episode | Mapping[str, list], segmentation: Segmentation | None = None) -> Any:
         """See the class."""
@@ -108,7 +110,7 @@ class EventCaptioner:
             else:
                 actions[-1].end = end
         _name_actions(actions, motion)
-        actions = _join(actions)
+        actions = _join(actions, motion.frames(self.shortest_wait_s))
         subtasks = _subtasks(actions)
         task = _Span(0, segmentation.length, "task", 1.0, "episode")
 
@@ -152,7 +154,7 @@ def number_events(per_episode: list[list[Event]]) -> list[Event]:
 
 def _still(motion: Kinematics, span: _Span) -> bool:
     switching = any(s.start < span.end and s.end > span.start for s in motion.switches)
-    return not switching and float(np.median(motion.speed[span.start : span.end])) < _STILL
+    return not switching and float(np.median(motion.speed[span.start : span.end])) <= motion.still
 
 
 def _name_actions(actions: list[_Span], motion: Kinematics) -> None:
@@ -222,13 +224,17 @@ def _own_switch(motion: Kinematics, span: _Span) -> Any:
     return best
 
 
-def _join(actions: list[_Span]) -> list[_Span]:
+def _join(actions: list[_Span], shortest_wait: int) -> list[_Span]:
+    """Joins equal neighbours, and a wait of fewer than `shortest_wait` frames with the action before (or after) it."""
     joined: list[_Span] = []
-    for span in actions:
-        if joined and joined[-1].label == span.label:
+    for i, span in enumerate(actions):
+        label = span.label
+        if label == "wait" and span.end - span.start < shortest_wait and len(actions) > 1:
+            label = joined[-1].label if joined else next((a.label for a in actions[i:] if a.label != "wait"), label)
+        if joined and joined[-1].label == label:
             joined[-1].end = span.end
         else:
-            joined.append(_Span(span.start, span.end, span.label, span.confidence, span.source))
+            joined.append(_Span(span.start, span.end, label, span.confidence, span.source))
     return joined
 
 

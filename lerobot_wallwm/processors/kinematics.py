@@ -56,14 +56,18 @@ class Kinematics:
         fps: Frames per second.
         velocity: (T, D) arm velocity; each dimension divided by its own 95th percentile. Row t is the motion that the
             action of frame t commands.
-        speed: (T,) smoothed norm of `velocity`, where 1 is the episode's 90th percentile.
+        smooth: (T, D) `velocity` under a Gaussian of `smooth_s`.
+        speed: (T,) norm of `smooth`, where 1 is the episode's 90th percentile.
+        still: Speed up to which the arm cannot be told from standing: 0.06 (our choice), or more if the data is noisy.
         opening: (T, G) gripper commands, 0 closed to 1 open.
         switches: Openings and closings in time order.
     """
 
     fps: float
     velocity: np.ndarray
+    smooth: np.ndarray
     speed: np.ndarray
+    still: float
     opening: np.ndarray
     switches: tuple[Switch, ...] = field(default=())
 
@@ -137,7 +141,9 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     smooth = gaussian_filter1d(velocity, sigma, axis=0, mode="nearest") if velocity.size else velocity
     speed = np.linalg.norm(smooth, axis=1)
     top = np.quantile(speed, 0.9)
-    speed = speed / (top if top > 0 else max(speed.max(), 1.0))
+    top = top if top > 0 else max(speed.max(), 1.0)
+    speed = speed / top
+    still = float(np.clip(1.5 * _noise_floor(velocity, smooth, sigma) / top, 0.06, 0.3))
 
     openings, switches = [], []
     for g, d in enumerate(grip_action):
@@ -160,7 +166,19 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
         switches += _find_switches(unit, finger, g, fps, config)
     opening = np.stack(openings, axis=1) if openings else np.zeros((len(action), 0))
     switches.sort(key=lambda s: s.start)
-    return Kinematics(fps, velocity, speed, opening, tuple(switches))
+    return Kinematics(fps, velocity, smooth, speed, still, opening, tuple(switches))
+
+
+def _noise_floor(velocity: np.ndarray, smooth: np.ndarray, sigma: float) -> float:
+    """Norm of what white noise in the positions leaves in the smoothed velocity, judged by what smoothing removed.
+
+    Position noise n gives differences of n sqrt(2); a Gaussian of width s lets n / sqrt(4 sqrt(pi) s^3) of them through.
+    """
+    if sigma < 0.5 or velocity.size == 0:
+        return 0.0
+    removed = 1.4826 * np.median(np.abs(velocity - smooth), axis=0)
+    passed = 1 / np.sqrt(4 * np.sqrt(np.pi) * sigma**3) / np.sqrt(2)
+    return float(np.linalg.norm(removed) * passed)
 
 
 def _opens_high(unit: np.ndarray, finger: np.ndarray | None, name: str, config: KinematicsConfig) -> bool:
@@ -181,7 +199,8 @@ def _find_switches(
     """Runs of one-way motion of the command that cross a large part of its range."""
     # 0.3 of the range per second: a slow hand needs 1 to 2 s for a full close; hand tremor stays below.
     step = np.diff(unit, prepend=unit[:1])
-    moving = np.abs(gaussian_filter1d(step, 0.03 * fps, mode="nearest")) > 0.3 / fps
+    rate = gaussian_filter1d(step, 0.03 * fps, mode="nearest") * fps
+    moving = np.abs(rate) > 0.3
     edges = np.flatnonzero(np.diff(np.concatenate([[0], moving.astype(int), [0]])))
     runs = [[int(a), int(b)] for a, b in zip(edges[::2], edges[1::2], strict=True)]
     merged: list[list[int]] = []
@@ -200,6 +219,13 @@ def _find_switches(
         own = np.flatnonzero(np.abs(step[begin:end]) > 0.02 * abs(change))
         if len(own):
             begin, end = begin + int(own[0]), begin + int(own[-1]) + 1
+        # A smooth command creeps out of its plateau before it is fast.
+        sign, reach = np.sign(change), max(1, round(0.1 * fps))
+        first, last = max(1, begin - reach), min(len(step), end + reach)
+        while begin > first and step[begin - 1] * sign > 0 and rate[begin - 1] * sign > 0.03:
+            begin -= 1
+        while end < last and step[end] * sign > 0 and rate[end] * sign > 0.03:
+            end += 1
         if finger is not None and np.ptp(finger) > 0:
             end = max(end, _settled(finger, begin, end, fps))
         switches.append(Switch(begin, end, bool(change < 0), gripper))

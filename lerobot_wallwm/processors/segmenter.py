@@ -29,6 +29,8 @@ class SegmenterConfig:
     merge_s: float = 0.15
     # A pause is slower than this part of the slower of the two motions around it.
     pause_ratio: float = 0.5
+    # A stroke shorter than this part of the episode's longest is a tap, whose pauses bound segments rather than actions.
+    tap_ratio: float = 0.15
     # Penalty of a change point, as seconds of unit-direction motion: larger finds fewer.
     change_penalty_s: float = 0.15
     # Least confidence of a cut between actions.
@@ -138,17 +140,17 @@ class EventSegmenter:
         speed = motion.speed
         valleys, _ = find_peaks(-np.concatenate([[speed.max()], speed, [speed.max()]]))
         found = []
-        for valley in valleys - 1:
-            left, right = _peak(speed, valley, -1), _peak(speed, valley, +1)
-            around = min(left, right)
+        strokes = [_stroke(speed, valley, -1) for valley in valleys - 1], [_stroke(speed, valley, +1) for valley in valleys - 1]
+        longest = max((way for side in strokes for _, way in side), default=0.0)
+        for valley, left, right in zip(valleys - 1, *strokes, strict=True):
+            around, way = min(left[0], right[0]), min(left[1], right[1])
             if around < 0.1 or speed[valley] > self.config.pause_ratio * around:
                 continue
             depth = 1 - speed[valley] / max(around, 1e-9)
-            frame = valley
-            while frame + 1 < len(speed) and speed[frame] < 0.1 and speed[frame + 1] < 0.1:
-                frame += 1
-            # A dip between two slow motions is less of an event than one between two fast ones.
-            found.append((_sharpen(motion, frame), 0.8 * depth * min(1.0, around / 0.4), "pause"))
+            frame = _rest(motion, int(valley), around) if depth > 0.8 else _sharpen(motion, int(valley))
+            # Between two slow motions, or beside a mere tap, a dip is less of an event: people move in many small strokes.
+            size = min(1.0, around / 0.4) * float(np.clip(way / (self.config.tap_ratio * longest), 0.3, 1.0))
+            found.append((frame, 0.8 * depth * size, "pause"))
         return found
 
     def _changes(self, motion: Kinematics, least: int) -> list[tuple[int, float, str]]:
@@ -157,9 +159,9 @@ class EventSegmenter:
 
         if len(motion.speed) < 2 * least or motion.velocity.shape[1] == 0:
             return []
-        norm = np.linalg.norm(motion.velocity, axis=1, keepdims=True)
+        norm = np.linalg.norm(motion.smooth, axis=1, keepdims=True)
         top = max(float(np.quantile(norm, 0.9)), 1e-9)
-        heading = motion.velocity / np.maximum(norm, 0.25 * top)
+        heading = motion.smooth / np.maximum(norm, 0.25 * top)
         penalty = self.config.change_penalty_s * motion.fps
         detector = ruptures.KernelCPD(kernel="linear", min_size=least, jump=1).fit(heading)
         bounds = [0, *detector.predict(pen=penalty)]
@@ -187,30 +189,49 @@ class EventSegmenter:
 
 def _departure(motion: Kinematics, start: int, end: int) -> int:
     """The frame at which the arm leaves after a gripper switch; `end` where it never stood still."""
-    speed, still = motion.speed, 0.15
+    speed = motion.speed
     stop = min(len(speed), max(end, start + 1) + motion.frames(1.0))
-    quiet = [t for t in range(start, min(stop, len(speed))) if speed[t] < still]
+    quiet = [t for t in range(start, stop) if speed[t] <= motion.still]
     if not quiet:
-        return end
+        slow = start + int(np.argmin(speed[start : max(end, start + 1)]))
+        return end if speed[slow] > 0.3 else _onset(motion, slow)
     frame = quiet[0]
-    while frame < stop and speed[frame] < still:
+    while frame < stop and speed[frame] <= motion.still:
         frame += 1
-    return _sharpen(motion, frame) if frame < len(speed) else end
+    return _onset(motion, frame - 1) if frame < len(speed) else end
 
 
-def _peak(speed: np.ndarray, valley: int, step: int) -> float:
-    """Highest speed on one side of a valley before it drops below the valley again."""
-    peak, frame = speed[valley], valley + step
+def _onset(motion: Kinematics, frame: int) -> int:
+    """The start of the motion after a rest that ends at about `frame`: sharp where the motion starts with a jerk."""
+    soon = min(len(motion.speed) - 1, frame + motion.frames(0.15, least=2))
+    return _sharpen(motion, frame) if motion.speed[soon] > 0.5 else frame
+
+
+def _rest(motion: Kinematics, valley: int, around: float) -> int:
+    """Where to cut in a pause: in the middle of a short one; where motion starts again after a standstill."""
+    speed = motion.speed
+    limit = max(speed[valley] + 0.05 * around, motion.still * min(around, 1.0))
+    left = right = valley
+    while left > 0 and speed[left - 1] <= limit:
+        left -= 1
+    while right + 1 < len(speed) and speed[right + 1] <= limit:
+        right += 1
+    return _onset(motion, right) if right - left > motion.frames(0.2) else round((left + right) / 2)
+
+
+def _stroke(speed: np.ndarray, valley: int, step: int) -> tuple[float, float]:
+    """Highest speed and distance of the motion on one side of a valley, until it is as slow as the valley again."""
+    peak, way, frame = float(speed[valley]), 0.0, valley + step
     while 0 <= frame < len(speed) and speed[frame] >= speed[valley]:
-        peak = max(peak, speed[frame])
+        peak, way = max(peak, float(speed[frame])), way + float(speed[frame])
         frame += step
-    return float(peak)
+    return peak, way
 
 
 def _sharpen(motion: Kinematics, frame: int) -> int:
     """Moves a cut by up to 0.1 s to where the mean velocity before and after differ most."""
     half = motion.frames(0.2, least=2)
-    reach = motion.frames(0.1)
+    reach = motion.frames(0.1, least=2)
     best, best_gain = frame, -1.0
     for t in range(max(1, frame - reach), min(len(motion.velocity) - 1, frame + reach) + 1):
         before, after = motion.velocity[max(0, t - half) : t], motion.velocity[t : t + half]
