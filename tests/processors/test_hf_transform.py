@@ -1,0 +1,35 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Segmenter, captioner and carver as transforms of an HF `datasets.Dataset`."""
+
+from lerobot_wallwm.processors.captioner import EventCaptioner
+from lerobot_wallwm.processors.carver import EventCarver
+from lerobot_wallwm.processors.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.events import Event
+from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
+
+
+def test_map_in_two_processes_equals_plain_calls(tiny_dataset):
+    source = SourceDataset.open(tiny_dataset)
+    segmenter, captioner = EventSegmenter(SegmenterConfig(min_event_s=0.3)), EventCaptioner()
+    mapped = source.to_hf().map(segmenter, batched=True, batch_size=2, num_proc=2)
+    mapped = mapped.map(captioner, batched=True, batch_size=2, num_proc=2)
+    assert len(mapped) == len(source)
+    rows = mapped.map(EventCarver("action"), batched=True, batch_size=2, remove_columns=mapped.column_names)
+    at = 0
+    for episode, row in zip(source, mapped, strict=True):
+        plain = captioner(episode, segmenter(episode))
+        assert len(plain) > 4
+        assert [Event(**{**event, "confidence": float(event["confidence"])}) for event in row["events"]] == plain
+        for event in (e for e in plain if e.level == "action"):
+            own = rows[at]
+            assert (own["task"], own["start"], own["end"]) == (event.caption, event.start, event.end)
+            assert own["action"] == episode.action[event.start : event.end].tolist()
+            at += 1
+    assert at == len(rows)
+
+
+def test_an_episode_survives_the_row_form(tiny_dataset):
+    episode = SourceDataset.open(tiny_dataset).read(0)
+    again = Episode.from_row(episode.to_row())
+    assert again.task == episode.task and again.action_names == episode.action_names
+    assert (again.action == episode.action).all() and (again.state == episode.state).all()
