@@ -19,6 +19,11 @@ import draccus.wrappers.docstring as draccus_docstring
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+# The same examples on every run, and nothing written into the checkout.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=30)
+settings.load_profile("repeatable")
 
 JOINTS = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]
 JOINT_NAMES = [f"{joint}.pos" for joint in JOINTS]
@@ -61,7 +66,9 @@ def make_config() -> Callable[..., Any]:
 
     from lerobot_wallwm import WallwmConfig
 
-    def build(cameras: list[str] | None = None, image_shape: tuple[int, int, int] = (3, 32, 32), **fields: Any) -> Any:
+    def build(
+        cameras: list[str] | None = None, image_shape: tuple[int, int, int] = (3, 32, 32), **fields: Any
+    ) -> Any:
         numbers: dict[str, Any] = {
             "image_size": (32, 32),
             "num_future_latents": 2,
@@ -187,7 +194,9 @@ def _tiny_episode(seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _tiny_image(state: np.ndarray, camera: int) -> np.ndarray:
     """``(32, 32, 3)`` uint8: a block that moves with two joints over a gradient; its red says how open the gripper is."""
     rows, columns = np.mgrid[0:32, 0:32]
-    image = np.stack([rows * 3 + 40, columns * 3 + 40, np.full((32, 32), 60 + 60 * camera)], -1).astype(np.uint8)
+    image = np.stack([rows * 3 + 40, columns * 3 + 40, np.full((32, 32), 60 + 60 * camera)], -1).astype(
+        np.uint8
+    )
     row, column = (int(np.clip(14 + state[k + 2 * camera] / 6, 0, 24)) for k in (0, 1))
     image[row : row + 8, column : column + 8] = (int(40 + 2 * state[5]), 220, 30)
     return image
