@@ -32,7 +32,9 @@ def _verify(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors import verify as verify_module
 
     config = draccus.parse(verify_module.VerifyConfig, args=list(args))
-    report = verify_module.verify_view(config.source.root, config.view.root, frames=config.frames, quiet=config.quiet)
+    report = verify_module.verify_view(
+        config.source.root, config.view.root, frames=config.frames, quiet=config.quiet
+    )
     verify_module.print_report(report)
     return 0 if report.ok else 1
 

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from lerobot_wallwm.processors.carver import EventCarver, split_episodes
     from lerobot_wallwm.processors.episodes import Episode, SourceDataset
     from lerobot_wallwm.processors.errors import DataError
-    from lerobot_wallwm.processors.events import LEVELS, SCHEMA, Event, read_events, validate_events, write_events
+    from lerobot_wallwm.processors.events import (
+        LEVELS,
+        SCHEMA,
+        Event,
+        read_events,
+        validate_events,
+        write_events,
+    )
     from lerobot_wallwm.processors.instruction import fill, instruction_template, parse_instruction
     from lerobot_wallwm.processors.kinematics import KinematicsConfig
     from lerobot_wallwm.processors.segmenter import EventSegmenter, Segmentation, SegmenterConfig

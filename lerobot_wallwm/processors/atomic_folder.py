@@ -14,8 +14,22 @@ def _leftovers(out: Path) -> list[Path]:
     return sorted(out.parent.glob(f".{out.name}.partial-*")) if out.parent.is_dir() else []
 
 
+def _refuse_existing(out: Path, overwrite: bool, marker: str) -> None:
+    if out.exists() and not overwrite:
+        raise FileExistsError(
+            f"{out}: the output folder exists. Fix: choose another --out.root, or pass --overwrite=true"
+        )
+    if out.exists() and not ((out / marker).is_file() or (out.is_dir() and not any(out.iterdir()))):
+        raise FileExistsError(
+            f"{out}: holds no {marker}, so it is not an earlier output and --overwrite=true will not delete it. "
+            "Fix: choose another --out.root, or remove the folder yourself"
+        )
+
+
 @contextlib.contextmanager
-def atomic_folder(out: str | Path, *, overwrite: bool = False, marker: str = "summary.json") -> Iterator[Path]:
+def atomic_folder(
+    out: str | Path, *, overwrite: bool = False, marker: str = "summary.json"
+) -> Iterator[Path]:
     """Yields a temporary sibling `.<name>.partial-<pid>`; renames it to `out` when the block ends without error.
 
     A lock beside it keeps two runs apart. The lock dies with its process, so what a killed run left is removed here.
@@ -32,23 +46,23 @@ def atomic_folder(out: str | Path, *, overwrite: bool = False, marker: str = "su
     import filelock
 
     out = Path(os.path.abspath(out))
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out}: the output folder exists. Fix: choose another --out.root, or pass --overwrite=true")
-    if out.exists() and not ((out / marker).is_file() or (out.is_dir() and not any(out.iterdir()))):
-        raise FileExistsError(
-            f"{out}: holds no {marker}, so it is not an earlier output and --overwrite=true will not delete it. "
-            "Fix: choose another --out.root, or remove the folder yourself"
-        )
     out.parent.mkdir(parents=True, exist_ok=True)
     lock_path = out.with_name(f".{out.name}.lock")
     lock = filelock.FileLock(lock_path)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise BlockingIOError(f"{out}: another process is writing it ({lock_path}). Fix: wait for it to end") from error
+        raise BlockingIOError(
+            f"{out}: another process is writing it ({lock_path}). Fix: wait for it to end"
+        ) from error
     try:
         for leftover in _leftovers(out):
-            shutil.rmtree(leftover)
+            # A run killed between its two renames has moved the old output aside and not put the new one there.
+            if ".partial-old-" in leftover.name and not out.exists():
+                os.replace(leftover, out)
+            else:
+                shutil.rmtree(leftover)
+        _refuse_existing(out, overwrite, marker)
         partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
         partial.mkdir()
         try:

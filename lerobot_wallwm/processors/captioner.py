@@ -17,11 +17,18 @@ import numpy as np
 
 from lerobot_wallwm.processors.episodes import Episode
 from lerobot_wallwm.processors.events import Event
-from lerobot_wallwm.processors.instruction import fill, instruction_template, parse_instruction, target_preposition
+from lerobot_wallwm.processors.instruction import (
+    fill,
+    instruction_template,
+    parse_instruction,
+    target_preposition,
+)
 from lerobot_wallwm.processors.kinematics import Kinematics, KinematicsConfig, kinematics
 from lerobot_wallwm.processors.segmenter import Cut, Segmentation
 
-_MOVING = 0.35  # of the episode's fast speed; above it the arm does something else than hold still for its gripper
+_MOVING = (
+    0.35  # of the episode's fast speed; above it the arm does something else than hold still for its gripper
+)
 
 
 @dataclass
@@ -84,12 +91,16 @@ class EventCaptioner:
                 raise TypeError("EventCaptioner(episode, segmentation) needs the segmentation")
             return self.caption(item, segmentation)
         if "cut_frame" not in item:
-            raise ValueError("the rows have no column cut_frame. Fix: map EventSegmenter over the dataset first")
+            raise ValueError(
+                "the rows have no column cut_frame. Fix: map EventSegmenter over the dataset first"
+            )
         rows = []
         for values in zip(*item.values(), strict=True):
             row = dict(zip(item.keys(), values, strict=True))
             episode = Episode.from_row(row)
-            cuts = zip(row["cut_frame"], row["cut_level"], row["cut_confidence"], row["cut_source"], strict=True)
+            cuts = zip(
+                row["cut_frame"], row["cut_level"], row["cut_confidence"], row["cut_source"], strict=True
+            )
             events = self.caption(episode, Segmentation(len(episode), tuple(Cut(*cut) for cut in cuts)))
             rows.append([{name: getattr(e, name) for name in Event.__slots__} for e in events])
         return {**item, "events": rows}
@@ -119,7 +130,16 @@ class EventCaptioner:
 
         def add(level: str, span: _Span, parent: int, template: str, caption: str | None = None) -> int:
             caption = fill(template, slots) if caption is None else caption
-            place = (span.start, span.end, span.label, caption, template, parent, span.confidence, span.source)
+            place = (
+                span.start,
+                span.end,
+                span.label,
+                caption,
+                template,
+                parent,
+                span.confidence,
+                span.source,
+            )
             events.append(Event(len(events), episode.index, level, *place))
             return len(events) - 1
 
@@ -147,7 +167,8 @@ def number_events(per_episode: list[list[Event]]) -> list[Event]:
     for events in per_episode:
         offset = len(table)
         table += [
-            replace(e, event_id=e.event_id + offset, parent=e.parent + offset if e.parent >= 0 else -1) for e in events
+            replace(e, event_id=e.event_id + offset, parent=e.parent + offset if e.parent >= 0 else -1)
+            for e in events
         ]
     return table
 
@@ -230,7 +251,11 @@ def _join(actions: list[_Span], shortest_wait: int) -> list[_Span]:
     for i, span in enumerate(actions):
         label = span.label
         if label == "wait" and span.end - span.start < shortest_wait and len(actions) > 1:
-            label = joined[-1].label if joined else next((a.label for a in actions[i:] if a.label != "wait"), label)
+            label = (
+                joined[-1].label
+                if joined
+                else next((a.label for a in actions[i:] if a.label != "wait"), label)
+            )
         if joined and joined[-1].label == label:
             joined[-1].end = span.end
         else:

@@ -81,7 +81,9 @@ class EventCarver:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
         self.level = level
 
-    def __call__(self, source: Any, events: Iterable[Event] | None = None, out: str | Path | None = None, **kwargs: Any):
+    def __call__(
+        self, source: Any, events: Iterable[Event] | None = None, out: str | Path | None = None, **kwargs: Any
+    ):
         """See the class. With a batch of rows it returns rows, with a `SourceDataset` it returns a `CarveResult`."""
         if isinstance(source, SourceDataset):
             if events is None or out is None:
@@ -90,7 +92,9 @@ class EventCarver:
         return self._rows(source)
 
     def _rows(self, batch: Mapping[str, list]) -> dict[str, list]:
-        columns: dict[str, list] = {name: [] for name in ("event_id", "episode_index", "ordinal", "start", "end")}
+        columns: dict[str, list] = {
+            name: [] for name in ("event_id", "episode_index", "ordinal", "start", "end")
+        }
         columns |= {name: [] for name in ("label", "template", "task", "instruction", "fps", STATE, ACTION)}
         for row, events in enumerate(batch["events"]):
             own = sorted((e for e in events if e["level"] == self.level), key=lambda e: e["start"])
@@ -143,11 +147,15 @@ class EventCarver:
             if event.level == self.level and (wanted is None or event.episode_index in wanted):
                 by_episode.setdefault(event.episode_index, []).append(event)
         if not any((copies or {}).get(e.event_id, 1) > 0 for group in by_episode.values() for e in group):
-            raise DataError(out, "events", f"there is no {self.level} event to carve", "check the level and the split")
+            raise DataError(
+                out, "events", f"there is no {self.level} event to carve", "check the level and the split"
+            )
         partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            result = _ViewWriter(source, partial).write(by_episode, copies or {}, self.level, sidecar or {}, progress)
+            result = _ViewWriter(source, partial).write(
+                by_episode, copies or {}, self.level, sidecar or {}, progress
+            )
             os.replace(partial, out)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -214,7 +222,11 @@ class _ViewWriter:
 
     # -- rows --------------------------------------------------------------------------------------------------------
     def _carve_episode(
-        self, meta: dict[str, Any], group: list[Event], copies: Mapping[int, int], task_index: Mapping[str, int]
+        self,
+        meta: dict[str, Any],
+        group: list[Event],
+        copies: Mapping[int, int],
+        task_index: Mapping[str, int],
     ) -> None:
         source, fps = self.source, self.source.fps
         rows = source.rows(meta)
@@ -321,20 +333,35 @@ class _ViewWriter:
             stats = json.loads(path.read_text())
         except (OSError, json.JSONDecodeError) as error:
             raise DataError(
-                path, "file", f"cannot be read ({error})", "record the dataset again, or restore its meta/stats.json"
+                path,
+                "file",
+                f"cannot be read ({error})",
+                "record the dataset again, or restore its meta/stats.json",
             ) from error
         for key in self.source.camera_keys:
             if key not in stats:
-                raise DataError(path, key, "has no statistics of this camera", "run `lerobot-edit-dataset` to recompute stats")
+                raise DataError(
+                    path,
+                    key,
+                    "has no statistics of this camera",
+                    "run `lerobot-edit-dataset` to recompute stats",
+                )
         return {key: stats[key] for key in self.source.camera_keys}
 
     def _write_meta(
-        self, captions: list[str], image_stats: dict[str, Any], level: str, sidecar: Mapping[str, Any], events: int
+        self,
+        captions: list[str],
+        image_stats: dict[str, Any],
+        level: str,
+        sidecar: Mapping[str, Any],
+        events: int,
     ) -> None:
         folder = self.root / "meta"
         (folder / "episodes" / "chunk-000").mkdir(parents=True)
         pq.write_table(
-            pa.Table.from_pylist(self.meta), folder / "episodes" / "chunk-000" / "file-000.parquet", compression="snappy"
+            pa.Table.from_pylist(self.meta),
+            folder / "episodes" / "chunk-000" / "file-000.parquet",
+            compression="snappy",
         )
         import pandas as pd
 

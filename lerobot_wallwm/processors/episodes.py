@@ -121,7 +121,10 @@ class SourceDataset:
         info_path = root / "meta" / "info.json"
         if not info_path.is_file():
             raise DataError(
-                info_path, "file", "is missing", "point --dataset.root at the folder that holds meta/, data/ and videos/"
+                info_path,
+                "file",
+                "is missing",
+                "point --dataset.root at the folder that holds meta/, data/ and videos/",
             )
         try:
             info = json.loads(info_path.read_text())
@@ -145,7 +148,10 @@ class SourceDataset:
             )
         if STATE not in features:
             raise DataError(
-                info_path, f"features.{STATE}", "is missing: the dataset has no robot state", "record it with lerobot-record"
+                info_path,
+                f"features.{STATE}",
+                "is missing: the dataset has no robot state",
+                "record it with lerobot-record",
             )
         cameras = [key for key, value in features.items() if value.get("dtype") in ("video", "image")]
         if not cameras:
@@ -169,7 +175,9 @@ class SourceDataset:
             part = part.select(keep)
             needed = ["episode_index", "length", "dataset_from_index", "dataset_to_index"]
             needed += ["data/chunk_index", "data/file_index"]
-            needed += [f"videos/{k}/{n}" for k in videos for n in ("chunk_index", "file_index", "from_timestamp")]
+            needed += [
+                f"videos/{k}/{n}" for k in videos for n in ("chunk_index", "file_index", "from_timestamp")
+            ]
             for name in needed:
                 if name not in keep:
                     raise DataError(path, name, "column is missing", _RERECORD)
@@ -227,7 +235,10 @@ class SourceDataset:
         where = np.flatnonzero(np.asarray(pc.equal(table.column("episode_index"), episode)))
         if len(where) != meta["length"]:
             raise DataError(
-                path, f"episode_index {episode}", f"holds {len(where)} rows, but meta/episodes says {meta['length']}", _RERECORD
+                path,
+                f"episode_index {episode}",
+                f"holds {len(where)} rows, but meta/episodes says {meta['length']}",
+                _RERECORD,
             )
         contiguous = where[-1] - where[0] + 1 == len(where)
         part = table.slice(where[0], len(where)) if contiguous else table.take(pa.array(where))
@@ -279,7 +290,10 @@ class SourceDataset:
         task_index = part.column("task_index")[0].as_py()
         if not 0 <= task_index < len(self.tasks):
             raise DataError(
-                path, "task_index", f"is {task_index} at episode {episode}, but meta/tasks.parquet has {len(self.tasks)}", _RERECORD
+                path,
+                "task_index",
+                f"is {task_index} at episode {episode}, but meta/tasks.parquet has {len(self.tasks)}",
+                _RERECORD,
             )
         return Episode(
             index=episode,

@@ -116,7 +116,10 @@ def read_events(path: str | Path) -> list[Event]:
     for field in SCHEMA:
         if field.name not in table.column_names:
             raise DataError(
-                path, field.name, "column is missing", "use a table written by `wallwm prepare` of this version"
+                path,
+                field.name,
+                "column is missing",
+                "use a table written by `wallwm prepare` of this version",
             )
     return from_table(table)
 

@@ -30,11 +30,17 @@ _PRONOUN = {"it", "them", "him", "her", "this", "that", "one"}
 _POLITE = re.compile(r"^(?:please|now|then|can you|could you|robot|next)\b[\s,:]*", re.I)
 _VERB_AT_START = re.compile(rf"^(?P<verb>{_VERBS})\b\s*", re.I)
 # A second command starts after "and", "then" or a stop, and only if a verb follows: "salt and pepper" stays whole.
-_SPLIT = re.compile(rf"(?:\s*[,;.]\s*|\s+)(?:and\s+then|and|then)\s+(?=(?:{_VERBS})\b)|\s*[;.]\s+|\s*,\s*(?=(?:{_VERBS})\b)", re.I)
+_SPLIT = re.compile(
+    rf"(?:\s*[,;.]\s*|\s+)(?:and\s+then|and|then)\s+(?=(?:{_VERBS})\b)|\s*[;.]\s+|\s*,\s*(?=(?:{_VERBS})\b)",
+    re.I,
+)
 _PLACE = re.compile(rf"(?:^|\s+)(?:{_PLACE_PREPOSITION})\s+", re.I)
 _SOURCE = re.compile(rf"(?:^|\s+)(?:{_SOURCE_PREPOSITION})\s+", re.I)
 _LEADING_ARTICLE = re.compile(rf"^(?:{_ARTICLE})+", re.I)
-_TRAILING = re.compile(r"(?:\s+(?:gently|carefully|slowly|quickly|again|please|away|up|down|together|upright))*[\s.!?,;:]*$", re.I)
+_TRAILING = re.compile(
+    r"(?:\s+(?:gently|carefully|slowly|quickly|again|please|away|up|down|together|upright))*[\s.!?,;:]*$",
+    re.I,
+)
 
 
 def _noun(phrase: str) -> str:
@@ -79,7 +85,11 @@ def parse_instruction(text: str) -> dict[str, str]:
         if thing and "object" not in slots:
             slots["object"] = thing
         # "pick up the cup on the table": the table is where the cup stands, not where it should go.
-        if goal and (not taken or and_place or re.search(rf"\b(?:to|into|onto|towards?)\s+{_ARTICLE}?{re.escape(goal)}", clause, re.I)):
+        if goal and (
+            not taken
+            or and_place
+            or re.search(rf"\b(?:to|into|onto|towards?)\s+{_ARTICLE}?{re.escape(goal)}", clause, re.I)
+        ):
             # The last command's target wins: "put the lid on the pot and move it to the shelf" ends at the shelf.
             slots["target"] = goal
     slots.setdefault("object", FALLBACK_OBJECT)
@@ -92,9 +102,16 @@ def target_preposition(text: str) -> str:
     before = re.sub(r"[\s_]+", " ", str(text or ""))
     found = re.search(rf"(\w+)\s+(?:{_ARTICLE})*{re.escape(target)}", before, re.I) if target else None
     word = found[1].lower() if found else "on"
-    return {"in": "in", "into": "in", "inside": "in", "on": "on", "onto": "on", "upon": "on", "top": "on", "of": "on"}.get(
-        word, "at"
-    )
+    return {
+        "in": "in",
+        "into": "in",
+        "inside": "in",
+        "on": "on",
+        "onto": "on",
+        "upon": "on",
+        "top": "on",
+        "of": "on",
+    }.get(word, "at")
 
 
 def fill(template: str, slots: Mapping[str, str]) -> str:

@@ -10,6 +10,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from lerobot_wallwm.processors.episodes import Episode
 
+# Of LeRobot's 0 to 100 gripper scale. Our choice: less travel over a whole episode is a hand resting on the trigger.
+_LEAST_RANGE = 5.0
 _GRIPPER_WORDS = ("grip", "finger", "jaw", "claw")
 
 
@@ -149,7 +151,8 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     for g, d in enumerate(grip_action):
         command = action[:, d]
         low, high = command.min(), command.max()
-        if high - low <= 1e-6:
+        name = episode.action_names[d] if d < len(episode.action_names) else ""
+        if high - low <= max(1e-6, _LEAST_RANGE if name.endswith(".pos") else 0.0, 8 * _jitter(command)):
             openings.append(np.ones(len(command)))
             continue
         unit = (command - low) / (high - low)
@@ -159,7 +162,6 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
         elif grip_state and len(grip_action) == 1:
             # Parallel fingers are written as two mirrored joints: their spread is the sum of the sizes.
             finger = np.abs(state[:, grip_state]).sum(axis=1)
-        name = episode.action_names[d] if d < len(episode.action_names) else ""
         if not _opens_high(unit, finger, name, config):
             unit = 1 - unit
         openings.append(unit)
@@ -179,6 +181,11 @@ def _noise_floor(velocity: np.ndarray, smooth: np.ndarray, sigma: float) -> floa
     removed = 1.4826 * np.median(np.abs(velocity - smooth), axis=0)
     passed = 1 / np.sqrt(4 * np.sqrt(np.pi) * sigma**3) / np.sqrt(2)
     return float(np.linalg.norm(removed) * passed)
+
+
+def _jitter(command: np.ndarray) -> float:
+    """Robust standard deviation of the frame-to-frame noise of a signal; 0 for one that mostly holds still."""
+    return float(1.4826 * np.median(np.abs(np.diff(command)))) if len(command) > 1 else 0.0
 
 
 def _opens_high(unit: np.ndarray, finger: np.ndarray | None, name: str, config: KinematicsConfig) -> bool:

@@ -118,7 +118,10 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             if not episodes:
                 continue
             sidecar = {"split": split, "parameters": parameters}
-            result = carver(source, events, partial / split, episodes=episodes, sidecar=sidecar)
+            with _progress(None, "events", config.quiet, f"carve {split}") as bar:
+                result = carver(
+                    source, events, partial / split, episodes=episodes, sidecar=sidecar, progress=bar.update
+                )
             views[split] = {
                 "episodes": len(episodes),
                 "events": result.events,
@@ -147,16 +150,18 @@ def _source_root(dataset: DatasetConfig) -> Path:
     if dataset.root is not None:
         return Path(dataset.root)
     if dataset.repo_id is None:
-        raise ValueError("no dataset. Fix: pass --dataset.root=<folder> or --dataset.repo_id=<name on the Hub>")
+        raise ValueError(
+            "no dataset. Fix: pass --dataset.root=<folder> or --dataset.repo_id=<name on the Hub>"
+        )
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     return Path(LeRobotDataset(dataset.repo_id, revision=dataset.revision).root)
 
 
-def _progress(items: Any, unit: str, quiet: bool) -> Any:
+def _progress(items: Any, unit: str, quiet: bool, name: str = "prepare") -> Any:
     from tqdm import tqdm
 
-    return tqdm(items, unit=f" {unit}", desc="prepare", file=sys.stderr, disable=quiet)
+    return tqdm(items, unit=f" {unit}", desc=name, file=sys.stderr, disable=quiet)
 
 
 class _Spread:
@@ -179,7 +184,9 @@ class _Spread:
             names = source.names(key)
             for d in np.flatnonzero(self.low[key] == self.high[key]):
                 name = names[d] if d < len(names) else d
-                found.append(f"{key}[{name}] is constant over the whole dataset: a policy trained on it cannot learn it")
+                found.append(
+                    f"{key}[{name}] is constant over the whole dataset: a policy trained on it cannot learn it"
+                )
         return found
 
 
@@ -223,7 +230,9 @@ def _summary(
 
 def print_summary(summary: dict[str, Any], out: Path | str) -> None:
     """Prints the summary as a table."""
-    print(f"{summary['episodes']} episodes, {summary['frames']} frames, {summary['demonstration_seconds']:.0f} s at {summary['fps']:g} Hz")
+    print(
+        f"{summary['episodes']} episodes, {summary['frames']} frames, {summary['demonstration_seconds']:.0f} s at {summary['fps']:g} Hz"
+    )
     print("events      " + ", ".join(f"{level} {count}" for level, count in summary["events"].items()))
     print(f"\n{'label (' + summary['level'] + ')':<20}{'events':>8}{'median s':>10}{'min s':>8}{'max s':>8}")
     for label, row in summary["labels"].items():

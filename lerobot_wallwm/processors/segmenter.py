@@ -79,7 +79,10 @@ class EventSegmenter:
     """
 
     def __init__(
-        self, config: SegmenterConfig | None = None, kinematics: KinematicsConfig | None = None, **overrides: Any
+        self,
+        config: SegmenterConfig | None = None,
+        kinematics: KinematicsConfig | None = None,
+        **overrides: Any,
     ) -> None:
         self.config = config or SegmenterConfig(**overrides)
         self.kinematics = kinematics or KinematicsConfig()
@@ -119,10 +122,19 @@ class EventSegmenter:
         # The surest first: a weak proposal next to a sure one gives way.
         for frame, confidence, source in sorted(merged, key=lambda p: (-p[1], -_PRIORITY[p[2]], p[0])):
             inside = least <= frame <= total - least
-            if confidence >= self.config.segment_confidence and inside and all(abs(frame - k[0]) >= least for k in kept):
+            if (
+                confidence >= self.config.segment_confidence
+                and inside
+                and all(abs(frame - k[0]) >= least for k in kept)
+            ):
                 kept.append((frame, confidence, source))
         cuts = [
-            Cut(frame, "action" if confidence >= self.config.action_confidence else "segment", round(confidence, 4), source)
+            Cut(
+                frame,
+                "action" if confidence >= self.config.action_confidence else "segment",
+                round(confidence, 4),
+                source,
+            )
             for frame, confidence, source in sorted(kept)
         ]
         return Segmentation(total, tuple(cuts))
@@ -140,7 +152,10 @@ class EventSegmenter:
         speed = motion.speed
         valleys, _ = find_peaks(-np.concatenate([[speed.max()], speed, [speed.max()]]))
         found = []
-        strokes = [_stroke(speed, valley, -1) for valley in valleys - 1], [_stroke(speed, valley, +1) for valley in valleys - 1]
+        strokes = (
+            [_stroke(speed, valley, -1) for valley in valleys - 1],
+            [_stroke(speed, valley, +1) for valley in valleys - 1],
+        )
         longest = max((way for side in strokes for _, way in side), default=0.0)
         for valley, left, right in zip(valleys - 1, *strokes, strict=True):
             around, way = min(left[0], right[0]), min(left[1], right[1])

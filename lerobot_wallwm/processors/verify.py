@@ -86,7 +86,9 @@ def verify_view(
     source, view = SourceDataset.open(source_root), SourceDataset.open(view_root)
     sidecar = view.root / "meta" / SIDECAR
     if not sidecar.is_file():
-        raise DataError(sidecar, "file", "is missing, so this is not a carved view", "point --view.root at <out>/train")
+        raise DataError(
+            sidecar, "file", "is missing, so this is not a carved view", "point --view.root at <out>/train"
+        )
     dropped = set(json.loads(sidecar.read_text()).get("dropped_features", []))
     report = VerifyReport()
     _compare_rows(source, view, dropped, report)
@@ -109,7 +111,9 @@ def _bits(column: pa.ChunkedArray) -> list[bytes]:
     return [repr(value).encode() for value in column.to_pylist()]
 
 
-def _compare_rows(source: SourceDataset, view: SourceDataset, dropped: set[str], report: VerifyReport) -> None:
+def _compare_rows(
+    source: SourceDataset, view: SourceDataset, dropped: set[str], report: VerifyReport
+) -> None:
     position = {episode: i for i, episode in enumerate(source.episode_indices)}
     tables = [pq.read_table(path) for path in sorted((view.root / "data").glob("*/*.parquet"))]
     rows = pa.concat_tables(tables)
@@ -122,7 +126,13 @@ def _compare_rows(source: SourceDataset, view: SourceDataset, dropped: set[str],
         origin, start = meta["wallwm/source_episode"], meta["wallwm/start"]
         if origin not in cached:
             part = source.rows(source.meta(position[origin]))
-            cached = {origin: {n: _bits(part.column(n)) for n in part.column_names if n not in REINDEXED and n not in dropped}}
+            cached = {
+                origin: {
+                    n: _bits(part.column(n))
+                    for n in part.column_names
+                    if n not in REINDEXED and n not in dropped
+                }
+            }
         theirs = cached[origin]
         report.events += 1
         report.rows += end - begin

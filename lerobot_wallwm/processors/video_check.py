@@ -40,7 +40,10 @@ def check_video(path: Path, needed_s: float, fps: float) -> None:
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(path, "video", f"is truncated or damaged ({error})", _FIX) from error
     raise DataError(
-        path, "video", f"ends at {max(reached, 0):.3f} s, but its episodes need a frame at {last_s:.3f} s", _FIX
+        path,
+        "video",
+        f"ends at {max(reached, 0):.3f} s, but its episodes need a frame at {last_s:.3f} s",
+        _FIX,
     )
 
 

@@ -63,18 +63,26 @@ def pick_and_place(
     if space == "delta":
         step = np.diff(np.asarray(path), axis=0)
         mix = np.random.default_rng(99).normal(size=(5, 6))
-        open_or_closed = np.where(np.diff(np.asarray(gripper), prepend=60.0) != 0, np.nan, np.sign(30 - np.asarray(gripper)))
+        open_or_closed = np.where(
+            np.diff(np.asarray(gripper), prepend=60.0) != 0, np.nan, np.sign(30 - np.asarray(gripper))
+        )
         last = -1.0
         for t, value in enumerate(open_or_closed):
             # A binary command switches at once when the finger starts to move.
-            last = (1.0 if np.asarray(gripper)[min(t + 1, len(gripper) - 1)] < gripper[max(t - 1, 0)] else -1.0) if np.isnan(value) else value
+            last = (
+                (1.0 if np.asarray(gripper)[min(t + 1, len(gripper) - 1)] < gripper[max(t - 1, 0)] else -1.0)
+                if np.isnan(value)
+                else value
+            )
             open_or_closed[t] = last
         scaled = step @ mix / np.abs(step @ mix).max()
         command = np.column_stack([scaled, open_or_closed[1:]])
         command[:, :6] += rng.normal(0, noise, command[:, :6].shape) if noise else 0
         joints = np.asarray(path)[:-1] @ mix[:, :5].T @ np.eye(5)
         state = np.column_stack([np.deg2rad(joints), state[:, 5] / 100])
-        episode = Episode(index, TASK, fps, state, command, tuple(f"j{i}" for i in range(5)) + ("finger",), ())
+        episode = Episode(
+            index, TASK, fps, state, command, tuple(f"j{i}" for i in range(5)) + ("finger",), ()
+        )
     else:
         if noise:
             command[:, :5] += rng.normal(0, noise, command[:, :5].shape)

@@ -77,11 +77,32 @@ def test_templates_fill_to_captions_and_are_shared_between_tasks():
 
 
 def test_a_missed_grasp_reads_sensibly():
-    moves = [("move", 1), ("move", 0.7), ("close", 0.5), ("open", 0.5), ("move", 1), ("move", 0.7), ("close", 0.5)]
+    moves = [
+        ("move", 1),
+        ("move", 0.7),
+        ("close", 0.5),
+        ("open", 0.5),
+        ("move", 1),
+        ("move", 0.7),
+        ("close", 0.5),
+    ]
     moves += [("move", 0.8), ("move", 1), ("move", 0.7), ("open", 0.5), ("move", 0.8)]
     episode = joint_episode(moves, "put the cup on the plate")
     labels = [e.label for e in caption(episode) if e.level == "action"]
-    assert labels == "reach approach grasp open reach approach grasp lift move lower release retreat".split()
+    assert labels == [
+        "reach",
+        "approach",
+        "grasp",
+        "open",
+        "reach",
+        "approach",
+        "grasp",
+        "lift",
+        "move",
+        "lower",
+        "release",
+        "retreat",
+    ]
     assert texts(caption(episode), "subtask") == ["pick up the cup", "place the cup on the plate"]
 
 
@@ -90,14 +111,20 @@ def test_lifting_only_and_going_home_with_a_closed_jaw():
     assert [e.label for e in caption(lift) if e.level == "action"] == ["reach", "approach", "grasp", "lift"]
     assert texts(caption(lift), "subtask") == ["pick up the cube"]
     home = [("move", 1), ("close", 0.5), ("move", 1), ("open", 0.5), ("both", 1)]
-    labels = [e.label for e in caption(joint_episode(home, "put the cup on the plate")) if e.level == "action"]
+    labels = [
+        e.label for e in caption(joint_episode(home, "put the cup on the plate")) if e.level == "action"
+    ]
     assert labels == ["reach", "grasp", "move", "release", "retreat"]
 
 
 def test_pushing_without_a_gripper():
     episode = joint_episode([("move", 1), ("move", 1), ("move", 1)], "push the block to the line")
     events = caption(episode)
-    assert texts(events, "action") == ["reach for the block", "push the block to the line", "retreat from the line"]
+    assert texts(events, "action") == [
+        "reach for the block",
+        "push the block to the line",
+        "retreat from the line",
+    ]
     assert texts(events, "subtask") == ["push the block to the line"]
 
 
@@ -109,9 +136,13 @@ def test_an_unreadable_instruction_still_has_captions():
 
 
 def test_long_rests_are_waits_and_short_ones_are_not():
-    episode = joint_episode([("move", 1), ("rest", 3), ("move", 1), ("close", 0.5), ("move", 1)], "lift the cube")
+    episode = joint_episode(
+        [("move", 1), ("rest", 3), ("move", 1), ("close", 0.5), ("move", 1)], "lift the cube"
+    )
     assert "hold still" in texts(caption(episode, [20, 80, 100, 110]), "action")
-    short = joint_episode([("move", 1), ("rest", 0.5), ("move", 1), ("close", 0.5), ("move", 1)], "lift the cube")
+    short = joint_episode(
+        [("move", 1), ("rest", 0.5), ("move", 1), ("close", 0.5), ("move", 1)], "lift the cube"
+    )
     assert "hold still" not in texts(caption(short, [20, 30, 50, 60]), "action")
 
 

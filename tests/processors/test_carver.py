@@ -86,8 +86,19 @@ def test_metadata_of_each_event(source, events, tmp_path):
         meta = dataset.meta.episodes[i]
         expected = ordinal[event.episode_index] = ordinal.get(event.episode_index, -1) + 1
         assert meta["tasks"] == [event.caption] and meta["length"] == event.length
-        values = [meta[f"wallwm/{k}"] for k in ("event_id", "source_episode", "start", "end", "ordinal", "label", "template")]
-        assert values == [event.event_id, event.episode_index, event.start, event.end, expected, event.label, event.template]
+        values = [
+            meta[f"wallwm/{k}"]
+            for k in ("event_id", "source_episode", "start", "end", "ordinal", "label", "template")
+        ]
+        assert values == [
+            event.event_id,
+            event.episode_index,
+            event.start,
+            event.end,
+            expected,
+            event.label,
+            event.template,
+        ]
         assert meta["wallwm/instruction"] == source.tasks[0] and meta["wallwm/copy"] == 0
     sidecar = json.loads((tmp_path / "view" / "meta" / "wallwm.json").read_text())
     assert sidecar["level"] == "action" and sidecar["split"] == "train" and sidecar["format_version"] == 1
@@ -105,7 +116,9 @@ def test_statistics_are_those_of_the_rows(source, events, tmp_path):
     action = np.array(table["action"].to_pylist())
     assert stats["action"]["count"] == [3 * picked[0].length + picked[1].length] == [len(action)]
     np.testing.assert_allclose(stats["action"]["mean"], action.mean(0), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(stats["action"]["q99"], np.quantile(action, 0.99, axis=0), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        stats["action"]["q99"], np.quantile(action, 0.99, axis=0), rtol=1e-6, atol=1e-6
+    )
     images = json.loads((source.root / "meta" / "stats.json").read_text())
     assert all(stats[key] == images[key] for key in source.camera_keys)
     assert set(stats["action"]) >= {"min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"}
@@ -132,7 +145,18 @@ def test_any_tiling_carves_exactly(source, tmp_path_factory, data):
         cuts = data.draw(st.lists(st.integers(1, length - 1), unique=True, max_size=6).map(sorted))
         edges = [0, *cuts, length]
         for start, end in zip(edges, edges[1:], strict=False):
-            place = (episode, "action", start, end, "move", f"move {len(tiling) % 3}", "move", -1, 1.0, "pause")
+            place = (
+                episode,
+                "action",
+                start,
+                end,
+                "move",
+                f"move {len(tiling) % 3}",
+                "move",
+                -1,
+                1.0,
+                "pause",
+            )
             tiling.append(Event(len(tiling), *place))
     EventCarver()(source, tiling, root)
     assert verify_view(source.root, root, frames=False).ok
@@ -164,7 +188,12 @@ def test_verify_notices_each_kind_of_damage(source, events, tmp_path):
     column = table.schema.get_field_index("action")
     import pyarrow as pa
 
-    pq.write_table(table.set_column(column, table.schema.field(column), pa.array(action, table.schema.field(column).type)), data)
+    pq.write_table(
+        table.set_column(
+            column, table.schema.field(column), pa.array(action, table.schema.field(column).type)
+        ),
+        data,
+    )
     report = verify_view(source.root, tmp_path / "view", frames=False)
     assert report.row_mismatches == 1 and not report.ok
     data.write_bytes(good[data])

@@ -12,7 +12,19 @@ from lerobot_wallwm.processors.events import SCHEMA, Event, read_events, validat
 
 def table() -> list[Event]:
     def event(i, level, start, end, parent):
-        return Event(i, 7, level, start, end, "reach", "reach for the cup", "reach for the {object}", parent, 0.5, "pause")
+        return Event(
+            i,
+            7,
+            level,
+            start,
+            end,
+            "reach",
+            "reach for the cup",
+            "reach for the {object}",
+            parent,
+            0.5,
+            "pause",
+        )
 
     return [
         event(0, "task", 0, 10, -1),

@@ -19,7 +19,9 @@ def test_map_in_two_processes_equals_plain_calls(tiny_dataset):
     for episode, row in zip(source, mapped, strict=True):
         plain = captioner(episode, segmenter(episode))
         assert len(plain) > 4
-        assert [Event(**{**event, "confidence": float(event["confidence"])}) for event in row["events"]] == plain
+        assert [
+            Event(**{**event, "confidence": float(event["confidence"])}) for event in row["events"]
+        ] == plain
         for event in (e for e in plain if e.level == "action"):
             own = rows[at]
             assert (own["task"], own["start"], own["end"]) == (event.caption, event.start, event.end)

@@ -4,7 +4,12 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from lerobot_wallwm.processors.instruction import fill, instruction_template, parse_instruction, target_preposition
+from lerobot_wallwm.processors.instruction import (
+    fill,
+    instruction_template,
+    parse_instruction,
+    target_preposition,
+)
 
 CASES = [
     ("pick up the red cube and place it on the blue disc", "red cube", "blue disc", "on"),

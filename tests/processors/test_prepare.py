@@ -61,11 +61,20 @@ def edit_column(root: Path, key: str, change):
 def test_writes_views_events_and_summary(capsys, tiny_dataset, tmp_path):
     code, printed, _ = run(capsys, tiny_dataset, tmp_path / "out", "--heldout=0.34", "--seed=5")
     assert code == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["events.parquet", "heldout", "summary.json", "train"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "events.parquet",
+        "heldout",
+        "summary.json",
+        "train",
+    ]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     events = [e for e in read_events(tmp_path / "out" / "events.parquet") if e.level == "action"]
-    assert summary["events"]["action"] == len(events) == sum(view["events"] for view in summary["views"].values())
+    assert (
+        summary["events"]["action"]
+        == len(events)
+        == sum(view["events"] for view in summary["views"].values())
+    )
     assert summary["views"]["heldout"]["episodes"] == 2 and summary["episodes"] == 6
     for word in ("grasp", "real time", "captions", "heldout"):
         assert word in printed
@@ -116,7 +125,15 @@ def test_no_cameras(capsys, tmp_path, damaged):
 
 def test_version_2_1_names_the_converter(capsys, tmp_path, damaged):
     edit_info(damaged, lambda info: info.update(codebase_version="v2.1"))
-    refuse(capsys, tmp_path, damaged, "info.json", "codebase_version", "v2.1", "lerobot.scripts.convert_dataset_v21_to_v30")
+    refuse(
+        capsys,
+        tmp_path,
+        damaged,
+        "info.json",
+        "codebase_version",
+        "v2.1",
+        "lerobot.scripts.convert_dataset_v21_to_v30",
+    )
 
 
 @pytest.mark.parametrize("key", ["action", "observation.state"])
@@ -195,7 +212,9 @@ def test_video_shorter_than_its_episodes(capsys, tmp_path, damaged):
 
 def test_too_short_episode(capsys, tmp_path, damaged):
     flags = ("--segmenter.min_event_s=10",)
-    refuse(capsys, tmp_path, damaged, ".parquet", "episode_index 0", "too short", "delete_episodes", flags=flags)
+    refuse(
+        capsys, tmp_path, damaged, ".parquet", "episode_index 0", "too short", "delete_episodes", flags=flags
+    )
 
 
 @pytest.mark.parametrize("flag", ["--level=chapter", "--heldout=1.5"])
@@ -241,7 +260,9 @@ def test_killed_run_leaves_no_output_and_the_next_starts_clean(capsys, tiny_data
     command += [f"--out.root={place / 'events'}", "--quiet=true"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(place.glob(".events.partial-*")) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not list(place.glob(".events.partial-*")) and process.poll() is None and time.monotonic() < deadline
+    ):
         time.sleep(0.0005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -272,3 +293,14 @@ def test_verify_command(capsys, tiny_dataset, tiny_view):
     assert "camera frames" in capsys.readouterr().out
     assert main(["verify", f"--source.root={tiny_dataset}", f"--view.root={tiny_dataset}"]) == 2
     assert "not a carved view" in capsys.readouterr().err
+
+
+def test_a_run_killed_between_its_two_renames_gets_its_old_output_back(capsys, tiny_dataset, tmp_path):
+    out = tmp_path / "out"
+    assert run(capsys, tiny_dataset, out)[0] == 0
+    out.rename(tmp_path / ".out.partial-old-12345")  # where an overwrite has it for a moment
+    (tmp_path / ".out.partial-12345").mkdir()
+    code, _, err = run(capsys, tiny_dataset, out)
+    assert code == 2 and "--overwrite=true" in err
+    assert (out / "summary.json").is_file()
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]

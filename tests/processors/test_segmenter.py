@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from synthetic import pick_and_place
 
-from lerobot_wallwm.processors.boundary_score import BoundaryScore, boundary_score, tolerance_frames, uniform_cuts
+from lerobot_wallwm.processors.boundary_score import (
+    BoundaryScore,
+    boundary_score,
+    tolerance_frames,
+    uniform_cuts,
+)
 from lerobot_wallwm.processors.episodes import Episode
 from lerobot_wallwm.processors.kinematics import KinematicsConfig, gripper_dims, kinematics
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
@@ -18,7 +23,13 @@ from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 @pytest.mark.parametrize("fps", [10, 20, 30, 80])
 @pytest.mark.parametrize(
     ("style", "space", "noise"),
-    [("smooth", "joint", 0), ("smooth", "joint", 0.15), ("linear", "joint", 0), ("smooth", "delta", 0), ("linear", "delta", 0)],
+    [
+        ("smooth", "joint", 0),
+        ("smooth", "joint", 0.15),
+        ("linear", "joint", 0),
+        ("smooth", "delta", 0),
+        ("linear", "delta", 0),
+    ],
 )
 def test_boundaries_at_any_rate_and_in_any_space(fps, style, space, noise):
     ours = uniform = BoundaryScore()
