@@ -10,6 +10,11 @@ from lerobot_wallwm.policies.codecs import WaveletCodec, num_latents
 sizes = st.integers(1, 3)
 
 
+def coefficients(codec: WaveletCodec, frames: torch.Tensor) -> torch.Tensor:
+    """Latents without their scale."""
+    return codec.encode(frames) / torch.as_tensor(codec.scale).reshape(-1, 1, 1, 1)
+
+
 def clip(seed: int, latents: int, levels: int, rows: int, columns: int, batch: int = 2) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     size = (batch, 1 + 4 * (latents - 1), 3, rows * 2**levels, columns * 2**levels)
@@ -40,18 +45,24 @@ def test_transform_is_orthonormal_up_to_its_scale(seed, latents, levels):
     frames, codec = clip(seed, latents, levels, 2, 2), WaveletCodec(levels)
     # Latent 0 stands for the keyframe four times over.
     energy = 4 * frames[:, :1].square().sum() + frames[:, 1:].square().sum()
-    torch.testing.assert_close(
-        codec.encode(frames).square().sum(), codec.scale**2 * energy, rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(coefficients(codec, frames).square().sum(), energy, rtol=1e-4, atol=1e-4)
 
 
 def test_inner_products_are_preserved():
     codec = WaveletCodec(2)
     a, b = clip(0, 3, 2, 2, 2), clip(1, 3, 2, 2, 2)
     product = 4 * (a[:, :1] * b[:, :1]).sum() + (a[:, 1:] * b[:, 1:]).sum()
-    torch.testing.assert_close(
-        (codec.encode(a) * codec.encode(b)).sum(), codec.scale**2 * product, rtol=1e-4, atol=1e-4
-    )
+    mine = (coefficients(codec, a) * coefficients(codec, b)).sum()
+    torch.testing.assert_close(mine, product, rtol=1e-4, atol=1e-4)
+
+
+def test_an_error_in_latents_is_measured_in_pixels():
+    codec = WaveletCodec(3)
+    a, b = clip(0, 3, 3, 2, 2), clip(1, 3, 3, 2, 2)
+    error = codec.pixel_error(codec.encode(a)[:, None] - codec.encode(b)[:, None])
+    pixels = (a - b).square().mean(dim=(2, 3, 4))  # (B, F)
+    expected = torch.stack((pixels[:, 0], pixels[:, 1:5].mean(1), pixels[:, 5:].mean(1)), dim=1)
+    torch.testing.assert_close(error, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_static_scene_has_equal_latents():

@@ -48,7 +48,7 @@ def test_losses_ignore_padding(future_fraction):
 @torch.no_grad()
 def test_short_events_count_as_much_as_long_ones():
     # A loss divided by the padded length would shrink with the event.
-    model = tiny_model(shaken=False, future_fraction=0.0, action_draws=64)
+    model = tiny_model(shaken=False, future_fraction=0.0, action_draws=64, action_prediction="v")
     event = random_event(lengths=(8, 1) * 16)
     event.actions.zero_()
     action = losses(model, event).action.view(16, 2)
@@ -108,7 +108,7 @@ def test_every_parameter_learns_from_the_joint_loss():
 
 
 def test_overfits_one_batch():
-    model = tiny_model(shaken=False, future_fraction=0.5, action_draws=8).train()
+    model = tiny_model(shaken=False, future_fraction=0.5, action_draws=4).train()
     event = random_event(lengths=(8, 8, 6, 3))
     event.actions.mul_(2)
     # A scene that slowly changes its colour: what so small a model can memorise, other than noise.
@@ -136,7 +136,7 @@ def test_overfits_one_batch():
         optimizer.step()
         scheduler.step()
     end = torch.stack([joint(2000 + s).detach() for s in range(8)]).mean(0)
-    assert bool((start > 5 * end).all()), f"action, video, remaining: {start.tolist()} -> {end.tolist()}"
+    assert bool((start > 20 * end).all()), f"action, video, remaining: {start.tolist()} -> {end.tolist()}"
 
     model.eval()
     plan = model.plan(
@@ -149,7 +149,7 @@ def test_overfits_one_batch():
     )
     assert plan.length.tolist() == [8, 8]
     error = (plan.actions - event.actions[:2]).square().mean()
-    assert error < 0.1 * event.actions[:2].square().mean(), float(error)
+    assert error < 0.02 * event.actions[:2].square().mean(), float(error)
 
 
 # ---------------------------------------------------------------------- inference
@@ -180,7 +180,7 @@ def test_plan_is_finite_repeatable_and_of_the_stated_shapes(imagination):
     assert plan.length.shape == plan.remaining.shape == (4,)
     assert (
         plan.length.dtype == torch.long
-        and 1 <= int(plan.length.min())
+        and int(plan.length.min()) >= 1
         and int(plan.length.max()) <= SHAPE.horizon
     )
     assert bool((plan.remaining > 0).all())

@@ -28,6 +28,7 @@ SHAPE = ModelShape(
     num_future_latents=2,
     actions_per_latent=4,
     action_draws=2,
+    action_prediction="x",
     future_fraction=0.5,
     anchored_fraction=0.5,
     anchor_step=45,

@@ -1,0 +1,124 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from lerobot.policies.factory import make_pre_post_processors
+
+from lerobot_wallwm import ClampNormalizedActionsStep
+
+
+def names(folder, pipeline: str) -> list[str]:
+    return [
+        step["registry_name"]
+        for step in json.loads((folder / f"policy_{pipeline}.json").read_text())["steps"]
+    ]
+
+
+@pytest.fixture
+def saved(make_config, tiny_stats, tmp_path):
+    """Folder of pipelines saved with a margin, and the pipelines."""
+    pipelines = make_pre_post_processors(make_config(action_clamp_margin=0.25), dataset_stats=tiny_stats)
+    for pipeline in pipelines:
+        pipeline.save_pretrained(tmp_path)
+    return tmp_path, pipelines
+
+
+def test_steps_have_the_names_that_lerobot_overrides(saved):
+    folder, _ = saved
+    assert {"device_processor", "rename_observations_processor", "normalizer_processor"} <= set(
+        names(folder, "preprocessor")
+    )
+    assert {"unnormalizer_processor", "device_processor"} <= set(names(folder, "postprocessor"))
+    post = names(folder, "postprocessor")
+    assert post.index("wallwm_clamp_actions") < post.index("unnormalizer_processor")
+
+
+def load(folder, make_config, stats, **pre):
+    """As lerobot-train and lerobot-eval load a checkpoint, overrides included."""
+    config = make_config()
+    return make_pre_post_processors(
+        config,
+        pretrained_path=str(folder),
+        preprocessor_overrides={
+            "device_processor": {"device": "cpu"},
+            "rename_observations_processor": {"rename_map": pre.get("rename", {})},
+            "normalizer_processor": {
+                "stats": stats,
+                "features": {**config.input_features, **config.output_features},
+                "norm_map": config.normalization_mapping,
+            },
+        },
+        postprocessor_overrides={
+            "device_processor": {"device": "cpu"},
+            "unnormalizer_processor": {
+                "stats": stats,
+                "features": config.output_features,
+                "norm_map": config.normalization_mapping,
+            },
+        },
+    )
+
+
+def test_reloaded_pipelines_do_the_same(saved, make_config, tiny_stats, make_observation):
+    folder, (pre, post) = saved
+    pre_loaded, post_loaded = load(folder, make_config, tiny_stats)
+    observation = make_observation(["lift it"])
+    one, two = pre(dict(observation)), pre_loaded(dict(observation))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one if isinstance(one[key], torch.Tensor))
+    action = torch.randn(4, 6) * 3
+    assert torch.equal(post(action), post_loaded(action))
+
+
+def test_actions_are_clamped_to_what_the_data_has_seen(make_config, tiny_stats):
+    _, post = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+    out = post(torch.tensor([[-99.0, -1.0, 0.0, 1.0, 1.5, torch.inf]]))
+    torch.testing.assert_close(out, torch.tensor([[-60.0, -60.0, 0.0, 60.0, 60.0, 100.0]]))
+
+
+def test_clamp_and_margin_survive_a_reload(saved, make_config, tiny_stats):
+    _, post = load(saved[0], make_config, tiny_stats)
+    out = post(torch.tensor([[-99.0, -1.0, 0.0, 1.2, 1.5, 9.0]]))
+    torch.testing.assert_close(out, torch.tensor([[-75.0, -60.0, 0.0, 72.0, 75.0, 112.5]]))
+
+
+def test_nothing_that_is_no_number_reaches_the_arm(make_config, tiny_stats):
+    _, post = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+    out = post(torch.full((1, 6), torch.nan))
+    torch.testing.assert_close(out, torch.tensor([[0.0] * 5 + [50.0]]))
+    assert ClampNormalizedActionsStep(0.5).action(torch.tensor([-torch.inf])) == -1.5
+
+
+def test_images_and_state_enter_in_their_own_units(make_config, tiny_stats, make_observation):
+    pre, _ = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+    observation = make_observation(["lift it"])
+    out = pre(dict(observation))
+    for key in observation:
+        if key != "task":
+            torch.testing.assert_close(out[key], observation[key])
+    assert out["task"] == ["lift it"]
+
+
+def test_training_actions_are_normalised_to_the_range(make_config, tiny_stats, make_train_batch):
+    pre, _ = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+    batch = make_train_batch(make_config(), batch=2, valid=[5, 8])
+    raw = dict(
+        batch,
+        action=(batch["action"] + 1) / 2 * torch.tensor([120.0] * 5 + [100.0]) + tiny_stats["action"]["min"],
+    )
+    out = pre(raw)
+    torch.testing.assert_close(out["action"], batch["action"], atol=1e-5, rtol=1e-5)
+    assert torch.equal(out["action_is_pad"], batch["action_is_pad"])
+
+
+def test_cameras_can_be_renamed_at_deployment(saved, make_config, tiny_stats, make_observation):
+    pre, _ = load(
+        saved[0], make_config, tiny_stats, rename={"observation.images.front": "observation.images.overhead"}
+    )
+    observation = make_observation(["lift it"])
+    image = observation.pop("observation.images.overhead")
+    out = pre({**observation, "observation.images.front": image})
+    assert torch.equal(out["observation.images.overhead"], image) and "observation.images.front" not in out
