@@ -81,7 +81,9 @@ class So101PickPlaceEnv(gym.Env):
                 "agent_pos": gym.spaces.Box(-np.inf, np.inf, (6,), np.float32),
             }
         )
-        self.action_space = gym.spaces.Box(self.to_row(bounds.low), self.to_row(bounds.high), dtype=np.float32)
+        self.action_space = gym.spaces.Box(
+            self.to_row(bounds.low), self.to_row(bounds.high), dtype=np.float32
+        )
         self.cube_colour, self.disc_colour = self._pairs[0]
         self.episode_seed: int | None = None
         self.progress = TaskProgress()
@@ -200,7 +202,13 @@ class So101PickPlaceEnv(gym.Env):
 
 def _make_simulation():
     """Builds so101-nexus' environment without its cameras, which would render at its own quality."""
-    from so101_nexus import JointPositions, PhysicsConfig, PickAndPlaceV2Config, RenderConfig, RenderingQuality
+    from so101_nexus import (
+        JointPositions,
+        PhysicsConfig,
+        PickAndPlaceV2Config,
+        RenderConfig,
+        RenderingQuality,
+    )
     from so101_nexus.mujoco.pick_and_place import PickAndPlaceV2Env
 
     return PickAndPlaceV2Env(

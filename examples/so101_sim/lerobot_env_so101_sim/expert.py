@@ -35,7 +35,7 @@ DURATION = {
     "retreat": 0.75,
 }
 # The slowest joint may average this speed, degrees a second; a longer way takes longer than the table says.
-MEAN_SPEED = 60.0
+MEAN_SPEED = 70.0
 GRIP_OPEN = 45.0
 GRIP_CLOSED = 10.0
 # With the jaw open the tool's centre sits 2 cm from the fixed finger; this brings that finger near the cube.
@@ -76,7 +76,7 @@ class Style:
         return cls(
             noisy=bool(rng.random() < NOISY_SHARE),
             misses_first_grasp=bool(rng.random() < MISSED_GRASP_SHARE),
-            pace=float(rng.uniform(0.85, 1.2)),
+            pace=float(rng.uniform(0.75, 1.05)),
         )
 
 

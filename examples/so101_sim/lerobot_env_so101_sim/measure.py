@@ -1,0 +1,142 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Prints the figures that the README quotes.
+
+python -m lerobot_env_so101_sim.measure speed
+python -m lerobot_env_so101_sim.measure expert --episodes 40
+python -m lerobot_env_so101_sim.measure replay --root data/so101_pick_place
+python -m lerobot_env_so101_sim.measure encoding --episodes 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from lerobot_env_so101_sim.configuration import CAMERAS, FPS
+from lerobot_env_so101_sim.env import So101PickPlaceEnv
+from lerobot_env_so101_sim.record import CRF, GOP, PRESET, demonstrate, features
+
+
+def speed(steps: int = 200) -> None:
+    """Prints control steps per second, both renders included, in this one process."""
+    env = So101PickPlaceEnv(split="all")
+    hold = env.reset(seed=0)[0]["agent_pos"]
+    started = time.perf_counter()
+    for _ in range(steps):
+        env.step(hold)
+    print(f"{steps / (time.perf_counter() - started):.1f} steps/s with two renders, control rate {FPS} Hz")
+    env.close()
+
+
+def expert(episodes: int) -> None:
+    """Prints how often the expert succeeds on unselected seeds of all colour pairs."""
+    env = So101PickPlaceEnv(split="all")
+    outcomes = [demonstrate(env, seed) for seed in tqdm(range(5000, 5000 + episodes), unit="episode")]
+    solved = sum(success for *_, success in outcomes)
+    length = np.mean([len(frames) for frames, *_ in outcomes])
+    print(f"expert: {solved} of {episodes} episodes, {length:.0f} steps on average")
+    env.close()
+
+
+def replay(root: Path, episodes: int) -> None:
+    """Prints how often the recorded actions, sent blindly, solve the scene they were recorded in."""
+    import pyarrow.parquet as pq
+    from lerobot.datasets import LeRobotDataset
+
+    rows = pq.read_table(root.with_name(f"{root.name}_phases.parquet")).to_pylist()
+    about = {row["episode_index"]: row for row in rows}
+    dataset = LeRobotDataset(f"local/{root.name}", root=root)
+    table = dataset.hf_dataset.with_format("numpy", columns=["action", "episode_index"])
+    actions, owners = np.stack(table["action"]), np.asarray(table["episode_index"])
+    env = So101PickPlaceEnv(split="seen")
+    solved = 0
+    for episode in tqdm(range(min(episodes, dataset.num_episodes)), unit="episode"):
+        env.reset(seed=about[episode]["seed"])
+        for action in actions[owners == episode]:
+            *_, info = env.step(action)
+        solved += info["is_success"]
+    print(f"replay: {solved} of {episode + 1} episodes")
+    env.close()
+
+
+def encoding(episodes: int) -> None:
+    """Prints size, quality and random-access time of LeRobot's default video encoding and of the recorder's."""
+    from lerobot.configs.video import RGBEncoderConfig
+    from lerobot.datasets import LeRobotDataset
+
+    env = So101PickPlaceEnv(split="seen")
+    demonstrations = [demonstrate(env, seed)[0] for seed in range(600, 600 + episodes)]
+    env.close()
+    raw = [frame for frames in demonstrations for frame in frames]
+    keys = [f"observation.images.{camera}" for camera in CAMERAS]
+    window = {key: [0.25 * step for step in range(9)] for key in keys}
+    choices = {"default": RGBEncoderConfig(), "ours": RGBEncoderConfig(g=GOP, crf=CRF, preset=PRESET)}
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = {}
+        for name, encoder in choices.items():
+            root = Path(folder) / name
+            dataset = LeRobotDataset.create(
+                f"local/{name}",
+                FPS,
+                features(),
+                root=root,
+                rgb_encoder=encoder,
+                streaming_encoding=True,
+                encoder_queue_maxsize=1000,
+            )
+            for frames in demonstrations:
+                for frame in frames:
+                    dataset.add_frame({**frame, "task": "measure"})
+                dataset.save_episode(parallel_encoding=False)
+            dataset.finalize()
+            loaded[name] = LeRobotDataset(f"local/{name}", root=root, delta_timestamps=window)
+        # Both in turn, item by item: other load on the machine then weighs on both alike.
+        picks = np.random.default_rng(0).integers(0, len(raw), 60)
+        times: dict[str, list[float]] = {name: [] for name in choices}
+        errors: dict[str, dict[str, list[float]]] = {name: {key: [] for key in keys} for name in choices}
+        for pick in tqdm(picks, unit="item"):
+            for name, dataset in loaded.items():
+                started = time.perf_counter()
+                item = dataset[int(pick)]
+                times[name].append(time.perf_counter() - started)
+                for key in keys:
+                    decoded = item[key][0].permute(1, 2, 0).numpy() * 255
+                    errors[name][key].append(float(np.mean((decoded - raw[pick][key].astype(float)) ** 2)))
+        for name, encoder in choices.items():
+            size = sum(path.stat().st_size for path in (Path(folder) / name).rglob("*.mp4"))
+            quality = ", ".join(
+                f"{key.rsplit('.', 1)[1]} {np.mean(10 * np.log10(255**2 / np.array(values))):.1f} dB"
+                for key, values in errors[name].items()
+            )
+            print(
+                f"{name} (g={encoder.g}, crf={encoder.crf}): {size / len(raw):.0f} bytes a step, PSNR {quality}, "
+                f"9 frames over 2 s of 2 cameras in {np.median(times[name]) * 1000:.0f} ms (median)"
+            )
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("speed", "expert", "replay", "encoding"))
+    parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--root", type=Path, default=Path("data/so101_pick_place"))
+    arguments = parser.parse_args()
+    if arguments.what == "speed":
+        speed()
+    elif arguments.what == "expert":
+        expert(arguments.episodes)
+    elif arguments.what == "replay":
+        replay(arguments.root, arguments.episodes)
+    else:
+        encoding(arguments.episodes)
+
+
+if __name__ == "__main__":
+    main()

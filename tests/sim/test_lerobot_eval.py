@@ -1,0 +1,44 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""LeRobot's own, unmodified evaluation drives the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_unmodified_lerobot_eval_runs_an_episode(make_env, tmp_path):
+    log = tmp_path / "progress.jsonl"
+    command = [
+        str(Path(sys.executable).with_name("lerobot-eval")),
+        "--env.type=so101_sim",
+        "--env.split=left_out",
+        "--env.episode_length=12",
+        f"--env.progress_log={log}",
+        "--policy.type=act",
+        "--policy.device=cpu",
+        "--policy.pretrained_backbone_weights=null",
+        "--policy.dim_model=32",
+        "--policy.dim_feedforward=32",
+        "--policy.n_heads=2",
+        "--policy.n_encoder_layers=1",
+        "--policy.chunk_size=6",
+        "--policy.n_action_steps=6",
+        "--eval.n_episodes=2",
+        "--eval.batch_size=1",
+        "--seed=1000",
+        f"--output_dir={tmp_path / 'eval'}",
+    ]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    assert run.returncode == 0, run.stderr[-3000:]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["seed"] for line in lines] == [1000, 1001]
+    assert all(line["steps"] == 12 for line in lines)
+    assert list((tmp_path / "eval").rglob("eval_episode_0.mp4"))
