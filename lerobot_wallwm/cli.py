@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 USAGE = """usage: wallwm <command> [--flag=value ...]
 
@@ -15,23 +16,30 @@ commands:
 `wallwm <command> --help` lists a command's flags."""
 
 
-def _prepare(args: Sequence[str]) -> int:
+def _parse(command: str, config_class: type, args: Sequence[str]) -> Any:
     import draccus
 
+    try:
+        return draccus.parse(config_class, args=list(args), prog=f"wallwm {command}")
+    except draccus.utils.DraccusException as error:
+        if str(error.__cause__).startswith("--"):  # our own check of a field, which draccus wraps
+            raise ValueError(str(error.__cause__)) from error
+        raise ValueError(f"{error}. Fix: see `wallwm {command} --help`") from error
+
+
+def _prepare(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors import prepare as prepare_module
 
-    config = draccus.parse(prepare_module.PrepareConfig, args=list(args))
+    config = _parse("prepare", prepare_module.PrepareConfig, args)
     summary = prepare_module.prepare(config)
     prepare_module.print_summary(summary, config.out.root or config.out.repo_id or "")
     return 0
 
 
 def _verify(args: Sequence[str]) -> int:
-    import draccus
-
     from lerobot_wallwm.processors import verify as verify_module
 
-    config = draccus.parse(verify_module.VerifyConfig, args=list(args))
+    config = _parse("verify", verify_module.VerifyConfig, args)
     report = verify_module.verify_view(
         config.source.root, config.view.root, frames=config.frames, quiet=config.quiet
     )

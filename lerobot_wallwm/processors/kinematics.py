@@ -32,6 +32,17 @@ class KinematicsConfig:
     # a squeeze after the grasp is smaller.
     min_switch: float = 0.4
 
+    def __post_init__(self) -> None:
+        """Refuses values out of range, naming the flag."""
+        if self.gripper_open not in ("auto", "high", "low"):
+            raise ValueError(
+                f"--kinematics.gripper_open must be auto, high or low, got {self.gripper_open!r}"
+            )
+        if not self.smooth_s > 0 or not 0 < self.min_switch <= 1:
+            raise ValueError(
+                f"--kinematics.smooth_s={self.smooth_s} must be above 0 and min_switch={self.min_switch} in (0, 1]"
+            )
+
 
 @dataclass(frozen=True)
 class Switch:

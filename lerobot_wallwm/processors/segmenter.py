@@ -38,6 +38,19 @@ class SegmenterConfig:
     # Least confidence of a cut between segments.
     segment_confidence: float = 0.25
 
+    def __post_init__(self) -> None:
+        """Refuses values out of range, naming the flag."""
+        for name in ("min_event_s", "merge_s", "pause_ratio", "tap_ratio", "change_penalty_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"--segmenter.{name} must be above 0, got {getattr(self, name)}. Fix: leave it out for the default"
+                )
+        if not 0 <= self.segment_confidence <= self.action_confidence <= 1:
+            raise ValueError(
+                f"--segmenter.segment_confidence={self.segment_confidence} and action_confidence={self.action_confidence} "
+                "must satisfy 0 <= segment <= action <= 1. Fix: leave them out for the defaults"
+            )
+
 
 @dataclass(frozen=True)
 class Cut:

@@ -99,15 +99,12 @@ def verify_view(
 
 def _bits(column: pa.ChunkedArray) -> list[bytes]:
     """Each row of a column as bytes, so that -0.0, NaN and float width count."""
-    if pa.types.is_nested(column.type):
-        flat = column
-        while pa.types.is_nested(flat.type):
-            flat = pa.chunked_array([chunk.flatten() for chunk in flat.chunks])
-        if pa.types.is_primitive(flat.type) and len(flat) % max(len(column), 1) == 0:
-            values = flat.to_numpy().reshape(len(column), -1)
-            return [row.tobytes() for row in values]
-    elif pa.types.is_primitive(column.type):
-        return [value.tobytes() for value in column.to_numpy()]
+    flat = column
+    while pa.types.is_list(flat.type) or pa.types.is_fixed_size_list(flat.type):
+        flat = pa.chunked_array([chunk.flatten() for chunk in flat.chunks], flat.type.value_type)
+    if pa.types.is_primitive(flat.type) and flat.null_count == 0 and len(flat) % max(len(column), 1) == 0:
+        values = flat.to_numpy().reshape(len(column), -1)
+        return [row.tobytes() for row in values]
     return [repr(value).encode() for value in column.to_pylist()]
 
 
