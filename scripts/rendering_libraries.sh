@@ -7,6 +7,7 @@ set -u
 python=$1
 packages="libosmesa6 libegl1 libegl-mesa0 libgl1-mesa-dri"
 sudo=""
+export DEBIAN_FRONTEND=noninteractive
 
 works() {
     "$python" -c 'from lerobot_env_so101_sim.rendering import choose_backend; choose_backend()' >/dev/null 2>&1

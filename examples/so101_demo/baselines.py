@@ -1,0 +1,133 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Two baselines for open-loop action error: hold the last pose, and the mean action sequence of the caption.
+
+Shapes: L frames of an event, H horizon, D joints, P phase bins.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+PHASE_BINS = 50
+
+
+@dataclass(frozen=True)
+class EventRows:
+    """One event of a carved view, without its images.
+
+    Attributes:
+        caption: Its task string.
+        template: The caption with slots, for captions that training never shows.
+        state: ``(L, D)`` in dataset units.
+        action: ``(L, D)`` in dataset units.
+        first_row: Where it starts in its view.
+    """
+
+    caption: str
+    template: str
+    state: np.ndarray
+    action: np.ndarray
+    first_row: int = 0
+
+
+def hold_pose(state: np.ndarray, horizon: int) -> np.ndarray:
+    """Actions ``(H, D)`` that stay at the observed state ``(D,)``."""
+    return np.repeat(state[None], horizon, axis=0)
+
+
+class CaptionMean:
+    """What the training events of a caption did on average.
+
+    Four variants, of which the evaluation takes the one with the smallest error: the mean trajectory as absolute
+    targets or as displacement from the observed state, aligned by step since the event's start or by its phase. All
+    are told how far into the event the observation is, and the phase-aligned ones even how long the event will last.
+    The policy is told neither, so this is stronger than a baseline could be in use.
+
+    Args:
+        events: Of the training view.
+    """
+
+    VARIANTS = ("absolute, by step", "displacement, by step", "absolute, by phase", "displacement, by phase")
+
+    def __init__(self, events: Iterable[EventRows]):
+        groups: dict[str, list[EventRows]] = defaultdict(list)
+        for event in events:
+            groups[event.caption].append(event)
+            groups[f"template: {event.template}"].append(event)
+        if not groups:
+            raise ValueError("the training view holds no events. Fix: run `wallwm prepare` again")
+        self._means = {key: _Mean(group) for key, group in groups.items()}
+
+    def predict(
+        self,
+        variant: str,
+        caption: str,
+        template: str,
+        state: np.ndarray,
+        offset: int,
+        length: int,
+        horizon: int,
+    ) -> np.ndarray:
+        """Actions ``(H, D)``.
+
+        Args:
+            variant: One of ``VARIANTS``.
+            caption: Of the event; its template serves where training lacks the caption.
+            template: Of the event.
+            state: ``(D,)`` observed.
+            offset: Frames from the event's start to the observation.
+            length: Frames of the event.
+            horizon: H.
+        """
+        mean = self._means.get(caption) or self._means.get(f"template: {template}")
+        if mean is None:
+            return hold_pose(state, horizon)
+        steps = offset + np.arange(horizon)
+        if variant.endswith("phase"):
+            actions = mean.at_phase(mean.phase_action, steps, length)
+            origin = mean.at_phase(mean.phase_state, steps[:1], length)
+        else:
+            actions, origin = mean.at_step(mean.step_action, steps), mean.at_step(mean.step_state, steps[:1])
+        return actions - origin + state if variant.startswith("displacement") else actions
+
+
+class _Mean:
+    """Mean trajectories of a group of events."""
+
+    def __init__(self, events: Sequence[EventRows]):
+        longest = max(len(event.action) for event in events)
+        self.step_action = _mean_by_step([event.action for event in events], longest)
+        self.step_state = _mean_by_step([event.state for event in events], longest)
+        self.phase_action = np.mean([resample(event.action, PHASE_BINS) for event in events], axis=0)
+        self.phase_state = np.mean([resample(event.state, PHASE_BINS) for event in events], axis=0)
+
+    @staticmethod
+    def at_step(mean: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        return mean[np.minimum(steps, len(mean) - 1)]
+
+    @staticmethod
+    def at_phase(mean: np.ndarray, steps: np.ndarray, length: int) -> np.ndarray:
+        at = np.clip(steps / max(length - 1, 1), 0, 1) * (PHASE_BINS - 1)
+        grid = np.arange(PHASE_BINS)
+        return np.stack([np.interp(at, grid, mean[:, d]) for d in range(mean.shape[1])], axis=1)
+
+
+def _mean_by_step(rows: Sequence[np.ndarray], longest: int) -> np.ndarray:
+    """Mean over the events that still last at each step, ``(longest, D)``."""
+    total = np.zeros((longest, rows[0].shape[1]))
+    count = np.zeros((longest, 1))
+    for values in rows:
+        total[: len(values)] += values
+        count[: len(values)] += 1
+    return total / count
+
+
+def resample(values: np.ndarray, bins: int) -> np.ndarray:
+    """A trajectory ``(L, D)`` at ``bins`` equally spaced phases, linearly interpolated."""
+    at = np.linspace(0, len(values) - 1, bins)
+    grid = np.arange(len(values))
+    return np.stack([np.interp(at, grid, values[:, d]) for d in range(values.shape[1])], axis=1)

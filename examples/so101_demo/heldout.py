@@ -1,0 +1,90 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Loads a carved view: its events without images, and anchors with images, spread over each event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from .baselines import EventRows
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """One observation inside one event.
+
+    Attributes:
+        event: Index of the event in its view.
+        offset: Frames from the event's start.
+        row: Row of the dataset.
+    """
+
+    event: int
+    offset: int
+    row: int
+
+
+def read_event_rows(root: str | Path) -> list[EventRows]:
+    """Events of a view in its order, copies left out.
+
+    Args:
+        root: ``train`` or ``heldout`` of `wallwm prepare`.
+    """
+    root = Path(root)
+    meta = [
+        row
+        for file in sorted(root.glob("meta/episodes/*/*.parquet"))
+        for row in pq.read_table(file).to_pylist()
+    ]
+    columns = ["index", "observation.state", "action"]
+    tables = [pq.read_table(file, columns=columns) for file in sorted(root.glob("data/*/*.parquet"))]
+    state, action = (
+        np.concatenate([np.stack(table[key].to_numpy(zero_copy_only=False)) for table in tables]).astype(
+            np.float64
+        )
+        for key in columns[1:]
+    )
+    events = []
+    for row in meta:
+        if row.get("wallwm/copy", 0):
+            continue
+        part = slice(row["dataset_from_index"], row["dataset_to_index"])
+        template = row.get("wallwm/template", "")
+        events.append(EventRows(row["tasks"][0], template, state[part], action[part], part.start))
+    return events
+
+
+def spread_anchors(events: Sequence[EventRows], per_event: int) -> list[Anchor]:
+    """Anchors at equal distances from each event's first frame on; short events get fewer.
+
+    Args:
+        events: Of one view.
+        per_event: At most so many; the first is always the keyframe.
+    """
+    anchors = []
+    for index, event in enumerate(events):
+        offsets = sorted({len(event.action) * i // per_event for i in range(per_event)})
+        anchors += [Anchor(index, offset, event.first_row + offset) for offset in offsets]
+    return anchors
+
+
+def open_view(root: str | Path, config: Any) -> Any:
+    """The view as a ``LeRobotDataset`` with the windows that a policy asks for.
+
+    Args:
+        root: The view's folder.
+        config: The policy's configuration (its delta indices are used).
+    """
+    from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
+
+    name = f"local/{Path(root).name}"
+    meta = LeRobotDatasetMetadata(name, root=root)
+    windows = {key: [i / meta.fps for i in config.observation_delta_indices] for key in meta.camera_keys}
+    windows["observation.state"] = [0.0]
+    windows["action"] = [i / meta.fps for i in config.action_delta_indices]
+    return LeRobotDataset(name, root=root, delta_timestamps=windows)
