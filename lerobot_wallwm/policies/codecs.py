@@ -24,46 +24,27 @@ def num_latents(num_frames: int) -> int:
     return 1 + (num_frames - 1) // FRAMES_PER_LATENT
 
 
-def _haar_split(x: Tensor, dim: int) -> Tensor:
-    """One orthonormal Haar level along ``dim``; low and high halves are stacked on a new axis 0."""
-    even, odd = x.unflatten(dim, (-1, 2)).unbind(dim + 1 if dim >= 0 else dim)
-    return torch.stack((even + odd, even - odd)) * 0.5**0.5
-
-
-def _haar_merge(low_high: Tensor, dim: int) -> Tensor:
-    """Inverse of `_haar_split`."""
-    low, high = low_high.unbind(0)
-    merged = torch.stack((low + high, low - high), dim=dim + 1 if dim >= 0 else dim) * 0.5**0.5
-    return merged.flatten(dim, dim + 1) if dim >= 0 else merged.flatten(dim - 1, dim)
-
-
-def _split_all(x_NCHW: Tensor, levels: int) -> Tensor:
-    """Packs a ``2^levels`` block of pixels into channels by a full (packet) Haar transform."""
-    for _ in range(levels):
-        x = _haar_split(x_NCHW, dim=-1)  # (2, N, C, H, W/2)
-        x = _haar_split(x, dim=-2)  # (2, 2, N, C, H/2, W/2)
-        x_NCHW = x.permute(2, 0, 1, 3, 4, 5).flatten(1, 3)
-    return x_NCHW
-
-
-def _merge_all(x_NCHW: Tensor, levels: int) -> Tensor:
-    for _ in range(levels):
-        x = x_NCHW.unflatten(1, (2, 2, -1)).permute(1, 2, 0, 3, 4, 5)
-        x = _haar_merge(x, dim=-2)
-        x_NCHW = _haar_merge(x, dim=-1)
-    return x_NCHW
-
-
 class WaveletCodec(nn.Module):
     """Lossless latents by orthonormal Haar transforms in space and time.
 
     Our choice (the paper's codec is Wan's VAE). The first frame becomes latent 0 as if it stood still for four
     frames, so a static scene has equal latents at every time and "copy the keyframe" is the zero of a residual.
-    All latents are scaled by ``1 / 2^levels`` so that the low-pass band has about unit variance.
+    Bands are scaled to about unit variance, as Wan standardises its latents: noise then hides coarse and fine
+    detail alike, and the patch embedding sees edges from its first step. Gains are powers of two (our choice,
+    after the spectrum of robot video): 4, 8, 16 for a high band at the coarsest, next and third level, multiplied
+    over axes and capped at 16.
 
     Args:
         levels: Spatial Haar levels; the spatial stride is ``2^levels``.
+
+    Attributes:
+        scale: ``(C,)``; latents are orthonormal coefficients times this.
     """
+
+    scale: Tensor
+    analysis: Tensor
+    synthesis: Tensor
+    still: Tensor
 
     def __init__(self, levels: int = 3):
         super().__init__()
@@ -72,7 +53,34 @@ class WaveletCodec(nn.Module):
         self.levels = levels
         self.spatial_stride = 2**levels
         self.channels = 3 * 4**levels * FRAMES_PER_LATENT
-        self.scale = 1.0 / 2**levels
+        gains = self._band_gains() / 2**levels
+        self.register_buffer("scale", gains.repeat_interleave(3), persistent=False)
+        # The whole transform of a block is one orthogonal matrix: a product is several times faster than its levels.
+        side = self.spatial_stride
+        basis = torch.eye(FRAMES_PER_LATENT * side * side).view(-1, FRAMES_PER_LATENT, side, side)
+        forward = haar_block_transform(basis)  # (pixels, bands)
+        self.register_buffer("analysis", forward * gains, persistent=False)
+        self.register_buffer("synthesis", (forward / gains).T.contiguous(), persistent=False)
+        still = self.analysis.view(FRAMES_PER_LATENT, side * side, -1).sum(0)  # a frame that stands still
+        self.register_buffer("still", still, persistent=False)
+
+    def _band_gains(self) -> Tensor:
+        """Gain of each band; bands count (coarsest h, w, ..., finest h, w, coarse t, fine t)."""
+        high = torch.tensor([4.0, 8.0, 16.0])
+        gains = torch.ones(1)
+        for level in range(self.levels):
+            band = torch.stack((torch.ones(()), high[min(level, 2)]))
+            gains = (gains[:, None, None] * band[:, None] * band).flatten()
+        temporal = torch.stack((torch.ones(()), high[0]))
+        gains = (gains[:, None, None] * temporal[:, None] * temporal).flatten()
+        return gains.clamp_max(16.0)
+
+    def pixel_error(self, error_BVCTHW: Tensor) -> Tensor:
+        """Mean squared pixel error, in [-1, 1] units, of an error in latents; ``(B, T)``.
+
+        The transform is orthonormal, so the two are equal once the scale is undone.
+        """
+        return (error_BVCTHW / self.scale[:, None, None, None]).square().mean(dim=(1, 2, 4, 5))
 
     def check_size(self, height: int, width: int, patch: int) -> None:
         """Raises ValueError unless frames of this size split into whole patches of latents."""
@@ -93,21 +101,46 @@ class WaveletCodec(nn.Module):
             Latents ``(B, C, 1 + N, H / 2^levels, W / 2^levels)``.
         """
         num_latents(frames_BFCHW.shape[1])
-        first = frames_BFCHW[:, :1].expand(-1, FRAMES_PER_LATENT, -1, -1, -1)
-        clips = torch.cat((first, frames_BFCHW[:, 1:]), dim=1).unflatten(1, (-1, FRAMES_PER_LATENT))
-        batch, time = clips.shape[:2]
-        x = clips.flatten(0, 1)  # (B T, 4, 3, H, W)
-        x = _haar_split(x, dim=1)  # (2, B T, 2, 3, H, W)
-        x = _haar_split(x, dim=2).permute(2, 0, 1, 3, 4, 5, 6)  # (B T, 2, 2, 1, 3, H, W)
-        x = _split_all(x.flatten(1, 4), self.levels)
-        return x.unflatten(0, (batch, time)).transpose(1, 2) * self.scale
+        batch, side = len(frames_BFCHW), self.spatial_stride
+        # Blocks of side x side pixels, one row each: (B, F, 3, h, w, side * side).
+        blocks = frames_BFCHW.unflatten(-1, (-1, side)).unflatten(-3, (-1, side)).transpose(-3, -2).flatten(-2)
+        first = blocks[:, :1] @ self.still  # (B, 1, 3, h, w, 4 * side^2)
+        if blocks.shape[1] == 1:
+            bands = first
+        else:
+            clips = blocks[:, 1:].unflatten(1, (-1, FRAMES_PER_LATENT)).permute(0, 1, 3, 4, 5, 2, 6).flatten(-2)
+            bands = torch.cat((first, clips @ self.analysis), dim=1)
+        # (B, T, 3, h, w, bands) to (B, bands * 3, T, h, w)
+        return bands.permute(0, 5, 2, 1, 3, 4).reshape(batch, self.channels, -1, *bands.shape[3:5])
 
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
         """Inverse of `encode`; returns frames ``(B, 1 + 4N, 3, H, W)`` in about [-1, 1]."""
-        batch, _, time = latents_BCTHW.shape[:3]
-        x = (latents_BCTHW / self.scale).transpose(1, 2).flatten(0, 1)
-        x = _merge_all(x, self.levels).unflatten(1, (2, 2, 1, 3)).permute(1, 2, 0, 3, 4, 5, 6)
-        x = _haar_merge(x, dim=2)
-        x = _haar_merge(x, dim=1)
-        clips = x.unflatten(0, (batch, time)).flatten(1, 2)  # (B, 4 T, 3, H, W)
-        return clips[:, FRAMES_PER_LATENT - 1 :]
+        side = self.spatial_stride
+        bands = latents_BCTHW.unflatten(1, (-1, 3)).permute(0, 3, 2, 4, 5, 1)  # (B, T, 3, h, w, bands)
+        clips = (bands @ self.synthesis).unflatten(-1, (FRAMES_PER_LATENT, side, side))
+        frames = clips.permute(0, 1, 5, 2, 3, 6, 4, 7).flatten(1, 2)  # (B, 4 T, 3, h, side, w, side)
+        return frames.flatten(-2).flatten(-3, -2)[:, FRAMES_PER_LATENT - 1 :]
+
+
+def haar_block_transform(blocks_N4SS: Tensor) -> Tensor:
+    """The transform of one block, level by level: the plain reference that `WaveletCodec` tabulates.
+
+    Args:
+        blocks_N4SS: ``(N, 4, S, S)``, four frames of ``S x S`` pixels with ``S`` a power of two.
+
+    Returns:
+        Orthonormal coefficients ``(N, 4 * S * S)``.
+    """
+    levels = blocks_N4SS.shape[-1].bit_length() - 1
+    x = _haar_split(blocks_N4SS, dim=1)  # (2, N, 2, S, S)
+    x = _haar_split(x, dim=2).permute(2, 0, 1, 3, 4, 5).flatten(1, 3)  # (N, 4, S, S)
+    for _ in range(levels):
+        x = _haar_split(x, dim=-1)  # (2, N, C, S, S / 2)
+        x = _haar_split(x, dim=-2).permute(2, 0, 1, 3, 4, 5).flatten(1, 3)
+    return x.flatten(1)
+
+
+def _haar_split(x: Tensor, dim: int) -> Tensor:
+    """One orthonormal Haar level along ``dim``; low and high halves are stacked on a new axis 0."""
+    even, odd = x.unflatten(dim, (-1, 2)).unbind(dim + 1 if dim >= 0 else dim)
+    return torch.stack((even + odd, even - odd)) * 0.5**0.5

@@ -34,13 +34,13 @@ class WallwmConfig(PreTrainedConfig):
     # Future latents N; each stands for 4 sampled frames (paper p. 10; at most 16 there).
     num_future_latents: int = 2
     # Source frames between two sampled frames. The horizon is 4 * video_stride * num_future_latents actions.
-    video_stride: int = 2
+    video_stride: int = 4
 
     # --- video tower, nano only (our choice)
-    video_width: int = 192
-    video_depth: int = 6
-    video_heads: int = 6
-    video_ffn_width: int = 512
+    video_width: int = 128
+    video_depth: int = 4
+    video_heads: int = 4
+    video_ffn_width: int = 384
     codec_levels: int = 3
     patch: int = 2
     text_dim: int = 64
@@ -49,9 +49,9 @@ class WallwmConfig(PreTrainedConfig):
     max_views: int = 4
 
     # --- action tower (paper gives no width; our choice). Its depth always equals the video tower's.
-    action_width: int = 128
+    action_width: int = 96
     action_heads: int = 4
-    action_ffn_width: int = 256
+    action_ffn_width: int = 192
     # Actions are learned relative to the observed pose where action and state are the same joints (paper p. 10).
     relative_actions: bool = True
     # Dimensions whose name contains one of these stay absolute: a gripper's target is a state, not a way.
@@ -63,6 +63,9 @@ class WallwmConfig(PreTrainedConfig):
     # --- losses
     # K independent action noise levels on one video forward (paper p. 11).
     action_draws: int = 4
+    # `v` predicts the velocity, the paper's default; `x` the actions, its option for contact-heavy data (p. 11). Ours
+    # is `x`: its zero is "stay", which a short training run need not learn first.
+    action_prediction: str = "x"
     # Part of each batch that carries the future video; the rest trains on keyframes alone, as inference without
     # imagination sees them (our choice).
     future_fraction: float = 0.25
@@ -130,6 +133,7 @@ class WallwmConfig(PreTrainedConfig):
         self.image_size = (int(self.image_size[0]), int(self.image_size[1]))
         _check_choice("backbone", self.backbone, ("nano",))
         _check_choice("stage", self.stage, ("joint",))
+        _check_choice("action_prediction", self.action_prediction, ("x", "v"))
         _check_choice("imagination", self.imagination, IMAGINATIONS)
         _check_choice("planner", self.planner, PLANNERS)
         _check_choice("on_plan_end", self.on_plan_end, ("hold", "repeat"))

@@ -168,8 +168,10 @@ class WallwmPolicy(PreTrainedPolicy):
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
         instructions = self._captions(batch)
+        self._require_cameras(batch)
         if len(self._cursors) != len(instructions):
             self._cursors = [self._new_cursor() for _ in instructions]
+            self._last_action = None
         for cursor, instruction in zip(self._cursors, instructions, strict=True):
             cursor.observe(instruction)
         acting = [i for i, c in enumerate(self._cursors) if not c.queue and c.current_event() is not None]
@@ -182,7 +184,7 @@ class WallwmPolicy(PreTrainedPolicy):
         cursors = [self._cursors[i] for i in rows]
         captions = [cursor.caption or "" for cursor in cursors]
         index = torch.tensor(rows, device=batch[OBS_STATE].device)
-        part = {key: batch[key][index] for key in (*self.image_keys, OBS_STATE) if key in batch}
+        part = {key: batch[key][index] for key in (*self.image_keys, OBS_STATE)}
         actions, length, remaining, latents = self._plan(part, captions, self.config.imagination)
         if self.config.save_predicted_video and rows[0] == 0 and cursors[0].is_new_event:
             if latents is None:
@@ -240,14 +242,9 @@ class WallwmPolicy(PreTrainedPolicy):
         Raises:
             ValueError: A camera is missing, or an image has another size than in training.
         """
+        self._require_cameras(batch)
         views = []
         for key in self.image_keys:
-            if key not in batch:
-                present = [k for k in batch if k.startswith("observation.images.") and "_is_pad" not in k]
-                raise ValueError(
-                    f"Camera '{key}' is missing from the observation (present: {present or 'none'}). Name the "
-                    "robot's cameras as in training, or map them with --rename_map."
-                )
             image, expected = batch[key], tuple(self.config.input_features[key].shape)  # type: ignore[index]
             if time_axis and image.ndim == 4:
                 image = image[:, None]
@@ -263,6 +260,15 @@ class WallwmPolicy(PreTrainedPolicy):
             flat = F.interpolate(frames.flatten(0, -4), size, mode="bilinear", antialias=True, align_corners=False)
             frames = flat.unflatten(0, frames.shape[:-3])
         return frames * 2 - 1
+
+    def _require_cameras(self, batch: dict[str, Any]) -> None:
+        for key in self.image_keys:
+            if key not in batch:
+                present = [k for k in batch if k.startswith("observation.images.") and "_is_pad" not in k]
+                raise ValueError(
+                    f"Camera '{key}' is missing from the observation (present: {present or 'none'}). Name the "
+                    "robot's cameras as in training, or map them with --rename_map."
+                )
 
     def _captions(self, batch: dict[str, Any]) -> list[str]:
         if "task" not in batch:
@@ -353,6 +359,7 @@ def _model_shape(config: WallwmConfig) -> ModelShape:
         num_future_latents=config.num_future_latents,
         actions_per_latent=config.actions_per_latent,
         action_draws=config.action_draws,
+        action_prediction=config.action_prediction,
         future_fraction=config.future_fraction,
         anchored_fraction=config.anchored_fraction,
         anchor_step=config.anchor_step,

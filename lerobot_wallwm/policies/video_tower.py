@@ -102,7 +102,10 @@ class MultiViewWanBlock(WanTransformerBlock):
     Timesteps are given per latent frame, ``(M, T, 6, D)``, instead of per token: slot 0 is clean, the rest is noisy.
     """
 
-    cross_view: CrossViewAttention | None = None
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # On the instance: a class attribute would hide the submodule, which torch finds only where lookup fails.
+        self.cross_view: CrossViewAttention | None = None
 
     def add_cross_view(self, width: int) -> None:
         """Attaches the branch; call it after the Wan weights are in place, because they are copied."""

@@ -95,6 +95,7 @@ class ModelShape:
     num_future_latents: int
     actions_per_latent: int
     action_draws: int
+    action_prediction: str
     future_fraction: float
     anchored_fraction: float
     anchor_step: int
@@ -176,9 +177,9 @@ class WorldActionModel(nn.Module):
         features = self.video(z_t, t_frames, text, latent_valid)
         assert features.prediction is not None
         # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The
-        # paper leaves w_V open. Divided by the codec's scale it is the mean squared error of pixels in [-1, 1].
+        # paper leaves w_V open. The codec turns it into the mean squared error of pixels.
         residual = z_0[:, :, :, 1:] - z_0[:, :, :, :1]
-        error = (features.prediction[:, :, :, 1:] - residual).square().mean(dim=(1, 2, 4, 5)) / self.codec.scale**2
+        error = self.codec.pixel_error(features.prediction[:, :, :, 1:] - residual)
         video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
         action_loss, _ = self._action_losses(event, features.layers, t_action, latent_valid)
         false = torch.zeros(batch, dtype=torch.bool, device=device)
@@ -205,7 +206,7 @@ class WorldActionModel(nn.Module):
         eps = torch.randn_like(a_0)
         t = t_BK.flatten()
         valid = event.action_valid.repeat_interleave(draws, 0)
-        velocity, log_remaining = self.action(
+        prediction, log_remaining = self.action(
             fm.add_noise(a_0, eps, t) * valid[..., None],
             t,
             event.state.repeat_interleave(draws, 0),
@@ -215,7 +216,8 @@ class WorldActionModel(nn.Module):
             self.tokens_per_latent,
             event.frames.shape[1],
         )
-        error = (velocity - fm.velocity(a_0, eps)).square()
+        target = a_0 if self.shape.action_prediction == "x" else fm.velocity(a_0, eps)
+        error = (prediction - target).square()
         loss = fm.masked_mean_per_sample(error, valid).view(batch, draws).mean(1)
         return loss, log_remaining.view(batch, draws)[:, 0]
 
@@ -291,7 +293,7 @@ class WorldActionModel(nn.Module):
     ) -> Tensor:
         for t, s in zip(levels[:-1], levels[1:], strict=True):
             t_rows = t.expand(len(actions))
-            velocity, _ = self.action(
+            prediction, _ = self.action(
                 actions * valid[..., None],
                 t_rows,
                 state,
@@ -301,6 +303,9 @@ class WorldActionModel(nn.Module):
                 self.tokens_per_latent,
                 views,
             )
+            # With data prediction the last step to s = 0 lands on the prediction itself.
+            data = self.shape.action_prediction == "x"
+            velocity = fm.velocity_from_data(actions, prediction, t_rows, t_min=1e-6) if data else prediction
             actions = actions + (s - t) * velocity
         return actions
 
