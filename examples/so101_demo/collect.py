@@ -11,7 +11,7 @@ import numpy as np
 
 from .imagination import Clips
 from .open_loop import Observations
-from .report import ActionExample, EpisodeView, Rollout
+from .report_inputs import ActionExample, EpisodeView, Rollout
 
 EPISODES_SHOWN = 3
 EXAMPLES_SHOWN = 3

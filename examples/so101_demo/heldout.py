@@ -73,6 +73,13 @@ def spread_anchors(events: Sequence[EventRows], per_event: int) -> list[Anchor]:
     return anchors
 
 
+def thin(anchors: Sequence[Anchor], at_most: int) -> list[Anchor]:
+    """At most so many anchors, evenly spaced over the list, the first included."""
+    if len(anchors) <= at_most:
+        return list(anchors)
+    return [anchors[i * len(anchors) // at_most] for i in range(at_most)]
+
+
 def open_view(root: str | Path, config: Any) -> Any:
     """The view as a ``LeRobotDataset`` with the windows that a policy asks for.
 

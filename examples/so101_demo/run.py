@@ -32,7 +32,9 @@ BATCH_SIZE = 16
 FIRST_SEED = 100_000
 # Seconds before lerobot-train's first step, with and without a spawned data worker (measured on two cores).
 START_UP = {0: 30.0, 1: 55.0}
+# Held-out observations per event, and events whose video is imagined.
 PER_EVENT = 3
+CLIPS = 32
 
 
 def main() -> int:
@@ -239,7 +241,7 @@ class Demo:
 
     def _open_loop(self) -> dict[str, Any]:
         from so101_demo.collect import choose_clips, choose_examples, save_open_loop
-        from so101_demo.heldout import open_view, read_event_rows, spread_anchors
+        from so101_demo.heldout import open_view, read_event_rows, spread_anchors, thin
         from so101_demo.imagination import imagine
         from so101_demo.open_loop import evaluate, load_observations
 
@@ -249,7 +251,7 @@ class Demo:
         )
         events = read_event_rows(heldout)
         view = open_view(heldout, checkpoint.config)
-        keyframes = load_observations(checkpoint, view, events, spread_anchors(events, 1)[:48])
+        keyframes = load_observations(checkpoint, view, events, thin(spread_anchors(events, 1), CLIPS))
         clips = imagine(checkpoint, keyframes, view.meta.fps)
         save_open_loop(
             self.out / "open_loop", figures, choose_examples(observations, predicted), choose_clips(clips)
@@ -260,7 +262,8 @@ class Demo:
     def _report(self, path: Path, results: list[Any], note: str) -> dict[str, Any]:
         from so101_demo.collect import load_episode_views, load_open_loop, load_rollouts
         from so101_demo.page import write_page
-        from so101_demo.report import ReportInputs, build_report
+        from so101_demo.report import build_report
+        from so101_demo.report_inputs import ReportInputs
 
         figures, examples, clips = load_open_loop(self.out / "open_loop")
         training = next(r.values for r in results if r.name == "train")

@@ -1,0 +1,119 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Open-loop evaluation of a saved checkpoint on a carved view, end to end at tiny size."""
+
+import numpy as np
+import pytest
+from so101_demo.collect import (
+    choose_clips,
+    choose_episodes,
+    choose_examples,
+    load_episode_views,
+    load_open_loop,
+    read_progress_log,
+    save_open_loop,
+)
+from so101_demo.imagination import imagine
+from so101_demo.open_loop import evaluate, predict
+
+
+@pytest.fixture(scope="module")
+def checkpoint(make_policy, tiny_stats, tmp_path_factory):
+    from lerobot_wallwm import make_wallwm_pre_post_processors
+
+    path = tmp_path_factory.mktemp("checkpoint")
+    policy = make_policy()
+    policy.save_pretrained(path)
+    for pipeline in make_wallwm_pre_post_processors(policy.config, tiny_stats):
+        pipeline.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluation(checkpoint, tiny_view):
+    return evaluate(checkpoint, tiny_view / "train", tiny_view / "heldout", per_event=2)
+
+
+def test_figures_are_complete_and_consistent(evaluation):
+    figures, _, observations, predicted = evaluation
+    actions = figures["actions"]
+    assert predicted.shape == observations.true.shape
+    error = np.abs(predicted - observations.true)[observations.valid].mean()
+    assert actions["policy"] == pytest.approx(error)
+    assert actions["below_hold"] == pytest.approx(1 - actions["policy"] / actions["hold"])
+    assert actions["caption_mean"] == min(actions["caption_mean_variants"].values())
+    assert 0 < actions["at_keyframes"]["observations"] < actions["observations"]
+    assert figures["latency_ms"] > 0
+
+
+def test_observations_are_what_was_recorded(evaluation, tiny_view):
+    import pyarrow.parquet as pq
+
+    _, _, observations, _ = evaluation
+    table = pq.read_table(next((tiny_view / "heldout").glob("data/*/*.parquet")))
+    recorded = np.stack(table["action"].to_numpy(zero_copy_only=False))
+    for i, anchor in enumerate(observations.anchors):
+        steps = int(observations.valid[i].sum())
+        assert steps == min(observations.remaining[i], observations.valid.shape[1])
+        assert observations.true[i, :steps] == pytest.approx(
+            recorded[anchor.row : anchor.row + steps], abs=1e-4
+        )
+
+
+def test_same_seed_same_actions_and_inputs_matter(evaluation):
+    figures, checkpoint, observations, predicted = evaluation
+    again, _ = predict(checkpoint, observations, seed=0)
+    np.testing.assert_array_equal(again, predicted)
+    count = len(observations.captions)
+    order = list(np.roll(np.arange(count), 1))
+    shuffled, _ = predict(checkpoint, observations, seed=0, images_from=order)
+    assert np.abs(shuffled - predicted).max() > 0
+    unchanged, _ = predict(checkpoint, observations, seed=0, images_from=list(range(count)))
+    np.testing.assert_array_equal(unchanged, predicted)
+    assert all(value > 0 for value in figures["sensitivity"].values())
+
+
+def test_results_survive_saving(evaluation, tmp_path):
+    figures, checkpoint, observations, predicted = evaluation
+    keyframes = observations
+    clips = choose_clips(imagine(checkpoint, keyframes, fps=10))
+    assert clips.imagined.shape == clips.real.shape
+    # The first frame is the keyframe itself, and the codec is lossless.
+    assert np.abs(clips.imagined[:, :, 0].astype(int) - clips.real[:, :, 0]).max() <= 1
+    examples = choose_examples(observations, predicted)
+    save_open_loop(tmp_path / "open_loop", figures, examples, clips)
+    loaded_figures, loaded_examples, loaded_clips = load_open_loop(tmp_path / "open_loop")
+    assert loaded_figures["actions"]["policy"] == pytest.approx(figures["actions"]["policy"])
+    np.testing.assert_array_equal(loaded_clips.imagined, clips.imagined)
+    np.testing.assert_array_equal(loaded_examples[0].predicted, examples[0].predicted)
+    assert loaded_clips.captions == clips.captions
+
+
+def test_episode_views_show_events_and_keyframes(tiny_dataset, tiny_view):
+    views = load_episode_views(tiny_dataset, tiny_view / "events.parquet")
+    assert len(views) == 3
+    for view in views:
+        events = view.level("action")
+        assert view.keyframes.shape == (len(events), 32, 64, 3)
+        assert events[0]["start"] == 0
+        assert events[-1]["end"] == len(view.states)
+        assert view.joints[0] == "shoulder pan"
+
+
+def test_episodes_with_most_actions_are_chosen():
+    counts = {4: 2, 5: 1, 6: 3, 7: 2}
+    events = [{"level": "action", "episode_index": e} for e, n in counts.items() for _ in range(n)]
+    events += [{"level": "segment", "episode_index": 5}] * 9
+    assert choose_episodes(events) == [4, 6, 7]
+
+
+def test_progress_log_errors_name_file_and_line(tmp_path):
+    path = tmp_path / "progress.jsonl"
+    with pytest.raises(ValueError, match="progress.jsonl: file is missing"):
+        read_progress_log(path)
+    path.write_text('{"seed": 2, "success": false, "task_progress": 10}\n{"seed": 1, "succ\n')
+    with pytest.raises(ValueError, match="line 2"):
+        read_progress_log(path)
+    path.write_text(
+        '{"seed": 2, "success": 0, "task_progress": 10}\n{"seed": 1, "success": 1, "task_progress": 100}\n'
+    )
+    assert [row["seed"] for row in read_progress_log(path)] == [1, 2]
