@@ -29,8 +29,9 @@ help: ## list the targets
 install: $(STAMP) ## make .venv and install the package, the simulator and the tools (again only if a pyproject changed)
 
 $(STAMP): pyproject.toml examples/so101_sim/pyproject.toml
-	@python=$$(scripts/find_python.sh) && \
-	if [ ! -x $(BIN)/python ]; then echo "making $(VENV) with $$python"; "$$python" -m venv $(VENV); fi
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		python=$$(scripts/find_python.sh) && echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); \
+	fi
 	@echo "installing; the first time takes some minutes and 6 GB, most of it PyTorch"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sim,dev]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e examples/so101_sim

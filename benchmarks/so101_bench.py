@@ -57,6 +57,9 @@ def main() -> int:
     except (CommandError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -105,7 +108,7 @@ def benchmark(arguments: argparse.Namespace, dataset: Path, out: Path) -> None:
         probed = stages.run(
             f"{name}_probe",
             inputs,
-            [folder / "probe"],
+            [out / f"logs/{name}_probe.log"],
             lambda c=contender, f=folder: runs.probe(c, f / "probe", out / f"logs/{c.name}_probe.log", ENV),
         )
         steps = runs.steps_in(arguments.minutes, probed.values["seconds_per_step"])

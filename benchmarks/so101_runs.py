@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -112,6 +113,7 @@ def train_argv(contender: Contender, steps: int, save_freq: int, log_freq: int, 
 
 def probe(contender: Contender, out: Path, log: Path, env: dict[str, str]) -> dict[str, Any]:
     """Seconds per step of the real trainer, data loading included, without its first lines."""
+    shutil.rmtree(out, ignore_errors=True)  # lerobot-train refuses an output folder that exists
     argv = [*train_argv(contender, PROBE_STEPS, 10**9, PROBE_LOG_FREQ, out), "--save_checkpoint=false"]
     result = run_command(argv, log, env=env)
     curves = parse_training_log(log.read_text(errors="replace"), PROBE_LOG_FREQ)
