@@ -1,0 +1,253 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The plugin as LeRobot's own commands see it: discovery, training, resuming, reloading, the wheel."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import CAMERAS, JOINT_NAMES, TINY_FLAGS, TINY_TASK
+from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
+from safetensors.torch import load_file
+
+REPOSITORY = Path(__file__).parents[1]
+TRAIN = "from lerobot.scripts.lerobot_train import main; main()"
+
+
+def run(code: str, *args: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
+    """Runs Python code in a fresh process; returns what it printed, or fails with what it complained about."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **(env or {})},
+        cwd=cwd,
+        timeout=900,
+    )
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout + done.stderr
+
+
+DISCOVER = """
+import sys
+from lerobot.configs import PreTrainedConfig
+from lerobot.utils.import_utils import register_third_party_plugins
+before = set(sys.modules)
+register_third_party_plugins()
+added = set(sys.modules) - before
+assert "wallwm" in PreTrainedConfig.get_known_choices(), sorted(PreTrainedConfig.get_known_choices())
+assert "lerobot_policy_wallwm" in added
+heavy = [m for m in ("diffusers", "transformers", "lerobot_wallwm.policies.modeling_wallwm") if m in added]
+assert not heavy, heavy
+from lerobot.policies.factory import get_policy_class
+assert get_policy_class("wallwm").__name__ == "WallwmPolicy"
+print("found by name")
+"""
+
+
+def test_lerobot_discovers_the_plugin_and_it_stays_light():
+    assert "found by name" in run(DISCOVER)
+
+
+def test_importing_the_plugin_imports_no_model():
+    heavy = "('diffusers', 'transformers', 'lerobot_wallwm.policies.modeling_wallwm')"
+    code = f"import sys, lerobot_policy_wallwm; print([m for m in {heavy} if m in sys.modules])"
+    assert run(code).strip().endswith("[]")
+
+
+def train(view: Path, out: Path, steps: int, *flags: str) -> Path:
+    """Runs the unmodified `lerobot-train`; returns its checkpoints folder."""
+    run(
+        TRAIN,
+        "--policy.type=wallwm",
+        "--policy.push_to_hub=false",
+        "--policy.device=cpu",
+        "--dataset.repo_id=test/tiny_events",
+        f"--dataset.root={view}",
+        f"--output_dir={out}",
+        f"--steps={steps}",
+        "--batch_size=4",
+        "--num_workers=0",
+        "--log_freq=5",
+        "--seed=7",
+        "--wandb.enable=false",
+        *TINY_FLAGS,
+        *flags,
+    )
+    return out / "checkpoints"
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_view, tmp_path_factory) -> Path:
+    """Checkpoints of a real run of 20 steps, saved at 10 and 20."""
+    return train(tiny_view / "train", tmp_path_factory.mktemp("trained") / "run", 20, "--save_freq=10")
+
+
+def test_lerobot_train_trains_it(trained, tiny_view):
+    folder = trained / "last" / "pretrained_model"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["type"] == "wallwm" and config["planner"] == "grammar"
+    # Filled in from the dataset.
+    assert (
+        config["fps"] == 10 and config["action_feature_names"] == JOINT_NAMES == config["state_feature_names"]
+    )
+    events = LeRobotDatasetMetadata("test/tiny_events", root=tiny_view / "train").episodes
+    templates = set(events["wallwm/template"])
+    assert {template for nexts in config["event_transitions"].values() for template in nexts} - {
+        "<end>"
+    } == templates
+    for template in templates:
+        lengths = [
+            n for n, t in zip(events["length"], events["wallwm/template"], strict=True) if t == template
+        ]
+        assert config["event_max_frames"][template] == max(lengths)
+    early, late = (
+        load_file(trained / step / "pretrained_model" / "model.safetensors") for step in ("000010", "000020")
+    )
+    learnt = [key for key in early if not torch.equal(early[key], late[key])]
+    assert len(learnt) > 0.9 * len([key for key in early if not key.startswith("action_space.")])
+    assert all(torch.isfinite(value).all() for value in late.values())
+
+
+def test_network_units_come_from_the_data(trained, tiny_view):
+    from lerobot_wallwm.policies.action_space import displacement_std
+
+    weights = load_file(trained / "last" / "pretrained_model" / "model.safetensors")
+    stats = LeRobotDatasetMetadata("test/tiny_events", root=tiny_view / "train").stats
+    torch.testing.assert_close(
+        weights["action_space.range_high"], torch.as_tensor(stats["action"]["max"], dtype=torch.float32)
+    )
+    assert weights["action_space.relative"].tolist() == [1, 1, 1, 1, 1, 0]
+    spread = displacement_std(tiny_view / "train", horizon=8)
+    torch.testing.assert_close(weights["action_space.scale"][:5], spread[:5])
+
+
+ACT = """
+import sys, torch
+torch.set_num_threads(1)
+from lerobot.utils.import_utils import register_third_party_plugins
+register_third_party_plugins()
+from lerobot.configs import PreTrainedConfig
+from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+folder, out = sys.argv[1:3]
+config = PreTrainedConfig.from_pretrained(folder)
+policy = get_policy_class("wallwm").from_pretrained(folder, config=config).eval()
+pre, post = make_pre_post_processors(
+    config,
+    pretrained_path=folder,
+    preprocessor_overrides={"device_processor": {"device": "cpu"}, "rename_observations_processor": {"rename_map": {}}},
+)
+generator = torch.Generator().manual_seed(0)
+actions = []
+for _ in range(12):
+    observation = {key: torch.rand(1, 3, 32, 32, generator=generator) for key in sys.argv[4:]}
+    observation["observation.state"] = torch.rand(1, 6, generator=generator) * 20
+    actions.append(post(policy.select_action(pre({**observation, "task": [sys.argv[3]]}))))
+torch.save(torch.cat(actions), out)
+"""
+
+
+def act(folder: Path, out: Path) -> torch.Tensor:
+    """Actions of a checkpoint, loaded in a fresh process the way `lerobot-eval` loads it."""
+    run(ACT, str(folder), str(out), TINY_TASK, *CAMERAS)
+    return torch.load(out, weights_only=True)
+
+
+def test_a_checkpoint_reloads_to_identical_actions(trained, tiny_view, tmp_path):
+    folder = trained / "last" / "pretrained_model"
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(folder, copied)
+    first, second = act(folder, tmp_path / "a.pt"), act(copied, tmp_path / "b.pt")
+    assert torch.equal(first, second) and first.shape == (12, 6)
+    stats = LeRobotDatasetMetadata("test/tiny_events", root=tiny_view / "train").stats["action"]
+    low, high = (torch.as_tensor(stats[name], dtype=torch.float32) for name in ("min", "max"))
+    assert bool((first >= low - 1e-3).all()) and bool((first <= high + 1e-3).all())
+
+
+@pytest.mark.slow
+def test_stopping_and_resuming_gives_the_weights_of_an_unbroken_run(trained, tmp_path):
+    # The run is taken up at its own checkpoint of step 10, in a copy, as after a power cut.
+    broken = tmp_path / "run"
+    shutil.copytree(trained.parent, broken, symlinks=True)
+    shutil.rmtree(broken / "checkpoints" / "000020")
+    (broken / "checkpoints" / "last").unlink()
+    (broken / "checkpoints" / "last").symlink_to("000010")
+    config = broken / "checkpoints" / "last" / "pretrained_model" / "train_config.json"
+    settings = json.loads(config.read_text())
+    settings["output_dir"] = str(broken)
+    config.write_text(json.dumps(settings))
+    run(TRAIN, f"--config_path={config}", "--resume=true")
+    unbroken, resumed = (
+        load_file(folder / "000020" / "pretrained_model" / "model.safetensors")
+        for folder in (trained, broken / "checkpoints")
+    )
+    assert unbroken.keys() == resumed.keys()
+    different = [key for key in unbroken if not torch.equal(unbroken[key], resumed[key])]
+    assert different == []
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_makes_lerobot_know_the_policy(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(
+        REPOSITORY,
+        source,
+        ignore=shutil.ignore_patterns(".venv", ".git", "outputs", "*.egg-info", "examples", "build"),
+    )
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            str(tmp_path / "dist"),
+            str(source),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = (tmp_path / "dist").glob(
+        "lerobot_policy_wallwm-*.whl"
+    )  # underscores: LeRobot compares the name
+    target = tmp_path / "site"
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--no-deps",
+            "--no-index",
+            "--target",
+            str(target),
+            str(wheel),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    assert not (target / "tests").exists()
+    out = run(
+        DISCOVER + "\nimport lerobot_wallwm, lerobot_wallwm.cli; print(lerobot_wallwm.__file__)",
+        env={"PYTHONPATH": str(target)},
+        cwd=tmp_path,
+    )
+    assert "found by name" in out and str(target) in out
+
+
+def test_everything_a_user_imports_is_importable():
+    for name in (
+        "lerobot_policy_wallwm",
+        "lerobot_wallwm.cli",
+        "lerobot_wallwm.processors",
+        "lerobot_wallwm.policies",
+    ):
+        assert find_spec(name) is not None
