@@ -61,8 +61,9 @@ def contenders(
     wallwm = Contender(
         "wallwm",
         ("--dataset.repo_id=local/so101_events", f"--dataset.root={view}"),
-        ("--policy.type=wallwm", *wallwm_args),
-        16,
+        # Out of events, it starts over until the time is up, as ACT never stops either.
+        ("--policy.type=wallwm", "--policy.on_plan_end=repeat", *wallwm_args),
+        8,
     )
     act = Contender(
         "act",

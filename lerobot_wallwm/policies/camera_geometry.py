@@ -30,7 +30,9 @@ class CameraRoPE(nn.Module):
         self.view_embedding = nn.Embedding(max_views, embedding_dim)
         self.to_angle = nn.Linear(embedding_dim, frame_dim // 2, bias=False)
 
-    def forward(self, rope: tuple[Tensor, Tensor], view_ids: Tensor, tokens_per_frame: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, rope: tuple[Tensor, Tensor], view_ids: Tensor, tokens_per_frame: int
+    ) -> tuple[Tensor, Tensor]:
         """Builds cosines and sines for the concatenated tokens of all views.
 
         Args:

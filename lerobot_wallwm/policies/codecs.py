@@ -103,12 +103,16 @@ class WaveletCodec(nn.Module):
         num_latents(frames_BFCHW.shape[1])
         batch, side = len(frames_BFCHW), self.spatial_stride
         # Blocks of side x side pixels, one row each: (B, F, 3, h, w, side * side).
-        blocks = frames_BFCHW.unflatten(-1, (-1, side)).unflatten(-3, (-1, side)).transpose(-3, -2).flatten(-2)
+        blocks = (
+            frames_BFCHW.unflatten(-1, (-1, side)).unflatten(-3, (-1, side)).transpose(-3, -2).flatten(-2)
+        )
         first = blocks[:, :1] @ self.still  # (B, 1, 3, h, w, 4 * side^2)
         if blocks.shape[1] == 1:
             bands = first
         else:
-            clips = blocks[:, 1:].unflatten(1, (-1, FRAMES_PER_LATENT)).permute(0, 1, 3, 4, 5, 2, 6).flatten(-2)
+            clips = (
+                blocks[:, 1:].unflatten(1, (-1, FRAMES_PER_LATENT)).permute(0, 1, 3, 4, 5, 2, 6).flatten(-2)
+            )
             bands = torch.cat((first, clips @ self.analysis), dim=1)
         # (B, T, 3, h, w, bands) to (B, bands * 3, T, h, w)
         return bands.permute(0, 5, 2, 1, 3, 4).reshape(batch, self.channels, -1, *bands.shape[3:5])

@@ -62,13 +62,13 @@ class WallwmConfig(PreTrainedConfig):
 
     # --- losses
     # K independent action noise levels on one video forward (paper p. 11).
-    action_draws: int = 4
+    action_draws: int = 2
     # `v` predicts the velocity, the paper's default; `x` the actions, its option for contact-heavy data (p. 11). Ours
     # is `x`: its zero is "stay", which a short training run need not learn first.
     action_prediction: str = "x"
     # Part of each batch that carries the future video; the rest trains on keyframes alone, as inference without
     # imagination sees them (our choice).
-    future_fraction: float = 0.25
+    future_fraction: float = 0.125
     # Part of those that hold the video at s* (paper's asymmetric mapping) instead of t_A = t_V (our choice).
     anchored_fraction: float = 0.5
     video_loss_weight: float = 2.0
@@ -83,7 +83,7 @@ class WallwmConfig(PreTrainedConfig):
     # --- inference
     # What the video tower does before acting: none, anchor (to s*, then held) or full (in step with the actions).
     imagination: str = "none"
-    num_inference_steps: int = 8
+    num_inference_steps: int = 5
     # Noise of every rollout starts from this seed, so that a rollout can be repeated. None draws fresh noise.
     inference_seed: int | None = 0
     # Where event captions come from: `grammar` learned from the data, `script` given below, or the `instruction`.
@@ -137,7 +137,13 @@ class WallwmConfig(PreTrainedConfig):
         _check_choice("imagination", self.imagination, IMAGINATIONS)
         _check_choice("planner", self.planner, PLANNERS)
         _check_choice("on_plan_end", self.on_plan_end, ("hold", "repeat"))
-        for name in ("num_future_latents", "video_stride", "action_draws", "num_inference_steps", "max_views"):
+        for name in (
+            "num_future_latents",
+            "video_stride",
+            "action_draws",
+            "num_inference_steps",
+            "max_views",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"--policy.{name} must be at least 1, got {getattr(self, name)}.")
         if not 0.0 <= self.future_fraction <= 1.0 or not 0.0 <= self.anchored_fraction <= 1.0:
@@ -198,7 +204,9 @@ class WallwmConfig(PreTrainedConfig):
         assert action is not None
         dims = action.shape[-1]
         names, state_names = self.action_feature_names, self.state_feature_names
-        same_joints = state is not None and state.shape[-1] == dims and names is not None and names == state_names
+        same_joints = (
+            state is not None and state.shape[-1] == dims and names is not None and names == state_names
+        )
         if not self.relative_actions or not same_joints:
             return [False] * dims
         assert names is not None
@@ -213,7 +221,9 @@ class WallwmConfig(PreTrainedConfig):
                 "'observation.images.*' of dtype 'video' or 'image'."
             )
         if self.robot_state_feature is None:
-            raise ValueError("wallwm needs 'observation.state': add the joint positions to the dataset's features.")
+            raise ValueError(
+                "wallwm needs 'observation.state': add the joint positions to the dataset's features."
+            )
         if self.action_feature is None:
             raise ValueError("wallwm needs 'action': the dataset's meta/info.json has no such feature.")
         if len(self.image_features) > self.max_views:
@@ -222,7 +232,9 @@ class WallwmConfig(PreTrainedConfig):
             )
         for key, feature in self.image_features.items():
             if feature.type is not FeatureType.VISUAL or len(feature.shape) != 3:
-                raise ValueError(f"'{key}' must be an image of shape (3, height, width), got {feature.shape}.")
+                raise ValueError(
+                    f"'{key}' must be an image of shape (3, height, width), got {feature.shape}."
+                )
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

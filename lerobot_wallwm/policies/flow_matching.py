@@ -88,7 +88,9 @@ def anchor_noise_level(anchor_step: int, num_steps: int, shift: float) -> float:
         ValueError: ``anchor_step`` lies outside the schedule.
     """
     if not 0 <= anchor_step <= num_steps:
-        raise ValueError(f"anchor_step={anchor_step} must lie in [0, {num_steps}], the schedule it counts on.")
+        raise ValueError(
+            f"anchor_step={anchor_step} must lie in [0, {num_steps}], the schedule it counts on."
+        )
     return float(shift_noise_level(torch.tensor(1.0 - anchor_step / num_steps), shift))
 
 

@@ -119,15 +119,16 @@ class WallwmPolicy(PreTrainedPolicy):
         """A LeRobot training batch as an `Event` in the network's units."""
         state = batch[OBS_STATE]
         state = state[:, 0] if state.ndim == 3 else state  # later rows are the future: never an input
-        frames = self._images(batch, time_axis=True)
+        future = self._images(batch, slice(1, None), self.model.future_rows(len(state)))
         action_pad = batch.get("action_is_pad")
         if action_pad is None:
             action_pad = torch.zeros(batch[ACTION].shape[:2], dtype=torch.bool, device=state.device)
         frame_pad = batch.get(f"{self.image_keys[0]}_is_pad")
         if frame_pad is None:
-            frame_pad = action_pad.new_zeros(frames.shape[0], frames.shape[2])
+            frame_pad = action_pad.new_zeros(len(state), 1 + future.shape[2])
         return Event(
-            frames=frames,
+            keyframes=self._images(batch, 0),
+            future=future,
             frame_valid=~frame_pad,
             state=self.action_space.encode_state(state),
             actions=self.action_space.encode_actions(batch[ACTION], state),
@@ -194,7 +195,9 @@ class WallwmPolicy(PreTrainedPolicy):
             self.last_predicted_latents = torch.cat(latents[0].unbind(0), dim=-1)[None]
         for row, cursor in enumerate(cursors):
             steps = int(length[row])
-            cursor.accept(actions[row, :steps], steps, float(remaining[row]), self._frame_limit(captions[row]))
+            cursor.accept(
+                actions[row, :steps], steps, float(remaining[row]), self._frame_limit(captions[row])
+            )
 
     def _pop(self, batch: dict[str, Any]) -> Tensor:
         """The next action of each queue; a finished plan holds the last action, or the observed pose."""
@@ -214,7 +217,7 @@ class WallwmPolicy(PreTrainedPolicy):
         if self._generator is None and self.config.inference_seed is not None:
             self._generator = torch.Generator(state.device).manual_seed(self.config.inference_seed)
         plan = self.model.plan(
-            self._images(batch, time_axis=False),
+            self._images(batch),
             self.action_space.encode_state(state),
             captions,
             imagination=imagination,
@@ -222,7 +225,12 @@ class WallwmPolicy(PreTrainedPolicy):
             generator=self._generator,
             length=length,
         )
-        return self.action_space.decode_actions(plan.actions, state), plan.length, plan.remaining, plan.latents
+        return (
+            self.action_space.decode_actions(plan.actions, state),
+            plan.length,
+            plan.remaining,
+            plan.latents,
+        )
 
     @torch.no_grad()
     def decode_predicted_latents(self, latents: Tensor) -> Tensor:
@@ -236,8 +244,16 @@ class WallwmPolicy(PreTrainedPolicy):
 
     # ------------------------------------------------------------------ parts
 
-    def _images(self, batch: dict[str, Any], time_axis: bool) -> Tensor:
-        """All cameras in [-1, 1] at the model's size: ``(B, V, F, 3, H, W)``, or without F.
+    def _images(self, batch: dict[str, Any], frames: int | slice = 0, rows: int | None = None) -> Tensor:
+        """All cameras in [-1, 1] at the model's size.
+
+        Args:
+            batch: A LeRobot batch; images ``(B, F, 3, H, W)`` in training, ``(B, 3, H, W)`` otherwise.
+            frames: Which frames to take.
+            rows: Only the first rows of the batch; None for all.
+
+        Returns:
+            ``(B, V, 3, H, W)``, or ``(B, V, F, 3, H, W)`` for a slice of frames.
 
         Raises:
             ValueError: A camera is missing, or an image has another size than in training.
@@ -246,20 +262,20 @@ class WallwmPolicy(PreTrainedPolicy):
         views = []
         for key in self.image_keys:
             image, expected = batch[key], tuple(self.config.input_features[key].shape)  # type: ignore[index]
-            if time_axis and image.ndim == 4:
-                image = image[:, None]
             if tuple(image.shape[-3:]) != expected:
                 raise ValueError(
                     f"'{key}' has shape {tuple(image.shape[-3:])} but the policy was trained on {expected}: set the "
                     f"camera to width={expected[2]}, height={expected[1]}."
                 )
-            views.append(image)
-        frames = torch.stack(views, dim=1).float()
+            views.append(image[:rows, frames] if image.ndim == 5 else image[:rows])
+        stacked = torch.stack(views, dim=1).float()
         size = self.config.image_size
-        if tuple(frames.shape[-2:]) != size:
-            flat = F.interpolate(frames.flatten(0, -4), size, mode="bilinear", antialias=True, align_corners=False)
-            frames = flat.unflatten(0, frames.shape[:-3])
-        return frames * 2 - 1
+        if tuple(stacked.shape[-2:]) != size:
+            flat = F.interpolate(
+                stacked.flatten(0, -4), size, mode="bilinear", antialias=True, align_corners=False
+            )
+            stacked = flat.unflatten(0, stacked.shape[:-3])
+        return stacked.mul_(2).sub_(1)
 
     def _require_cameras(self, batch: dict[str, Any]) -> None:
         for key in self.image_keys:
@@ -272,7 +288,9 @@ class WallwmPolicy(PreTrainedPolicy):
 
     def _captions(self, batch: dict[str, Any]) -> list[str]:
         if "task" not in batch:
-            raise ValueError("The observation has no 'task': pass --task=... (rollout) or an env with a description.")
+            raise ValueError(
+                "The observation has no 'task': pass --task=... (rollout) or an env with a description."
+            )
         task = batch["task"]
         return [task] if isinstance(task, str) else [str(text) for text in task]
 

@@ -68,5 +68,9 @@ def make_wallwm_pre_post_processors(
     steps = make_default_policy_processor_steps(config, dataset_stats)
     return make_policy_processor_pipelines(
         input_steps=[steps.rename_observations, steps.add_batch_dim, steps.to_device, steps.normalize],
-        output_steps=[ClampNormalizedActionsStep(config.action_clamp_margin), steps.unnormalize, steps.to_cpu],
+        output_steps=[
+            ClampNormalizedActionsStep(config.action_clamp_margin),
+            steps.unnormalize,
+            steps.to_cpu,
+        ],
     )

@@ -218,7 +218,9 @@ class MultiViewVideoTower(nn.Module):
         """
         batch, views, _, time = z_BVCTHW.shape[:4]
         if views > self.max_views:
-            raise ValueError(f"{views} camera views exceed the table of {self.max_views}; raise --policy.max_views.")
+            raise ValueError(
+                f"{views} camera views exceed the table of {self.max_views}; raise --policy.max_views."
+            )
         patch = self.shape.patch
         z = z_BVCTHW.flatten(0, 1)
         grid = (z.shape[-2] // patch, z.shape[-1] // patch)
@@ -253,11 +255,15 @@ class MultiViewVideoTower(nn.Module):
         patches = patches.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(2, 3)  # (M, T, N, C p p)
         return F.linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
 
-    def _embed_conditions(self, t_BT: Tensor, text_BLE: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    def _embed_conditions(
+        self, t_BT: Tensor, text_BLE: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Text ``(B, L, D)``, timestep embedding ``(B, T, D)`` and modulation ``(B, T, 6, D)``."""
         embedder = self.condition_embedder
         batch, time = t_BT.shape
-        embedding, modulation, text, _ = embedder((t_BT * 1000.0).flatten(), text_BLE, None, timestep_seq_len=time)
+        embedding, modulation, text, _ = embedder(
+            (t_BT * 1000.0).flatten(), text_BLE, None, timestep_seq_len=time
+        )
         return text.to(dtype), embedding, modulation.unflatten(2, (6, -1))
 
     def _head(self, x_MTND: Tensor, time_BTD: Tensor, batch: int, views: int) -> Tensor:

@@ -25,7 +25,9 @@ class Event:
     """A batch of event-centred windows.
 
     Attributes:
-        frames: ``(B, V, F, 3, H, W)``; frame 0 is the keyframe.
+        keyframes: ``(B, V, 3, H, W)``.
+        future: ``(S, V, F - 1, 3, H, W)``, the future frames of the first S samples (`future_rows`); decoded frames of
+            the others are never touched, which would cost more than the network.
         frame_valid: ``(B, F)``, False beyond the event's end.
         state: ``(B, P)`` at the keyframe.
         actions: ``(B, H, A)``.
@@ -34,7 +36,8 @@ class Event:
         captions: B strings.
     """
 
-    frames: Tensor
+    keyframes: Tensor
+    future: Tensor
     frame_valid: Tensor
     state: Tensor
     actions: Tensor
@@ -44,10 +47,7 @@ class Event:
 
     def rows(self, index: slice) -> Event:
         """A part of the batch."""
-        return Event(
-            *(getattr(self, name)[index] for name in ("frames", "frame_valid", "state", "actions")),
-            *(getattr(self, name)[index] for name in ("action_valid", "remaining", "captions")),
-        )
+        return Event(**{name: getattr(self, name)[index] for name in self.__dataclass_fields__})
 
 
 @dataclass
@@ -138,17 +138,20 @@ class WorldActionModel(nn.Module):
 
     # ------------------------------------------------------------------ training
 
+    def future_rows(self, batch: int) -> int:
+        """S, how many samples of a batch carry their future."""
+        return min(batch, math.ceil(self.shape.future_fraction * batch))
+
     def losses(self, event: Event) -> Losses:
         """Training losses of the `joint` stage: both towers learn at once.
 
-        The first ``future_fraction`` of the batch (the trainer shuffles it) carries the noised future; the rest
+        The first samples of the batch (the trainer shuffles it) carry the noised future; the rest
         sees the keyframe alone, as inference without imagination does. With the future, ``t_A = t_V`` (paper's
         symmetric mapping, p. 10) except for ``anchored_fraction`` of the samples, which hold the video at s* while
         ``t_A`` is free (its asymmetric mapping, p. 10). Both fractions are our choice.
         """
-        batch = len(event.captions)
+        batch, split = len(event.captions), len(event.future)
         text = self.text_encoder(event.captions)
-        split = min(batch, math.ceil(self.shape.future_fraction * batch))
         parts = []
         if split:
             parts.append(self._losses_with_future(event.rows(slice(0, split)), text[:split]))
@@ -161,7 +164,7 @@ class WorldActionModel(nn.Module):
     def _losses_with_future(self, event: Event, text: Tensor) -> Losses:
         shape, device = self.shape, event.state.device
         batch = len(event.captions)
-        z_0 = self._encode(event.frames)
+        z_0 = self._encode(torch.cat((event.keyframes[:, :, None], event.future), dim=2))
         latent_valid = self.latent_valid(event.frame_valid)
         t_video = fm.shift_noise_level(torch.rand(batch, device=device), shape.video_shift)
         anchored = torch.rand(batch, device=device) < shape.anchored_fraction
@@ -173,7 +176,9 @@ class WorldActionModel(nn.Module):
 
         noise = torch.randn_like(z_0[:, :, :, 1:])
         z_t = torch.cat((z_0[:, :, :, :1], fm.add_noise(z_0[:, :, :, 1:], noise, t_video)), dim=3)
-        t_frames = torch.cat((t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1)
+        t_frames = torch.cat(
+            (t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1
+        )
         features = self.video(z_t, t_frames, text, latent_valid)
         assert features.prediction is not None
         # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The
@@ -183,11 +188,13 @@ class WorldActionModel(nn.Module):
         video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
         action_loss, _ = self._action_losses(event, features.layers, t_action, latent_valid)
         false = torch.zeros(batch, dtype=torch.bool, device=device)
-        return Losses(action_loss, video_loss, latent_valid[:, 1:].any(1), torch.zeros_like(action_loss), false)
+        return Losses(
+            action_loss, video_loss, latent_valid[:, 1:].any(1), torch.zeros_like(action_loss), false
+        )
 
     def _losses_keyframe_only(self, event: Event, text: Tensor) -> Losses:
         device, batch = event.state.device, len(event.captions)
-        z_key = self._encode(event.frames[:, :, :1])
+        z_key = self._encode(event.keyframes[:, :, None])
         features = self.video(z_key, torch.zeros(batch, 1, device=device), text, predict=False)
         t_action = torch.rand(batch, self.shape.action_draws, device=device)
         action_loss, log_remaining = self._action_losses(event, features.layers, t_action, None)
@@ -214,7 +221,7 @@ class WorldActionModel(nn.Module):
             self.action.video_keys_values(layers),
             latent_valid,
             self.tokens_per_latent,
-            event.frames.shape[1],
+            event.keyframes.shape[1],
         )
         target = a_0 if self.shape.action_prediction == "x" else fm.velocity(a_0, eps)
         error = (prediction - target).square()
@@ -354,7 +361,9 @@ class _Dream:
         t = self.levels[self.done]
         batch, frames = len(self.z), self.z.shape[3]
         t_frames = torch.cat((t.new_zeros(batch, 1), t.expand(batch, frames)), dim=1)
-        features = self.model.video(torch.cat((self.z_key, self.z), dim=3), t_frames, self.text, self.latent_valid)
+        features = self.model.video(
+            torch.cat((self.z_key, self.z), dim=3), t_frames, self.text, self.latent_valid
+        )
         assert features.prediction is not None
         self.z_0_hat = self.z_key + features.prediction[:, :, :, 1:]
         return self.model.action.video_keys_values(features.layers)

@@ -62,8 +62,10 @@ def random_event(
     batch, frames, horizon = len(lengths), 1 + 4 * shape.num_future_latents, shape.horizon
     stride = shape.actions_per_latent // 4
     last = torch.tensor(lengths)[:, None]
+    images = torch.rand(batch, views, frames, 3, *shape.image_size, generator=g) * 2 - 1
     return Event(
-        frames=torch.rand(batch, views, frames, 3, *shape.image_size, generator=g) * 2 - 1,
+        keyframes=images[:, :, 0],
+        future=images[:, :, 1:],
         frame_valid=torch.arange(frames)[None] * stride < last,
         state=torch.randn(batch, shape.state_dim, generator=g),
         actions=torch.randn(batch, horizon, shape.action_dim, generator=g),
