@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
-    from lerobot_wallwm.processors.carver import EventCarver, split_episodes
+    from lerobot_wallwm.processors.carver import EventCarver
     from lerobot_wallwm.processors.episodes import Episode, SourceDataset
     from lerobot_wallwm.processors.errors import DataError
     from lerobot_wallwm.processors.events import (
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from lerobot_wallwm.processors.instruction import fill, instruction_template, parse_instruction
     from lerobot_wallwm.processors.kinematics import KinematicsConfig
     from lerobot_wallwm.processors.segmenter import EventSegmenter, Segmentation, SegmenterConfig
+    from lerobot_wallwm.processors.split import split_episodes
     from lerobot_wallwm.processors.verify import verify_view
 
 _HOMES = {
     "EventCaptioner": "captioner",
     "number_events": "captioner",
     "EventCarver": "carver",
-    "split_episodes": "carver",
+    "split_episodes": "split",
     "Episode": "episodes",
     "SourceDataset": "episodes",
     "DataError": "errors",

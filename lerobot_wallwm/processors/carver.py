@@ -26,6 +26,8 @@ from lerobot_wallwm.processors.events import LEVELS, Event
 from lerobot_wallwm.processors.instruction import instruction_template
 from lerobot_wallwm.processors.view_stats import NumericStats
 
+# Rewritten by the carver; everything else is the source's, bit for bit.
+REINDEXED = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 FORMAT_VERSION = 1
 SIDECAR = "wallwm.json"
 # Our choice: rows of many events share a row group, or the footer would outgrow the data (LeRobot's own writer makes
@@ -45,24 +47,6 @@ class CarveResult:
     linked: int
     copied: int
     captions: int
-
-
-def split_episodes(episodes: Sequence[int], heldout: float, seed: int) -> tuple[list[int], list[int]]:
-    """Splits source episodes into train and held-out.
-
-    All events of a source episode land on the same side, so no frame of a held-out episode is ever trained on.
-
-    Args:
-        episodes: Source episode indices.
-        heldout: Fraction in [0, 1); at least one episode is held out if it is above 0, and at least one is left.
-        seed: Same seed, same split.
-    """
-    if not 0 <= heldout < 1:
-        raise ValueError(f"heldout must be in [0, 1), got {heldout}")
-    ordered = sorted(set(episodes))
-    count = min(max(1, round(heldout * len(ordered))), len(ordered) - 1) if heldout > 0 else 0
-    chosen = set(np.random.default_rng(seed).permutation(ordered)[:count].tolist())
-    return [e for e in ordered if e not in chosen], [e for e in ordered if e in chosen]
 
 
 class EventCarver:
@@ -180,6 +164,7 @@ class _ViewWriter:
         self.meta: list[dict[str, Any]] = []
         self.pending: list[pa.Table] = []
         self.pending_rows = 0
+        self.reindexed: dict[str, list[np.ndarray]] = {name: [] for name in REINDEXED}
         self.frames = 0
         self.file_index = 0
         self.file_rows = 0
@@ -251,17 +236,6 @@ class _ViewWriter:
             part = rows.slice(event.start, length)
             for copy in range(copies.get(event.event_id, 1)):
                 index = len(self.meta)
-                part_rows = {
-                    "timestamp": (clock[event.start : event.end] - clock[event.start]).astype(np.float32),
-                    "frame_index": np.arange(length, dtype=np.int64),
-                    "episode_index": np.full(length, index, dtype=np.int64),
-                    "index": np.arange(self.frames, self.frames + length, dtype=np.int64),
-                    "task_index": np.full(length, task_index[event.caption], dtype=np.int64),
-                }
-                for name, values in part_rows.items():
-                    column = part.schema.get_field_index(name)
-                    field = part.schema.field(column)
-                    part = part.set_column(column, field, pa.array(values).cast(field.type))
                 if self.file_rows and self.file_rows + length > ROWS_PER_FILE:
                     self._next_file()
                 row: dict[str, Any] = {
@@ -296,6 +270,15 @@ class _ViewWriter:
                 }
                 self.meta.append(row)
                 self.pending.append(part)
+                columns = (
+                    (clock[event.start : event.end] - clock[event.start]).astype(np.float32),
+                    np.arange(length, dtype=np.int64),
+                    np.full(length, index, dtype=np.int64),
+                    np.arange(self.frames, self.frames + length, dtype=np.int64),
+                    np.full(length, task_index[event.caption], dtype=np.int64),
+                )
+                for name, values in zip(REINDEXED, columns, strict=True):
+                    self.reindexed[name].append(values)
                 self.pending_rows += length
                 self.file_rows += length
                 self.frames += length
@@ -317,6 +300,12 @@ class _ViewWriter:
         if not self.pending:
             return
         table = pa.concat_tables(self.pending).combine_chunks()
+        # All events at once: setting columns event by event costs more than all the rest.
+        for name, values in self.reindexed.items():
+            column = table.schema.get_field_index(name)
+            field = table.schema.field(column)
+            table = table.set_column(column, field, pa.array(np.concatenate(values)).cast(field.type))
+            values.clear()
         self.pending, self.pending_rows = [], 0
         self.stats.add(table)
         if self.writer is None:

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from lerobot_wallwm.processors.episodes import Episode
 
-# Of LeRobot's 0 to 100 gripper scale. Our choice: less travel over a whole episode is a hand resting on the trigger.
-_LEAST_RANGE = 5.0
+# Of the widest arm joint's travel, where all joints share LeRobot's `.pos` units. Our choice: less travel over a whole
+# episode is a hand resting on the trigger.
+_LEAST_TRAVEL = 0.03
 _GRIPPER_WORDS = ("grip", "finger", "jaw", "claw")
 
 
@@ -159,11 +160,14 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     still = float(np.clip(1.5 * _noise_floor(velocity, smooth, sigma) / top, 0.06, 0.3))
 
     openings, switches = [], []
+    widest = float(np.ptp(arm_action, axis=0).max()) if arm_action.size else 0.0
     for g, d in enumerate(grip_action):
         command = action[:, d]
         low, high = command.min(), command.max()
         name = episode.action_names[d] if d < len(episode.action_names) else ""
-        if high - low <= max(1e-6, _LEAST_RANGE if name.endswith(".pos") else 0.0, 8 * _jitter(command)):
+        if high - low <= max(
+            1e-6, _LEAST_TRAVEL * widest if name.endswith(".pos") else 0.0, 8 * _jitter(command)
+        ):
             openings.append(np.ones(len(command)))
             continue
         unit = (command - low) / (high - low)
@@ -218,19 +222,20 @@ def _find_switches(
     # 0.3 of the range per second: a slow hand needs 1 to 2 s for a full close; hand tremor stays below.
     step = np.diff(unit, prepend=unit[:1])
     rate = gaussian_filter1d(step, 0.03 * fps, mode="nearest") * fps
-    moving = np.abs(rate) > 0.3
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], moving.astype(int), [0]])))
-    runs = [[int(a), int(b)] for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    merged: list[list[int]] = []
+    # Closing and opening are told apart frame by frame: after a missed grasp one follows the other without a rest.
+    way = np.sign(rate) * (np.abs(rate) > 0.3)
+    edges = np.flatnonzero(np.diff(way, prepend=0.0, append=0.0))
+    merged: list[list[float]] = []
     gap = max(1, round(0.15 * fps))
-    for begin, end in runs:
-        sign = np.sign(unit[end - 1] - unit[max(begin - 1, 0)])
-        if merged and begin - merged[-1][1] <= gap and sign == merged[-1][2]:
+    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        if way[begin] == 0:
+            continue
+        if merged and begin - merged[-1][1] <= gap and way[begin] == merged[-1][2]:
             merged[-1][1] = end
         else:
-            merged.append([begin, end, sign])
+            merged.append([begin, end, way[begin]])
     switches = []
-    for begin, end, _ in merged:
+    for begin, end in ((int(run[0]), int(run[1])) for run in merged):
         change = unit[end - 1] - unit[max(begin - 1, 0)]
         if abs(change) < config.min_switch:
             continue
@@ -246,6 +251,9 @@ def _find_switches(
             end += 1
         if finger is not None and np.ptp(finger) > 0:
             end = max(end, _settled(finger, begin, end, fps))
+        if switches and switches[-1].end > begin:
+            # The finger was still on its way when it was sent back.
+            switches[-1] = replace(switches[-1], end=begin)
         switches.append(Switch(begin, end, bool(change < 0), gripper))
     return switches
 

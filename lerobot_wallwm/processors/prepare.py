@@ -16,11 +16,12 @@ import numpy as np
 
 from lerobot_wallwm.processors.atomic_folder import atomic_folder
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.carver import EventCarver, split_episodes
+from lerobot_wallwm.processors.carver import EventCarver
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
+from lerobot_wallwm.processors.split import split_episodes
 from lerobot_wallwm.processors.video_check import check_videos
 
 

@@ -13,12 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.carver import SIDECAR
+from lerobot_wallwm.processors.carver import REINDEXED, SIDECAR
 from lerobot_wallwm.processors.episodes import ACTION, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 
-# Rewritten by the carver on purpose; everything else must be the source's, bit for bit.
-REINDEXED = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _WINDOW = 8  # frames asked of LeRobot at once
 
 

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.carver import EventCarver, split_episodes
+from lerobot_wallwm.processors.carver import EventCarver
 from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import Event
 from lerobot_wallwm.processors.segmenter import EventSegmenter
+from lerobot_wallwm.processors.split import split_episodes
 from lerobot_wallwm.processors.verify import verify_view
 
 

@@ -119,3 +119,16 @@ def test_matching_is_one_to_one():
     assert boundary_score([10, 12], [11, 13], 1) == BoundaryScore(2, 2, 2)
     assert boundary_score([10], [13], 2).hits == 0
     assert tolerance_frames(10) == 1 and tolerance_frames(20) == 2 and tolerance_frames(5) == 1
+
+
+def test_closing_and_opening_again_at_once_are_two_switches():
+    episode, bounds = pick_and_place(5, 20)
+    start, end = bounds[1], bounds[2]
+    action = episode.action.copy()
+    half = (start + end) // 2
+    action[start:half, 5] = np.linspace(60, 8, half - start)
+    action[half:end, 5] = np.linspace(8, 60, end - half)
+    action[end:, 5] = 60.0
+    switches = kinematics(replace(episode, action=action)).switches
+    assert [s.closing for s in switches] == [True, False]
+    assert abs(switches[0].start - start) <= 2 and abs(switches[1].start - half) <= 2
