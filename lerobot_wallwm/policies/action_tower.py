@@ -10,6 +10,8 @@ T latent frames, N tokens of one view at one latent frame, W video width.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_1d_rotary_pos_embed
 from torch import Tensor, nn
@@ -131,6 +133,10 @@ class ActionTower(nn.Module):
         actions_per_latent: K_p, action steps that share one video latent.
     """
 
+    tau: Tensor
+    rope_cos: Tensor
+    rope_sin: Tensor
+
     def __init__(
         self,
         width: int,
@@ -151,14 +157,16 @@ class ActionTower(nn.Module):
         self.state_marker = nn.Parameter(torch.randn(width) * 0.02)
         self.timesteps = Timesteps(256, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedder = TimestepEmbedding(256, width)
-        self.blocks = nn.ModuleList(ActionBlock(width, heads, ffn_width, video_width) for _ in range(depth))
+        blocks = [ActionBlock(width, heads, ffn_width, video_width) for _ in range(depth)]
+        self.blocks: Iterable[ActionBlock] = nn.ModuleList(blocks)  # type: ignore[assignment]
         latents = 1 + -(-horizon // actions_per_latent)
         self.tau_action = nn.Embedding(latents, width)  # E_tau, both sides of the coupling (paper p. 9)
         self.tau_video = nn.Embedding(latents, video_width)
         self.norm_out = nn.LayerNorm(width)
-        self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, action_dim))
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
+        flow = nn.Linear(width, action_dim)
+        nn.init.zeros_(flow.weight)
+        nn.init.zeros_(flow.bias)
+        self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), flow)
         self.remaining_head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
         tau = torch.cat((torch.zeros(1), torch.arange(horizon) // actions_per_latent + 1)).long()
         self.register_buffer("tau", tau, persistent=False)

@@ -182,10 +182,9 @@ class MultiViewVideoTower(nn.Module):
             if open_gates:
                 nn.init.zeros_(block.scale_shift_table)
                 block.scale_shift_table.data[:, (2, 5)] = 1.0
-            self.blocks.append(block)
-        if max_views > 1:
-            for block in self.blocks:
+            if max_views > 1:
                 block.add_cross_view(shape.width)
+            self.blocks.append(block)
         self.camera_rope = CameraRoPE(self.rope.t_dim, max_views)
         # RoPE tells tokens where they are to each other; values never learn where they are in the picture, which
         # the action tower must know. Zero at the start, so that Wan is unchanged. Our choice.
