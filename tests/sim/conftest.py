@@ -37,6 +37,16 @@ def make_env():
 
 
 @pytest.fixture(scope="session")
+def blind_env():
+    """An environment over all colour pairs that draws nothing: faster, and it needs no OpenGL."""
+    from lerobot_env_so101_sim.env import So101PickPlaceEnv
+
+    env = So101PickPlaceEnv(split="all", cameras=False)
+    yield env
+    env.close()
+
+
+@pytest.fixture(scope="session")
 def env(make_env):
     """One shared environment over all colour pairs."""
     return make_env(split="all")

@@ -71,11 +71,20 @@ def test_units_round_trip(env):
     assert env.to_row(np.deg2rad([10, -20, 30, 40, -50, 0]))[:5] == pytest.approx([10, -20, 30, 40, -50])
 
 
-def test_arm_goes_where_it_is_told(env):
-    observation, _ = env.reset(seed=2)
+def test_leaving_the_cameras_out_changes_no_motion(env, blind_env):
+    seeing, blind = env.reset(seed=4)[0], blind_env.reset(seed=4)[0]
+    for _ in range(5):
+        np.testing.assert_array_equal(seeing["agent_pos"], blind["agent_pos"])
+        assert not blind["pixels"]["wrist"].any()
+        goal = seeing["agent_pos"] + 2
+        seeing, blind = env.step(goal)[0], blind_env.step(goal)[0]
+
+
+def test_arm_goes_where_it_is_told(blind_env):
+    observation, _ = blind_env.reset(seed=2)
     goal = observation["agent_pos"] + np.array([10, 5, 5, -5, 10, 10], np.float32)
     for _ in range(25):
-        observation, *_ = env.step(goal)
+        observation, *_ = blind_env.step(goal)
     np.testing.assert_allclose(observation["agent_pos"], goal, atol=1.5)
 
 

@@ -31,8 +31,8 @@ def _play(env, seed, **style):
 
 
 @pytest.mark.parametrize(("seed", "noisy"), [(31, False), (32, False), (33, True), (34, True)])
-def test_expert_solves_the_task_in_smooth_phases(env, seed, noisy):
-    commands, info = _play(env, seed, noisy=noisy, misses_first_grasp=False)
+def test_expert_solves_the_task_in_smooth_phases(blind_env, seed, noisy):
+    commands, info = _play(blind_env, seed, noisy=noisy, misses_first_grasp=False)
     assert info["is_success"] and info["task_progress"] == 100.0
     assert _phases(commands) == USUAL
     planned = np.stack([command.planned for command in commands])
@@ -45,15 +45,15 @@ def test_expert_solves_the_task_in_smooth_phases(env, seed, noisy):
     assert 0.2 < noise < 5.0 if noisy else noise == 0.0
 
 
-def test_a_missed_grasp_is_followed_by_a_second_try(env):
-    commands, info = _play(env, 41, noisy=False, misses_first_grasp=True)
+def test_a_missed_grasp_is_followed_by_a_second_try(blind_env):
+    commands, info = _play(blind_env, 41, noisy=False, misses_first_grasp=True)
     assert _phases(commands) == MISSED
     assert info["is_success"]
 
 
-def test_demonstrations_repeat_and_phase_rows_cover_them(env):
-    frames, commands, style, _ = demonstrate(env, 61)
-    again, *_ = demonstrate(env, 61)
+def test_demonstrations_repeat_and_phase_rows_cover_them(blind_env):
+    frames, commands, style, _ = demonstrate(blind_env, 61)
+    again, *_ = demonstrate(blind_env, 61)
     np.testing.assert_array_equal(
         np.stack([frame["action"] for frame in frames]), np.stack([frame["action"] for frame in again])
     )
