@@ -62,7 +62,7 @@ def imagine(checkpoint: Checkpoint, observations: Observations, fps: float, seed
         with torch.no_grad():
             frames = checkpoint.policy.model.decode(plan.latents)
         imagined.append(_to_uint8(frames))
-        real.append(_to_uint8(event.frames))
+        real.append(_to_uint8(_recorded(batch, checkpoint)))
         valid.append(event.frame_valid.numpy())
     clips = Clips(
         np.concatenate(imagined),
@@ -74,6 +74,20 @@ def imagine(checkpoint: Checkpoint, observations: Observations, fps: float, seed
     )
     clips.metrics = video_metrics(clips.imagined, clips.real, clips.valid)
     return clips
+
+
+def _recorded(batch: dict[str, Any], checkpoint: Checkpoint) -> Any:
+    """The recorded frames ``(B, V, F, 3, H, W)`` in [-1, 1] at the model's size."""
+    import torch
+
+    frames = torch.stack([batch[key] for key in checkpoint.policy.image_keys], dim=1).float()
+    size = tuple(checkpoint.config.image_size)
+    if tuple(frames.shape[-2:]) != size:
+        flat = torch.nn.functional.interpolate(
+            frames.flatten(0, 2), size, mode="bilinear", antialias=True, align_corners=False
+        )
+        frames = flat.unflatten(0, frames.shape[:3])
+    return frames * 2 - 1
 
 
 def _to_uint8(frames: Any) -> np.ndarray:

@@ -9,6 +9,8 @@ Shapes: N observations, H horizon, D joints. Errors are in dataset units: degree
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import time
 from collections.abc import Sequence
@@ -61,7 +63,8 @@ class Checkpoint:
 
         from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
-        self.policy = WallwmPolicy.from_pretrained(path)
+        with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints where weights come from
+            self.policy = WallwmPolicy.from_pretrained(path)
         self.policy.eval()
         self.config = self.policy.config
         device = {"device_processor": {"device": self.config.device}}
@@ -83,7 +86,7 @@ class Checkpoint:
         import torch
 
         plan = self.policy.model.plan(
-            event.frames[:, :, 0],
+            event.keyframes,
             event.state,
             event.captions,
             imagination=imagination or self.config.imagination,
@@ -149,12 +152,12 @@ def predict(
     import torch
 
     events = [checkpoint.policy.event_from_batch(batch) for batch in observations.batches]
-    keyframes = torch.cat([event.frames[:, :, :1] for event in events])
+    keyframes = torch.cat([event.keyframes for event in events])
     actions, remaining, done = [], [], 0
     for number, event in enumerate(events):
         rows = range(done, done + len(event.captions))
         done += len(rows)
-        event.frames = keyframes[[images_from[i] for i in rows] if images_from is not None else list(rows)]
+        event.keyframes = keyframes[[images_from[i] for i in rows] if images_from is not None else list(rows)]
         if captions is not None:
             event.captions = [captions[i] for i in rows]
         state = torch.as_tensor(observations.state[rows.start : rows.stop], dtype=torch.float32)
