@@ -234,7 +234,7 @@ def _find_switches(
             merged[-1][1] = end
         else:
             merged.append([begin, end, way[begin]])
-    switches = []
+    switches: list[Switch] = []
     for begin, end in ((int(run[0]), int(run[1])) for run in merged):
         change = unit[end - 1] - unit[max(begin - 1, 0)]
         if abs(change) < config.min_switch:
