@@ -57,8 +57,14 @@ def test_lerobot_discovers_the_plugin_and_it_stays_light():
 
 
 def test_importing_the_plugin_imports_no_model():
-    heavy = "('diffusers', 'transformers', 'lerobot_wallwm.policies.modeling_wallwm')"
-    code = f"import sys, lerobot_policy_wallwm; print([m for m in {heavy} if m in sys.modules])"
+    # LeRobot's own optimiser and processor modules import diffusers; beyond those the plugin adds nothing heavy.
+    code = """
+import sys, lerobot.configs, lerobot.optim, lerobot.processor
+before = set(sys.modules)
+import lerobot_policy_wallwm
+heavy = ("diffusers.", "transformers", "lerobot_wallwm.policies.modeling_wallwm", "lerobot_wallwm.policies.video_tower")
+print([m for m in set(sys.modules) - before if m.startswith(heavy)])
+"""
     assert run(code).strip().endswith("[]")
 
 
