@@ -1,12 +1,24 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """WALL-WM, an event-grounded world action model, as a LeRobot plugin.
 
-Importing this package registers the policy type `wallwm` and its processor steps with LeRobot. It builds no model
-and imports neither diffusers nor transformers; LeRobot's factory imports the model when it is asked for one.
+Nothing is imported until it is asked for, so that `wallwm --help` answers at once. LeRobot imports
+`lerobot_policy_wallwm`, which asks for everything below and thereby registers the policy type and its processor
+steps. Neither way imports diffusers, transformers or the model; LeRobot's factory does when it builds one.
 """
 
-from .policies.configuration_wallwm import WallwmConfig
-from .policies.processor_wallwm import ClampNormalizedActionsStep, make_wallwm_pre_post_processors
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+_HOME = {
+    "ClampNormalizedActionsStep": "processor_wallwm",
+    "WallwmConfig": "configuration_wallwm",
+    "make_wallwm_pre_post_processors": "processor_wallwm",
+}
 __all__ = ["ClampNormalizedActionsStep", "WallwmConfig", "make_wallwm_pre_post_processors"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".policies.{_HOME[name]}", __name__), name)
