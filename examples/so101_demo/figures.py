@@ -204,19 +204,17 @@ def action_chart(
     return svg(figure, name)
 
 
-def bars(name: str, values: Mapping[str, float], unit: str, highlight: str | None = None) -> str:
+def bars(name: str, values: Mapping[str, float], unit: str) -> str:
     """Horizontal bars with their figures.
 
     Args:
         name: Unique on the page.
         values: Label to value.
         unit: Printed behind each value.
-        highlight: The label in the accent colour.
     """
-    figure, (axis,) = new_axes(width=7, height=0.38 * len(values) + 0.25)
+    figure, (axis,) = new_axes(height=0.32 * len(values) + 0.2)
     labels = list(values)
-    chosen = [PALETTE[0] if label == highlight else PALETTE[8] for label in labels]
-    axis.barh(range(len(labels)), list(values.values()), color=chosen, height=0.62)
+    axis.barh(range(len(labels)), list(values.values()), color=PALETTE[0], height=0.62)
     axis.set_yticks(range(len(labels)), labels)
     axis.invert_yaxis()
     axis.set_xticks([])

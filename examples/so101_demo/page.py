@@ -34,11 +34,13 @@ th, td { text-align: left; padding: .32rem .9rem .32rem 0; border-bottom: 1px so
 th { font-weight: 600; color: var(--soft); } td.n, th.n { text-align: right; }
 svg { width: 100%; height: auto; display: block; margin: .4rem 0; } svg text { font-family: inherit; }
 figure { margin: .6rem 0 1.3rem; } figcaption { margin-top: .3rem; }
-.strip { display: flex; gap: .45rem; overflow-x: auto; padding: .2rem 0; } .strip figure { margin: 0; flex: 0 0 auto; }
+.strip { display: flex; flex-wrap: wrap; gap: .45rem; padding: .2rem 0; } .strip figure { margin: 0; flex: 0 0 auto; }
 .strip img { display: block; border-radius: .3rem; image-rendering: pixelated; }
-.strip figcaption { font-size: .74rem; line-height: 1.25; max-width: 96px; }
+.strip figcaption { font-size: .74rem; line-height: 1.25; max-width: 12rem; }
 .pair { display: grid; grid-template-columns: 5.5rem 1fr; align-items: center; gap: .35rem; font-size: .85rem; color: var(--soft); }
 .videos { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; }
+.strip.row { flex-wrap: nowrap; overflow-x: auto; }
+.film { max-width: 30rem; }
 video { width: 100%; border-radius: .5rem; background: #000; image-rendering: pixelated; display: block; }
 .chip { display: inline-block; padding: 0 .55rem; margin: .12rem .2rem .12rem 0; border-radius: 1rem; font-size: .8rem;
   border: 1px solid var(--line); color: var(--soft); } .chip.on { color: var(--good); border-color: currentColor; }
@@ -101,13 +103,16 @@ def video(uri: str) -> str:
     return f'<video src="{uri}" controls loop muted playsinline></video>'
 
 
-def strip(items: Sequence[tuple[str, str]], width: int = 96) -> str:
-    """Pictures in a row: ``(data URI, caption)`` each."""
-    return (
-        '<div class="strip">'
-        + "".join(captioned(image(u, c or "frame", width), c) for u, c in items)
-        + "</div>"
-    )
+def strip(items: Sequence[tuple[str, str]], width: int = 96, row: bool = False) -> str:
+    """Pictures ``(data URI, caption)`` side by side.
+
+    Args:
+        items: The pictures.
+        width: Of each, in CSS pixels.
+        row: Keep them in one row that scrolls, instead of wrapping.
+    """
+    pictures = "".join(captioned(image(uri, label or "frame", width), label) for uri, label in items)
+    return f'<div class="strip{" row" if row else ""}">{pictures}</div>'
 
 
 def section(anchor: str, title: str, explanation: str, *content: str) -> str:

@@ -247,11 +247,14 @@ def _imagination(inputs: ReportInputs) -> str:
         parts.append(f"<h3>{page.text(clips.captions[n])}</h3>")
         for label, source in (("real", clips.real), ("imagined", clips.imagined)):
             row = [(fig.png_uri(side_by_side(source[n, :, f])), f"{clips.seconds[f]:.1f} s") for f in frames]
-            width = clips.real.shape[1] * clips.real.shape[4]
-            parts.append(f'<div class="pair"><span>{label}</span>{page.strip(row, width)}</div>')
+            width = 80 * clips.real.shape[1]
+            parts.append(f'<div class="pair"><span>{label}</span>{page.strip(row, width, row=True)}</div>')
     if len(clips.captions):
         parts.append(
-            page.captioned(page.video(fig.mp4_uri(comparison_film(clips), 5)), "Top: real. Bottom: imagined.")
+            page.captioned(
+                f'<div class="film">{page.video(fig.mp4_uri(comparison_film(clips), 5))}</div>',
+                "Top: real. Bottom: imagined.",
+            )
         )
     metrics = clips.metrics or {}
     if metrics.get("frames"):
