@@ -27,7 +27,7 @@ from so101_demo.stages import Stages, fingerprint_path  # noqa: E402
 from so101_demo.training_log import last_step, parse_training_log  # noqa: E402
 
 DATASET = REPO / "examples/so101_sim/data/so101_pick_place"
-BATCH_SIZE = 16
+BATCH_SIZE = 8
 # Seeds of simulated episodes; the demonstrations were recorded at seeds far below.
 FIRST_SEED = 100_000
 # Seconds before lerobot-train's first step, with and without a spawned data worker (measured on two cores).

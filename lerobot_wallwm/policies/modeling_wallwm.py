@@ -57,7 +57,7 @@ class WallwmPolicy(PreTrainedPolicy):
         config.validate_features()
         assert config.robot_state_feature is not None and config.action_feature is not None
         self.image_keys = list(config.image_features)
-        if dataset_meta is not None and not config.event_transitions:
+        if dataset_meta is not None:
             self._learn_from_dataset(dataset_meta)
         self.model = WorldActionModel(_model_shape(config))
         self.action_space = ActionSpace(
@@ -318,12 +318,15 @@ class WallwmPolicy(PreTrainedPolicy):
         return self.config.max_event_stretch * max(known or lengths.values() or [10_000])
 
     def _learn_from_dataset(self, dataset_meta: Any) -> None:
-        """Reads the event grammar that `wallwm prepare` left in the view's episode metadata."""
+        """Reads the event grammar that `wallwm prepare` left in the view's episode metadata.
+
+        Fine-tuning on other events replaces the checkpoint's grammar; data without events leave it alone.
+        """
         config, episodes = self.config, dataset_meta.episodes
         config.fps = float(dataset_meta.fps)
         columns = getattr(episodes, "column_names", [])
         if "wallwm/template" not in columns:
-            if config.planner == "grammar":
+            if config.planner == "grammar" and not config.event_transitions:
                 logger.warning(
                     "The dataset carries no events (run `wallwm prepare` for that): falling back to "
                     "--policy.planner=instruction, one event per episode."
@@ -336,6 +339,7 @@ class WallwmPolicy(PreTrainedPolicy):
             strict=True,
         )
         sequences: dict[int, list[tuple[int, str]]] = {}
+        config.event_max_frames = {}
         for source, ordinal, copy, template, length in rows:
             if copy == 0:
                 sequences.setdefault(source, []).append((ordinal, template))
