@@ -12,6 +12,8 @@ from typing import Any
 
 # Our choice: the machine is never as quiet as during the probe.
 MARGIN = 0.92
+# Seconds after which a slow machine's probe ends with the steps that it has.
+AT_MOST = 20.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def time_training_step(root: str | Path, batch_size: int, warm_up: int = 2, step
     preprocess, _ = make_pre_post_processors(config, dataset_stats=meta.stats)
     optimizer = config.get_optimizer_preset().build(policy.get_optim_params())
     loader = iter(DataLoader(open_view(root, config), batch_size=batch_size, shuffle=True))
-    load, compute = 0.0, 0.0
+    load, compute, timed = 0.0, 0.0, 0
+    started = time.perf_counter()
     for step in range(warm_up + steps):
         began = time.perf_counter()
         batch = _next(loader)
@@ -66,7 +69,10 @@ def time_training_step(root: str | Path, batch_size: int, warm_up: int = 2, step
         if step >= warm_up:
             load += loaded - began
             compute += time.perf_counter() - loaded
-    return StepTime(load / steps, compute / steps)
+            timed += 1
+            if time.perf_counter() - started > AT_MOST:
+                break
+    return StepTime(load / timed, compute / timed)
 
 
 def _next(loader: Any) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class Checkpoint:
     def __init__(self, path: str | Path):
         from lerobot.policies.factory import make_pre_post_processors
 
+        import lerobot_policy_wallwm  # noqa: F401  registers the processor steps, as LeRobot's commands do
         from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
         with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints where weights come from

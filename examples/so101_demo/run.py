@@ -117,7 +117,7 @@ class Demo:
         }
         trained = self.stages.run(
             "train",
-            {"after": prepared.fingerprint, **wanted, "code": self._code("policies")},
+            {"after": prepared.fingerprint, **wanted, "batch": BATCH_SIZE, "code": self._code("policies")},
             [self.train_dir],
             self._train,
         )
