@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 FRAMES_PER_LATENT = 4  # temporal stride of the Wan VAEs (paper p. 10)
 
@@ -61,18 +62,16 @@ class WaveletCodec(nn.Module):
         forward = haar_block_transform(basis)  # (pixels, bands)
         self.register_buffer("analysis", forward * gains, persistent=False)
         self.register_buffer("synthesis", (forward / gains).T.contiguous(), persistent=False)
-        still = self.analysis.view(FRAMES_PER_LATENT, side * side, -1).sum(0)  # a frame that stands still
-        self.register_buffer("still", still, persistent=False)
+        # A frame that stands still fills the bands without motion, which come first, and no others.
+        still = self.analysis.view(FRAMES_PER_LATENT, side * side, -1).sum(0)[:, : side * side]
+        self.register_buffer("still", still.contiguous(), persistent=False)
 
     def _band_gains(self) -> Tensor:
-        """Gain of each band; bands count (coarsest h, w, ..., finest h, w, coarse t, fine t)."""
-        high = torch.tensor([4.0, 8.0, 16.0])
+        """Gain of each band; bands count (coarse t, fine t, coarsest h, w, ..., finest h, w)."""
         gains = torch.ones(1)
-        for level in range(self.levels):
-            band = torch.stack((torch.ones(()), high[min(level, 2)]))
+        for high in (4.0, *(4.0, 8.0, *[16.0] * self.levels)[: self.levels]):
+            band = torch.tensor([1.0, high])
             gains = (gains[:, None, None] * band[:, None] * band).flatten()
-        temporal = torch.stack((torch.ones(()), high[0]))
-        gains = (gains[:, None, None] * temporal[:, None] * temporal).flatten()
         return gains.clamp_max(16.0)
 
     def pixel_error(self, error_BVCTHW: Tensor) -> Tensor:
@@ -101,21 +100,28 @@ class WaveletCodec(nn.Module):
             Latents ``(B, C, 1 + N, H / 2^levels, W / 2^levels)``.
         """
         num_latents(frames_BFCHW.shape[1])
-        batch, side = len(frames_BFCHW), self.spatial_stride
-        # Blocks of side x side pixels, one row each: (B, F, 3, h, w, side * side).
-        blocks = (
-            frames_BFCHW.unflatten(-1, (-1, side)).unflatten(-3, (-1, side)).transpose(-3, -2).flatten(-2)
-        )
-        first = blocks[:, :1] @ self.still  # (B, 1, 3, h, w, 4 * side^2)
-        if blocks.shape[1] == 1:
-            bands = first
-        else:
-            clips = (
-                blocks[:, 1:].unflatten(1, (-1, FRAMES_PER_LATENT)).permute(0, 1, 3, 4, 5, 2, 6).flatten(-2)
-            )
-            bands = torch.cat((first, clips @ self.analysis), dim=1)
-        # (B, T, 3, h, w, bands) to (B, bands * 3, T, h, w)
-        return bands.permute(0, 5, 2, 1, 3, 4).reshape(batch, self.channels, -1, *bands.shape[3:5])
+        still = self.encode_still(frames_BFCHW[:, 0])
+        first = F.pad(still, (0, 0, 0, 0, 0, 0, 0, self.channels - still.shape[1]))
+        if frames_BFCHW.shape[1] == 1:
+            return first
+        blocks = self._blocks(frames_BFCHW[:, 1:]).unflatten(1, (-1, FRAMES_PER_LATENT))
+        clips = blocks.permute(0, 1, 3, 4, 5, 2, 6).flatten(-2)  # (B, N, 3, h, w, 4 * side^2)
+        bands = (clips @ self.analysis).permute(0, 5, 2, 1, 3, 4)
+        return torch.cat((first, bands.reshape(len(first), self.channels, -1, *first.shape[3:])), dim=2)
+
+    def encode_still(self, frames_BCHW: Tensor) -> Tensor:
+        """Latent 0 of single frames ``(B, 3, H, W)`` without its empty channels: ``(B, C / 4, 1, h, w)``.
+
+        Bands of motion come last among the channels and are zero for a frame that stands still.
+        """
+        bands = self._blocks(frames_BCHW[:, None]) @ self.still  # (B, 1, 3, h, w, side^2)
+        return bands.permute(0, 5, 2, 1, 3, 4).flatten(1, 2)
+
+    def _blocks(self, frames_BFCHW: Tensor) -> Tensor:
+        """Blocks of side x side pixels, one row each: ``(B, F, 3, h, w, side * side)``."""
+        side = self.spatial_stride
+        blocks = frames_BFCHW.unflatten(-1, (-1, side)).unflatten(-3, (-1, side))
+        return blocks.transpose(-3, -2).flatten(-2)
 
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
         """Inverse of `encode`; returns frames ``(B, 1 + 4N, 3, H, W)`` in about [-1, 1]."""
@@ -136,12 +142,14 @@ def haar_block_transform(blocks_N4SS: Tensor) -> Tensor:
         Orthonormal coefficients ``(N, 4 * S * S)``.
     """
     levels = blocks_N4SS.shape[-1].bit_length() - 1
-    x = _haar_split(blocks_N4SS, dim=1)  # (2, N, 2, S, S)
-    x = _haar_split(x, dim=2).permute(2, 0, 1, 3, 4, 5).flatten(1, 3)  # (N, 4, S, S)
+    x = blocks_N4SS.flatten(0, 1)[:, None]  # (4 N, 1, S, S)
     for _ in range(levels):
-        x = _haar_split(x, dim=-1)  # (2, N, C, S, S / 2)
+        x = _haar_split(x, dim=-1)  # (2, 4 N, C, S, S / 2)
         x = _haar_split(x, dim=-2).permute(2, 0, 1, 3, 4, 5).flatten(1, 3)
-    return x.flatten(1)
+    x = x.unflatten(0, (-1, FRAMES_PER_LATENT)).flatten(2)  # (N, 4, S * S)
+    x = _haar_split(x, dim=1)  # (2, N, 2, S * S)
+    x = _haar_split(x, dim=2)  # (2, 2, N, 1, S * S)
+    return x.permute(2, 0, 1, 3, 4).flatten(1)
 
 
 def _haar_split(x: Tensor, dim: int) -> Tensor:

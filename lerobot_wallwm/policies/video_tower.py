@@ -203,7 +203,7 @@ class MultiViewVideoTower(nn.Module):
         """Runs the tower.
 
         Args:
-            z_BVCTHW: Noised latents; slot 0 is the clean keyframe.
+            z_BVCTHW: Noised latents; slot 0 is the clean keyframe. Trailing channels may be missing if they are zero.
             t_BT: Noise level of each latent frame in [0, 1]; 0 for slot 0.
             text_BLE: Text tokens of the encoder's width.
             frame_valid_BT: False marks latent frames beyond the event's end; nothing attends to them.
@@ -248,11 +248,15 @@ class MultiViewVideoTower(nn.Module):
         return VideoFeatures(layers, prediction)
 
     def _embed_patches(self, z_MCTHW: Tensor) -> Tensor:
-        """Wan's Conv3d patch embedding as one matrix product (strided convolutions are slow on CPU)."""
+        """Wan's Conv3d patch embedding as one matrix product (strided convolutions are slow on CPU).
+
+        Trailing channels that are all zero may be left out: their weights would multiply nothing.
+        """
         p = self.shape.patch
+        weight = self.patch_embedding.weight[:, : z_MCTHW.shape[1]].flatten(1)
         patches = z_MCTHW.unflatten(-1, (-1, p)).unflatten(-3, (-1, p))  # (M, C, T, h, p, w, p)
         patches = patches.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(2, 3)  # (M, T, N, C p p)
-        return F.linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
+        return F.linear(patches, weight, self.patch_embedding.bias)
 
     def _embed_conditions(
         self, t_BT: Tensor, text_BLE: Tensor, dtype: torch.dtype

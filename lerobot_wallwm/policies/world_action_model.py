@@ -194,7 +194,7 @@ class WorldActionModel(nn.Module):
 
     def _losses_keyframe_only(self, event: Event, text: Tensor) -> Losses:
         device, batch = event.state.device, len(event.captions)
-        z_key = self._encode(event.keyframes[:, :, None])
+        z_key = self._encode_still(event.keyframes)
         features = self.video(z_key, torch.zeros(batch, 1, device=device), text, predict=False)
         t_action = torch.rand(batch, self.shape.action_draws, device=device)
         action_loss, log_remaining = self._action_losses(event, features.layers, t_action, None)
@@ -260,8 +260,8 @@ class WorldActionModel(nn.Module):
             raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
         batch, device, horizon = len(captions), state.device, self.shape.horizon
         text = self.text_encoder(captions)
-        z_key = self._encode(keyframes[:, :, None])
-        key_features = self.video(z_key, torch.zeros(batch, 1, device=device), text, predict=False)
+        still = self._encode_still(keyframes)
+        key_features = self.video(still, torch.zeros(batch, 1, device=device), text, predict=False)
         key_kv = self.action.video_keys_values(key_features.layers)
         nothing = state.new_zeros(batch, 0, self.shape.action_dim)
         _, log_remaining = self.action(nothing, state.new_ones(batch), state, nothing[..., 0].bool(), key_kv)
@@ -274,7 +274,7 @@ class WorldActionModel(nn.Module):
         if imagination == "none":
             actions = self._integrate_actions(actions, levels, state, valid, key_kv, None, keyframes.shape[1])
             return Plan(actions, planned, remaining, None)
-        dream = _Dream(self, z_key, text, planned, num_steps, generator)
+        dream = _Dream(self, self._encode(keyframes[:, :, None]), text, planned, num_steps, generator)
         if imagination == "anchor":
             kv = dream.to_anchor()
             views = keyframes.shape[1]
@@ -325,6 +325,10 @@ class WorldActionModel(nn.Module):
     def _encode(self, frames: Tensor) -> Tensor:
         """``(B, V, F, 3, H, W)`` to latents ``(B, V, C, T, h, w)``."""
         return self.codec.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+
+    def _encode_still(self, keyframes: Tensor) -> Tensor:
+        """``(B, V, 3, H, W)`` to latents ``(B, V, C / 4, 1, h, w)`` without the channels that are zero."""
+        return self.codec.encode_still(keyframes.flatten(0, 1)).unflatten(0, keyframes.shape[:2])
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents ``(B, V, C, T, h, w)`` to frames ``(B, V, F, 3, H, W)`` in [-1, 1]."""
