@@ -73,7 +73,8 @@ class ActionBlock(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(4))
         self.self_attention = Attention(width, heads)
-        self.state_attention = Attention(width, heads)
+        # Attention to a single token is that token's projected value, whatever the query: softmax over one key is one.
+        self.state_attention = nn.Linear(width, width)
         self.norm_video = nn.LayerNorm(video_width)
         self.video_attention = Attention(width, heads, video_width)
         self.ffn_in = nn.Linear(width, 2 * ffn_width)
@@ -108,8 +109,7 @@ class ActionBlock(nn.Module):
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = by_token.chunk(6, dim=-1)
         x = self.norms[0](x_RSD) * (1 + scale_a) + shift_a
         x_RSD = x_RSD + gate_a * self.self_attention(x, self.self_attention.keys_values(x), self_mask, rope)
-        x = self.norms[1](x_RSD)
-        x_RSD = x_RSD + self.state_attention(x, self.state_attention.keys_values(x[:, :1]))
+        x_RSD = x_RSD + self.state_attention(self.norms[1](x_RSD[:, :1]))
         # The draws of one sample queue up as one long query, so that keys and values are never repeated.
         queries = self.norms[2](x_RSD).reshape(len(video_kv[0]), -1, x_RSD.shape[-1])
         x_RSD = x_RSD + self.video_attention(queries, video_kv, video_mask).view_as(x_RSD)

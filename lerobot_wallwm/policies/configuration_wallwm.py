@@ -10,6 +10,8 @@ from lerobot.configs import FeatureType, NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, LRSchedulerConfig
 
+from .model_shape import ModelShape, WanShape
+
 IMAGINATIONS = ("none", "anchor", "full")
 PLANNERS = ("grammar", "script", "instruction")
 
@@ -212,6 +214,41 @@ class WallwmConfig(PreTrainedConfig):
         assert names is not None
         excluded = [word.lower() for word in self.relative_exclude_joints]
         return [not any(word in str(name).lower() for word in excluded) for name in names]
+
+    def model_shape(self) -> ModelShape:
+        """Sizes of the `nano` model."""
+        assert self.robot_state_feature is not None and self.action_feature is not None
+        channels = 3 * 4**self.codec_levels * 4
+        return ModelShape(
+            video=WanShape(
+                width=self.video_width,
+                depth=self.video_depth,
+                heads=self.video_heads,
+                ffn_width=self.video_ffn_width,
+                latent_channels=channels,
+                text_dim=self.text_dim,
+                patch=self.patch,
+            ),
+            codec_levels=self.codec_levels,
+            image_size=self.image_size,
+            max_views=self.max_views,
+            max_text_tokens=self.max_text_tokens,
+            action_width=self.action_width,
+            action_heads=self.action_heads,
+            action_ffn_width=self.action_ffn_width,
+            action_dim=self.action_feature.shape[-1],
+            state_dim=self.robot_state_feature.shape[-1],
+            num_future_latents=self.num_future_latents,
+            actions_per_latent=self.actions_per_latent,
+            action_draws=self.action_draws,
+            action_prediction=self.action_prediction,
+            future_fraction=self.future_fraction,
+            anchored_fraction=self.anchored_fraction,
+            anchor_step=self.anchor_step,
+            anchor_steps=self.anchor_steps,
+            anchor_jitter=self.anchor_jitter,
+            video_shift=self.video_shift,
+        )
 
     def validate_features(self) -> None:
         """Raises ValueError for a dataset or robot that the policy cannot be built for."""

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,10 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import flow_matching as fm
+from . import (
+    flow_matching as fm,
+    processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
+)
 from .action_space import ActionSpace, displacement_std
 from .configuration_wallwm import WallwmConfig
 from .event_cursor import EventCursor
@@ -27,8 +33,7 @@ from .planners import (
     learn_transitions,
     matches,
 )
-from .video_tower import WanShape
-from .world_action_model import Event, ModelShape, WorldActionModel
+from .world_action_model import Event, WorldActionModel
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +50,7 @@ class WallwmPolicy(PreTrainedPolicy):
     config_class = WallwmConfig
     name = "wallwm"
     config: WallwmConfig
+    train_steps: Tensor
 
     def __init__(
         self,
@@ -59,7 +65,7 @@ class WallwmPolicy(PreTrainedPolicy):
         self.image_keys = list(config.image_features)
         if dataset_meta is not None:
             self._learn_from_dataset(dataset_meta)
-        self.model = WorldActionModel(_model_shape(config))
+        self.model = WorldActionModel(config.model_shape())
         self.action_space = ActionSpace(
             config.action_feature.shape[-1], config.robot_state_feature.shape[-1], config.relative_mask()
         )
@@ -68,6 +74,7 @@ class WallwmPolicy(PreTrainedPolicy):
             spread = displacement_std(Path(root), config.horizon) if root is not None else None
             self.action_space.fit(dataset_stats, spread)
         self._episode_end = _episode_ends(dataset_meta)
+        self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
         self.last_predicted_latents: Tensor | None = None
         self.reset()
 
@@ -81,8 +88,10 @@ class WallwmPolicy(PreTrainedPolicy):
 
     def get_optim_params(self) -> list[dict[str, Any]]:
         """Weight decay on matrices only; tables, gains and biases go without."""
-        matrices = [p for p in self.parameters() if p.requires_grad and p.ndim == 2]
-        others = [p for p in self.parameters() if p.requires_grad and p.ndim != 2]
+        linear = {id(m.weight) for m in self.modules() if isinstance(m, torch.nn.Linear)}
+        trainable = [p for p in self.parameters() if p.requires_grad]
+        matrices = [p for p in trainable if id(p) in linear]
+        others = [p for p in trainable if id(p) not in linear]
         return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
     # ------------------------------------------------------------------ training
@@ -97,7 +106,9 @@ class WallwmPolicy(PreTrainedPolicy):
         Returns:
             The loss and its parts (the same keys on every rank and step).
         """
-        losses = self.model.losses(self.event_from_batch(batch))
+        event = self.event_from_batch(batch)
+        with self._noise_of_this_step(batch):
+            losses = self.model.losses(event)
         config = self.config
         parts = {
             "loss_action": losses.action.mean(),
@@ -106,14 +117,36 @@ class WallwmPolicy(PreTrainedPolicy):
         }
         logged = {name: float(value.detach()) for name, value in parts.items()}
         if reduction == "none":
-            video = config.video_loss_weight * losses.video * losses.has_video
-            return losses.action + video + config.remaining_loss_weight * losses.remaining, logged
+            # Each part is spread over the samples that carry it, so that the mean is the reduced loss.
+            video, remaining = (
+                part * has * (len(has) / has.sum().clamp_min(1))
+                for part, has in ((losses.video, losses.has_video), (losses.remaining, losses.has_remaining))
+            )
+            weighted = config.video_loss_weight * video + config.remaining_loss_weight * remaining
+            return losses.action + weighted, logged
         loss = (
             parts["loss_action"]
             + config.video_loss_weight * parts["loss_video"]
             + config.remaining_loss_weight * parts["loss_remaining"]
         )
         return loss, logged
+
+    @contextmanager
+    def _noise_of_this_step(self, batch: dict[str, Any]) -> Iterator[None]:
+        """Training noise as a function of seed, step and samples, so that a resumed run draws what an unbroken one does.
+
+        The state of torch's generator alone will not do: LeRobot restores it before it builds the data loader, whose
+        iterator draws a number from it.
+        """
+        if not self.training or "index" not in batch:
+            yield
+            return
+        device = self.train_steps.device
+        samples = zlib.crc32(batch["index"].flatten().cpu().numpy().tobytes())  # other noise on other ranks
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(hash((torch.initial_seed(), int(self.train_steps), samples)))
+            yield
+        self.train_steps += 1
 
     def event_from_batch(self, batch: dict[str, Any]) -> Event:
         """A LeRobot training batch as an `Event` in the network's units."""
@@ -353,39 +386,3 @@ def _episode_ends(dataset_meta: Any | None) -> Tensor | None:
     if dataset_meta is None or getattr(dataset_meta, "episodes", None) is None:
         return None
     return torch.as_tensor(dataset_meta.episodes["dataset_to_index"])
-
-
-def _model_shape(config: WallwmConfig) -> ModelShape:
-    """Sizes of the `nano` model from the configuration."""
-    assert config.robot_state_feature is not None and config.action_feature is not None
-    channels = 3 * 4**config.codec_levels * 4
-    return ModelShape(
-        video=WanShape(
-            width=config.video_width,
-            depth=config.video_depth,
-            heads=config.video_heads,
-            ffn_width=config.video_ffn_width,
-            latent_channels=channels,
-            text_dim=config.text_dim,
-            patch=config.patch,
-        ),
-        codec_levels=config.codec_levels,
-        image_size=config.image_size,
-        max_views=config.max_views,
-        max_text_tokens=config.max_text_tokens,
-        action_width=config.action_width,
-        action_heads=config.action_heads,
-        action_ffn_width=config.action_ffn_width,
-        action_dim=config.action_feature.shape[-1],
-        state_dim=config.robot_state_feature.shape[-1],
-        num_future_latents=config.num_future_latents,
-        actions_per_latent=config.actions_per_latent,
-        action_draws=config.action_draws,
-        action_prediction=config.action_prediction,
-        future_fraction=config.future_fraction,
-        anchored_fraction=config.anchored_fraction,
-        anchor_step=config.anchor_step,
-        anchor_steps=config.anchor_steps,
-        anchor_jitter=config.anchor_jitter,
-        video_shift=config.video_shift,
-    )

@@ -62,7 +62,10 @@ class InstructionPlanner:
         return self.instruction
 
 
-def learn_transitions(sequences: Iterable[Sequence[str]], order: int = 2) -> dict[str, dict[str, int]]:
+ORDER = 12  # long enough to count the rounds of a task that repeats itself ("sort the three cups")
+
+
+def learn_transitions(sequences: Iterable[Sequence[str]], order: int = ORDER) -> dict[str, dict[str, int]]:
     """Counts how event templates follow each other, for contexts of 1 to ``order`` events.
 
     Args:
@@ -93,7 +96,7 @@ class GrammarPlanner:
         ValueError: ``transitions`` is empty.
     """
 
-    def __init__(self, transitions: dict[str, dict[str, int]], order: int = 2, max_events: int = 64):
+    def __init__(self, transitions: dict[str, dict[str, int]], order: int = ORDER, max_events: int = 64):
         if not transitions:
             raise ValueError(
                 "The checkpoint holds no event grammar: train on a view written by `wallwm prepare`, or choose "

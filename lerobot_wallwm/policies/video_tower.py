@@ -21,41 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .camera_geometry import CameraRoPE
-
-
-@dataclass(frozen=True)
-class WanShape:
-    """The numbers that turn diffusers' `WanTransformer3DModel` into one backbone or another."""
-
-    width: int
-    depth: int
-    heads: int
-    ffn_width: int
-    latent_channels: int
-    text_dim: int
-    time_freq_dim: int = 256
-    patch: int = 2
-
-    def wan_kwargs(self) -> dict[str, Any]:
-        """Arguments of `WanTransformer3DModel`.
-
-        Raises:
-            ValueError: Heads do not divide the width into even bands that RoPE can rotate.
-        """
-        if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ValueError(f"video width {self.width} must split into {self.heads} heads of even width.")
-        return {
-            "patch_size": (1, self.patch, self.patch),
-            "num_attention_heads": self.heads,
-            "attention_head_dim": self.width // self.heads,
-            "in_channels": self.latent_channels,
-            "out_channels": self.latent_channels,
-            "text_dim": self.text_dim,
-            "freq_dim": self.time_freq_dim,
-            "ffn_dim": self.ffn_width,
-            "num_layers": self.depth,
-            "cross_attn_norm": True,
-        }
+from .model_shape import WanShape
 
 
 @dataclass

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from . import flow_matching as fm
 from .action_tower import ActionTower
 from .codecs import FRAMES_PER_LATENT, WaveletCodec
+from .model_shape import ModelShape
 from .text_encoders import HashedTextEncoder
-from .video_tower import MultiViewVideoTower, WanShape
+from .video_tower import MultiViewVideoTower
 
 
 @dataclass
@@ -78,37 +79,6 @@ class Plan:
     latents: Tensor | None
 
 
-@dataclass(frozen=True)
-class ModelShape:
-    """Sizes and constants; `WallwmConfig` explains each."""
-
-    video: WanShape
-    codec_levels: int
-    image_size: tuple[int, int]
-    max_views: int
-    max_text_tokens: int
-    action_width: int
-    action_heads: int
-    action_ffn_width: int
-    action_dim: int
-    state_dim: int
-    num_future_latents: int
-    actions_per_latent: int
-    action_draws: int
-    action_prediction: str
-    future_fraction: float
-    anchored_fraction: float
-    anchor_step: int
-    anchor_steps: int
-    anchor_jitter: float
-    video_shift: float
-
-    @property
-    def horizon(self) -> int:
-        """Action steps in a window."""
-        return self.num_future_latents * self.actions_per_latent
-
-
 class WorldActionModel(nn.Module):
     """p(future video, actions | keyframes, state, caption) over the length of one event (paper p. 6)."""
 
@@ -166,13 +136,15 @@ class WorldActionModel(nn.Module):
         batch = len(event.captions)
         z_0 = self._encode(torch.cat((event.keyframes[:, :, None], event.future), dim=2))
         latent_valid = self.latent_valid(event.frame_valid)
-        t_video = fm.shift_noise_level(torch.rand(batch, device=device), shape.video_shift)
+        # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
+        u = torch.rand(batch, device=device)
+        t_video = fm.shift_noise_level(u, shape.video_shift)
         anchored = torch.rand(batch, device=device) < shape.anchored_fraction
         level = fm.anchor_noise_level(shape.anchor_step, shape.anchor_steps, shape.video_shift)
         jitter = (torch.rand(batch, device=device) * 2 - 1) * shape.anchor_jitter
         t_video = torch.where(anchored, (level + jitter).clamp(0.0, 1.0), t_video)
         t_free = torch.rand(batch, shape.action_draws, device=device)
-        t_action = torch.where(anchored[:, None], t_free, t_video[:, None])
+        t_action = torch.where(anchored[:, None], t_free, u[:, None])
 
         noise = torch.randn_like(z_0[:, :, :, 1:])
         z_t = torch.cat((z_0[:, :, :, :1], fm.add_noise(z_0[:, :, :, 1:], noise, t_video)), dim=3)
@@ -382,9 +354,15 @@ class _Dream:
 
     def to_anchor(self) -> list[tuple[Tensor, Tensor]]:
         """Integrates to s*; returns the keys and values of one forward there."""
+        shape = self.model.shape
+        # Levels that land on s* exactly, however few steps there are: training held the video there and nowhere else.
+        u = torch.linspace(
+            1.0, 1.0 - shape.anchor_step / shape.anchor_steps, self.stop + 1, device=self.z.device
+        )
+        self.levels = fm.shift_noise_level(u, shape.video_shift)
         while self.done < self.stop:
             self.step()
-        if self.done == len(self.levels) - 1:  # s* at the very end of the schedule: t = 0
+        if shape.anchor_step == shape.anchor_steps:  # s* at the very end of the schedule: t = 0
             self.z = self.z_0_hat
         return self._forward()
 

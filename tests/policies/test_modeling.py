@@ -90,9 +90,8 @@ def test_forward_gives_a_scalar_and_always_the_same_keys(make_policy, make_train
     assert keys == {("loss_action", "loss_remaining", "loss_video")}
 
 
-@pytest.mark.parametrize("future_fraction", [0.0, 1.0])
+@pytest.mark.parametrize("future_fraction", [0.0, 0.25, 0.5, 1.0])
 def test_unreduced_losses_average_to_the_loss(make_policy, make_train_batch, future_fraction):
-    # With both kinds of samples in a batch each kind has its own denominator; with one kind they must agree.
     policy = make_policy(future_fraction=future_fraction)
     batch = make_train_batch(policy.config)
     torch.manual_seed(0)
@@ -159,7 +158,11 @@ def test_optimiser_gets_every_parameter_once(make_policy):
     groups = policy.get_optim_params()
     given = [id(p) for group in groups for p in group["params"]]
     assert len(given) == len(set(given)) and set(given) == {id(p) for p in policy.parameters()}
-    assert groups[1]["weight_decay"] == 0.0 and all(p.ndim != 1 for p in groups[0]["params"])
+    assert groups[1]["weight_decay"] == 0.0 and all(p.ndim == 2 for p in groups[0]["params"])
+    undecayed = {id(p) for p in groups[1]["params"]}
+    for table in (policy.model.text_encoder.table, policy.model.action.tau_video):
+        assert id(table.weight) in undecayed
+    assert id(policy.model.text_encoder.position) in undecayed
 
 
 # ---------------------------------------------------------------------- a rollout

@@ -72,6 +72,11 @@ def test_the_context_tells_a_repeated_event_from_its_first_time():
     assert len(plan(planner)) == 5
 
 
+def test_rounds_of_a_repeated_task_are_counted():
+    planner = GrammarPlanner(learn_transitions([PICK * 3] * 5 + [PICK * 2]))
+    assert len(plan(planner)) == 12
+
+
 templates = st.sampled_from(["a", "b", "c"])
 
 

@@ -8,7 +8,8 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from tiny_models import WAN, shake
 
-from lerobot_wallwm.policies.video_tower import MultiViewVideoTower, WanShape
+from lerobot_wallwm.policies.model_shape import WanShape
+from lerobot_wallwm.policies.video_tower import MultiViewVideoTower
 
 GRID = (2, 3)
 TOKENS = GRID[0] * GRID[1]
