@@ -211,8 +211,9 @@ def _actions(inputs: ReportInputs) -> str:
     )
     variants = ", ".join(f"{k} {v:.2f}" for k, v in figures["actions"]["caption_mean_variants"].items())
     parts.append(
-        f'<p class="note">Degrees; 0 to 100 for the gripper. The caption\'s mean is the best of four variants ({page.text(variants)}), '
-        "all told how far the event has come and two even how long it will last, which the policy is not.</p>"
+        f"""<p class="note">Degrees; 0 to 100 for the gripper. The caption's mean is the best of five variants
+        ({page.text(variants)}). The first knows what the policy knows without looking; the others are also told how far
+        the event has come, and two even how long it will last.</p>"""
     )
     move = figures["sensitivity"]
     chart = {"another noise seed": move["noise"], "another observation's images": move["images_shuffled"]}

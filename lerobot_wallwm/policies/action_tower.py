@@ -10,6 +10,7 @@ T latent frames, N tokens of one view at one latent frame, W video width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -131,6 +132,8 @@ class ActionTower(nn.Module):
         state_dim: Proprioception dims.
         horizon: H, the longest sequence.
         actions_per_latent: K_p, action steps that share one video latent.
+        max_views: Rows of the place table.
+        tokens_per_latent: N.
     """
 
     tau: Tensor
@@ -148,6 +151,8 @@ class ActionTower(nn.Module):
         state_dim: int,
         horizon: int,
         actions_per_latent: int,
+        max_views: int,
+        tokens_per_latent: int,
     ):
         super().__init__()
         self.action_dim, self.horizon, self.depth = action_dim, horizon, depth
@@ -162,6 +167,11 @@ class ActionTower(nn.Module):
         latents = 1 + -(-horizon // actions_per_latent)
         self.tau_action = nn.Embedding(latents, width)  # E_tau, both sides of the coupling (paper p. 9)
         self.tau_video = nn.Embedding(latents, video_width)
+        # Attention from a random start averages over all tokens of all cameras. Two remedies, both our choice: a table
+        # that multiplies each token by a code of its place, so that even an average tells what is where, and values
+        # scaled up by the root of their number. Without them a short run never learns to look.
+        self.place = nn.Parameter(torch.randn(max_views, 1, tokens_per_latent, video_width))
+        self.value_gain = math.sqrt(max_views * tokens_per_latent)
         self.norm_out = nn.LayerNorm(width)
         flow = nn.Linear(width, action_dim)
         nn.init.zeros_(flow.weight)
@@ -177,7 +187,7 @@ class ActionTower(nn.Module):
         self.register_buffer("rope_sin", sin, persistent=False)
 
     def video_keys_values(self, layers: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """ViewConcat of each layer's features plus E_tau, as keys and values; computed once per video forward.
+        """ViewConcat of each layer's features with place code and E_tau, as keys and values; once per video forward.
 
         Args:
             layers: ``depth`` tensors ``(B, V, T, N, W)``.
@@ -188,8 +198,9 @@ class ActionTower(nn.Module):
         pairs = []
         for block, h_BVTNW in zip(self.blocks, layers, strict=True):
             tau = self.tau_video(torch.arange(h_BVTNW.shape[2], device=h_BVTNW.device))
-            context = block.norm_video(h_BVTNW) + tau[:, None]
-            pairs.append(block.video_attention.keys_values(context.flatten(1, 3)))
+            placed = block.norm_video(h_BVTNW) * (1 + self.place[: h_BVTNW.shape[1]])
+            k, v = block.video_attention.keys_values((placed + tau[:, None]).flatten(1, 3))
+            pairs.append((k, v * self.value_gain))
         return pairs
 
     def forward(

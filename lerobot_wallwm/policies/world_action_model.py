@@ -104,6 +104,8 @@ class WorldActionModel(nn.Module):
             shape.state_dim,
             shape.horizon,
             shape.actions_per_latent,
+            shape.max_views,
+            self.tokens_per_latent,
         )
 
     # ------------------------------------------------------------------ training

@@ -12,7 +12,7 @@ WIDTH, DEPTH, VIDEO_WIDTH, A, P, H, K_P, TOKENS, VIEWS, TIME = 16, 2, 24, 3, 4, 
 
 def tower(seed: int = 0) -> ActionTower:
     torch.manual_seed(seed)
-    model = ActionTower(WIDTH, DEPTH, 2, 24, VIDEO_WIDTH, A, P, H, K_P)
+    model = ActionTower(WIDTH, DEPTH, 2, 24, VIDEO_WIDTH, A, P, H, K_P, VIEWS, TOKENS)
     shake(model, 0.2, seed)
     return model.eval()
 
@@ -128,7 +128,7 @@ def test_masked_video_frames_equal_frames_left_out():
 def test_each_action_shares_the_frame_index_of_its_latent():
     expected = [0] + [k // K_P + 1 for k in range(H)]  # paper p. 10, eq. 10
     assert tower().tau.tolist() == expected
-    assert ActionTower(16, 1, 2, 8, 8, A, P, 6, 4).tau.tolist() == [0, 1, 1, 1, 1, 2, 2]
+    assert ActionTower(16, 1, 2, 8, 8, A, P, 6, 4, 1, 1).tau.tolist() == [0, 1, 1, 1, 1, 2, 2]
 
 
 def test_frame_index_is_added_on_both_sides():
@@ -169,6 +169,6 @@ def test_layers_are_matched_one_to_one():
 
 def test_untrained_tower_predicts_no_flow():
     torch.manual_seed(0)
-    model = ActionTower(WIDTH, DEPTH, 2, 24, VIDEO_WIDTH, A, P, H, K_P)
+    model = ActionTower(WIDTH, DEPTH, 2, 24, VIDEO_WIDTH, A, P, H, K_P, VIEWS, TOKENS)
     velocity, _ = model(*actions(), model.video_keys_values(video()))
     assert torch.equal(velocity, torch.zeros(2, H, A))
