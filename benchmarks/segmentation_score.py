@@ -5,8 +5,9 @@ Boundary F1, one-to-one matching within 0.1 s (at least one frame), interior bou
 synthetic motion (tests/processors/synthetic.py) before this dataset existed, with even episodes at hand for tuning.
 Odd ones were held back from that, but their few misses were seen and led to two fixes; for a clean figure, record
 fresh demonstrations (`python -m lerobot_env_so101_sim.record --root DIR --episodes 20 --seed 70000`) and score those.
-The expert rests between its phases, which suits this segmenter; "measured motion" is nearer to a real arm. Exits with 1 if the held-back episodes miss the bar: F1 of at least 0.80 and at
-least 0.20 above uniform cuts that are told the true number of events.
+The expert rests between its phases, which suits this segmenter; "measured motion" is nearer to a real arm. Exits
+with 1 if the held-back episodes miss the bar: F1 of at least 0.80 and at least 0.20 above uniform cuts that are told
+the true number of events.
 
     python benchmarks/segmentation_score.py --dataset=examples/so101_sim/data/<name> --phases=<name>_phases.parquet
 """
