@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CAMERAS, JOINT_NAMES, TINY_FLAGS, TINY_TASK
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from safetensors.torch import load_file
+from tiny_arm import CAMERAS, JOINT_NAMES, TINY_FLAGS, TINY_TASK
 
 REPOSITORY = Path(__file__).parents[1]
 TRAIN = "from lerobot.scripts.lerobot_train import main; main()"

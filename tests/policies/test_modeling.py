@@ -5,7 +5,7 @@ import copy
 
 import pytest
 import torch
-from conftest import CAMERAS
+from tiny_arm import CAMERAS
 
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 from lerobot_wallwm.policies.planners import learn_transitions
