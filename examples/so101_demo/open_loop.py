@@ -90,6 +90,7 @@ class Checkpoint:
             event.keyframes,
             event.state,
             event.captions,
+            event.here,
             imagination=imagination or self.config.imagination,
             num_steps=self.config.num_inference_steps,
             generator=torch.Generator().manual_seed(seed),

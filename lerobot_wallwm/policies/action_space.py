@@ -26,6 +26,7 @@ class ActionSpace(nn.Module):
     relative: Tensor
     offset: Tensor
     scale: Tensor
+    center: Tensor
     state_mean: Tensor
     state_std: Tensor
 
@@ -36,6 +37,7 @@ class ActionSpace(nn.Module):
         self.register_buffer("relative", torch.tensor(relative, dtype=torch.float32))
         self.register_buffer("offset", torch.zeros(action_dim))
         self.register_buffer("scale", torch.ones(action_dim))
+        self.register_buffer("center", torch.zeros(action_dim))
         self.register_buffer("state_mean", torch.zeros(state_dim))
         self.register_buffer("state_std", torch.ones(state_dim))
 
@@ -56,6 +58,7 @@ class ActionSpace(nn.Module):
         action, state = stats["action"], stats["observation.state"]
         mean, std = (torch.as_tensor(action[k], dtype=torch.float32).flatten() for k in ("mean", "std"))
         self.offset.copy_(mean * (1 - self.relative))
+        self.center.copy_(mean)
         spread = std if displacement_std is None else torch.where(self.relative > 0, displacement_std, std)
         # A dimension that never moved in training must not explode when it does at deployment.
         floor = 1e-2 * (self.range_high - self.range_low).abs().max().clamp_min(1e-6)
@@ -79,6 +82,14 @@ class ActionSpace(nn.Module):
         absolute = units_BHA * self.scale + self.offset + self._origin(state_BP)
         half = ((self.range_high - self.range_low) / 2).clamp_min(1e-8)
         return (absolute - self.range_low) / half - 1
+
+    def encode_goal(self, action_BA: Tensor) -> Tensor:
+        """Raw absolute actions to goal units: the network's scale, but measured from the data's mean pose."""
+        return (action_BA - self.center) / self.scale
+
+    def here(self, state_BP: Tensor) -> Tensor:
+        """The zero of the action sequence in goal units ``(B, A)``; a goal minus this is the way to it."""
+        return ((self._origin(state_BP) + self.offset - self.center) / self.scale)[:, 0]
 
     def hold_pose(self, state_BP: Tensor) -> Tensor:
         """Network units ``(B, 1, A)`` of staying put: no displacement, and the mean of absolute dimensions."""
@@ -119,3 +130,27 @@ def displacement_std(root: Path, horizon: int) -> Tensor | None:
         count += len(difference)
         total += np.square(difference).sum(0)
     return torch.tensor(np.sqrt(total / max(count, 1)), dtype=torch.float32)
+
+
+def final_actions(root: Path) -> Tensor | None:
+    """The last action of every episode of a LeRobot dataset.
+
+    Args:
+        root: Dataset folder.
+
+    Returns:
+        ``(episodes, A)`` float32 with episode ``i`` in row ``i``, or None where the folder holds no such rows.
+    """
+    files = sorted(Path(root).glob("data/*/*.parquet"))
+    if not files:
+        return None
+    tables = [pq.read_table(file, columns=["action", "episode_index", "frame_index"]) for file in files]
+    action = np.concatenate([np.stack(t["action"].to_numpy(zero_copy_only=False)) for t in tables])
+    episode, frame = (
+        np.concatenate([t[k].to_numpy() for t in tables]) for k in ("episode_index", "frame_index")
+    )
+    order = np.lexsort((frame, episode))
+    last = order[np.flatnonzero(np.diff(episode[order], append=-1))]
+    goals = np.zeros((int(episode.max()) + 1, action.shape[1]), np.float32)
+    goals[episode[last]] = action[last]
+    return torch.from_numpy(goals)

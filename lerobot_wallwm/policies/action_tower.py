@@ -18,6 +18,8 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_1d_rot
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .goal_reader import Goal
+
 
 def rotate(x_RHSD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary position code on interleaved pairs; ``cos`` and ``sin`` are ``(S, D)``."""
@@ -177,6 +179,10 @@ class ActionTower(nn.Module):
         nn.init.zeros_(flow.weight)
         nn.init.zeros_(flow.bias)
         self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), flow)
+        # How far along the way to the event's goal each step lies; the head above adds what the straight way misses.
+        self.along = nn.Linear(width, action_dim)
+        nn.init.zeros_(self.along.weight)
+        nn.init.zeros_(self.along.bias)
         self.remaining_head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
         tau = torch.cat((torch.zeros(1), torch.arange(horizon) // actions_per_latent + 1)).long()
         self.register_buffer("tau", tau, persistent=False)
@@ -213,6 +219,7 @@ class ActionTower(nn.Module):
         video_valid_BT: Tensor | None = None,
         tokens_per_latent: int = 1,
         views: int = 1,
+        goal: Goal | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predicts velocity and remaining time.
 
@@ -228,12 +235,15 @@ class ActionTower(nn.Module):
             video_valid_BT: False marks latent frames beyond the event's end; None if all are valid.
             tokens_per_latent: N, to spread ``video_valid_BT`` over tokens.
             views: V, likewise.
+            goal: Where the event ends, with R rows; None without a `GoalReader`.
 
         Returns:
             Velocity ``(R, H, A)`` and the natural logarithm of the remaining frames ``(R,)``.
         """
         rows, horizon, _ = noised_RHA.shape
         state = self.encoder(F.pad(state_RP, (0, self.input_dim - state_RP.shape[-1]))) + self.state_marker
+        if goal is not None:
+            state = state + goal.features
         actions = self.encoder(F.pad(noised_RHA, (0, self.input_dim - self.action_dim)))
         x = torch.cat((state[:, None], actions), dim=1) + self.tau_action(self.tau[: 1 + horizon])
         time = self.time_embedder(self.timesteps(torch.cat((t_R * 1000.0, t_R.new_zeros(1)))).to(x.dtype))
@@ -250,4 +260,7 @@ class ActionTower(nn.Module):
         for block, kv in zip(self.blocks, video_kv, strict=True):
             x = block(x, time_R2D, kv, self_mask, video_mask, rope)
         x = self.norm_out(x)
-        return self.head(x[:, 1:]), self.remaining_head(x[:, 0]).squeeze(-1)
+        flow = self.head(x[:, 1:])
+        if goal is not None:
+            flow = flow + self.along(x[:, 1:]) * goal.way[:, None]
+        return flow, self.remaining_head(x[:, 0]).squeeze(-1)

@@ -54,6 +54,9 @@ class WallwmConfig(PreTrainedConfig):
     action_width: int = 96
     action_heads: int = 4
     action_ffn_width: int = 192
+    # Keypoints per camera from which the goal reader tells where the event will end; 0 builds none (not in the paper;
+    # our choice, see goal_reader.py).
+    keypoints: int = 16
     # Actions are learned relative to the observed pose where action and state are the same joints (paper p. 10).
     relative_actions: bool = True
     # Dimensions whose name contains one of these stay absolute: a gripper's target is a state, not a way.
@@ -75,6 +78,7 @@ class WallwmConfig(PreTrainedConfig):
     anchored_fraction: float = 0.5
     video_loss_weight: float = 2.0
     remaining_loss_weight: float = 0.2
+    goal_loss_weight: float = 1.0
     # s* = 45 on a 50-step schedule (paper p. 20), counted from noise; a little jitter in noise level (our choice).
     anchor_step: int = 45
     anchor_steps: int = 50
@@ -150,6 +154,8 @@ class WallwmConfig(PreTrainedConfig):
                 raise ValueError(f"--policy.{name} must be at least 1, got {getattr(self, name)}.")
         if not 0.0 <= self.future_fraction <= 1.0 or not 0.0 <= self.anchored_fraction <= 1.0:
             raise ValueError("--policy.future_fraction and --policy.anchored_fraction must lie in [0, 1].")
+        if self.keypoints < 0:
+            raise ValueError(f"--policy.keypoints must be at least 0, got {self.keypoints}.")
         if self.planner == "script" and not self.script:
             raise ValueError(
                 "--policy.planner=script needs --policy.script='[\"reach for the red cube\", ...]', got an empty list."
@@ -236,6 +242,7 @@ class WallwmConfig(PreTrainedConfig):
             action_width=self.action_width,
             action_heads=self.action_heads,
             action_ffn_width=self.action_ffn_width,
+            keypoints=self.keypoints,
             action_dim=self.action_feature.shape[-1],
             state_dim=self.robot_state_feature.shape[-1],
             num_future_latents=self.num_future_latents,

@@ -54,6 +54,7 @@ class ModelShape:
     action_width: int
     action_heads: int
     action_ffn_width: int
+    keypoints: int
     action_dim: int
     state_dim: int
     num_future_latents: int

@@ -20,7 +20,7 @@ from . import (
     flow_matching as fm,
     processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
 )
-from .action_space import ActionSpace, displacement_std
+from .action_space import ActionSpace, displacement_std, final_actions
 from .configuration_wallwm import WallwmConfig
 from .event_cursor import EventCursor
 from .planners import (
@@ -74,6 +74,8 @@ class WallwmPolicy(PreTrainedPolicy):
             spread = displacement_std(Path(root), config.horizon) if root is not None else None
             self.action_space.fit(dataset_stats, spread)
         self._episode_end = _episode_ends(dataset_meta)
+        root = getattr(dataset_meta, "root", None)
+        self._episode_goal = None if root is None else final_actions(Path(root))
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
         self.last_predicted_latents: Tensor | None = None
         self.reset()
@@ -114,22 +116,29 @@ class WallwmPolicy(PreTrainedPolicy):
             "loss_action": losses.action.mean(),
             "loss_video": fm.masked_mean(losses.video, losses.has_video),
             "loss_remaining": fm.masked_mean(losses.remaining, losses.has_remaining),
+            "loss_goal": fm.masked_mean(losses.goal, losses.has_goal),
+        }
+        weights = {
+            "loss_action": 1.0,
+            "loss_video": config.video_loss_weight,
+            "loss_remaining": config.remaining_loss_weight,
+            "loss_goal": config.goal_loss_weight,
         }
         logged = {name: float(value.detach()) for name, value in parts.items()}
         if reduction == "none":
             # Each part is spread over the samples that carry it, so that the mean is the reduced loss.
-            video, remaining = (
-                part * has * (len(has) / has.sum().clamp_min(1))
-                for part, has in ((losses.video, losses.has_video), (losses.remaining, losses.has_remaining))
-            )
-            weighted = config.video_loss_weight * video + config.remaining_loss_weight * remaining
-            return losses.action + weighted, logged
-        loss = (
-            parts["loss_action"]
-            + config.video_loss_weight * parts["loss_video"]
-            + config.remaining_loss_weight * parts["loss_remaining"]
-        )
-        return loss, logged
+            per_sample = {
+                "loss_action": (losses.action, torch.ones_like(losses.has_goal)),
+                "loss_video": (losses.video, losses.has_video),
+                "loss_remaining": (losses.remaining, losses.has_remaining),
+                "loss_goal": (losses.goal, losses.has_goal),
+            }
+            spread = [
+                weights[name] * part * has * (len(has) / has.sum().clamp_min(1))
+                for name, (part, has) in per_sample.items()
+            ]
+            return torch.stack(spread).sum(0), logged
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), logged
 
     @contextmanager
     def _noise_of_this_step(self, batch: dict[str, Any]) -> Iterator[None]:
@@ -159,6 +168,7 @@ class WallwmPolicy(PreTrainedPolicy):
         frame_pad = batch.get(f"{self.image_keys[0]}_is_pad")
         if frame_pad is None:
             frame_pad = action_pad.new_zeros(len(state), 1 + future.shape[2])
+        goal, has_goal = self._goal(batch, state, action_pad)
         return Event(
             keyframes=self._images(batch, 0),
             future=future,
@@ -167,6 +177,9 @@ class WallwmPolicy(PreTrainedPolicy):
             actions=self.action_space.encode_actions(batch[ACTION], state),
             action_valid=~action_pad,
             remaining=self._remaining(batch, action_pad),
+            here=self.action_space.here(state),
+            goal=goal,
+            has_goal=has_goal,
             captions=list(batch["task"]),
         )
 
@@ -176,6 +189,16 @@ class WallwmPolicy(PreTrainedPolicy):
             return (~action_pad).sum(1).float()
         ends = self._episode_end.to(action_pad.device)[batch["episode_index"].flatten().long()]
         return (ends - batch["index"].flatten()).clamp_min(1).float()
+
+    def _goal(self, batch: dict[str, Any], state: Tensor, action_pad: Tensor) -> tuple[Tensor, Tensor]:
+        """The event's last action in goal units, and where it is known: from the dataset, or from the window's end."""
+        if self._episode_goal is not None and "episode_index" in batch:
+            goals = self._episode_goal.to(state.device)[batch["episode_index"].flatten().long()]
+            return self.action_space.encode_goal(goals), torch.ones_like(action_pad[:, 0])
+        last = (~action_pad).sum(1).clamp_min(1) - 1
+        actions = self.action_space.encode_actions(batch[ACTION], state)
+        goal = actions[torch.arange(len(last), device=last.device), last] + self.action_space.here(state)
+        return goal, action_pad.any(1)
 
     # ------------------------------------------------------------------ inference
 
@@ -253,6 +276,7 @@ class WallwmPolicy(PreTrainedPolicy):
             self._images(batch),
             self.action_space.encode_state(state),
             captions,
+            self.action_space.here(state),
             imagination=imagination,
             num_steps=self.config.num_inference_steps,
             generator=self._generator,

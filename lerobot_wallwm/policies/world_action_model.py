@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from . import flow_matching as fm
 from .action_tower import ActionTower
 from .codecs import FRAMES_PER_LATENT, WaveletCodec
+from .goal_reader import Goal, GoalReader
+from .imagination import Imagination
 from .model_shape import ModelShape
 from .text_encoders import HashedTextEncoder
 from .video_tower import MultiViewVideoTower
@@ -34,6 +36,9 @@ class Event:
         actions: ``(B, H, A)``.
         action_valid: ``(B, H)``, False beyond the event's end.
         remaining: ``(B,)`` frames to the event's end, at least 1.
+        here: ``(B, A)`` observed pose in goal units.
+        goal: ``(B, A)`` pose at the event's end in goal units.
+        has_goal: ``(B,)``, False where the event's end is unknown.
         captions: B strings.
     """
 
@@ -44,6 +49,9 @@ class Event:
     actions: Tensor
     action_valid: Tensor
     remaining: Tensor
+    here: Tensor
+    goal: Tensor
+    has_goal: Tensor
     captions: list[str]
 
     def rows(self, index: slice) -> Event:
@@ -60,6 +68,8 @@ class Losses:
     has_video: Tensor
     remaining: Tensor
     has_remaining: Tensor
+    goal: Tensor
+    has_goal: Tensor
 
 
 @dataclass
@@ -70,12 +80,14 @@ class Plan:
         actions: ``(B, H, A)``; entries beyond ``length`` are meaningless.
         length: ``(B,)`` valid actions, 1 to H.
         remaining: ``(B,)`` predicted frames to the event's end (may exceed H).
+        goal: ``(B, A)`` predicted pose at the event's end in goal units, or None without a goal reader.
         latents: Imagined clean latents ``(B, V, C, T, h, w)``, or None without imagination.
     """
 
     actions: Tensor
     length: Tensor
     remaining: Tensor
+    goal: Tensor | None
     latents: Tensor | None
 
 
@@ -94,6 +106,16 @@ class WorldActionModel(nn.Module):
         self.video = MultiViewVideoTower(shape.video, shape.max_views, grid, open_gates=True)
         nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
         nn.init.zeros_(self.video.proj_out.bias)
+        self.goal_reader = None
+        if shape.keypoints:
+            self.goal_reader = GoalReader(
+                shape.video.text_dim,
+                shape.state_dim,
+                shape.action_dim,
+                shape.action_width,
+                shape.max_views,
+                shape.keypoints,
+            )
         self.action = ActionTower(
             shape.action_width,
             shape.video.depth,
@@ -124,16 +146,19 @@ class WorldActionModel(nn.Module):
         """
         batch, split = len(event.captions), len(event.future)
         text = self.text_encoder(event.captions)
+        goal = self._read_goal(event.keyframes, event.state, text, event.here)
         parts = []
-        if split:
-            parts.append(self._losses_with_future(event.rows(slice(0, split)), text[:split]))
-        if split < batch:
-            parts.append(self._losses_keyframe_only(event.rows(slice(split, batch)), text[split:]))
+        for compute, rows in (
+            (self._losses_with_future, slice(0, split)),
+            (self._losses_keyframe_only, slice(split, batch)),
+        ):
+            if rows.start < rows.stop:
+                parts.append(compute(event.rows(rows), text[rows], goal and goal.rows(rows)))
         return Losses(
             *(torch.cat([getattr(part, name) for part in parts]) for name in Losses.__dataclass_fields__)
         )
 
-    def _losses_with_future(self, event: Event, text: Tensor) -> Losses:
+    def _losses_with_future(self, event: Event, text: Tensor, goal: Goal | None) -> Losses:
         shape, device = self.shape, event.state.device
         batch = len(event.captions)
         z_0 = self._encode(torch.cat((event.keyframes[:, :, None], event.future), dim=2))
@@ -160,26 +185,50 @@ class WorldActionModel(nn.Module):
         residual = z_0[:, :, :, 1:] - z_0[:, :, :, :1]
         error = self.codec.pixel_error(features.prediction[:, :, :, 1:] - residual)
         video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
-        action_loss, _ = self._action_losses(event, features.layers, t_action, latent_valid)
+        action_loss, _ = self._action_losses(event, features.layers, t_action, latent_valid, goal)
         false = torch.zeros(batch, dtype=torch.bool, device=device)
         return Losses(
-            action_loss, video_loss, latent_valid[:, 1:].any(1), torch.zeros_like(action_loss), false
+            action_loss,
+            video_loss,
+            latent_valid[:, 1:].any(1),
+            torch.zeros_like(action_loss),
+            false,
+            *self._goal_losses(event, goal),
         )
 
-    def _losses_keyframe_only(self, event: Event, text: Tensor) -> Losses:
+    def _losses_keyframe_only(self, event: Event, text: Tensor, goal: Goal | None) -> Losses:
         device, batch = event.state.device, len(event.captions)
         z_key = self._encode_still(event.keyframes)
         features = self.video(z_key, torch.zeros(batch, 1, device=device), text, predict=False)
         t_action = torch.rand(batch, self.shape.action_draws, device=device)
-        action_loss, log_remaining = self._action_losses(event, features.layers, t_action, None)
+        action_loss, log_remaining = self._action_losses(event, features.layers, t_action, None, goal)
         # The remaining time learns only here: a future in sight would tell it how long the event lasts.
         target = event.remaining.clamp_min(1).log()
         remaining_loss = nn.functional.huber_loss(log_remaining, target, delta=0.5, reduction="none")
         false = torch.zeros(batch, dtype=torch.bool, device=device)
-        return Losses(action_loss, torch.zeros_like(action_loss), false, remaining_loss, ~false)
+        return Losses(
+            action_loss,
+            torch.zeros_like(action_loss),
+            false,
+            remaining_loss,
+            ~false,
+            *self._goal_losses(event, goal),
+        )
+
+    def _goal_losses(self, event: Event, goal: Goal | None) -> tuple[Tensor, Tensor]:
+        """Loss of the goal reader and which samples carry it, both ``(B,)``."""
+        if goal is None:
+            return event.remaining.new_zeros(len(event.captions)), torch.zeros_like(event.has_goal)
+        error = nn.functional.smooth_l1_loss(goal.pose, event.goal, beta=0.3, reduction="none")
+        return error.mean(1), event.has_goal
 
     def _action_losses(
-        self, event: Event, layers: list[Tensor], t_BK: Tensor, latent_valid: Tensor | None
+        self,
+        event: Event,
+        layers: list[Tensor],
+        t_BK: Tensor,
+        latent_valid: Tensor | None,
+        goal: Goal | None,
     ) -> tuple[Tensor, Tensor]:
         """K noise levels on one video forward (paper p. 11); returns losses and log-remaining time, ``(B,)``."""
         batch, draws = t_BK.shape
@@ -196,6 +245,7 @@ class WorldActionModel(nn.Module):
             latent_valid,
             self.tokens_per_latent,
             event.keyframes.shape[1],
+            goal and goal.repeat(draws),
         )
         target = a_0 if self.shape.action_prediction == "x" else fm.velocity(a_0, eps)
         error = (prediction - target).square()
@@ -210,6 +260,7 @@ class WorldActionModel(nn.Module):
         keyframes: Tensor,
         state: Tensor,
         captions: list[str],
+        here: Tensor | None = None,
         imagination: str = "none",
         num_steps: int = 10,
         generator: torch.Generator | None = None,
@@ -221,6 +272,7 @@ class WorldActionModel(nn.Module):
             keyframes: ``(B, V, 3, H, W)``.
             state: ``(B, P)``.
             captions: B strings.
+            here: ``(B, A)`` observed pose in goal units; a model with a goal reader needs it.
             imagination: ``none`` reads the keyframe alone; ``anchor`` integrates the video to s*, then lets all
                 action steps read one forward there; ``full`` denoises video and actions in step.
             num_steps: Denoising steps N_d.
@@ -228,17 +280,21 @@ class WorldActionModel(nn.Module):
             length: ``(B,)`` frames to plan for; None takes the predicted remaining time.
 
         Raises:
-            ValueError: Unknown ``imagination``.
+            ValueError: Unknown ``imagination``, or ``here`` is missing.
         """
         if imagination not in ("none", "anchor", "full"):
             raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
         batch, device, horizon = len(captions), state.device, self.shape.horizon
         text = self.text_encoder(captions)
+        goal = self._read_goal(keyframes, state, text, here)
+        pose = None if goal is None else goal.pose
         still = self._encode_still(keyframes)
         key_features = self.video(still, torch.zeros(batch, 1, device=device), text, predict=False)
         key_kv = self.action.video_keys_values(key_features.layers)
         nothing = state.new_zeros(batch, 0, self.shape.action_dim)
-        _, log_remaining = self.action(nothing, state.new_ones(batch), state, nothing[..., 0].bool(), key_kv)
+        _, log_remaining = self.action(
+            nothing, state.new_ones(batch), state, nothing[..., 0].bool(), key_kv, goal=goal
+        )
         remaining = log_remaining.exp()
         planned = (remaining.round() if length is None else length).clamp(1, horizon).long()
         valid = torch.arange(horizon, device=device) < planned[:, None]
@@ -246,21 +302,25 @@ class WorldActionModel(nn.Module):
         levels = fm.schedule(num_steps, device=device)
 
         if imagination == "none":
-            actions = self._integrate_actions(actions, levels, state, valid, key_kv, None, keyframes.shape[1])
-            return Plan(actions, planned, remaining, None)
-        dream = _Dream(self, self._encode(keyframes[:, :, None]), text, planned, num_steps, generator)
+            actions = self._integrate_actions(
+                actions, levels, state, valid, key_kv, None, keyframes.shape[1], goal
+            )
+            return Plan(actions, planned, remaining, pose, None)
+        dream = Imagination(self, self._encode(keyframes[:, :, None]), text, planned, num_steps, generator)
         if imagination == "anchor":
             kv = dream.to_anchor()
             views = keyframes.shape[1]
-            actions = self._integrate_actions(actions, levels, state, valid, kv, dream.latent_valid, views)
-            return Plan(actions, planned, remaining, dream.latents())
+            actions = self._integrate_actions(
+                actions, levels, state, valid, kv, dream.latent_valid, views, goal
+            )
+            return Plan(actions, planned, remaining, pose, dream.latents())
         for j in range(num_steps):
             kv = dream.step()
             pair = levels[j : j + 2]
             actions = self._integrate_actions(
-                actions, pair, state, valid, kv, dream.latent_valid, keyframes.shape[1]
+                actions, pair, state, valid, kv, dream.latent_valid, keyframes.shape[1], goal
             )
-        return Plan(actions, planned, remaining, dream.latents())
+        return Plan(actions, planned, remaining, pose, dream.latents())
 
     def _integrate_actions(
         self,
@@ -271,6 +331,7 @@ class WorldActionModel(nn.Module):
         kv: list[tuple[Tensor, Tensor]],
         latent_valid: Tensor | None,
         views: int,
+        goal: Goal | None,
     ) -> Tensor:
         for t, s in zip(levels[:-1], levels[1:], strict=True):
             t_rows = t.expand(len(actions))
@@ -283,6 +344,7 @@ class WorldActionModel(nn.Module):
                 latent_valid,
                 self.tokens_per_latent,
                 views,
+                goal,
             )
             # With data prediction the last step to s = 0 lands on the prediction itself.
             data = self.shape.action_prediction == "x"
@@ -291,6 +353,13 @@ class WorldActionModel(nn.Module):
         return actions
 
     # ------------------------------------------------------------------ shared
+
+    def _read_goal(self, keyframes: Tensor, state: Tensor, text: Tensor, here: Tensor | None) -> Goal | None:
+        if self.goal_reader is None:
+            return None
+        if here is None:
+            raise ValueError("a model with a goal reader needs `here`, the observed pose in goal units.")
+        return self.goal_reader(keyframes, state, text, here)
 
     def latent_valid(self, frame_valid: Tensor) -> Tensor:
         """Latents ``(B, T)`` of which at least the first frame lies inside the event."""
@@ -307,70 +376,3 @@ class WorldActionModel(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Latents ``(B, V, C, T, h, w)`` to frames ``(B, V, F, 3, H, W)`` in [-1, 1]."""
         return self.codec.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
-
-
-class _Dream:
-    """The video's half of inference: integrates the future latents from noise, keeping the keyframe clean."""
-
-    def __init__(
-        self,
-        model: WorldActionModel,
-        z_key: Tensor,
-        text: Tensor,
-        planned: Tensor,
-        num_steps: int,
-        generator: torch.Generator | None,
-    ):
-        shape, device = model.shape, z_key.device
-        self.model, self.text, self.z_key = model, text, z_key
-        self.levels = fm.schedule(num_steps, shape.video_shift, device)
-        self.stop = round(num_steps * shape.anchor_step / shape.anchor_steps)
-        self.done = 0
-        future = torch.arange(shape.num_future_latents, device=device)
-        # A latent is dreamt if the event still lasts when its first frame is due.
-        first_frame = future * shape.actions_per_latent + shape.actions_per_latent // FRAMES_PER_LATENT
-        in_event = first_frame < planned[:, None]
-        self.latent_valid = torch.cat((in_event.new_ones(len(planned), 1), in_event), dim=1)
-        size = (*z_key.shape[:3], shape.num_future_latents, *z_key.shape[4:])
-        self.z = torch.randn(size, generator=generator, device=device, dtype=z_key.dtype)
-        self.z_0_hat = z_key.expand_as(self.z)
-
-    def _forward(self) -> list[tuple[Tensor, Tensor]]:
-        t = self.levels[self.done]
-        batch, frames = len(self.z), self.z.shape[3]
-        t_frames = torch.cat((t.new_zeros(batch, 1), t.expand(batch, frames)), dim=1)
-        features = self.model.video(
-            torch.cat((self.z_key, self.z), dim=3), t_frames, self.text, self.latent_valid
-        )
-        assert features.prediction is not None
-        self.z_0_hat = self.z_key + features.prediction[:, :, :, 1:]
-        return self.model.action.video_keys_values(features.layers)
-
-    def step(self) -> list[tuple[Tensor, Tensor]]:
-        """One forward, then one Euler step of the video; returns the forward's keys and values."""
-        kv = self._forward()
-        t, s = self.levels[self.done], self.levels[self.done + 1]
-        self.z = self.z + (s - t) * fm.velocity_from_data(self.z, self.z_0_hat, t.expand(len(self.z)))
-        self.done += 1
-        return kv
-
-    def to_anchor(self) -> list[tuple[Tensor, Tensor]]:
-        """Integrates to s*; returns the keys and values of one forward there."""
-        shape = self.model.shape
-        # Levels that land on s* exactly, however few steps there are: training held the video there and nowhere else.
-        u = torch.linspace(
-            1.0, 1.0 - shape.anchor_step / shape.anchor_steps, self.stop + 1, device=self.z.device
-        )
-        self.levels = fm.shift_noise_level(u, shape.video_shift)
-        while self.done < self.stop:
-            self.step()
-        if shape.anchor_step == shape.anchor_steps:  # s* at the very end of the schedule: t = 0
-            self.z = self.z_0_hat
-        return self._forward()
-
-    def latents(self) -> Tensor:
-        """The best current guess of the clean latents, keyframe included; beyond the event the last one holds."""
-        z = torch.cat((self.z_key, self.z_0_hat), dim=3)
-        last = self.latent_valid.sum(1) - 1
-        index = torch.minimum(torch.arange(z.shape[3], device=z.device)[None], last[:, None])
-        return z.gather(3, index[:, None, None, :, None, None].expand_as(z))

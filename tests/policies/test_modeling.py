@@ -87,7 +87,7 @@ def test_forward_gives_a_scalar_and_always_the_same_keys(make_policy, make_train
         assert loss.ndim == 0 and torch.isfinite(loss) and loss.requires_grad
         assert all(isinstance(value, float) for value in logged.values())
         keys.add(tuple(sorted(logged)))
-    assert keys == {("loss_action", "loss_remaining", "loss_video")}
+    assert keys == {("loss_action", "loss_goal", "loss_remaining", "loss_video")}
 
 
 @pytest.mark.parametrize("future_fraction", [0.0, 0.25, 0.5, 1.0])

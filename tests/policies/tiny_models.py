@@ -23,6 +23,7 @@ SHAPE = ModelShape(
     action_width=16,
     action_heads=2,
     action_ffn_width=24,
+    keypoints=3,
     action_dim=3,
     state_dim=4,
     num_future_latents=2,
@@ -71,5 +72,8 @@ def random_event(
         actions=torch.randn(batch, horizon, shape.action_dim, generator=g),
         action_valid=torch.arange(horizon)[None] < last,
         remaining=last[:, 0].float(),
+        here=torch.randn(batch, shape.action_dim, generator=g),
+        goal=torch.randn(batch, shape.action_dim, generator=g),
+        has_goal=torch.ones(batch, dtype=torch.bool),
         captions=[("reach for the cube", "close the gripper")[i % 2] for i in range(batch)],
     )

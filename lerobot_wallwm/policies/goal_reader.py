@@ -1,0 +1,146 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Reads from the keyframes where the named event will end: caption-queried keypoints, then the pose at its end.
+
+Not in the paper, whose towers start from web-scale weights: our choice for models that learn to see from a few dozen
+demonstrations. Where an event ends depends on the pictures alone; how the arm gets there hardly does. The end is
+therefore predicted by itself, as an absolute pose, and the action tower expresses its steps along the way there.
+
+Shapes: B batch, V views, K keypoints, C channels, L text tokens, E text width, P proprioception dims, A action dims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass
+class Goal:
+    """Where an event ends, as read from its keyframes.
+
+    Attributes:
+        pose: ``(B, A)`` predicted pose at the event's end, in `ActionSpace`'s goal units.
+        way: ``(B, A)`` from the observed pose to ``pose``, in the units of the action sequence.
+        features: ``(B, D)``, for the action tower's state token.
+    """
+
+    pose: Tensor
+    way: Tensor
+    features: Tensor
+
+    def rows(self, index: slice) -> Goal:
+        """A part of the batch."""
+        return Goal(self.pose[index], self.way[index], self.features[index])
+
+    def repeat(self, draws: int) -> Goal:
+        """Each row ``draws`` times in a row."""
+        return Goal(*(x.repeat_interleave(draws, 0) for x in (self.pose, self.way, self.features)))
+
+
+class SpatialSoftmax(nn.Module):
+    """Keypoints of pictures that the caption chooses: expected coordinates under softmax maps.
+
+    A small convolutional stem, then dot products between its features and K queries that are linear in the caption's
+    words, so that "red" asks for the same thing in every sentence. After Finn et al. 2016 (Deep spatial autoencoders),
+    whose maps are fixed channels.
+
+    Args:
+        text_dim: E.
+        keypoints: K, per view.
+        channels: C.
+    """
+
+    STRIDE = 4
+
+    def __init__(self, text_dim: int, keypoints: int, channels: int = 32):
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 24, 5, stride=2, padding=2),
+            nn.GELU(),
+            nn.Conv2d(24, channels, 3, stride=2, padding=1),
+            nn.GELU(),
+        )
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+        self.to_keys = nn.Conv2d(channels, channels, 1)
+        self.norm_keys = nn.LayerNorm(channels)
+        self.to_queries = nn.Linear(text_dim, keypoints * channels)
+        self.keypoints = keypoints
+
+    def forward(self, frames_BV3HW: Tensor, words_BE: Tensor) -> Tensor:
+        """Coordinates ``(B, V, K, 2)`` as (x, y) in [-1, 1].
+
+        Args:
+            frames_BV3HW: Pictures in [-1, 1].
+            words_BE: The caption, averaged over its words.
+        """
+        batch, views = frames_BV3HW.shape[:2]
+        x = self.stem(frames_BV3HW.flatten(0, 1))
+        x = x + F.gelu(self.mix(x))
+        height, width = x.shape[-2:]
+        keys = self.norm_keys(self.to_keys(x).flatten(2).transpose(1, 2)).unflatten(0, (batch, views))
+        queries = self.to_queries(words_BE).unflatten(-1, (self.keypoints, -1))[:, None]
+        maps = (queries @ keys.transpose(-2, -1)).softmax(-1)  # (B, V, K, H W)
+        ys = torch.linspace(-1.0, 1.0, height, device=x.device, dtype=x.dtype)
+        xs = torch.linspace(-1.0, 1.0, width, device=x.device, dtype=x.dtype)
+        grid = torch.stack((xs.repeat(height), ys.repeat_interleave(width)), dim=-1)
+        return maps @ grid
+
+
+class GoalReader(nn.Module):
+    """Keyframes, state and caption to the pose at the event's end.
+
+    Args:
+        text_dim: E.
+        state_dim: P.
+        action_dim: A.
+        width: D, the action tower's width.
+        max_views: Most cameras.
+        keypoints: K, per view.
+        hidden: Width of the layers between.
+    """
+
+    # Coordinates lie in [-1, 1] and crowd around the middle at first: to about unit variance.
+    COORDINATE_GAIN = 3.0
+
+    def __init__(
+        self,
+        text_dim: int,
+        state_dim: int,
+        action_dim: int,
+        width: int,
+        max_views: int,
+        keypoints: int,
+        hidden: int = 256,
+    ):
+        super().__init__()
+        self.look = SpatialSoftmax(text_dim, keypoints)
+        self.coordinates = 2 * keypoints * max_views
+        self.trunk = nn.Sequential(
+            nn.Linear(self.coordinates + text_dim + state_dim, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+        )
+        self.to_pose = nn.Linear(hidden, action_dim)
+        self.to_features = nn.Linear(hidden + action_dim, width)
+
+    def forward(self, keyframes: Tensor, state_BP: Tensor, text_BLE: Tensor, here_BA: Tensor) -> Goal:
+        """Reads the goal.
+
+        Args:
+            keyframes: ``(B, V, 3, H, W)`` in [-1, 1].
+            state_BP: Proprioception in network units.
+            text_BLE: Caption tokens; unused slots are zero.
+            here_BA: The observed pose in goal units (`ActionSpace.here`).
+        """
+        used = (text_BLE != 0).any(-1).sum(1, keepdim=True).clamp_min(1)
+        words = text_BLE.sum(1) / used
+        points = self.look(keyframes, words).flatten(1) * self.COORDINATE_GAIN
+        points = F.pad(points, (0, self.coordinates - points.shape[1]))
+        hidden = self.trunk(torch.cat((points, words, state_BP), dim=1))
+        pose = self.to_pose(hidden)
+        way = pose - here_BA
+        return Goal(pose, way, self.to_features(torch.cat((hidden, way), dim=1)))

@@ -1,0 +1,91 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The video's half of inference: the event's future, integrated from noise while the keyframe stays clean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from . import flow_matching as fm
+from .codecs import FRAMES_PER_LATENT
+
+if TYPE_CHECKING:
+    from .world_action_model import WorldActionModel
+
+
+class Imagination:
+    """One imagined future of a batch of events.
+
+    Args:
+        model: Its video tower imagines; its action tower's projections make keys and values of what it sees.
+        z_key: Keyframe latents ``(B, V, C, 1, h, w)``.
+        text: Caption tokens ``(B, L, E)``.
+        planned: ``(B,)`` frames that each event still lasts.
+        num_steps: Denoising steps of the whole schedule.
+        generator: Source of the noise.
+    """
+
+    def __init__(
+        self,
+        model: WorldActionModel,
+        z_key: Tensor,
+        text: Tensor,
+        planned: Tensor,
+        num_steps: int,
+        generator: torch.Generator | None,
+    ):
+        shape, device = model.shape, z_key.device
+        self.model, self.text, self.z_key = model, text, z_key
+        self.levels = fm.schedule(num_steps, shape.video_shift, device)
+        self.stop = round(num_steps * shape.anchor_step / shape.anchor_steps)
+        self.done = 0
+        future = torch.arange(shape.num_future_latents, device=device)
+        # A latent is dreamt if the event still lasts when its first frame is due.
+        first_frame = future * shape.actions_per_latent + shape.actions_per_latent // FRAMES_PER_LATENT
+        in_event = first_frame < planned[:, None]
+        self.latent_valid = torch.cat((in_event.new_ones(len(planned), 1), in_event), dim=1)
+        size = (*z_key.shape[:3], shape.num_future_latents, *z_key.shape[4:])
+        self.z = torch.randn(size, generator=generator, device=device, dtype=z_key.dtype)
+        self.z_0_hat = z_key.expand_as(self.z)
+
+    def _forward(self) -> list[tuple[Tensor, Tensor]]:
+        t = self.levels[self.done]
+        batch, frames = len(self.z), self.z.shape[3]
+        t_frames = torch.cat((t.new_zeros(batch, 1), t.expand(batch, frames)), dim=1)
+        features = self.model.video(
+            torch.cat((self.z_key, self.z), dim=3), t_frames, self.text, self.latent_valid
+        )
+        assert features.prediction is not None
+        self.z_0_hat = self.z_key + features.prediction[:, :, :, 1:]
+        return self.model.action.video_keys_values(features.layers)
+
+    def step(self) -> list[tuple[Tensor, Tensor]]:
+        """One forward, then one Euler step of the video; returns the forward's keys and values."""
+        kv = self._forward()
+        t, s = self.levels[self.done], self.levels[self.done + 1]
+        self.z = self.z + (s - t) * fm.velocity_from_data(self.z, self.z_0_hat, t.expand(len(self.z)))
+        self.done += 1
+        return kv
+
+    def to_anchor(self) -> list[tuple[Tensor, Tensor]]:
+        """Integrates to s*; returns the keys and values of one forward there."""
+        shape = self.model.shape
+        # Levels that land on s* exactly, however few steps there are: training held the video there and nowhere else.
+        u = torch.linspace(
+            1.0, 1.0 - shape.anchor_step / shape.anchor_steps, self.stop + 1, device=self.z.device
+        )
+        self.levels = fm.shift_noise_level(u, shape.video_shift)
+        while self.done < self.stop:
+            self.step()
+        if shape.anchor_step == shape.anchor_steps:  # s* at the very end of the schedule: t = 0
+            self.z = self.z_0_hat
+        return self._forward()
+
+    def latents(self) -> Tensor:
+        """The best current guess of the clean latents, keyframe included; beyond the event the last one holds."""
+        z = torch.cat((self.z_key, self.z_0_hat), dim=3)
+        last = self.latent_valid.sum(1) - 1
+        index = torch.minimum(torch.arange(z.shape[3], device=z.device)[None], last[:, None])
+        return z.gather(3, index[:, None, None, :, None, None].expand_as(z))
