@@ -63,7 +63,7 @@ def contenders(
         ("--dataset.repo_id=local/so101_events", f"--dataset.root={view}"),
         # Out of events, it starts over until the time is up, as ACT never stops either.
         ("--policy.type=wallwm", "--policy.on_plan_end=repeat", *wallwm_args),
-        8,
+        16,
     )
     act = Contender(
         "act",
