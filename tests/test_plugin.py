@@ -123,7 +123,7 @@ def test_lerobot_train_trains_it(trained, tiny_view):
 
 
 def test_network_units_come_from_the_data(trained, tiny_view):
-    from lerobot_wallwm.policies.action_space import displacement_std
+    from lerobot_wallwm.policies.dataset_facts import displacement_std
 
     weights = load_file(trained / "last" / "pretrained_model" / "model.safetensors")
     stats = LeRobotDatasetMetadata("test/tiny_events", root=tiny_view / "train").stats

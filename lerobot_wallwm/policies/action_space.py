@@ -6,10 +6,6 @@ Shapes: B batch, H horizon, A action dims, P proprioception dims.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
@@ -99,58 +95,3 @@ class ActionSpace(nn.Module):
         if not bool(self.relative.any()):
             return state_BP.new_zeros(len(state_BP), 1, len(self.relative))
         return (state_BP * self.relative)[:, None]
-
-
-def displacement_std(root: Path, horizon: int) -> Tensor | None:
-    """Spread of ``action[t + k] - state[t]`` within episodes of a LeRobot dataset, k in [0, horizon).
-
-    Args:
-        root: Dataset folder.
-        horizon: Steps looked ahead.
-
-    Returns:
-        ``(A,)`` float32, or None where the folder holds no such rows or the two differ in width.
-    """
-    files = sorted(Path(root).glob("data/*/*.parquet"))
-    if not files:
-        return None
-    actions, states, episodes = [], [], []
-    for file in files:
-        table = pq.read_table(file, columns=["action", "observation.state", "episode_index"])
-        actions.append(np.stack(table["action"].to_numpy(zero_copy_only=False)))
-        states.append(np.stack(table["observation.state"].to_numpy(zero_copy_only=False)))
-        episodes.append(table["episode_index"].to_numpy())
-    action, state, episode = (np.concatenate(parts) for parts in (actions, states, episodes))
-    if action.ndim != 2 or action.shape != state.shape:
-        return None
-    count, total = 0, np.zeros(action.shape[1])
-    for k in range(min(horizon, len(action))):
-        same = episode[k:] == episode[: len(episode) - k]
-        difference = (action[k:] - state[: len(state) - k])[same].astype(np.float64)
-        count += len(difference)
-        total += np.square(difference).sum(0)
-    return torch.tensor(np.sqrt(total / max(count, 1)), dtype=torch.float32)
-
-
-def final_actions(root: Path) -> Tensor | None:
-    """The last action of every episode of a LeRobot dataset.
-
-    Args:
-        root: Dataset folder.
-
-    Returns:
-        ``(episodes, A)`` float32 with episode ``i`` in row ``i``, or None where the folder holds no such rows.
-    """
-    files = sorted(Path(root).glob("data/*/*.parquet"))
-    if not files:
-        return None
-    tables = [pq.read_table(file, columns=["action", "episode_index", "frame_index"]) for file in files]
-    action = np.concatenate([np.stack(t["action"].to_numpy(zero_copy_only=False)) for t in tables])
-    episode, frame = (
-        np.concatenate([t[k].to_numpy() for t in tables]) for k in ("episode_index", "frame_index")
-    )
-    order = np.lexsort((frame, episode))
-    last = order[np.flatnonzero(np.diff(episode[order], append=-1))]
-    goals = np.zeros((int(episode.max()) + 1, action.shape[1]), np.float32)
-    goals[episode[last]] = action[last]
-    return torch.from_numpy(goals)

@@ -20,8 +20,9 @@ from . import (
     flow_matching as fm,
     processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
 )
-from .action_space import ActionSpace, displacement_std, final_actions
+from .action_space import ActionSpace
 from .configuration_wallwm import WallwmConfig
+from .dataset_facts import displacement_std, episode_ends, event_grammar, final_actions
 from .event_cursor import EventCursor
 from .planners import (
     END,
@@ -30,7 +31,6 @@ from .planners import (
     Planner,
     ScriptPlanner,
     check_captions,
-    learn_transitions,
     matches,
 )
 from .world_action_model import Event, WorldActionModel
@@ -69,13 +69,12 @@ class WallwmPolicy(PreTrainedPolicy):
         self.action_space = ActionSpace(
             config.action_feature.shape[-1], config.robot_state_feature.shape[-1], config.relative_mask()
         )
+        root = getattr(dataset_meta, "root", None)
         if dataset_stats is not None:
-            root = getattr(dataset_meta, "root", None)
             spread = displacement_std(Path(root), config.horizon) if root is not None else None
             self.action_space.fit(dataset_stats, spread)
-        self._episode_end = _episode_ends(dataset_meta)
-        root = getattr(dataset_meta, "root", None)
-        self._episode_goal = None if root is None else final_actions(Path(root))
+        self._episode_end = episode_ends(dataset_meta)
+        self._episode_goal = final_actions(Path(root)) if root is not None else None
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
         self.last_predicted_latents: Tensor | None = None
         self.reset()
@@ -390,23 +389,4 @@ class WallwmPolicy(PreTrainedPolicy):
                 )
                 config.planner = "instruction"
             return
-        rows = zip(
-            *(episodes[f"wallwm/{name}"] for name in ("source_episode", "ordinal", "copy", "template")),
-            episodes["length"],
-            strict=True,
-        )
-        sequences: dict[int, list[tuple[int, str]]] = {}
-        config.event_max_frames = {}
-        for source, ordinal, copy, template, length in rows:
-            if copy == 0:
-                sequences.setdefault(source, []).append((ordinal, template))
-            config.event_max_frames[template] = max(int(length), config.event_max_frames.get(template, 0))
-        config.event_transitions = learn_transitions(
-            [[template for _, template in sorted(events)] for _, events in sorted(sequences.items())]
-        )
-
-
-def _episode_ends(dataset_meta: Any | None) -> Tensor | None:
-    if dataset_meta is None or getattr(dataset_meta, "episodes", None) is None:
-        return None
-    return torch.as_tensor(dataset_meta.episodes["dataset_to_index"])
+        config.event_transitions, config.event_max_frames = event_grammar(episodes)

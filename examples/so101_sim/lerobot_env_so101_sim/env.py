@@ -102,6 +102,11 @@ class So101PickPlaceEnv(gym.Env):
         """The instruction of the current episode; LeRobot hands it to the policy as ``task``."""
         return instruction(self.cube_colour, self.disc_colour)
 
+    @property
+    def task(self) -> str:
+        """The same: lerobot-eval asks for both names, and a parallel environment that lacks one dies of the question."""
+        return self.task_description
+
     def to_row(self, joints: np.ndarray) -> np.ndarray:
         """Converts joint angles in radians, (6,), to LeRobot's units, (6,) float32."""
         from so101_nexus import sim_qpos_to_dataset_row
