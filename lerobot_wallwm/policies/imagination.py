@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from . import flow_matching as fm
@@ -24,7 +25,7 @@ class Imagination:
         text: Caption tokens ``(B, L, E)``.
         planned: ``(B,)`` frames that each event still lasts.
         num_steps: Denoising steps of the whole schedule.
-        generator: Source of the noise.
+        generator: Source of the noise, one for all or one for each event.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Imagination:
         text: Tensor,
         planned: Tensor,
         num_steps: int,
-        generator: torch.Generator | None,
+        generator: torch.Generator | list[torch.Generator] | None,
     ):
         shape, device = model.shape, z_key.device
         self.model, self.text, self.z_key = model, text, z_key
@@ -47,7 +48,7 @@ class Imagination:
         in_event = first_frame < planned[:, None]
         self.latent_valid = torch.cat((in_event.new_ones(len(planned), 1), in_event), dim=1)
         size = (*z_key.shape[:3], shape.num_future_latents, *z_key.shape[4:])
-        self.z = torch.randn(size, generator=generator, device=device, dtype=z_key.dtype)
+        self.z = randn_tensor(size, generator, device, z_key.dtype)
         self.z_0_hat = z_key.expand_as(self.z)
 
     def _forward(self) -> list[tuple[Tensor, Tensor]]:

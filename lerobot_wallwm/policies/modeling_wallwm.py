@@ -205,7 +205,7 @@ class WallwmPolicy(PreTrainedPolicy):
         """Forgets the rollout: plans, queues, noise."""
         self._cursors: list[EventCursor] = []
         self._last_action: Tensor | None = None
-        self._generator: torch.Generator | None = None
+        self._generators: dict[int, torch.Generator] = {}
         self.last_predicted_latents = None
 
     @torch.no_grad()
@@ -215,7 +215,9 @@ class WallwmPolicy(PreTrainedPolicy):
         Returns:
             ``(B, H, A)``, normalised as the pipeline expects; entries beyond the predicted end repeat the last.
         """
-        actions, length, _, _ = self._plan(batch, self._captions(batch), self.config.imagination)
+        captions = self._captions(batch)
+        noise = self._noise_of(list(range(len(captions))), batch[OBS_STATE].device)
+        actions, length, _, _ = self._plan(batch, captions, self.config.imagination, noise)
         last = (length - 1)[:, None].clamp_min(0)
         index = torch.minimum(torch.arange(actions.shape[1], device=actions.device)[None], last)
         return actions.gather(1, index[..., None].expand_as(actions))
@@ -241,10 +243,14 @@ class WallwmPolicy(PreTrainedPolicy):
         captions = [cursor.caption or "" for cursor in cursors]
         index = torch.tensor(rows, device=batch[OBS_STATE].device)
         part = {key: batch[key][index] for key in (*self.image_keys, OBS_STATE)}
-        actions, length, remaining, latents = self._plan(part, captions, self.config.imagination)
+        noise = self._noise_of(rows, index.device)
+        actions, length, remaining, latents = self._plan(part, captions, self.config.imagination, noise)
         if self.config.save_predicted_video and rows[0] == 0 and cursors[0].is_new_event:
             if latents is None:
-                _, _, _, latents = self._plan(part, captions, "full", length)
+                # With noise of its own: what is filmed must not change what is done.
+                first = {key: value[:1] for key, value in part.items()}
+                own = [torch.Generator(index.device).manual_seed(self.config.inference_seed or 0)]
+                _, _, _, latents = self._plan(first, captions[:1], "full", own, length[:1])
             assert latents is not None
             # Cameras side by side, as LeRobot's hook wants one video: (1, C, T, h, V w).
             self.last_predicted_latents = torch.cat(latents[0].unbind(0), dim=-1)[None]
@@ -265,12 +271,15 @@ class WallwmPolicy(PreTrainedPolicy):
         return self._last_action
 
     def _plan(
-        self, batch: dict[str, Any], captions: list[str], imagination: str, length: Tensor | None = None
+        self,
+        batch: dict[str, Any],
+        captions: list[str],
+        imagination: str,
+        generators: list[torch.Generator] | None,
+        length: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Normalised actions ``(B, H, A)``, their valid counts, remaining frames, imagined latents."""
         state = batch[OBS_STATE]
-        if self._generator is None and self.config.inference_seed is not None:
-            self._generator = torch.Generator(state.device).manual_seed(self.config.inference_seed)
         plan = self.model.plan(
             self._images(batch),
             self.action_space.encode_state(state),
@@ -278,7 +287,7 @@ class WallwmPolicy(PreTrainedPolicy):
             self.action_space.here(state),
             imagination=imagination,
             num_steps=self.config.num_inference_steps,
-            generator=self._generator,
+            generator=generators,
             length=length,
         )
         return (
@@ -287,6 +296,13 @@ class WallwmPolicy(PreTrainedPolicy):
             plan.remaining,
             plan.latents,
         )
+
+    def _noise_of(self, rows: list[int], device: torch.device) -> list[torch.Generator] | None:
+        """Each robot's own noise, so that a rollout does not depend on those beside it."""
+        seed = self.config.inference_seed
+        if seed is None:
+            return None
+        return [self._generators.setdefault(row, torch.Generator(device).manual_seed(seed)) for row in rows]
 
     @torch.no_grad()
     def decode_predicted_latents(self, latents: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class HashedTextEncoder(nn.Module):
                 ids[b, k, : len(buckets)] = torch.tensor(buckets)
         ids = ids.to(device)
         vectors = self.table(ids)  # (B, L, pieces, dim)
-        grams = (ids[..., 1:] > 0).sum(-1, keepdim=True).clamp_min(1)
-        tokens = vectors[..., 0, :] + vectors[..., 1:, :].sum(-2) / grams
+        grams = (ids[..., 1:] > 0).unsqueeze(-1)
+        tokens = vectors[..., 0, :] + (vectors[..., 1:, :] * grams).sum(-2) / grams.sum(-2).clamp_min(1)
         present = (ids[..., 0] > 0).unsqueeze(-1)
         return (tokens + self.position) * present

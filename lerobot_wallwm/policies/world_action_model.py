@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from . import flow_matching as fm
@@ -263,7 +264,7 @@ class WorldActionModel(nn.Module):
         here: Tensor | None = None,
         imagination: str = "none",
         num_steps: int = 10,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         length: Tensor | None = None,
     ) -> Plan:
         """Samples actions (and, with imagination, video) for one event from one observation.
@@ -276,7 +277,7 @@ class WorldActionModel(nn.Module):
             imagination: ``none`` reads the keyframe alone; ``anchor`` integrates the video to s*, then lets all
                 action steps read one forward there; ``full`` denoises video and actions in step.
             num_steps: Denoising steps N_d.
-            generator: Source of the noise; a fixed seed gives the same actions.
+            generator: Source of the noise, one for all or one for each row; a fixed seed gives the same actions.
             length: ``(B,)`` frames to plan for; None takes the predicted remaining time.
 
         Raises:
@@ -298,7 +299,7 @@ class WorldActionModel(nn.Module):
         remaining = log_remaining.exp()
         planned = (remaining.round() if length is None else length).clamp(1, horizon).long()
         valid = torch.arange(horizon, device=device) < planned[:, None]
-        actions = torch.randn(batch, horizon, self.shape.action_dim, generator=generator, device=device)
+        actions = randn_tensor((batch, horizon, self.shape.action_dim), generator, state.device, state.dtype)
         levels = fm.schedule(num_steps, device=device)
 
         if imagination == "none":

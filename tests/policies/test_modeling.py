@@ -234,10 +234,7 @@ def test_a_rollout_can_be_repeated_and_noise_can_be_fresh(make_policy, make_obse
 
 
 def test_each_robot_of_a_batch_goes_through_its_own_events(make_policy, make_observation):
-    """Guaranteed: captions and their timing, at every tick, are those of the robot alone.
-
-    The event's length is not drawn from noise, so they agree although the noise of a batch is another one.
-    """
+    """Captions, their timing and the actions, at every tick, are those of the robot alone."""
     tasks = [TASK, "put the green mug on the tray", "pick up the pear"]
     settings = {**GRAMMAR, "event_max_frames": dict.fromkeys(PICK, 7), "replan_steps": 3}
     batch_policy = make_policy(**settings)
@@ -258,7 +255,8 @@ def test_each_robot_of_a_batch_goes_through_its_own_events(make_policy, make_obs
         actions = batch_policy.select_action(observation)
         assert actions.shape == (3, 6) and torch.isfinite(actions).all()
         for i, policy in enumerate(singles):
-            policy.select_action({k: v[i : i + 1] for k, v in observation.items()})
+            action = policy.select_action({k: v[i : i + 1] for k, v in observation.items()})
+            torch.testing.assert_close(action[0], actions[i], atol=1e-4, rtol=1e-4)
             alone, together = policy._cursors[0], batch_policy._cursors[i]
             assert (alone.caption, alone.frames_in_event) == (together.caption, together.frames_in_event), (
                 tick,
@@ -293,6 +291,13 @@ def test_a_chunk_holds_beyond_the_predicted_end(make_policy, make_observation):
 
 
 # ---------------------------------------------------------------------- imagined video
+
+
+def test_filming_the_imagination_does_not_change_what_is_done(make_policy, make_observation):
+    steps = observations(make_observation, [TASK], 6)
+    plain, filmed = (make_policy(save_predicted_video=film, **GRAMMAR) for film in (False, True))
+    assert torch.equal(rollout(plain, steps), rollout(filmed, steps))
+    assert filmed.last_predicted_latents is not None
 
 
 @pytest.mark.parametrize("imagination", ["none", "anchor", "full"])

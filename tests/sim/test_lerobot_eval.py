@@ -13,7 +13,8 @@ import pytest
 
 
 @pytest.mark.slow
-def test_unmodified_lerobot_eval_runs_an_episode(make_env, tmp_path):
+@pytest.mark.parametrize("parallel", [False, True])
+def test_unmodified_lerobot_eval_runs_episodes(make_env, tmp_path, parallel):
     log = tmp_path / "progress.jsonl"
     command = [
         str(Path(sys.executable).with_name("lerobot-eval")),
@@ -31,7 +32,8 @@ def test_unmodified_lerobot_eval_runs_an_episode(make_env, tmp_path):
         "--policy.chunk_size=6",
         "--policy.n_action_steps=6",
         "--eval.n_episodes=2",
-        "--eval.batch_size=1",
+        f"--eval.batch_size={2 if parallel else 1}",
+        f"--eval.use_async_envs={str(parallel).lower()}",
         "--seed=1000",
         f"--output_dir={tmp_path / 'eval'}",
     ]
@@ -39,6 +41,6 @@ def test_unmodified_lerobot_eval_runs_an_episode(make_env, tmp_path):
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert run.returncode == 0, run.stderr[-3000:]
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["seed"] for line in lines] == [1000, 1001]
+    assert sorted(line["seed"] for line in lines) == [1000, 1001]
     assert all(line["steps"] == 12 for line in lines)
     assert list((tmp_path / "eval").rglob("eval_episode_0.mp4"))
