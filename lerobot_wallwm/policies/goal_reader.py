@@ -47,6 +47,9 @@ class SpatialSoftmax(nn.Module):
     words, so that "red" asks for the same thing in every sentence. After Finn et al. 2016 (Deep spatial autoencoders),
     whose maps are fixed channels.
 
+    In training each picture is moved by a few pixels, and its keypoints are moved back. The stem sees blocks of
+    pixels; from a few dozen scenes it would learn only the places within a block that these happened to show.
+
     Args:
         text_dim: E.
         keypoints: K, per view.
@@ -54,12 +57,13 @@ class SpatialSoftmax(nn.Module):
     """
 
     STRIDE = 4
+    DEPTH = 3
 
     def __init__(self, text_dim: int, keypoints: int, channels: int = 32):
         super().__init__()
         # Blocks of pixels become channels: as fine as strided convolutions, and twice as fast on a CPU.
         self.stem = nn.Conv2d(3 * self.STRIDE**2, channels, 3, padding=1)
-        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+        self.mix = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(self.DEPTH))
         self.to_keys = nn.Conv2d(channels, channels, 1)
         self.norm_keys = nn.LayerNorm(channels)
         self.to_queries = nn.Linear(text_dim, keypoints * channels)
@@ -73,12 +77,36 @@ class SpatialSoftmax(nn.Module):
             words_BE: The caption, averaged over its words.
         """
         batch, views = frames_BV3HW.shape[:2]
-        x = F.gelu(self.stem(F.pixel_unshuffle(frames_BV3HW.flatten(0, 1), self.STRIDE)))
-        x = x + F.gelu(self.mix(x))
+        frames = frames_BV3HW.flatten(0, 1)
+        if self.training:
+            moved, shift = self._move(frames)
+            points = self._look(moved, words_BE.repeat_interleave(views, 0)) - shift[:, None]
+        else:
+            points = self._look(frames, words_BE.repeat_interleave(views, 0))
+        return points.unflatten(0, (batch, views))
+
+    def _move(self, frames_N3HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures moved by up to a block of whole pixels, borders repeated, and the shifts ``(N, 2)`` as (x, y)."""
+        reach, (height, width) = self.STRIDE, frames_N3HW.shape[-2:]
+        padded = F.pad(frames_N3HW, (reach,) * 4, mode="replicate")
+        corner = torch.randint(0, 2 * reach + 1, (len(padded), 2), device=padded.device)
+        moved = [
+            frame[:, y : y + height, x : x + width]
+            for frame, (x, y) in zip(padded, corner.tolist(), strict=True)
+        ]
+        # From pixels to [-1, 1], which spans the first to the last block.
+        span = padded.new_tensor([width, height]).sub(self.STRIDE).clamp_min(1) / 2
+        return torch.stack(moved), (reach - corner) / span
+
+    def _look(self, frames_N3HW: Tensor, words_NE: Tensor) -> Tensor:
+        """Coordinates ``(N, K, 2)`` of one picture per row."""
+        x = F.gelu(self.stem(F.pixel_unshuffle(frames_N3HW, self.STRIDE)))
+        for mix in self.mix:
+            x = x + F.gelu(mix(x))
         height, width = x.shape[-2:]
-        keys = self.norm_keys(self.to_keys(x).flatten(2).transpose(1, 2)).unflatten(0, (batch, views))
-        queries = self.to_queries(words_BE).unflatten(-1, (self.keypoints, -1))[:, None]
-        maps = (queries @ keys.transpose(-2, -1)).softmax(-1)  # (B, V, K, H W)
+        keys = self.norm_keys(self.to_keys(x).flatten(2).transpose(1, 2))
+        queries = self.to_queries(words_NE).unflatten(-1, (self.keypoints, -1))
+        maps = (queries @ keys.transpose(-2, -1)).softmax(-1)  # (N, K, H W)
         ys = torch.linspace(-1.0, 1.0, height, device=x.device, dtype=x.dtype)
         xs = torch.linspace(-1.0, 1.0, width, device=x.device, dtype=x.dtype)
         grid = torch.stack((xs.repeat(height), ys.repeat_interleave(width)), dim=-1)
@@ -96,6 +124,7 @@ class GoalReader(nn.Module):
         max_views: Most cameras.
         keypoints: K, per view.
         hidden: Width of the layers between.
+        dropout: Share of their units that training leaves out.
     """
 
     # Coordinates lie in [-1, 1] and crowd around the middle at first: to about unit variance.
@@ -110,6 +139,7 @@ class GoalReader(nn.Module):
         max_views: int,
         keypoints: int,
         hidden: int = 256,
+        dropout: float = 0.1,
     ):
         super().__init__()
         self.look = SpatialSoftmax(text_dim, keypoints)
@@ -117,8 +147,10 @@ class GoalReader(nn.Module):
         self.trunk = nn.Sequential(
             nn.Linear(self.coordinates + text_dim + state_dim, hidden),
             nn.GELU(),
+            nn.Dropout(dropout),
             nn.Linear(hidden, hidden),
             nn.GELU(),
+            nn.Dropout(dropout),
         )
         self.to_pose = nn.Linear(hidden, action_dim)
         self.to_features = nn.Linear(hidden + action_dim, width)

@@ -20,7 +20,7 @@ COLOURS = {
 
 def test_keypoints_are_expected_coordinates_of_the_maps():
     torch.manual_seed(0)
-    look = SpatialSoftmax(8, keypoints=3, channels=5)
+    look = SpatialSoftmax(8, keypoints=3, channels=5).eval()
     frames, words = torch.rand(2, 2, 3, 16, 24) * 2 - 1, torch.randn(2, 8)
     points = look(frames, words)
     assert points.shape == (2, 2, 3, 2)
@@ -28,7 +28,9 @@ def test_keypoints_are_expected_coordinates_of_the_maps():
     query = look.to_queries(words[1]).view(3, 5)[2]
     gelu = torch.nn.functional.gelu
     x = gelu(look.stem(torch.nn.functional.pixel_unshuffle(frames[1, 0][None], 4)))
-    keys = look.to_keys(x + gelu(look.mix(x)))[0]
+    for mix in look.mix:
+        x = x + gelu(mix(x))
+    keys = look.to_keys(x)[0]
     scores = {}
     for row in range(4):
         for column in range(6):
@@ -39,6 +41,27 @@ def test_keypoints_are_expected_coordinates_of_the_maps():
         share = torch.tensor(score).exp() / total
         expected += share * torch.tensor([column / 5 * 2 - 1, row / 3 * 2 - 1])
     torch.testing.assert_close(points[1, 0, 2], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_moved_pictures_have_their_keypoints_moved_back():
+    torch.manual_seed(0)
+    look = SpatialSoftmax(8, keypoints=3)
+    frames = torch.full((64, 1, 3, 48, 64), -0.5)
+    frames[..., 16:32, 24:40] = torch.randn(3, 16, 16)  # far from the borders, which repeat
+    moved, shift = look._move(frames[:, 0])
+    blocks = shift * torch.tensor([64 - 4, 48 - 4]) / 2  # in pixels
+    assert len(blocks.round().unique(dim=0)) > 20 and blocks.abs().max() <= 4
+    for picture, (x, y) in zip(moved, blocks.round().int().tolist(), strict=True):
+        torch.testing.assert_close(picture, frames[0, 0].roll((y, x), (1, 2)))
+    # A map that always finds the square: moved back, training's keypoints agree with what an unmoved picture gives.
+    with torch.no_grad():
+        for parameter in look.parameters():
+            parameter.zero_()
+        look.stem.bias.fill_(1.0)
+        centre = look.eval()(frames, torch.zeros(64, 8))
+        back = look.train()(frames, torch.zeros(64, 8))
+    assert centre.abs().max() < 1e-6, "uniform maps point to the middle"
+    assert 0 < back.abs().max() < 8.1 / (48 - 4), "and the middle moves back by the shift"
 
 
 def squares(count: int, pairs: list[tuple[str, str]], generator: torch.Generator):
@@ -66,13 +89,14 @@ def test_finds_what_the_caption_names_in_scenes_and_colour_pairs_it_has_not_seen
     optimizer = torch.optim.AdamW(parameters, lr=3e-3)
     left_out = [("green", "red"), ("yellow", "green"), ("red", "blue"), ("blue", "yellow")]
     seen = [pair for pair in permutations(COLOURS, 2) if pair not in left_out]
-    for _ in range(200):
+    for _ in range(350):
         frames, captions, goals = squares(32, seen, g)
         state = torch.zeros(32, 2)
         loss = (reader(frames, state, text(captions), state).pose - goals).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    reader.eval()
     with torch.no_grad():
         frames, captions, goals = squares(128, left_out, g)
         pose = reader(frames, torch.zeros(128, 2), text(captions), torch.zeros(128, 2)).pose
@@ -85,7 +109,7 @@ def test_finds_what_the_caption_names_in_scenes_and_colour_pairs_it_has_not_seen
 
 def test_the_way_starts_at_the_observed_pose():
     torch.manual_seed(0)
-    reader = GoalReader(16, state_dim=4, action_dim=3, width=8, max_views=2, keypoints=2)
+    reader = GoalReader(16, state_dim=4, action_dim=3, width=8, max_views=2, keypoints=2).eval()
     frames, state, text = torch.rand(3, 2, 3, 16, 16), torch.randn(3, 4), torch.randn(3, 8, 16)
     at_zero, elsewhere = (reader(frames, state, text, here) for here in (torch.zeros(3, 3), torch.ones(3, 3)))
     torch.testing.assert_close(at_zero.pose, elsewhere.pose)
@@ -104,7 +128,7 @@ def test_fewer_cameras_than_the_table_holds():
 
 def test_unused_text_slots_do_not_count():
     torch.manual_seed(0)
-    reader = GoalReader(16, state_dim=4, action_dim=3, width=8, max_views=1, keypoints=2)
+    reader = GoalReader(16, state_dim=4, action_dim=3, width=8, max_views=1, keypoints=2).eval()
     frames, state, text, here = (
         torch.rand(1, 1, 3, 16, 16),
         torch.randn(1, 4),

@@ -90,8 +90,13 @@ def test_replaying_recorded_actions_solves_most_episodes():
     from lerobot_env_so101_sim.env import So101PickPlaceEnv
 
     rows = pq.read_table(PHASES).to_pylist()
-    # Noisy episodes replay without their noise; a clean subset keeps this short.
-    seeds = {row["episode_index"]: row["seed"] for row in rows if not row["missed_grasp"]}
+    # Noisy episodes replay without their noise; a clean subset keeps this short. What came before a start elsewhere is
+    # not in the record.
+    seeds = {
+        row["episode_index"]: row["seed"]
+        for row in rows
+        if not row["missed_grasp"] and not row["starts_elsewhere"]
+    }
     env = So101PickPlaceEnv(split="seen", cameras=False)
     dataset = _load(COMMITTED)
     columns = dataset.hf_dataset.with_format("numpy", columns=["action", "episode_index"])

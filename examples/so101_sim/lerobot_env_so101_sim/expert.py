@@ -2,7 +2,9 @@
 """The scripted demonstrator: named phases, each a smooth move from rest to rest.
 
 It reads the simulator's truth when a phase begins, as a person looks before moving, and plans joint waypoints by
-inverse kinematics. Variety is modest and seeded: durations, waypoints, execution noise, a missed first grasp.
+inverse kinematics. Variety is seeded: durations, waypoints, execution noise, a missed first grasp, starts from all over
+the table. The way to a grasp is rough first and mended on the way down, as a person's is; where every reach ended right
+above the cube, a learner could go straight down from wherever it is and never look again.
 """
 
 from __future__ import annotations
@@ -16,15 +18,22 @@ from lerobot_env_so101_sim.env import CUBE_HALF_EDGE, So101PickPlaceEnv
 from lerobot_env_so101_sim.inverse_kinematics import BASE, VerticalGraspSolver
 
 PHASES = ("reach", "descend", "close", "lift", "move", "lower", "open", "retreat")
+# Steps before the demonstration begins; they are not recorded.
+SET_UP = "set_up"
 
 # All of these are our choice. Metres, seconds, and 0 to 100 for the gripper.
 NOISY_SHARE = 1 / 3
 MISSED_GRASP_SHARE = 0.08
+STARTS_ELSEWHERE_SHARE = 0.35
+# How far beside its aim, along each axis, a reach or a move may end.
+ROUGH_REACH = 0.02
+ROUGH_MOVE = 0.015
 NOISE_DEGREES = 2.0
 NOISE_SECONDS = 0.35
 # Joints that must be exact while the fingers are around the cube get less of the noise then.
 NOISE_NEAR_CUBE = 0.35
 DURATION = {
+    SET_UP: 1.0,
     "reach": 1.15,
     "descend": 0.65,
     "close": 0.45,
@@ -52,7 +61,7 @@ class Command:
     """One control step of the demonstration, in LeRobot's units.
 
     Attributes:
-        phase: Name of the phase, one of ``PHASES``.
+        phase: Name of the phase, one of ``PHASES``, or ``SET_UP``.
         planned: The smooth joint target, (6,): what gets recorded as the action.
         executed: What the arm is sent, (6,): the same, plus noise in some episodes.
     """
@@ -69,6 +78,7 @@ class Style:
     noisy: bool
     misses_first_grasp: bool
     pace: float
+    starts_elsewhere: bool = False
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Style:
@@ -77,6 +87,7 @@ class Style:
             noisy=bool(rng.random() < NOISY_SHARE),
             misses_first_grasp=bool(rng.random() < MISSED_GRASP_SHARE),
             pace=float(rng.uniform(0.75, 1.05)),
+            starts_elsewhere=bool(rng.random() < STARTS_ELSEWHERE_SHARE),
         )
 
 
@@ -104,6 +115,8 @@ class Expert:
             ValueError: A waypoint is out of the arm's reach.
         """
         rng = self._rng
+        if self.style.starts_elsewhere:
+            yield from self._go_elsewhere()
         if self.style.misses_first_grasp:
             yield from self._grasp_at(self._beside_cube())
             yield from self._phase("open", grip=GRIP_OPEN)
@@ -119,17 +132,26 @@ class Expert:
         # The cube hangs a little off the tool's centre; that much the disc is approached off-centre too.
         goal_yaw = _radial(disc) + NOMINAL_YAW + rng.uniform(-0.25, 0.25)
         goal = disc - _turned((HELD_OFF_CENTRE, -along, 0.0), goal_yaw)
-        yield from self._phase("move", tool=goal + [0.0, 0.0, rng.uniform(0.07, 0.09)], yaw=goal_yaw)
+        above = goal + [*rng.uniform(-ROUGH_MOVE, ROUGH_MOVE, 2), rng.uniform(0.07, 0.09)]
+        yield from self._phase("move", tool=above, yaw=goal_yaw)
         yield from self._phase("lower", tool=goal + [0.0, 0.0, grasp[2] + 0.003], yaw=goal_yaw)
         yield from self._phase("open", grip=GRIP_OPEN * rng.uniform(0.85, 1.0))
         yield from self._phase("retreat", tool=goal + [0.0, 0.0, rng.uniform(0.1, 0.12)], yaw=goal_yaw)
 
     def _grasp_at(self, grasp: tuple[np.ndarray, float]) -> Iterator[Command]:
         tool, yaw = grasp
-        above = tool + [*self._rng.uniform(-0.008, 0.008, 2), self._rng.uniform(0.055, 0.085)]
+        above = tool + [*self._rng.uniform(-ROUGH_REACH, ROUGH_REACH, 2), self._rng.uniform(0.06, 0.09)]
         yield from self._phase("reach", tool=above, yaw=yaw, grip=GRIP_OPEN * self._rng.uniform(0.9, 1.05))
         yield from self._phase("descend", tool=tool, yaw=yaw)
         yield from self._phase("close", grip=GRIP_CLOSED)
+
+    def _go_elsewhere(self) -> Iterator[Command]:
+        """To some place above the table where an earlier try may have left the arm."""
+        angle, radius = self._rng.uniform(-0.75, 0.75), self._rng.uniform(0.17, 0.27)
+        height = self._rng.uniform(0.09, 0.13)
+        tool = np.array([BASE[0] + radius * np.cos(angle), BASE[1] + radius * np.sin(angle), height])
+        yaw = angle + NOMINAL_YAW + self._rng.uniform(-0.4, 0.4)
+        yield from self._phase(SET_UP, tool=tool, yaw=yaw, grip=GRIP_OPEN * self._rng.uniform(0.2, 1.05))
 
     def _phase(
         self,

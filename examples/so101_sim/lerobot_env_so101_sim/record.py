@@ -5,8 +5,8 @@
 
 The dataset holds what a real SO-101 would record and nothing else. The expert's phases go to a separate parquet file
 beside it (``<root>_phases.parquet``), ground truth for scoring a segmentation: one row per phase with
-``episode_index, phase, start, end`` (half-open frames), and the episode's ``seed``, ``execution_noise`` and
-``missed_grasp``.
+``episode_index, phase, start, end`` (half-open frames), and the episode's ``seed``, ``execution_noise``,
+``missed_grasp`` and ``starts_elsewhere``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lerobot_env_so101_sim.configuration import CAMERAS, FPS, IMAGE_SIZE
 from lerobot_env_so101_sim.env import MOTORS, So101PickPlaceEnv
-from lerobot_env_so101_sim.expert import Command, Expert, Style
+from lerobot_env_so101_sim.expert import SET_UP, Command, Expert, Style
 
 ROBOT_TYPE = "so101_follower"
 # Our choice, measured in the README: a longer group of pictures than LeRobot's 2 makes these still scenes several
@@ -62,8 +62,9 @@ def demonstrate(env: So101PickPlaceEnv, seed: int) -> tuple[list[dict], list[Com
                 f"observation.images.{name}": picture for name, picture in observation["pixels"].items()
             }
             state = observation["agent_pos"]
-            frames.append({"action": command.planned, "observation.state": state, **images})
-            commands.append(command)
+            if command.phase != SET_UP:
+                frames.append({"action": command.planned, "observation.state": state, **images})
+                commands.append(command)
             observation, _, _, _, info = env.step(command.executed)
             success = info["is_success"] and env.progress.complete
     except ValueError:
@@ -151,6 +152,7 @@ def phase_rows(episode: int, seed: int, commands: list[Command], style: Style) -
                 "seed": seed,
                 "execution_noise": style.noisy,
                 "missed_grasp": style.misses_first_grasp,
+                "starts_elsewhere": style.starts_elsewhere,
             }
         )
         start = end
