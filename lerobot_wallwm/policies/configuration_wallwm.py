@@ -50,6 +50,12 @@ class WallwmConfig(PreTrainedConfig):
     # Rows of the Camera RoPE table. More cameras than this need another checkpoint.
     max_views: int = 4
 
+    # Calibration file (see calibration.py) from which training masks cross-view attention to what two cameras can both
+    # see (paper p. 7-8); None lets all tokens of a latent frame see each other. Inference never reads it.
+    calibration: str | None = None
+    # The paper's scale l >= 1 on the cones' half angle; it gives no value.
+    sight_cone_widen: float = 1.0
+
     # --- action tower (paper gives no width; our choice). Its depth always equals the video tower's.
     action_width: int = 96
     action_heads: int = 4
@@ -154,6 +160,8 @@ class WallwmConfig(PreTrainedConfig):
                 raise ValueError(f"--policy.{name} must be at least 1, got {getattr(self, name)}.")
         if not 0.0 <= self.future_fraction <= 1.0 or not 0.0 <= self.anchored_fraction <= 1.0:
             raise ValueError("--policy.future_fraction and --policy.anchored_fraction must lie in [0, 1].")
+        if self.sight_cone_widen < 1:
+            raise ValueError(f"--policy.sight_cone_widen must be at least 1, got {self.sight_cone_widen}.")
         if self.keypoints < 0:
             raise ValueError(f"--policy.keypoints must be at least 0, got {self.keypoints}.")
         if self.planner == "script" and not self.script:

@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
-from lerobot.utils.constants import ACTION, OBS_STATE
+from lerobot.utils.constants import OBS_STATE
 from torch import Tensor
-from torch.nn import functional as F
 
 from . import (
     flow_matching as fm,
@@ -22,7 +21,8 @@ from . import (
 )
 from .action_space import ActionSpace
 from .configuration_wallwm import WallwmConfig
-from .dataset_facts import displacement_std, episode_ends, event_grammar, final_actions
+from .dataset_facts import displacement_std, event_grammar
+from .event_batches import CameraStack, EventReader
 from .event_cursor import EventCursor
 from .planners import (
     END,
@@ -73,8 +73,10 @@ class WallwmPolicy(PreTrainedPolicy):
         if dataset_stats is not None:
             spread = displacement_std(Path(root), config.horizon) if root is not None else None
             self.action_space.fit(dataset_stats, spread)
-        self._episode_end = episode_ends(dataset_meta)
-        self._episode_goal = final_actions(Path(root)) if root is not None else None
+        self._images = CameraStack(config)
+        self._events = EventReader(
+            config, self._images, self.action_space, self.model.video.grid, dataset_meta
+        )
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
         self.last_predicted_latents: Tensor | None = None
         self.reset()
@@ -158,46 +160,7 @@ class WallwmPolicy(PreTrainedPolicy):
 
     def event_from_batch(self, batch: dict[str, Any]) -> Event:
         """A LeRobot training batch as an `Event` in the network's units."""
-        state = batch[OBS_STATE]
-        state = state[:, 0] if state.ndim == 3 else state  # later rows are the future: never an input
-        future = self._images(batch, slice(1, None), self.model.future_rows(len(state)))
-        action_pad = batch.get("action_is_pad")
-        if action_pad is None:
-            action_pad = torch.zeros(batch[ACTION].shape[:2], dtype=torch.bool, device=state.device)
-        frame_pad = batch.get(f"{self.image_keys[0]}_is_pad")
-        if frame_pad is None:
-            frame_pad = action_pad.new_zeros(len(state), 1 + future.shape[2])
-        goal, has_goal = self._goal(batch, state, action_pad)
-        return Event(
-            keyframes=self._images(batch, 0),
-            future=future,
-            frame_valid=~frame_pad,
-            state=self.action_space.encode_state(state),
-            actions=self.action_space.encode_actions(batch[ACTION], state),
-            action_valid=~action_pad,
-            remaining=self._remaining(batch, action_pad),
-            here=self.action_space.here(state),
-            goal=goal,
-            has_goal=has_goal,
-            captions=list(batch["task"]),
-        )
-
-    def _remaining(self, batch: dict[str, Any], action_pad: Tensor) -> Tensor:
-        """Frames from each keyframe to its event's end; the pad mask alone stops counting at the horizon."""
-        if self._episode_end is None or "index" not in batch or "episode_index" not in batch:
-            return (~action_pad).sum(1).float()
-        ends = self._episode_end.to(action_pad.device)[batch["episode_index"].flatten().long()]
-        return (ends - batch["index"].flatten()).clamp_min(1).float()
-
-    def _goal(self, batch: dict[str, Any], state: Tensor, action_pad: Tensor) -> tuple[Tensor, Tensor]:
-        """The event's last action in goal units, and where it is known: from the dataset, or from the window's end."""
-        if self._episode_goal is not None and "episode_index" in batch:
-            goals = self._episode_goal.to(state.device)[batch["episode_index"].flatten().long()]
-            return self.action_space.encode_goal(goals), torch.ones_like(action_pad[:, 0])
-        last = (~action_pad).sum(1).clamp_min(1) - 1
-        actions = self.action_space.encode_actions(batch[ACTION], state)
-        goal = actions[torch.arange(len(last), device=last.device), last] + self.action_space.here(state)
-        return goal, action_pad.any(1)
+        return self._events(batch, self.model.future_rows(len(batch[OBS_STATE])))
 
     # ------------------------------------------------------------------ inference
 
@@ -226,7 +189,7 @@ class WallwmPolicy(PreTrainedPolicy):
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
         instructions = self._captions(batch)
-        self._require_cameras(batch)
+        self._images.require(batch)
         if len(self._cursors) != len(instructions):
             self._cursors = [self._new_cursor() for _ in instructions]
             self._last_action = None
@@ -315,48 +278,6 @@ class WallwmPolicy(PreTrainedPolicy):
         return torch.cat(clips)
 
     # ------------------------------------------------------------------ parts
-
-    def _images(self, batch: dict[str, Any], frames: int | slice = 0, rows: int | None = None) -> Tensor:
-        """All cameras in [-1, 1] at the model's size.
-
-        Args:
-            batch: A LeRobot batch; images ``(B, F, 3, H, W)`` in training, ``(B, 3, H, W)`` otherwise.
-            frames: Which frames to take.
-            rows: Only the first rows of the batch; None for all.
-
-        Returns:
-            ``(B, V, 3, H, W)``, or ``(B, V, F, 3, H, W)`` for a slice of frames.
-
-        Raises:
-            ValueError: A camera is missing, or an image has another size than in training.
-        """
-        self._require_cameras(batch)
-        views = []
-        for key in self.image_keys:
-            image, expected = batch[key], tuple(self.config.input_features[key].shape)  # type: ignore[index]
-            if tuple(image.shape[-3:]) != expected:
-                raise ValueError(
-                    f"'{key}' has shape {tuple(image.shape[-3:])} but the policy was trained on {expected}: set the "
-                    f"camera to width={expected[2]}, height={expected[1]}."
-                )
-            views.append(image[:rows, frames] if image.ndim == 5 else image[:rows])
-        stacked = torch.stack(views, dim=1).float()
-        size = self.config.image_size
-        if tuple(stacked.shape[-2:]) != size:
-            flat = F.interpolate(
-                stacked.flatten(0, -4), size, mode="bilinear", antialias=True, align_corners=False
-            )
-            stacked = flat.unflatten(0, stacked.shape[:-3])
-        return stacked.mul_(2).sub_(1)
-
-    def _require_cameras(self, batch: dict[str, Any]) -> None:
-        for key in self.image_keys:
-            if key not in batch:
-                present = [k for k in batch if k.startswith("observation.images.") and "_is_pad" not in k]
-                raise ValueError(
-                    f"Camera '{key}' is missing from the observation (present: {present or 'none'}). Name the "
-                    "robot's cameras as in training, or map them with --rename_map."
-                )
 
     def _captions(self, batch: dict[str, Any]) -> list[str]:
         if "task" not in batch:

@@ -53,11 +53,18 @@ class CrossViewAttention(nn.Module):
         nn.init.zeros_(self.project.weight)
         self.gate_table = nn.Parameter(gate_table.detach().clone())  # (1, D)
 
-    def forward(self, x_MTND: Tensor, gate_MT1D: Tensor, views: int, rope: tuple[Tensor, Tensor]) -> Tensor:
-        """Returns the gated update, ``(M, T, N, D)``."""
+    def forward(
+        self,
+        x_MTND: Tensor,
+        gate_MT1D: Tensor,
+        views: int,
+        rope: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the gated update, ``(M, T, N, D)``; ``mask`` is ``(B * T, 1, V * N, V * N)``, True where allowed."""
         m, time, tokens, width = x_MTND.shape
         frames = x_MTND.unflatten(0, (-1, views)).transpose(1, 2).reshape(-1, views * tokens, width)
-        mixed = self.project(self.attention(frames, None, None, rope))
+        mixed = self.project(self.attention(frames, None, mask, rope))
         mixed = mixed.reshape(m // views, time, views, tokens, width).transpose(1, 2).reshape_as(x_MTND)
         return mixed * (self.gate_table + gate_MT1D)
 
@@ -86,6 +93,7 @@ class MultiViewWanBlock(WanTransformerBlock):
         views: int,
         view_rope: tuple[Tensor, Tensor] | None,
         key_mask: Tensor | None,
+        view_mask: Tensor | None = None,
     ) -> Tensor:
         """One block.
 
@@ -97,6 +105,7 @@ class MultiViewWanBlock(WanTransformerBlock):
             views: V.
             view_rope: Camera RoPE tables for V * N tokens; None skips the cross-view branch.
             key_mask: ``(M, 1, 1, T * N)``, True where a token may be attended, or None.
+            view_mask: ``(B * T, 1, V * N, V * N)``, True where tokens of one latent frame may see each other, or None.
         """
         table = self.scale_shift_table.unsqueeze(0) + time_MT6D.float()  # (M, T, 6, D)
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = table.unsqueeze(3).unbind(2)  # (M, T, 1, D)
@@ -108,7 +117,9 @@ class MultiViewWanBlock(WanTransformerBlock):
         if self.cross_view is not None and view_rope is not None:
             normed = (self.norm1(x_MTND.float()) * (1 + scale_a) + shift_a).type_as(x_MTND)
             gate = time_MT6D[:, :, 2].unsqueeze(2)
-            x_MTND = (x_MTND.float() + self.cross_view(normed, gate, views, view_rope)).type_as(x_MTND)
+            x_MTND = (x_MTND.float() + self.cross_view(normed, gate, views, view_rope, view_mask)).type_as(
+                x_MTND
+            )
 
         normed = self.norm2(x_MTND.float()).type_as(x_MTND)
         x_MTND = x_MTND + self.attn2(normed.flatten(1, 2), text_MLD, None, None).view_as(x_MTND)
@@ -165,6 +176,7 @@ class MultiViewVideoTower(nn.Module):
         text_BLE: Tensor,
         frame_valid_BT: Tensor | None = None,
         predict: bool = True,
+        sight_BTSS: Tensor | None = None,
     ) -> VideoFeatures:
         """Runs the tower.
 
@@ -174,6 +186,8 @@ class MultiViewVideoTower(nn.Module):
             text_BLE: Text tokens of the encoder's width.
             frame_valid_BT: False marks latent frames beyond the event's end; nothing attends to them.
             predict: Whether to run the video head.
+            sight_BTSS: Sight-cone mask of each latent frame, True where two of its V * N tokens may see each other;
+                training only (paper p. 8). None: all see all.
 
         Returns:
             `VideoFeatures`.
@@ -203,12 +217,13 @@ class MultiViewVideoTower(nn.Module):
         if frame_valid_BT is not None and not bool(frame_valid_BT.all()):
             per_token = frame_valid_BT.repeat_interleave(views, 0).repeat_interleave(x.shape[2], 1)
             key_mask = per_token[:, None, None, :]
+        view_mask = None if sight_BTSS is None else sight_BTSS.flatten(0, 1)[:, None]
         text = text.repeat_interleave(views, 0)
         modulation = modulation.repeat_interleave(views, 0)
 
         layers = []
         for block in self.blocks:
-            x = block(x, text, modulation, rope, views, view_rope, key_mask)
+            x = block(x, text, modulation, rope, views, view_rope, key_mask, view_mask)
             layers.append(x.unflatten(0, (batch, views)))
         prediction = self._head(x, time_embedding, batch, views) if predict else None
         return VideoFeatures(layers, prediction)

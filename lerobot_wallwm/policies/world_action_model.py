@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -41,6 +42,7 @@ class Event:
         goal: ``(B, A)`` pose at the event's end in goal units.
         has_goal: ``(B,)``, False where the event's end is unknown.
         captions: B strings.
+        sight: ``(B, T, V N, V N)`` sight-cone masks of the latent frames, or None for all to see all.
     """
 
     keyframes: Tensor
@@ -54,10 +56,13 @@ class Event:
     goal: Tensor
     has_goal: Tensor
     captions: list[str]
+    sight: Tensor | None = None
 
     def rows(self, index: slice) -> Event:
         """A part of the batch."""
-        return Event(**{name: getattr(self, name)[index] for name in self.__dataclass_fields__})
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        part: dict[str, Any] = {name: None if v is None else v[index] for name, v in values.items()}
+        return Event(**part)
 
 
 @dataclass
@@ -179,7 +184,7 @@ class WorldActionModel(nn.Module):
         t_frames = torch.cat(
             (t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1
         )
-        features = self.video(z_t, t_frames, text, latent_valid)
+        features = self.video(z_t, t_frames, text, latent_valid, sight_BTSS=event.sight)
         assert features.prediction is not None
         # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The
         # paper leaves w_V open. The codec turns it into the mean squared error of pixels.
@@ -200,7 +205,9 @@ class WorldActionModel(nn.Module):
     def _losses_keyframe_only(self, event: Event, text: Tensor, goal: Goal | None) -> Losses:
         device, batch = event.state.device, len(event.captions)
         z_key = self._encode_still(event.keyframes)
-        features = self.video(z_key, torch.zeros(batch, 1, device=device), text, predict=False)
+        sight = None if event.sight is None else event.sight[:, :1]
+        still = torch.zeros(batch, 1, device=device)
+        features = self.video(z_key, still, text, predict=False, sight_BTSS=sight)
         t_action = torch.rand(batch, self.shape.action_draws, device=device)
         action_loss, log_remaining = self._action_losses(event, features.layers, t_action, None, goal)
         # The remaining time learns only here: a future in sight would tell it how long the event lasts.

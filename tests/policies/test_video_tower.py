@@ -120,6 +120,29 @@ def test_branch_links_tokens_of_the_same_latent_frame_only():
     assert change[:, 2].all()
 
 
+def test_sight_mask_decides_which_tokens_of_other_views_are_seen():
+    model = tower()
+    first = model.blocks[0]
+    first.attn1.to_out[0].weight.data.zero_()
+    first.attn1.to_out[0].bias.data.zero_()
+    z, t, text = inputs(views=3, batch=2)
+    view = torch.arange(3).repeat_interleave(TOKENS)
+    sight = (view[:, None] == view[None, :]).expand(2, 3, -1, -1).clone()
+    # In the second sample's last latent frame, token 2 of view 0 may see token 1 of view 1.
+    sight[1, 2, 2, TOKENS + 1] = True
+    changed = z.clone()
+    changed[:, 1] += 1.0
+    with torch.no_grad():
+        before, after = (model(x, t, text, sight_BTSS=sight).layers[0] for x in (z, changed))
+    moved = (before - after).abs().amax(-1) > 1e-6  # (B, V, T, N)
+    assert moved[:, 1].all()
+    moved[:, 1] = False
+    assert moved.nonzero().tolist() == [[1, 0, 2, 2]]
+    everything = torch.ones_like(sight)
+    with torch.no_grad():
+        torch.testing.assert_close(model(z, t, text, sight_BTSS=everything).layers, model(z, t, text).layers)
+
+
 @torch.no_grad()
 def test_branch_equals_a_loop_over_latent_frames():
     model = tower()

@@ -46,7 +46,10 @@ def expert(episodes: int) -> None:
 
 
 def replay(root: Path, episodes: int) -> None:
-    """Prints how often the recorded actions, sent blindly, solve the scene they were recorded in."""
+    """Prints how often the recorded actions, sent blindly, solve the scene they were recorded in.
+
+    Episodes that start elsewhere are left out: the way there is not in the record.
+    """
     import pyarrow.parquet as pq
     from lerobot.datasets import LeRobotDataset
 
@@ -57,12 +60,13 @@ def replay(root: Path, episodes: int) -> None:
     actions, owners = np.stack(table["action"]), np.asarray(table["episode_index"])
     env = So101PickPlaceEnv(split="seen", cameras=False)
     solved = 0
-    for episode in tqdm(range(min(episodes, dataset.num_episodes)), unit="episode"):
+    at_home = [e for e in range(dataset.num_episodes) if not about[e]["starts_elsewhere"]][:episodes]
+    for episode in tqdm(at_home, unit="episode"):
         env.reset(seed=about[episode]["seed"])
         for action in actions[owners == episode]:
             *_, info = env.step(action)
         solved += info["is_success"]
-    print(f"replay: {solved} of {episode + 1} episodes")
+    print(f"replay: {solved} of {len(at_home)} episodes")
     env.close()
 
 

@@ -20,6 +20,9 @@ _PROBE = "import mujoco; c = mujoco.GLContext(16, 16); c.make_current(); c.free(
 GRID_METRES = 0.003
 # Our choice: every pixel averages 2 x 2 samples, as a lens does. It costs little, and smooth edges compress better.
 SUPERSAMPLING = 2
+# The overhead camera in MuJoCo's terms for free cameras. Our choice: straight from above the arm hides the cube half of
+# the time, so look from the front.
+OVERHEAD = {"lookat": (0.185, 0.0, 0.0), "distance": 0.53, "elevation": -60.0, "azimuth": 180.0}
 
 
 def backend_works(backend: str) -> bool:
@@ -116,6 +119,23 @@ def _decimate(model, mesh: int) -> None:
     model.mesh_facenum[mesh] = len(faces)
 
 
+def place_wrist_camera(model) -> int:
+    """Turns the model's wrist camera to our view; returns its number.
+
+    Our choice within the package's own randomisation range: both finger tips and the table ahead are in view.
+    """
+    import mujoco
+    import numpy as np
+
+    wrist = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "wrist_cam")
+    model.cam_pos[wrist] = (0.0, 0.055, -0.045)
+    model.cam_fovy[wrist] = 75.0
+    quaternion = np.zeros(4)
+    mujoco.mju_euler2Quat(quaternion, np.array([-0.5, 0.0, 0.0]), "XYZ")
+    model.cam_quat[wrist] = quaternion
+    return wrist
+
+
 class SceneCameras:
     """One small off-screen renderer that draws the wrist and the overhead view.
 
@@ -126,23 +146,14 @@ class SceneCameras:
 
     def __init__(self, model, size: int) -> None:
         import mujoco
-        import numpy as np
 
-        self._wrist = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "wrist_cam")
-        # Our choice within the package's own randomisation range: both finger tips and the table ahead are in view.
-        model.cam_pos[self._wrist] = (0.0, 0.055, -0.045)
-        model.cam_fovy[self._wrist] = 75.0
-        quaternion = np.zeros(4)
-        mujoco.mju_euler2Quat(quaternion, np.array([-0.5, 0.0, 0.0]), "XYZ")
-        model.cam_quat[self._wrist] = quaternion
-
-        # Our choice: straight from above the arm hides the cube half of the time, so look from the front.
+        self._wrist = place_wrist_camera(model)
         self._overhead = mujoco.MjvCamera()
         self._overhead.type = mujoco.mjtCamera.mjCAMERA_FREE
-        self._overhead.lookat[:] = (0.185, 0.0, 0.0)
-        self._overhead.distance = 0.53
-        self._overhead.elevation = -60.0
-        self._overhead.azimuth = 180.0
+        self._overhead.lookat[:] = OVERHEAD["lookat"]
+        self._overhead.distance = OVERHEAD["distance"]
+        self._overhead.elevation = OVERHEAD["elevation"]
+        self._overhead.azimuth = OVERHEAD["azimuth"]
         self._renderer = mujoco.Renderer(model, size * SUPERSAMPLING, size * SUPERSAMPLING)
         # Left to the garbage collector at exit, it would outlive the OpenGL library and print tracebacks.
         atexit.register(self.close)
