@@ -1,7 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Carving speed (events/s) and the real-time factor of `wallwm prepare`. Exits with 1 below 300 events/s or 20 times.
 
-python benchmarks/bench_carve.py --dataset=examples/so101_sim/data/<name>
+python benchmarks/bench_carve.py
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
 from lerobot_wallwm.processors.segmenter import EventSegmenter
 
+DATASET = Path(__file__).resolve().parents[1] / "examples/so101_sim/data/so101_pick_place"
 NEEDED_EVENTS_PER_S, NEEDED_REAL_TIME = 300, 20
 
 
@@ -26,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--dataset", type=Path, default=DATASET)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--copies", type=int, default=20, help="copies of each event in the large view")
     args = parser.parse_args()

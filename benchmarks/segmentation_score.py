@@ -3,13 +3,13 @@
 
 Boundary F1, one-to-one matching within 0.1 s (at least one frame), interior boundaries only. Parameters were chosen on
 synthetic motion (tests/processors/synthetic.py) before this dataset existed, with even episodes at hand for tuning.
-Odd ones were held back from that, but their few misses were seen and led to two fixes; for a clean figure, record
+Odd ones were held back from that, but misses were seen and led to fixes; for a clean figure, record
 fresh demonstrations (`python -m lerobot_env_so101_sim.record --root DIR --episodes 20 --seed 70000`) and score those.
 The expert rests between its phases, which suits this segmenter; "measured motion" is nearer to a real arm. Exits
 with 1 if the held-back episodes miss the bar: F1 of at least 0.80 and at least 0.20 above uniform cuts that are told
 the true number of events.
 
-    python benchmarks/segmentation_score.py --dataset=examples/so101_sim/data/<name> --phases=<name>_phases.parquet
+    python benchmarks/segmentation_score.py [--dataset=ROOT] [--phases=ROOT_phases.parquet]
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def cuts_of(method: str, episode: Episode, true: list[int]) -> list[int]:
     return [e.start for e in EventCaptioner()(episode, segmentation) if e.level == "action" and e.start > 0]
 
 
+DATASET = Path(__file__).resolve().parents[1] / "examples/so101_sim/data/so101_pick_place"
 METHODS = (
     "ours, action events",
     "ours, cuts",
@@ -75,11 +76,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument("--phases", type=Path, required=True)
+    parser.add_argument("--dataset", type=Path, default=DATASET)
+    parser.add_argument("--phases", type=Path, help="ground truth; default: beside the dataset")
     parser.add_argument("--misses", action="store_true", help="list what was missed and what was too much")
     args = parser.parse_args()
-    source, truth = SourceDataset.open(args.dataset), true_boundaries(args.phases)
+    phases = args.phases or args.dataset.with_name(f"{args.dataset.name}_phases.parquet")
+    source, truth = SourceDataset.open(args.dataset), true_boundaries(phases)
     tolerance = tolerance_frames(source.fps)
     scores = {(method, split): BoundaryScore() for method in METHODS for split in (0, 1)}
     counts = [0, 0]

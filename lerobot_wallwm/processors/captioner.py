@@ -208,8 +208,9 @@ def _name_actions(actions: list[_Span], motion: Kinematics) -> None:
             span.label = name
         stretch.clear()
 
+    switches = _own_switches(actions, motion)
     for position, span in enumerate(actions):
-        switch = _own_switch(motion, span)
+        switch = switches.get(position)
         quiet = float(np.median(motion.speed[span.start : span.end])) < _MOVING
         more = any(s.start >= span.end for s in motion.switches)
         if switch is None or switch.closing == holding:
@@ -235,14 +236,19 @@ def _name_actions(actions: list[_Span], motion: Kinematics) -> None:
             close_stretch("end")
 
 
-def _own_switch(motion: Kinematics, span: _Span) -> Any:
-    """The gripper switch of which this interval holds the most frames, if it holds most of it."""
-    best, most = None, 0
+def _own_switches(actions: list[_Span], motion: Kinematics) -> dict[int, Any]:
+    """The gripper switch of each interval that has one, by the interval's position.
+
+    A switch belongs to the interval that holds most of it (the first of equals), however a cut may split it: a grasp
+    that nobody owns would leave the whole episode without one.
+    """
+    owned: dict[int, tuple[int, Any]] = {}
     for switch in motion.switches:
-        overlap = min(span.end, switch.end) - max(span.start, switch.start)
-        if overlap > most and overlap * 2 > switch.end - switch.start:
-            best, most = switch, overlap
-    return best
+        overlaps = [min(a.end, switch.end) - max(a.start, switch.start) for a in actions]
+        position = overlaps.index(max(overlaps))
+        if overlaps[position] > owned.get(position, (0, None))[0]:
+            owned[position] = (overlaps[position], switch)
+    return {position: switch for position, (_, switch) in owned.items()}
 
 
 def _join(actions: list[_Span], shortest_wait: int) -> list[_Span]:

@@ -106,6 +106,16 @@ def test_a_missed_grasp_reads_sensibly():
     assert texts(caption(episode), "subtask") == ["pick up the cup", "place the cup on the plate"]
 
 
+@pytest.mark.parametrize("at", [0.3, 0.5, 0.7])
+def test_a_cut_inside_the_closing_does_not_lose_the_grasp(at):
+    episode, bounds = pick_and_place(4, 20)
+    begin, end = bounds[1], bounds[2]
+    inside = begin + max(1, round(at * (end - begin)))
+    labels = [e.label for e in caption(episode, sorted({*bounds, inside})) if e.level == "action"]
+    assert labels.count("grasp") == 1 and labels.count("release") == 1
+    assert labels.index("grasp") < labels.index("lift") < labels.index("release")
+
+
 def test_lifting_only_and_going_home_with_a_closed_jaw():
     lift = joint_episode([("move", 1), ("move", 0.8), ("close", 0.5), ("move", 1)], "lift the cube")
     assert [e.label for e in caption(lift) if e.level == "action"] == ["reach", "approach", "grasp", "lift"]
