@@ -178,7 +178,11 @@ def test_a_checkpoint_reloads_to_identical_actions(trained, tiny_view, tmp_path)
 
 
 @pytest.mark.slow
-def test_stopping_and_resuming_gives_the_weights_of_an_unbroken_run(trained, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_stopping_and_resuming_gives_the_weights_of_an_unbroken_run(trained, tiny_view, tmp_path, optimizer):
+    if optimizer != "adamw":
+        flags = ("--save_freq=10", f"--policy.optimizer={optimizer}")
+        trained = train(tiny_view / "train", tmp_path / "unbroken", 20, *flags)
     # The run is taken up at its own checkpoint of step 10, in a copy, as after a power cut.
     broken = tmp_path / "run"
     shutil.copytree(trained.parent, broken, symlinks=True)

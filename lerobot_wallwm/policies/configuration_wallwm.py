@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lerobot.configs import FeatureType, NormalizationMode, PreTrainedConfig
-from lerobot.optim import AdamWConfig
+from lerobot.optim import AdamWConfig, OptimizerConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, LRSchedulerConfig
 
 from .model_shape import ModelShape, WanShape
+from .optimization import MuonAdamWConfig
 
 IMAGINATIONS = ("none", "anchor", "full")
 PLANNERS = ("grammar", "script", "instruction")
@@ -124,10 +125,14 @@ class WallwmConfig(PreTrainedConfig):
     fps: float | None = None
 
     # --- optimiser (LeRobot discards --optimizer.* while the preset is on, so these are policy fields)
+    # `adamw`, or `muon`: Muon for the blocks' matrices and AdamW for the rest (the paper's optimiser; see
+    # optimization.py). One learning rate serves both.
+    optimizer: str = "adamw"
     optimizer_lr: float = 1e-3
     optimizer_weight_decay: float = 0.01
     optimizer_betas: tuple[float, float] = (0.9, 0.95)
     optimizer_grad_clip_norm: float = 1.0
+    optimizer_momentum: float = 0.95  # of Muon
     scheduler_warmup_steps: int = 50
 
     # State enters raw (the network keeps its own statistics); see processor_wallwm.py for the actions.
@@ -148,6 +153,7 @@ class WallwmConfig(PreTrainedConfig):
         _check_choice("action_prediction", self.action_prediction, ("x", "v"))
         _check_choice("imagination", self.imagination, IMAGINATIONS)
         _check_choice("planner", self.planner, PLANNERS)
+        _check_choice("optimizer", self.optimizer, ("adamw", "muon"))
         _check_choice("on_plan_end", self.on_plan_end, ("hold", "repeat"))
         for name in (
             "num_future_latents",
@@ -196,8 +202,16 @@ class WallwmConfig(PreTrainedConfig):
         """Rewards are not used."""
         return None
 
-    def get_optimizer_preset(self) -> AdamWConfig:
-        """AdamW over all parameters."""
+    def get_optimizer_preset(self) -> OptimizerConfig:
+        """AdamW over all parameters, or Muon and AdamW."""
+        if self.optimizer == "muon":
+            return MuonAdamWConfig(
+                lr=self.optimizer_lr,
+                betas=self.optimizer_betas,
+                weight_decay=self.optimizer_weight_decay,
+                grad_clip_norm=self.optimizer_grad_clip_norm,
+                momentum=self.optimizer_momentum,
+            )
         return AdamWConfig(
             lr=self.optimizer_lr,
             betas=self.optimizer_betas,

@@ -90,12 +90,20 @@ class WallwmPolicy(PreTrainedPolicy):
         return policy
 
     def get_optim_params(self) -> list[dict[str, Any]]:
-        """Weight decay on matrices only; tables, gains and biases go without."""
+        """Weight decay on matrices only; tables, gains and biases go without. Muon takes the matrices of the blocks."""
         linear = {id(m.weight) for m in self.modules() if isinstance(m, torch.nn.Linear)}
+        blocks = ("model.video.blocks.", "model.action.blocks.")
+        inside = {id(p) for name, p in self.named_parameters() if name.startswith(blocks)}
         trainable = [p for p in self.parameters() if p.requires_grad]
         matrices = [p for p in trainable if id(p) in linear]
         others = [p for p in trainable if id(p) not in linear]
-        return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+        if self.config.optimizer != "muon":
+            return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+        return [
+            {"params": [p for p in matrices if id(p) in inside], "use_muon": True},
+            {"params": [p for p in matrices if id(p) not in inside], "use_muon": False},
+            {"params": others, "weight_decay": 0.0, "use_muon": False},
+        ]
 
     # ------------------------------------------------------------------ training
 
