@@ -1,0 +1,113 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What Muon's step costs beside AdamW's and beside a training step, at `nano`; alone and on two ranks.
+
+    python benchmarks/bench_optimizer.py [--threads 2] [--repeats 20] [--batch 8]
+
+Medians of interleaved runs in one process, so compare the ratios. The two ranks take turns with one thread each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from bench_policy import nano, training_batch
+
+from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
+
+
+def with_gradients(optimizer: str) -> tuple[WallwmPolicy, torch.optim.Optimizer]:
+    """A `nano` policy with some gradient everywhere, and its optimiser."""
+    policy = nano().train()
+    policy.config.optimizer = optimizer
+    generator = torch.Generator().manual_seed(0)
+    for parameter in policy.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator) * 1e-3
+    return policy, policy.config.get_optimizer_preset().build(policy.get_optim_params())
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Milliseconds of one call."""
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3
+
+
+def interleaved(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median of each call, in turn, after two rounds of warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 2):
+        for name, call in calls.items():
+            took = timed(call)
+            if turn >= 2:
+                times[name].append(took)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _rank(rank: int, ranks: int, store: str, repeats: int, out: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
+    _, optimizer = with_gradients("muon")
+    times = []
+    for turn in range(repeats + 2):
+        dist.barrier()
+        took = timed(optimizer.step)
+        if turn >= 2:
+            times.append(took)
+    if rank == 0:
+        torch.save(statistics.median(times), out)
+    dist.destroy_process_group()
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=8)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    (_, adamw), (policy, muon) = with_gradients("adamw"), with_gradients("muon")
+    batch = training_batch(policy.config, args.batch)
+
+    def forward_backward() -> None:
+        policy(batch)[0].backward()
+
+    medians = interleaved(
+        {
+            "forward and backward": forward_backward,
+            "AdamW step": adamw.step,
+            "Muon and AdamW step": muon.step,
+        },
+        args.repeats,
+    )
+    for name, median in medians.items():
+        print(f"{name:<24}{median:9.1f} ms")
+    taken = sum(p.numel() for g in muon.param_groups if g["use_muon"] for p in g["params"])
+    whole = sum(p.numel() for g in muon.param_groups for p in g["params"])
+    extra = medians["Muon and AdamW step"] - medians["AdamW step"]
+    step = medians["forward and backward"] + medians["Muon and AdamW step"]
+    print(f"\nMuon takes {taken / whole:.0%} of {whole / 1e6:.1f} M parameters")
+    print(
+        f"its step is {medians['Muon and AdamW step'] / step:.1%} of a training step of {args.batch} samples,"
+    )
+    print(f"{extra / (step - extra):.1%} more than with AdamW alone")
+
+    torch.set_num_threads(1)
+    alone = interleaved({"muon": muon.step}, args.repeats)["muon"]
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(_rank, (2, f"{folder}/store", args.repeats, f"{folder}/time"), nprocs=2)
+        shared = torch.load(f"{folder}/time", weights_only=True)
+    print(f"one thread each: {alone:.1f} ms on one rank, {shared:.1f} ms on two ({shared / alone:.0%})")
+
+
+if __name__ == "__main__":
+    main()
