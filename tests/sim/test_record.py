@@ -54,15 +54,17 @@ def test_recorded_frames_look_like_what_the_policy_sees(recorded, env):
     dataset = _load(root)
     seed = pq.read_table(root.with_name("tiny_phases.parquet")).to_pylist()[0]["seed"]
     from lerobot_env_so101_sim.env import So101PickPlaceEnv
+    from lerobot_env_so101_sim.record import demonstrate
 
     seen = So101PickPlaceEnv(split="seen")
-    observation, _ = seen.reset(seed=seed)
+    frames, *_ = demonstrate(seen, seed)  # the first frame follows the way to a start elsewhere
     item = dataset[0]
     assert item["task"] == seen.task_description
-    np.testing.assert_allclose(item["observation.state"], observation["agent_pos"], atol=1e-6)
+    np.testing.assert_allclose(item["observation.state"], frames[0]["observation.state"], atol=1e-6)
     for camera in ("wrist", "overhead"):
         decoded = item[f"observation.images.{camera}"].permute(1, 2, 0).numpy() * 255
-        error = np.mean((decoded - observation["pixels"][camera].astype(float)) ** 2)
+        shown = frames[0][f"observation.images.{camera}"].astype(float)
+        error = np.mean((decoded - shown) ** 2)
         assert 10 * np.log10(255**2 / error) > 27, camera
     seen.close()
 
