@@ -16,8 +16,8 @@ from .calibration import load_calibration
 from .codecs import FRAMES_PER_LATENT
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import episode_ends, final_actions
+from .event_window import Event
 from .sight_cone_masks import SightConeMasks
-from .world_action_model import Event
 
 
 class CameraStack:

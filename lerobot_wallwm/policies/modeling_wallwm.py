@@ -24,6 +24,7 @@ from .configuration_wallwm import WallwmConfig
 from .dataset_facts import displacement_std, event_grammar
 from .event_batches import CameraStack, EventReader
 from .event_cursor import EventCursor
+from .event_window import Event
 from .planners import (
     END,
     GrammarPlanner,
@@ -33,7 +34,7 @@ from .planners import (
     check_captions,
     matches,
 )
-from .world_action_model import Event, WorldActionModel
+from .world_action_model import WorldActionModel
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,161 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What the towers are trained on: losses of a batch of event windows.
+
+Shapes: B batch, V views, F = 1 + 4 N frames, T = 1 + N latents, K action draws, H horizon, A action dims,
+P proprioception dims. Frames are in [-1, 1], state and actions in the model's own units.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from . import flow_matching as fm
+from .event_window import Event
+from .goal_reader import Goal
+
+if TYPE_CHECKING:
+    from .world_action_model import WorldActionModel
+
+
+@dataclass
+class Losses:
+    """Per-sample losses, each ``(B,)``, and which samples carry them (boolean, ``(B,)``)."""
+
+    action: Tensor
+    video: Tensor
+    has_video: Tensor
+    remaining: Tensor
+    has_remaining: Tensor
+    goal: Tensor
+    has_goal: Tensor
+
+
+def future_rows(model: WorldActionModel, batch: int) -> int:
+    """S, how many samples of a batch carry their future."""
+    return min(batch, math.ceil(model.shape.future_fraction * batch))
+
+
+def losses(model: WorldActionModel, event: Event) -> Losses:
+    """Training losses of the `joint` stage: both towers learn at once.
+
+    The first samples of the batch (the trainer shuffles it) carry the noised future; the rest
+    sees the keyframe alone, as inference without imagination does. With the future, ``t_A = t_V`` (paper's
+    symmetric mapping, p. 10) except for ``anchored_fraction`` of the samples, which hold the video at s* while
+    ``t_A`` is free (its asymmetric mapping, p. 10). Both fractions are our choice.
+    """
+    batch, split = len(event.captions), len(event.future)
+    text = model.text_encoder(event.captions)
+    goal = model.read_goal(event.keyframes, event.state, text, event.here)
+    parts = []
+    for compute, rows in (
+        (_losses_with_future, slice(0, split)),
+        (_losses_keyframe_only, slice(split, batch)),
+    ):
+        if rows.start < rows.stop:
+            parts.append(compute(model, event.rows(rows), text[rows], goal and goal.rows(rows)))
+    return Losses(
+        *(torch.cat([getattr(part, name) for part in parts]) for name in Losses.__dataclass_fields__)
+    )
+
+
+def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
+    shape, device = model.shape, event.state.device
+    batch = len(event.captions)
+    z_0 = model.encode(torch.cat((event.keyframes[:, :, None], event.future), dim=2))
+    latent_valid = model.latent_valid(event.frame_valid)
+    # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
+    u = torch.rand(batch, device=device)
+    t_video = fm.shift_noise_level(u, shape.video_shift)
+    anchored = torch.rand(batch, device=device) < shape.anchored_fraction
+    level = fm.anchor_noise_level(shape.anchor_step, shape.anchor_steps, shape.video_shift)
+    jitter = (torch.rand(batch, device=device) * 2 - 1) * shape.anchor_jitter
+    t_video = torch.where(anchored, (level + jitter).clamp(0.0, 1.0), t_video)
+    t_free = torch.rand(batch, shape.action_draws, device=device)
+    t_action = torch.where(anchored[:, None], t_free, u[:, None])
+
+    noise = torch.randn_like(z_0[:, :, :, 1:])
+    z_t = torch.cat((z_0[:, :, :, :1], fm.add_noise(z_0[:, :, :, 1:], noise, t_video)), dim=3)
+    t_frames = torch.cat((t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1)
+    features = model.video(z_t, t_frames, text, latent_valid, sight_BTSS=event.sight)
+    assert features.prediction is not None
+    # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The
+    # paper leaves w_V open. The codec turns it into the mean squared error of pixels.
+    residual = z_0[:, :, :, 1:] - z_0[:, :, :, :1]
+    error = model.codec.pixel_error(features.prediction[:, :, :, 1:] - residual)
+    video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
+    action_loss, _ = _action_losses(model, event, features.layers, t_action, latent_valid, goal)
+    false = torch.zeros(batch, dtype=torch.bool, device=device)
+    return Losses(
+        action_loss,
+        video_loss,
+        latent_valid[:, 1:].any(1),
+        torch.zeros_like(action_loss),
+        false,
+        *_goal_losses(event, goal),
+    )
+
+
+def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
+    device, batch = event.state.device, len(event.captions)
+    z_key = model.encode_still(event.keyframes)
+    sight = None if event.sight is None else event.sight[:, :1]
+    still = torch.zeros(batch, 1, device=device)
+    features = model.video(z_key, still, text, predict=False, sight_BTSS=sight)
+    t_action = torch.rand(batch, model.shape.action_draws, device=device)
+    action_loss, log_remaining = _action_losses(model, event, features.layers, t_action, None, goal)
+    # The remaining time learns only here: a future in sight would tell it how long the event lasts.
+    target = event.remaining.clamp_min(1).log()
+    remaining_loss = nn.functional.huber_loss(log_remaining, target, delta=0.5, reduction="none")
+    false = torch.zeros(batch, dtype=torch.bool, device=device)
+    return Losses(
+        action_loss,
+        torch.zeros_like(action_loss),
+        false,
+        remaining_loss,
+        ~false,
+        *_goal_losses(event, goal),
+    )
+
+
+def _goal_losses(event: Event, goal: Goal | None) -> tuple[Tensor, Tensor]:
+    """Loss of the goal reader and which samples carry it, both ``(B,)``."""
+    if goal is None:
+        return event.remaining.new_zeros(len(event.captions)), torch.zeros_like(event.has_goal)
+    error = nn.functional.smooth_l1_loss(goal.pose, event.goal, beta=0.3, reduction="none")
+    return error.mean(1), event.has_goal
+
+
+def _action_losses(
+    model: WorldActionModel,
+    event: Event,
+    layers: list[Tensor],
+    t_BK: Tensor,
+    latent_valid: Tensor | None,
+    goal: Goal | None,
+) -> tuple[Tensor, Tensor]:
+    """K noise levels on one video forward (paper p. 11); returns losses and log-remaining time, ``(B,)``."""
+    batch, draws = t_BK.shape
+    a_0 = event.actions.repeat_interleave(draws, 0)
+    eps = torch.randn_like(a_0)
+    t = t_BK.flatten()
+    valid = event.action_valid.repeat_interleave(draws, 0)
+    prediction, log_remaining = model.action(
+        fm.add_noise(a_0, eps, t) * valid[..., None],
+        t,
+        event.state.repeat_interleave(draws, 0),
+        valid,
+        model.action.video_keys_values(layers),
+        latent_valid,
+        model.tokens_per_latent,
+        event.keyframes.shape[1],
+        goal and goal.repeat(draws),
+    )
+    target = a_0 if model.shape.action_prediction == "x" else fm.velocity(a_0, eps)
+    error = (prediction - target).square()
+    loss = fm.masked_mean_per_sample(error, valid).view(batch, draws).mean(1)
+    return loss, log_remaining.view(batch, draws)[:, 0]

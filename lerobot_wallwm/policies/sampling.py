@@ -1,0 +1,141 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Inference: one event's actions, and its imagined video, from one observation.
+
+Shapes: B batch, V views, F = 1 + 4 N frames, T = 1 + N latents, K action draws, H horizon, A action dims,
+P proprioception dims. Frames are in [-1, 1], state and actions in the model's own units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from . import flow_matching as fm
+from .goal_reader import Goal
+from .imagination import Imagination
+
+if TYPE_CHECKING:
+    from .world_action_model import WorldActionModel
+
+
+@dataclass
+class Plan:
+    """What the model would do from one observation.
+
+    Attributes:
+        actions: ``(B, H, A)``; entries beyond ``length`` are meaningless.
+        length: ``(B,)`` valid actions, 1 to H.
+        remaining: ``(B,)`` predicted frames to the event's end (may exceed H).
+        goal: ``(B, A)`` predicted pose at the event's end in goal units, or None without a goal reader.
+        latents: Imagined clean latents ``(B, V, C, T, h, w)``, or None without imagination.
+    """
+
+    actions: Tensor
+    length: Tensor
+    remaining: Tensor
+    goal: Tensor | None
+    latents: Tensor | None
+
+
+@torch.no_grad()
+def plan(
+    model: WorldActionModel,
+    keyframes: Tensor,
+    state: Tensor,
+    captions: list[str],
+    here: Tensor | None = None,
+    imagination: str = "none",
+    num_steps: int = 10,
+    generator: torch.Generator | list[torch.Generator] | None = None,
+    length: Tensor | None = None,
+) -> Plan:
+    """Samples actions (and, with imagination, video) for one event from one observation.
+
+    Args:
+        keyframes: ``(B, V, 3, H, W)``.
+        state: ``(B, P)``.
+        captions: B strings.
+        here: ``(B, A)`` observed pose in goal units; a model with a goal reader needs it.
+        imagination: ``none`` reads the keyframe alone; ``anchor`` integrates the video to s*, then lets all
+            action steps read one forward there; ``full`` denoises video and actions in step.
+        num_steps: Denoising steps N_d.
+        generator: Source of the noise, one for all or one for each row; a fixed seed gives the same actions.
+        length: ``(B,)`` frames to plan for; None takes the predicted remaining time.
+
+    Raises:
+        ValueError: Unknown ``imagination``, or ``here`` is missing.
+    """
+    if imagination not in ("none", "anchor", "full"):
+        raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
+    batch, device, horizon = len(captions), state.device, model.shape.horizon
+    text = model.text_encoder(captions)
+    goal = model.read_goal(keyframes, state, text, here)
+    pose = None if goal is None else goal.pose
+    still = model.encode_still(keyframes)
+    key_features = model.video(still, torch.zeros(batch, 1, device=device), text, predict=False)
+    key_kv = model.action.video_keys_values(key_features.layers)
+    nothing = state.new_zeros(batch, 0, model.shape.action_dim)
+    _, log_remaining = model.action(
+        nothing, state.new_ones(batch), state, nothing[..., 0].bool(), key_kv, goal=goal
+    )
+    remaining = log_remaining.exp()
+    planned = (remaining.round() if length is None else length).clamp(1, horizon).long()
+    valid = torch.arange(horizon, device=device) < planned[:, None]
+    actions = randn_tensor((batch, horizon, model.shape.action_dim), generator, state.device, state.dtype)
+    levels = fm.schedule(num_steps, device=device)
+
+    if imagination == "none":
+        actions = _integrate_actions(
+            model, actions, levels, state, valid, key_kv, None, keyframes.shape[1], goal
+        )
+        return Plan(actions, planned, remaining, pose, None)
+    dream = Imagination(model, model.encode(keyframes[:, :, None]), text, planned, num_steps, generator)
+    if imagination == "anchor":
+        kv = dream.to_anchor()
+        views = keyframes.shape[1]
+        actions = _integrate_actions(
+            model, actions, levels, state, valid, kv, dream.latent_valid, views, goal
+        )
+        return Plan(actions, planned, remaining, pose, dream.latents())
+    for j in range(num_steps):
+        kv = dream.step()
+        pair = levels[j : j + 2]
+        actions = _integrate_actions(
+            model, actions, pair, state, valid, kv, dream.latent_valid, keyframes.shape[1], goal
+        )
+    return Plan(actions, planned, remaining, pose, dream.latents())
+
+
+def _integrate_actions(
+    model: WorldActionModel,
+    actions: Tensor,
+    levels: Tensor,
+    state: Tensor,
+    valid: Tensor,
+    kv: list[tuple[Tensor, Tensor]],
+    latent_valid: Tensor | None,
+    views: int,
+    goal: Goal | None,
+) -> Tensor:
+    for t, s in zip(levels[:-1], levels[1:], strict=True):
+        t_rows = t.expand(len(actions))
+        prediction, _ = model.action(
+            actions * valid[..., None],
+            t_rows,
+            state,
+            valid,
+            kv,
+            latent_valid,
+            model.tokens_per_latent,
+            views,
+            goal,
+        )
+        # With data prediction the last step to s = 0 lands on the prediction itmodel.
+        data = model.shape.action_prediction == "x"
+        velocity = fm.velocity_from_data(actions, prediction, t_rows, t_min=1e-6) if data else prediction
+        actions = actions + (s - t) * velocity
+    return actions
