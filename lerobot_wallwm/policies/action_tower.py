@@ -192,19 +192,23 @@ class ActionTower(nn.Module):
         self.register_buffer("rope_cos", cos, persistent=False)
         self.register_buffer("rope_sin", sin, persistent=False)
 
-    def video_keys_values(self, layers: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    def video_keys_values(
+        self, layers: list[Tensor], view_ids: Tensor | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
         """ViewConcat of each layer's features with place code and E_tau, as keys and values; once per video forward.
 
         Args:
             layers: ``depth`` tensors ``(B, V, T, N, W)``.
+            view_ids: ``(V,)`` rows of the place table; None for the first V.
 
         Returns:
             ``depth`` pairs ``(B, heads, V * T * N, D / heads)``.
         """
         pairs = []
+        place = self.place[: layers[0].shape[1]] if view_ids is None else self.place[view_ids]
         for block, h_BVTNW in zip(self.blocks, layers, strict=True):
             tau = self.tau_video(torch.arange(h_BVTNW.shape[2], device=h_BVTNW.device))
-            placed = block.norm_video(h_BVTNW) * (1 + self.place[: h_BVTNW.shape[1]])
+            placed = block.norm_video(h_BVTNW) * (1 + place)
             k, v = block.video_attention.keys_values((placed + tau[:, None]).flatten(1, 3))
             pairs.append((k, v * self.value_gain))
         return pairs

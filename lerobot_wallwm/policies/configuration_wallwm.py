@@ -13,6 +13,7 @@ from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, L
 from .model_shape import ModelShape, WanShape
 from .optimization import MuonAdamWConfig
 
+VIEW_FUSIONS = ("cross", "tile", "none")
 IMAGINATIONS = ("none", "anchor", "full")
 PLANNERS = ("grammar", "script", "instruction")
 
@@ -50,6 +51,9 @@ class WallwmConfig(PreTrainedConfig):
     max_text_tokens: int = 16
     # Rows of the Camera RoPE table. More cameras than this need another checkpoint.
     max_views: int = 4
+    # How the video tower brings cameras together: `cross` is the paper's; `tile` (one canvas) and `none` are what it is
+    # compared with (see view_fusion.py).
+    view_fusion: str = "cross"
 
     # Calibration file (see calibration.py) from which training masks cross-view attention to what two cameras can both
     # see (paper p. 7-8); None lets all tokens of a latent frame see each other. Inference never reads it.
@@ -152,6 +156,7 @@ class WallwmConfig(PreTrainedConfig):
         _check_choice("stage", self.stage, ("joint",))
         _check_choice("action_prediction", self.action_prediction, ("x", "v"))
         _check_choice("imagination", self.imagination, IMAGINATIONS)
+        _check_choice("view_fusion", self.view_fusion, VIEW_FUSIONS)
         _check_choice("planner", self.planner, PLANNERS)
         _check_choice("optimizer", self.optimizer, ("adamw", "muon"))
         _check_choice("on_plan_end", self.on_plan_end, ("hold", "repeat"))
@@ -168,6 +173,11 @@ class WallwmConfig(PreTrainedConfig):
             raise ValueError("--policy.future_fraction and --policy.anchored_fraction must lie in [0, 1].")
         if self.sight_cone_widen < 1:
             raise ValueError(f"--policy.sight_cone_widen must be at least 1, got {self.sight_cone_widen}.")
+        if self.calibration is not None and self.view_fusion != "cross":
+            raise ValueError(
+                f"--policy.calibration masks cross-view attention, which --policy.view_fusion={self.view_fusion} does not "
+                "have: use --policy.view_fusion=cross, or no calibration."
+            )
         if self.keypoints < 0:
             raise ValueError(f"--policy.keypoints must be at least 0, got {self.keypoints}.")
         if self.planner == "script" and not self.script:
@@ -277,6 +287,7 @@ class WallwmConfig(PreTrainedConfig):
             anchor_steps=self.anchor_steps,
             anchor_jitter=self.anchor_jitter,
             video_shift=self.video_shift,
+            view_fusion=self.view_fusion,
         )
 
     def validate_features(self) -> None:

@@ -31,6 +31,7 @@ class Event:
         has_goal: ``(B,)``, False where the event's end is unknown.
         captions: B strings.
         sight: ``(B, T, V N, V N)`` sight-cone masks of the latent frames, or None for all to see all.
+        view_ids: ``(V,)`` rows of the view table, one for each view of the whole batch; None for the first V.
     """
 
     keyframes: Tensor
@@ -45,9 +46,11 @@ class Event:
     has_goal: Tensor
     captions: list[str]
     sight: Tensor | None = None
+    view_ids: Tensor | None = None
 
     def rows(self, index: slice) -> Event:
         """A part of the batch."""
         values: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        whole = {"view_ids": values.pop("view_ids")}
         part: dict[str, Any] = {name: None if v is None else v[index] for name, v in values.items()}
-        return Event(**part)
+        return Event(**part, **whole)

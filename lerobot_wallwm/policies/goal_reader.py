@@ -155,7 +155,14 @@ class GoalReader(nn.Module):
         self.to_pose = nn.Linear(hidden, action_dim)
         self.to_features = nn.Linear(hidden + action_dim, width)
 
-    def forward(self, keyframes: Tensor, state_BP: Tensor, text_BLE: Tensor, here_BA: Tensor) -> Goal:
+    def forward(
+        self,
+        keyframes: Tensor,
+        state_BP: Tensor,
+        text_BLE: Tensor,
+        here_BA: Tensor,
+        view_ids: Tensor | None = None,
+    ) -> Goal:
         """Reads the goal.
 
         Args:
@@ -163,11 +170,15 @@ class GoalReader(nn.Module):
             state_BP: Proprioception in network units.
             text_BLE: Caption tokens; unused slots are zero.
             here_BA: The observed pose in goal units (`ActionSpace.here`).
+            view_ids: ``(V,)`` rows of the view table, whose slots the views' keypoints take; None for the first V.
+                The other slots are zero.
         """
         used = (text_BLE != 0).any(-1).sum(1, keepdim=True).clamp_min(1)
         words = text_BLE.sum(1) / used
-        points = self.look(keyframes, words).flatten(1) * self.COORDINATE_GAIN
-        points = F.pad(points, (0, self.coordinates - points.shape[1]))
+        seen = self.look(keyframes, words).flatten(2) * self.COORDINATE_GAIN  # (B, V, 2 K)
+        slots = seen.new_zeros(len(seen), self.coordinates // seen.shape[2], seen.shape[2])
+        slots[:, slice(seen.shape[1]) if view_ids is None else view_ids] = seen
+        points = slots.flatten(1)
         hidden = self.trunk(torch.cat((points, words, state_BP), dim=1))
         pose = self.to_pose(hidden)
         way = pose - here_BA

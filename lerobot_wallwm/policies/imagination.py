@@ -26,6 +26,7 @@ class Imagination:
         planned: ``(B,)`` frames that each event still lasts.
         num_steps: Denoising steps of the whole schedule.
         generator: Source of the noise, one for all or one for each event.
+        view_ids: ``(V,)`` rows of the view table; None for the first V.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class Imagination:
         planned: Tensor,
         num_steps: int,
         generator: torch.Generator | list[torch.Generator] | None,
+        view_ids: Tensor | None = None,
     ):
         shape, device = model.shape, z_key.device
-        self.model, self.text, self.z_key = model, text, z_key
+        self.model, self.text, self.z_key, self.view_ids = model, text, z_key, view_ids
         self.levels = fm.schedule(num_steps, shape.video_shift, device)
         self.stop = round(num_steps * shape.anchor_step / shape.anchor_steps)
         self.done = 0
@@ -56,11 +58,15 @@ class Imagination:
         batch, frames = len(self.z), self.z.shape[3]
         t_frames = torch.cat((t.new_zeros(batch, 1), t.expand(batch, frames)), dim=1)
         features = self.model.video(
-            torch.cat((self.z_key, self.z), dim=3), t_frames, self.text, self.latent_valid
+            torch.cat((self.z_key, self.z), dim=3),
+            t_frames,
+            self.text,
+            self.latent_valid,
+            view_ids=self.view_ids,
         )
         assert features.prediction is not None
         self.z_0_hat = self.z_key + features.prediction[:, :, :, 1:]
-        return self.model.action.video_keys_values(features.layers)
+        return self.model.action.video_keys_values(features.layers, self.view_ids)
 
     def step(self) -> list[tuple[Tensor, Tensor]]:
         """One forward, then one Euler step of the video; returns the forward's keys and values."""

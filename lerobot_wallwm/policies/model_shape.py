@@ -67,6 +67,7 @@ class ModelShape:
     anchor_steps: int
     anchor_jitter: float
     video_shift: float
+    view_fusion: str = "cross"
 
     @property
     def horizon(self) -> int:

@@ -50,7 +50,7 @@ def losses(model: WorldActionModel, event: Event) -> Losses:
     """
     batch, split = len(event.captions), len(event.future)
     text = model.text_encoder(event.captions)
-    goal = model.read_goal(event.keyframes, event.state, text, event.here)
+    goal = model.read_goal(event.keyframes, event.state, text, event.here, event.view_ids)
     parts = []
     for compute, rows in (
         (_losses_with_future, slice(0, split)),
@@ -81,7 +81,7 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     noise = torch.randn_like(z_0[:, :, :, 1:])
     z_t = torch.cat((z_0[:, :, :, :1], fm.add_noise(z_0[:, :, :, 1:], noise, t_video)), dim=3)
     t_frames = torch.cat((t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1)
-    features = model.video(z_t, t_frames, text, latent_valid, sight_BTSS=event.sight)
+    features = model.video(z_t, t_frames, text, latent_valid, sight_BTSS=event.sight, view_ids=event.view_ids)
     assert features.prediction is not None
     # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The
     # paper leaves w_V open. The codec turns it into the mean squared error of pixels.
@@ -105,7 +105,7 @@ def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, g
     z_key = model.encode_still(event.keyframes)
     sight = None if event.sight is None else event.sight[:, :1]
     still = torch.zeros(batch, 1, device=device)
-    features = model.video(z_key, still, text, predict=False, sight_BTSS=sight)
+    features = model.video(z_key, still, text, predict=False, sight_BTSS=sight, view_ids=event.view_ids)
     t_action = torch.rand(batch, model.shape.action_draws, device=device)
     action_loss, log_remaining = _action_losses(model, event, features.layers, t_action, None, goal)
     # The remaining time learns only here: a future in sight would tell it how long the event lasts.
@@ -149,7 +149,7 @@ def _action_losses(
         t,
         event.state.repeat_interleave(draws, 0),
         valid,
-        model.action.video_keys_values(layers),
+        model.action.video_keys_values(layers, event.view_ids),
         latent_valid,
         model.tokens_per_latent,
         event.keyframes.shape[1],

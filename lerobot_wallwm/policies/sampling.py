@@ -52,6 +52,7 @@ def plan(
     num_steps: int = 10,
     generator: torch.Generator | list[torch.Generator] | None = None,
     length: Tensor | None = None,
+    view_ids: Tensor | None = None,
 ) -> Plan:
     """Samples actions (and, with imagination, video) for one event from one observation.
 
@@ -65,6 +66,7 @@ def plan(
         num_steps: Denoising steps N_d.
         generator: Source of the noise, one for all or one for each row; a fixed seed gives the same actions.
         length: ``(B,)`` frames to plan for; None takes the predicted remaining time.
+        view_ids: ``(V,)`` rows of the view table, one for each view; None for the first V.
 
     Raises:
         ValueError: Unknown ``imagination``, or ``here`` is missing.
@@ -73,11 +75,12 @@ def plan(
         raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
     batch, device, horizon = len(captions), state.device, model.shape.horizon
     text = model.text_encoder(captions)
-    goal = model.read_goal(keyframes, state, text, here)
+    goal = model.read_goal(keyframes, state, text, here, view_ids)
     pose = None if goal is None else goal.pose
     still = model.encode_still(keyframes)
-    key_features = model.video(still, torch.zeros(batch, 1, device=device), text, predict=False)
-    key_kv = model.action.video_keys_values(key_features.layers)
+    level = torch.zeros(batch, 1, device=device)
+    key_features = model.video(still, level, text, predict=False, view_ids=view_ids)
+    key_kv = model.action.video_keys_values(key_features.layers, view_ids)
     nothing = state.new_zeros(batch, 0, model.shape.action_dim)
     _, log_remaining = model.action(
         nothing, state.new_ones(batch), state, nothing[..., 0].bool(), key_kv, goal=goal
@@ -93,7 +96,8 @@ def plan(
             model, actions, levels, state, valid, key_kv, None, keyframes.shape[1], goal
         )
         return Plan(actions, planned, remaining, pose, None)
-    dream = Imagination(model, model.encode(keyframes[:, :, None]), text, planned, num_steps, generator)
+    z_key = model.encode(keyframes[:, :, None])
+    dream = Imagination(model, z_key, text, planned, num_steps, generator, view_ids)
     if imagination == "anchor":
         kv = dream.to_anchor()
         views = keyframes.shape[1]

@@ -140,9 +140,17 @@ class MultiViewVideoTower(nn.Module):
         grid: Token grid ``(h, w)`` of one view's latent frame.
         open_gates: Start all AdaLN gates at one. Our choice for a random start: Wan's near-zero random gates
             cost a small model most of a short training run. False keeps Wan's own initialisation.
+        cross_view: Whether views see each other; without it the tower is a plain Wan for each view.
     """
 
-    def __init__(self, shape: WanShape, max_views: int, grid: tuple[int, int], open_gates: bool = False):
+    def __init__(
+        self,
+        shape: WanShape,
+        max_views: int,
+        grid: tuple[int, int],
+        open_gates: bool = False,
+        cross_view: bool = True,
+    ):
         super().__init__()
         self.shape, self.max_views, self.grid = shape, max_views, grid
         wan = WanTransformer3DModel(**shape.wan_kwargs())
@@ -159,10 +167,10 @@ class MultiViewVideoTower(nn.Module):
             if open_gates:
                 nn.init.zeros_(block.scale_shift_table)
                 block.scale_shift_table.data[:, (2, 5)] = 1.0
-            if max_views > 1:
+            if cross_view and max_views > 1:
                 block.add_cross_view(shape.width)
             self.blocks.append(block)
-        self.camera_rope = CameraRoPE(self.rope.t_dim, max_views)
+        self.camera_rope = CameraRoPE(self.rope.t_dim, max_views) if cross_view else None
         # RoPE tells tokens where they are to each other; values never learn where they are in the picture, which
         # the action tower must know. Zero at the start, so that Wan is unchanged. Our choice.
         self.position = nn.Parameter(torch.zeros(max_views, *grid, shape.width))
@@ -177,6 +185,7 @@ class MultiViewVideoTower(nn.Module):
         frame_valid_BT: Tensor | None = None,
         predict: bool = True,
         sight_BTSS: Tensor | None = None,
+        view_ids: Tensor | None = None,
     ) -> VideoFeatures:
         """Runs the tower.
 
@@ -188,6 +197,7 @@ class MultiViewVideoTower(nn.Module):
             predict: Whether to run the video head.
             sight_BTSS: Sight-cone mask of each latent frame, True where two of its V * N tokens may see each other;
                 training only (paper p. 8). None: all see all.
+            view_ids: ``(V,)`` rows of the view table; None for the first V.
 
         Returns:
             `VideoFeatures`.
@@ -196,22 +206,22 @@ class MultiViewVideoTower(nn.Module):
             ValueError: More views than the table holds, or latents of another grid.
         """
         batch, views, _, time = z_BVCTHW.shape[:4]
-        if views > self.max_views:
-            raise ValueError(
-                f"{views} camera views exceed the table of {self.max_views}; raise --policy.max_views."
-            )
+        if view_ids is None:
+            view_ids = self.first_views(views)
         patch = self.shape.patch
         z = z_BVCTHW.flatten(0, 1)
         grid = (z.shape[-2] // patch, z.shape[-1] // patch)
-        if grid != self.grid:
-            raise ValueError(f"latents have a token grid of {grid}, the tower was built for {self.grid}.")
+        position = self.positions(view_ids)
+        if grid != tuple(position.shape[1:3]):
+            raise ValueError(
+                f"latents have a token grid of {grid}, the tower was built for {tuple(position.shape[1:3])}."
+            )
 
-        x = self._embed_patches(z) + self.position[:views].flatten(1, 2).repeat(batch, 1, 1)[:, None]
+        x = self._embed_patches(z) + position.flatten(1, 2).repeat(batch, 1, 1)[:, None]
         text, time_embedding, modulation = self._embed_conditions(t_BT, text_BLE, x.dtype)
         rope = self.rope(z)
         view_rope = None
-        if views > 1:
-            view_ids = torch.arange(views, device=z.device)
+        if views > 1 and self.camera_rope is not None:
             view_rope = self.camera_rope(rope, view_ids, x.shape[2])
         key_mask = None
         if frame_valid_BT is not None and not bool(frame_valid_BT.all()):
@@ -225,8 +235,20 @@ class MultiViewVideoTower(nn.Module):
         for block in self.blocks:
             x = block(x, text, modulation, rope, views, view_rope, key_mask, view_mask)
             layers.append(x.unflatten(0, (batch, views)))
-        prediction = self._head(x, time_embedding, batch, views) if predict else None
+        prediction = self._head(x, time_embedding, batch, views, grid) if predict else None
         return VideoFeatures(layers, prediction)
+
+    def first_views(self, views: int) -> Tensor:
+        """Rows ``0 .. views - 1`` of the view table; raises ValueError for more views than it holds."""
+        if views > self.max_views:
+            raise ValueError(
+                f"{views} camera views exceed the table of {self.max_views}; raise --policy.max_views."
+            )
+        return torch.arange(views, device=self.position.device)
+
+    def positions(self, view_ids: Tensor) -> Tensor:
+        """Rows of the position table ``(V, h, w, D)``, one for each view that the blocks see."""
+        return self.position[view_ids]
 
     def _embed_patches(self, z_MCTHW: Tensor) -> Tensor:
         """Wan's Conv3d patch embedding as one matrix product (strided convolutions are slow on CPU).
@@ -250,12 +272,14 @@ class MultiViewVideoTower(nn.Module):
         )
         return text.to(dtype), embedding, modulation.unflatten(2, (6, -1))
 
-    def _head(self, x_MTND: Tensor, time_BTD: Tensor, batch: int, views: int) -> Tensor:
+    def _head(
+        self, x_MTND: Tensor, time_BTD: Tensor, batch: int, views: int, grid: tuple[int, int]
+    ) -> Tensor:
         """Output norm, projection and unpatchify, ``(B, V, C, T, H, W)``."""
         table = self.scale_shift_table.unsqueeze(0) + time_BTD.unsqueeze(2)  # (B, T, 2, D)
         shift, scale = table.repeat_interleave(views, 0).unsqueeze(3).unbind(2)
         x = (self.norm_out(x_MTND.float()) * (1 + scale) + shift).type_as(x_MTND)
-        p, (h, w) = self.shape.patch, self.grid
+        p, (h, w) = self.shape.patch, grid
         x = self.proj_out(x).unflatten(-1, (p, p, -1)).unflatten(2, (h, w))  # (M, T, h, w, p, p, C)
         x = x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)  # (M, C, T, H, W)
         return x.unflatten(0, (batch, views))

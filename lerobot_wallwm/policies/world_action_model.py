@@ -21,7 +21,7 @@ from .model_shape import ModelShape
 from .objectives import Losses
 from .sampling import Plan
 from .text_encoders import HashedTextEncoder
-from .video_tower import MultiViewVideoTower
+from .view_fusion import build_video_tower
 
 
 class WorldActionModel(nn.Module):
@@ -36,7 +36,7 @@ class WorldActionModel(nn.Module):
         grid = (shape.image_size[0] // stride, shape.image_size[1] // stride)
         self.tokens_per_latent = grid[0] * grid[1]
         self.text_encoder = HashedTextEncoder(shape.video.text_dim, shape.max_text_tokens)
-        self.video = MultiViewVideoTower(shape.video, shape.max_views, grid, open_gates=True)
+        self.video = build_video_tower(shape.view_fusion, shape.video, shape.max_views, grid, open_gates=True)
         nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
         nn.init.zeros_(self.video.proj_out.bias)
         self.goal_reader = None
@@ -76,12 +76,19 @@ class WorldActionModel(nn.Module):
         """See `sampling.plan`."""
         return sampling.plan(self, *args, **kwargs)
 
-    def read_goal(self, keyframes: Tensor, state: Tensor, text: Tensor, here: Tensor | None) -> Goal | None:
+    def read_goal(
+        self,
+        keyframes: Tensor,
+        state: Tensor,
+        text: Tensor,
+        here: Tensor | None,
+        view_ids: Tensor | None = None,
+    ) -> Goal | None:
         if self.goal_reader is None:
             return None
         if here is None:
             raise ValueError("a model with a goal reader needs `here`, the observed pose in goal units.")
-        return self.goal_reader(keyframes, state, text, here)
+        return self.goal_reader(keyframes, state, text, here, view_ids)
 
     def latent_valid(self, frame_valid: Tensor) -> Tensor:
         """Latents ``(B, T)`` of which at least the first frame lies inside the event."""
