@@ -205,10 +205,10 @@ class ActionTower(nn.Module):
             ``depth`` pairs ``(B, heads, V * T * N, D / heads)``.
         """
         pairs = []
-        place = self.place[: layers[0].shape[1]] if view_ids is None else self.place[view_ids]
+        rows = slice(layers[0].shape[1]) if view_ids is None else view_ids
         for block, h_BVTNW in zip(self.blocks, layers, strict=True):
             tau = self.tau_video(torch.arange(h_BVTNW.shape[2], device=h_BVTNW.device))
-            placed = block.norm_video(h_BVTNW) * (1 + place)
+            placed = block.norm_video(h_BVTNW) * (1 + self.place[rows])
             k, v = block.video_attention.keys_values((placed + tau[:, None]).flatten(1, 3))
             pairs.append((k, v * self.value_gain))
         return pairs

@@ -45,6 +45,8 @@ from torch import Tensor
 from .sight_cones import Cones
 
 BASE = "base"
+# Top, bottom, left and right of a picture in its own heights and widths.
+WHOLE_PICTURE = (0.0, 1.0, 0.0, 1.0)
 # Our choice. A camera further from the arm than this was measured in millimetres.
 FARTHEST_METRES = 10.0
 ORTHONORMAL_WITHIN = 1e-3
@@ -102,14 +104,21 @@ class Camera(_Strict):
         _check_transform("pose", self.pose)
         return self
 
-    def patch_cones(self, grid: tuple[int, int], widen: float = 1.0) -> Cones:
+    def patch_cones(
+        self,
+        grid: tuple[int, int],
+        widen: float = 1.0,
+        covered: tuple[float, float, float, float] = WHOLE_PICTURE,
+    ) -> Cones:
         """The cones of a picture's patches in the camera's own frame.
 
         The half angle encloses the patch tightly: it reaches the farthest of its four corners (paper p. 7).
 
         Args:
-            grid: Patches ``(h, w)``; the picture is divided evenly.
+            grid: Patches ``(h, w)``; what they cover is divided evenly.
             widen: The paper's scale l >= 1.
+            covered: Its (top, bottom, left, right) in heights and widths of the picture. Of a patch that reaches into
+                a border, only the part in the picture counts; the cone of one that lies in it shrinks to the edge.
 
         Returns:
             h * w cones, row by row.
@@ -118,8 +127,9 @@ class Camera(_Strict):
             ValueError: The distortion cannot be undone at the picture's border.
         """
         rows, columns = grid
-        y = np.linspace(0, self.height, 2 * rows + 1)
-        x = np.linspace(0, self.width, 2 * columns + 1)
+        top, bottom, left, right = covered
+        y = np.linspace(top, bottom, 2 * rows + 1).clip(0, 1) * self.height
+        x = np.linspace(left, right, 2 * columns + 1).clip(0, 1) * self.width
         # Pixel centres are whole numbers in OpenCV, so the picture's left edge lies at -0.5.
         pixels = np.stack(np.meshgrid(x - 0.5, y - 0.5), axis=-1)  # (2 h + 1, 2 w + 1, 2)
         rays = self._rays(pixels.reshape(-1, 2)).reshape(2 * rows + 1, 2 * columns + 1, 3)

@@ -74,12 +74,16 @@ class WaveletCodec(nn.Module):
             gains = (gains[:, None, None] * band[:, None] * band).flatten()
         return gains.clamp_max(16.0)
 
-    def pixel_error(self, error_BVCTHW: Tensor) -> Tensor:
+    def pixel_error(self, error_BVCTHW: Tensor, weight_BVHW: Tensor | None = None) -> Tensor:
         """Mean squared pixel error, in [-1, 1] units, of an error in latents; ``(B, T)``.
 
-        The transform is orthonormal, so the two are equal once the scale is undone.
+        The transform is orthonormal, so the two are equal once the scale is undone. Weights of latent pixels multiply
+        the squared error before the mean.
         """
-        return (error_BVCTHW / self.scale[:, None, None, None]).square().mean(dim=(1, 2, 4, 5))
+        squared = (error_BVCTHW / self.scale[:, None, None, None]).square()
+        if weight_BVHW is not None:
+            squared = squared * weight_BVHW[:, :, None, None]
+        return squared.mean(dim=(1, 2, 4, 5))
 
     def check_size(self, height: int, width: int, patch: int) -> None:
         """Raises ValueError unless frames of this size split into whole patches of latents."""

@@ -10,7 +10,7 @@ from lerobot.configs import FeatureType, NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig, OptimizerConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, LRSchedulerConfig
 
-from .model_shape import ModelShape, WanShape
+from .model_shape import ModelShape, TubeShape, WanShape
 from .optimization import MuonAdamWConfig
 
 VIEW_FUSIONS = ("cross", "tile", "none")
@@ -35,6 +35,8 @@ class WallwmConfig(PreTrainedConfig):
     # --- the window (an event, seen from its keyframe)
     # Frames are resized to (height, width) before the codec. Must be a multiple of 16.
     image_size: tuple[int, int] = (96, 96)
+    # How: `stretch` fills the frame, `pad` keeps each camera's proportions between black borders, which no loss sees.
+    resize: str = "stretch"
     # Future latents N; each stands for 4 sampled frames (paper p. 10; at most 16 there).
     num_future_latents: int = 2
     # Source frames between two sampled frames. The horizon is 4 * video_stride * num_future_latents actions.
@@ -54,12 +56,29 @@ class WallwmConfig(PreTrainedConfig):
     # How the video tower brings cameras together: `cross` is the paper's; `tile` (one canvas) and `none` are what it is
     # compared with (see view_fusion.py).
     view_fusion: str = "cross"
+    # Leave out the view of a camera that the dataset or robot does not have. Otherwise a missing camera is an error.
+    allow_missing_cameras: bool = False
+    # Cameras of the dataset to learn besides those of the checkpoint; each takes a free row of the view tables.
+    new_cameras: list[str] = field(default_factory=list)
+    # Filled in: the camera that each row of the view tables belongs to (see view_table.py).
+    camera_rows: list[str] = field(default_factory=list)
 
     # Calibration file (see calibration.py) from which training masks cross-view attention to what two cameras can both
     # see (paper p. 7-8); None lets all tokens of a latent frame see each other. Inference never reads it.
     calibration: str | None = None
     # The paper's scale l >= 1 on the cones' half angle; it gives no value.
     sight_cone_widen: float = 1.0
+
+    # Tube masks (paper p. 8-9, see tube_masks.py): the share of training samples of which one view loses a window. 0 is
+    # off, as in the paper's main recipe. It gives none of the numbers below: our choice.
+    tube_probability: float = 0.0
+    # Of those, the share that loses the window in the keyframe, too.
+    tube_condition_probability: float = 0.5
+    # Side of the window in tokens.
+    tube_min: int = 1
+    tube_max: int = 3
+    # Weight of hidden tokens in the video loss, lambda_mask.
+    tube_loss_weight: float = 1.0
 
     # --- action tower (paper gives no width; our choice). Its depth always equals the video tower's.
     action_width: int = 96
@@ -157,6 +176,12 @@ class WallwmConfig(PreTrainedConfig):
         _check_choice("action_prediction", self.action_prediction, ("x", "v"))
         _check_choice("imagination", self.imagination, IMAGINATIONS)
         _check_choice("view_fusion", self.view_fusion, VIEW_FUSIONS)
+        _check_choice("resize", self.resize, ("stretch", "pad"))
+        for name in ("tube_probability", "tube_condition_probability"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"--policy.{name} must lie in [0, 1], got {getattr(self, name)}.")
+        if self.tube_loss_weight < 0:
+            raise ValueError(f"--policy.tube_loss_weight must be at least 0, got {self.tube_loss_weight}.")
         _check_choice("planner", self.planner, PLANNERS)
         _check_choice("optimizer", self.optimizer, ("adamw", "muon"))
         _check_choice("on_plan_end", self.on_plan_end, ("hold", "repeat"))
@@ -288,6 +313,18 @@ class WallwmConfig(PreTrainedConfig):
             anchor_jitter=self.anchor_jitter,
             video_shift=self.video_shift,
             view_fusion=self.view_fusion,
+            tube=self._tube_shape(),
+        )
+
+    def _tube_shape(self) -> TubeShape | None:
+        if not self.tube_probability:
+            return None
+        return TubeShape(
+            self.tube_probability,
+            self.tube_condition_probability,
+            self.tube_min,
+            self.tube_max,
+            self.tube_loss_weight,
         )
 
     def validate_features(self) -> None:

@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""From LeRobot's batches to the network's: pictures stacked by camera, and training windows as `Event`."""
+"""From LeRobot's training batches to the network's windows, `Event`."""
 
 from __future__ import annotations
 
@@ -9,69 +9,16 @@ from typing import Any
 import torch
 from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor
-from torch.nn import functional as F
 
 from .action_space import ActionSpace
+from .border_masks import valid_tokens, without_black_borders
 from .calibration import load_calibration
+from .camera_stack import CameraStack
 from .codecs import FRAMES_PER_LATENT
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import episode_ends, final_actions
 from .event_window import Event
 from .sight_cone_masks import SightConeMasks
-
-
-class CameraStack:
-    """Stacks a batch's pictures in the order of the checkpoint's cameras.
-
-    Args:
-        config: The policy's configuration.
-    """
-
-    def __init__(self, config: WallwmConfig):
-        self.shapes = {key: tuple(feature.shape) for key, feature in config.image_features.items()}
-        self.size = config.image_size
-
-    def __call__(self, batch: dict[str, Any], frames: int | slice = 0, rows: int | None = None) -> Tensor:
-        """All cameras in [-1, 1] at the model's size.
-
-        Args:
-            batch: A LeRobot batch; images ``(B, F, 3, H, W)`` in training, ``(B, 3, H, W)`` otherwise.
-            frames: Which frames to take.
-            rows: Only the first rows of the batch; None for all.
-
-        Returns:
-            ``(B, V, 3, H, W)``, or ``(B, V, F, 3, H, W)`` for a slice of frames.
-
-        Raises:
-            ValueError: A camera is missing, or an image has another size than in training.
-        """
-        self.require(batch)
-        views = []
-        for key, expected in self.shapes.items():
-            image = batch[key]
-            if tuple(image.shape[-3:]) != expected:
-                raise ValueError(
-                    f"'{key}' has shape {tuple(image.shape[-3:])} but the policy was trained on {expected}: set the "
-                    f"camera to width={expected[2]}, height={expected[1]}."
-                )
-            views.append(image[:rows, frames] if image.ndim == 5 else image[:rows])
-        stacked = torch.stack(views, dim=1).float()
-        if tuple(stacked.shape[-2:]) != self.size:
-            flat = F.interpolate(
-                stacked.flatten(0, -4), self.size, mode="bilinear", antialias=True, align_corners=False
-            )
-            stacked = flat.unflatten(0, stacked.shape[:-3])
-        return stacked.mul_(2).sub_(1)
-
-    def require(self, batch: dict[str, Any]) -> None:
-        """Raises ValueError if a camera is missing."""
-        for key in self.shapes:
-            if key not in batch:
-                present = [k for k in batch if k.startswith("observation.images.") and "_is_pad" not in k]
-                raise ValueError(
-                    f"Camera '{key}' is missing from the observation (present: {present or 'none'}). Name the "
-                    "robot's cameras as in training, or map them with --rename_map."
-                )
 
 
 class EventReader:
@@ -98,7 +45,7 @@ class EventReader:
         self.episode_end = episode_ends(dataset_meta)
         self.episode_goal = final_actions(Path(root)) if root is not None else None
         self.grid = grid
-        self._masks: SightConeMasks | None = None
+        self._masks: dict[tuple[str, ...], SightConeMasks] = {}
 
     def __call__(self, batch: dict[str, Any], future_rows: int) -> Event:
         """A LeRobot training batch in the network's units.
@@ -113,12 +60,13 @@ class EventReader:
         action_pad = batch.get("action_is_pad")
         if action_pad is None:
             action_pad = torch.zeros(batch[ACTION].shape[:2], dtype=torch.bool, device=state.device)
-        frame_pad = batch.get(f"{next(iter(self.images.shapes))}_is_pad")
+        frame_pad = batch.get(f"{self.images.present(batch)[0]}_is_pad")
         if frame_pad is None:
             frame_pad = action_pad.new_zeros(len(state), 1 + future.shape[2])
         goal, has_goal = self._goal(batch, state, action_pad)
+        keyframes = self.images(batch, 0)
         return Event(
-            keyframes=self.images(batch, 0),
+            keyframes=keyframes,
             future=future,
             frame_valid=~frame_pad,
             state=self.action_space.encode_state(state),
@@ -129,10 +77,23 @@ class EventReader:
             goal=goal,
             has_goal=has_goal,
             captions=list(batch["task"]),
-            sight=self._sight(states),
+            sight=self._sight(states, self.images.present(batch)),
+            view_ids=self.images.view_ids(batch, state.device),
+            token_valid=self._token_valid(batch, keyframes, future, ~frame_pad),
         )
 
-    def _sight(self, states: Tensor) -> Tensor | None:
+    def _token_valid(
+        self, batch: dict[str, Any], keyframes: Tensor, future: Tensor, frame_valid: Tensor
+    ) -> Tensor:
+        """Tokens outside of all borders, for the samples that carry their future."""
+        rows = len(future)
+        frames = torch.cat((keyframes[:rows, :, None], future), dim=2)
+        inside = without_black_borders(frames, frame_valid[:rows]) & self.images.inside(batch).to(
+            frames.device
+        )
+        return valid_tokens(inside, self.grid)
+
+    def _sight(self, states: Tensor, cameras: list[str]) -> Tensor | None:
         """Masks where the arm is at each latent frame; a latent's four pictures stand for its last.
 
         The calibration is read with the first training batch: a checkpoint must load and act where the file is not.
@@ -140,13 +101,16 @@ class EventReader:
         config = self.config
         if config.calibration is None:
             return None
-        if self._masks is None:
+        key = tuple(cameras)
+        if key not in self._masks:
             names = config.state_feature_names or []
-            calibration = load_calibration(config.calibration, self.images.shapes, names)
-            self._masks = SightConeMasks(
-                calibration, list(self.images.shapes), self.grid, names, config.sight_cone_widen
+            images = self.images
+            calibration = load_calibration(config.calibration, {k: images.shapes[k] for k in cameras}, names)
+            covered = {k: images.boxes[k].covered(images.size) for k in cameras}
+            self._masks[key] = SightConeMasks(
+                calibration, cameras, self.grid, names, config.sight_cone_widen, covered
             )
-        return self._masks(states[:, ::FRAMES_PER_LATENT] if states.ndim == 3 else states[:, None])
+        return self._masks[key](states[:, ::FRAMES_PER_LATENT] if states.ndim == 3 else states[:, None])
 
     def _remaining(self, batch: dict[str, Any], action_pad: Tensor) -> Tensor:
         """Frames from each keyframe to its event's end; the pad mask alone stops counting at the horizon."""

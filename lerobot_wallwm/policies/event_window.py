@@ -31,6 +31,8 @@ class Event:
         has_goal: ``(B,)``, False where the event's end is unknown.
         captions: B strings.
         sight: ``(B, T, V N, V N)`` sight-cone masks of the latent frames, or None for all to see all.
+        token_valid: ``(S, V, h, w)``, False for tokens of the first S samples that lie in a border of their picture
+            (see `border_masks`); None if none does.
         view_ids: ``(V,)`` rows of the view table, one for each view of the whole batch; None for the first V.
     """
 
@@ -46,6 +48,7 @@ class Event:
     has_goal: Tensor
     captions: list[str]
     sight: Tensor | None = None
+    token_valid: Tensor | None = None
     view_ids: Tensor | None = None
 
     def rows(self, index: slice) -> Event:

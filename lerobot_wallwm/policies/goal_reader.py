@@ -155,6 +155,13 @@ class GoalReader(nn.Module):
         self.to_pose = nn.Linear(hidden, action_dim)
         self.to_features = nn.Linear(hidden + action_dim, width)
 
+    def close_slots(self, start: int, stop: int) -> None:
+        """Makes the goal blind to the views of slots ``start .. stop - 1`` until it learns to read them."""
+        first = self.trunk[0]
+        assert isinstance(first, nn.Linear)
+        per_view = 2 * self.look.keypoints
+        first.weight[:, start * per_view : stop * per_view] = 0.0
+
     def forward(
         self,
         keyframes: Tensor,

@@ -43,6 +43,25 @@ class WanShape:
 
 
 @dataclass(frozen=True)
+class TubeShape:
+    """The numbers of tube masks (see `tube_masks`).
+
+    Attributes:
+        probability: Of a sample having one, p_tube.
+        condition_probability: Of the keyframe being hidden, too, given that: p_tube^cond.
+        smallest: Side of the smallest window in tokens, l_min.
+        largest: Of the largest, l_max.
+        loss_weight: Of hidden tokens, lambda_mask.
+    """
+
+    probability: float
+    condition_probability: float
+    smallest: int
+    largest: int
+    loss_weight: float
+
+
+@dataclass(frozen=True)
 class ModelShape:
     """Sizes and constants; `WallwmConfig` explains each."""
 
@@ -68,6 +87,7 @@ class ModelShape:
     anchor_jitter: float
     video_shift: float
     view_fusion: str = "cross"
+    tube: TubeShape | None = None
 
     @property
     def horizon(self) -> int:

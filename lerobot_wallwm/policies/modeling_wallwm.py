@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lerobot.configs import FeatureType
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.utils.constants import OBS_STATE
+from lerobot.utils.feature_utils import dataset_to_policy_features
 from torch import Tensor
 
 from . import (
@@ -20,9 +22,10 @@ from . import (
     processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
 )
 from .action_space import ActionSpace
+from .camera_stack import CameraStack
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import displacement_std, event_grammar
-from .event_batches import CameraStack, EventReader
+from .event_batches import EventReader
 from .event_cursor import EventCursor
 from .event_window import Event
 from .planners import (
@@ -34,6 +37,7 @@ from .planners import (
     check_captions,
     matches,
 )
+from .view_table import assign_rows, start_new_rows
 from .world_action_model import WorldActionModel
 
 logger = logging.getLogger(__name__)
@@ -61,9 +65,9 @@ class WallwmPolicy(PreTrainedPolicy):
         **kwargs: Any,
     ):
         super().__init__(config)
+        self._known_rows = self._bind_cameras(config, dataset_meta)
         config.validate_features()
         assert config.robot_state_feature is not None and config.action_feature is not None
-        self.image_keys = list(config.image_features)
         if dataset_meta is not None:
             self._learn_from_dataset(dataset_meta)
         self.model = WorldActionModel(config.model_shape())
@@ -74,7 +78,11 @@ class WallwmPolicy(PreTrainedPolicy):
         if dataset_stats is not None:
             spread = displacement_std(Path(root), config.horizon) if root is not None else None
             self.action_space.fit(dataset_stats, spread)
-        self._images = CameraStack(config)
+        shapes = {key: tuple(feature.shape) for key, feature in config.image_features.items()}
+        self._images = CameraStack(
+            shapes, config.camera_rows, config.image_size, config.resize, config.allow_missing_cameras
+        )
+        self.image_keys = list(self._images.shapes)
         self._events = EventReader(
             config, self._images, self.action_space, self.model.video.grid, dataset_meta
         )
@@ -86,6 +94,8 @@ class WallwmPolicy(PreTrainedPolicy):
     def from_pretrained(cls, pretrained_name_or_path: str | Path, **kwargs: Any) -> WallwmPolicy:  # type: ignore[override]
         """Loads a checkpoint; on another dataset, its action range replaces the checkpoint's."""
         policy = super().from_pretrained(pretrained_name_or_path, **kwargs)
+        if 0 < policy._known_rows < len(policy.config.camera_rows):
+            start_new_rows(policy.model, policy._known_rows, len(policy.config.camera_rows))
         if kwargs.get("dataset_stats") is not None:
             policy.action_space.set_range(kwargs["dataset_stats"])
         return policy
@@ -198,7 +208,7 @@ class WallwmPolicy(PreTrainedPolicy):
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
         instructions = self._captions(batch)
-        self._images.require(batch)
+        self._images.present(batch)  # before the first plan: an error beats a robot that waits
         if len(self._cursors) != len(instructions):
             self._cursors = [self._new_cursor() for _ in instructions]
             self._last_action = None
@@ -214,7 +224,7 @@ class WallwmPolicy(PreTrainedPolicy):
         cursors = [self._cursors[i] for i in rows]
         captions = [cursor.caption or "" for cursor in cursors]
         index = torch.tensor(rows, device=batch[OBS_STATE].device)
-        part = {key: batch[key][index] for key in (*self.image_keys, OBS_STATE)}
+        part = {key: batch[key][index] for key in (*self._images.present(batch), OBS_STATE)}
         noise = self._noise_of(rows, index.device)
         actions, length, remaining, latents = self._plan(part, captions, self.config.imagination, noise)
         if self.config.save_predicted_video and rows[0] == 0 and cursors[0].is_new_event:
@@ -261,6 +271,7 @@ class WallwmPolicy(PreTrainedPolicy):
             num_steps=self.config.num_inference_steps,
             generator=generators,
             length=length,
+            view_ids=self._images.view_ids(batch, state.device),
         )
         return (
             self.action_space.decode_actions(plan.actions, state),
@@ -287,6 +298,30 @@ class WallwmPolicy(PreTrainedPolicy):
         return torch.cat(clips)
 
     # ------------------------------------------------------------------ parts
+
+    @staticmethod
+    def _bind_cameras(config: WallwmConfig, dataset_meta: Any | None) -> int:
+        """Gives every camera a row of the view tables; returns how many rows were taken before.
+
+        Rows of a checkpoint keep their cameras. A checkpoint from before rows had names has them in the order of its
+        features.
+        """
+        if not config.camera_rows:
+            config.camera_rows = assign_rows([], list(config.image_features), config.max_views)
+        known = len(config.camera_rows)
+        new = [key for key in config.new_cameras if key not in config.image_features]
+        features = {} if dataset_meta is None else dataset_to_policy_features(dataset_meta.features)
+        for key in new:
+            if key not in features or features[key].type is not FeatureType.VISUAL:
+                found = [k for k, feature in features.items() if feature.type is FeatureType.VISUAL]
+                raise ValueError(
+                    f"--policy.new_cameras names '{key}', which is no camera of the dataset (it has {found or 'none'}): "
+                    "name one of those, as the dataset spells it."
+                )
+            assert config.input_features is not None
+            config.input_features[key] = features[key]
+        config.camera_rows = assign_rows(config.camera_rows, list(config.image_features), config.max_views)
+        return known
 
     def _captions(self, batch: dict[str, Any]) -> list[str]:
         if "task" not in batch:

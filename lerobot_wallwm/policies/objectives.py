@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from . import flow_matching as fm
 from .event_window import Event
 from .goal_reader import Goal
+from .tube_masks import Tubes, covisible_region, draw_tubes, per_latent_pixel, video_loss_weights
 
 if TYPE_CHECKING:
     from .world_action_model import WorldActionModel
@@ -80,24 +81,50 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
 
     noise = torch.randn_like(z_0[:, :, :, 1:])
     z_t = torch.cat((z_0[:, :, :, :1], fm.add_noise(z_0[:, :, :, 1:], noise, t_video)), dim=3)
+    tubes = _tubes(model, event)
+    if tubes is not None:
+        z_t = tubes.hide(z_t, noise)
     t_frames = torch.cat((t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1)
     features = model.video(z_t, t_frames, text, latent_valid, sight_BTSS=event.sight, view_ids=event.view_ids)
     assert features.prediction is not None
     # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The
     # paper leaves w_V open. The codec turns it into the mean squared error of pixels.
     residual = z_0[:, :, :, 1:] - z_0[:, :, :, :1]
-    error = model.codec.pixel_error(features.prediction[:, :, :, 1:] - residual)
+    token_valid = _token_valid(model, event)
+    weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
+    error = model.codec.pixel_error(features.prediction[:, :, :, 1:] - residual, weights)
     video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
     action_loss, _ = _action_losses(model, event, features.layers, t_action, latent_valid, goal)
     false = torch.zeros(batch, dtype=torch.bool, device=device)
     return Losses(
         action_loss,
         video_loss,
-        latent_valid[:, 1:].any(1),
+        latent_valid[:, 1:].any(1) & token_valid.flatten(1).any(1),
         torch.zeros_like(action_loss),
         false,
         *_goal_losses(event, goal),
     )
+
+
+def _token_valid(model: WorldActionModel, event: Event) -> Tensor:
+    """Tokens that enter the video loss, ``(B, V, h, w)``."""
+    if event.token_valid is not None:
+        return event.token_valid
+    size = (len(event.captions), event.keyframes.shape[1], *model.video.grid)
+    return torch.ones(size, dtype=torch.bool, device=event.state.device)
+
+
+def _tubes(model: WorldActionModel, event: Event) -> Tubes | None:
+    """Windows to hide in this batch; None outside of training or where there are none."""
+    tube = model.shape.tube
+    if tube is None or not model.training:
+        return None
+    batch, views, grid = len(event.captions), event.keyframes.shape[1], model.video.grid
+    if event.sight is None:
+        region = torch.ones((batch, views, *grid), dtype=torch.bool, device=event.state.device)
+    else:
+        region = covisible_region(event.sight, views, grid)
+    return draw_tubes(tube, region)
 
 
 def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:

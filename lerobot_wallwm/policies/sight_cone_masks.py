@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .calibration import Calibration
+from .calibration import WHOLE_PICTURE, Calibration
 from .sight_cones import sight_cone_mask
 
 
@@ -19,6 +19,7 @@ class SightConeMasks:
         grid: Token grid ``(h, w)`` of one view.
         state_names: Columns of ``observation.state``.
         widen: The paper's scale l >= 1 on the cones' half angle.
+        covered: What the grid of each camera covers (see `Camera.patch_cones`); None for the whole picture.
     """
 
     def __init__(
@@ -28,9 +29,13 @@ class SightConeMasks:
         grid: tuple[int, int],
         state_names: list[str],
         widen: float = 1.0,
+        covered: dict[str, tuple[float, float, float, float]] | None = None,
     ):
         self.calibration, self.image_keys, self.state_names = calibration, image_keys, state_names
-        self.cones = {key: calibration.cameras[key].patch_cones(grid, widen) for key in image_keys}
+        self.cones = {
+            key: calibration.cameras[key].patch_cones(grid, widen, (covered or {}).get(key, WHOLE_PICTURE))
+            for key in image_keys
+        }
 
     @torch.no_grad()
     def __call__(self, state_BTP: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from .model_shape import ModelShape
 from .objectives import Losses
 from .sampling import Plan
 from .text_encoders import HashedTextEncoder
+from .tube_masks import check_tube
 from .view_fusion import build_video_tower
 
 
@@ -36,6 +37,8 @@ class WorldActionModel(nn.Module):
         grid = (shape.image_size[0] // stride, shape.image_size[1] // stride)
         self.tokens_per_latent = grid[0] * grid[1]
         self.text_encoder = HashedTextEncoder(shape.video.text_dim, shape.max_text_tokens)
+        if shape.tube is not None:
+            check_tube(shape.tube, grid)
         self.video = build_video_tower(shape.view_fusion, shape.video, shape.max_views, grid, open_gates=True)
         nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
         nn.init.zeros_(self.video.proj_out.bias)
