@@ -67,6 +67,9 @@ class ModelShape:
     anchor_steps: int
     anchor_jitter: float
     video_shift: float
+    # What the video head predicts: the `velocity` eps - z_0 (paper p. 8, eq. 7), as Wan does, or the `residual`
+    # z_0 - z_key, whose zero is "nothing moves" (our choice for a random start).
+    video_prediction: str = "residual"
 
     @property
     def horizon(self) -> int:
