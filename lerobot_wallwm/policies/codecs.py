@@ -1,7 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Frames to latents and back, under the causal video VAE's rule of 1 + 4N frames to 1 + N latents.
 
-`WaveletCodec` has no weights: an orthonormal Haar transform in space and time. It is lossless, costs nothing to
+Wan's VAEs are in `wan_codec`. `WaveletCodec` has no weights: an orthonormal Haar transform in space and time. It is lossless, costs nothing to
 train and lets `nano` start without a download. Shapes: B batch, V views, F frames, T latents, C channels.
 """
 
@@ -23,6 +23,24 @@ def num_latents(num_frames: int) -> int:
     if num_frames < 1 or (num_frames - 1) % FRAMES_PER_LATENT:
         raise ValueError(f"A clip must have 1 + 4N frames (1, 5, 9, ...), got {num_frames}.")
     return 1 + (num_frames - 1) // FRAMES_PER_LATENT
+
+
+def check_frame_size(height: int, width: int, spatial_stride: int, patch: int) -> None:
+    """Raises ValueError unless frames of this size split into whole patches of latents."""
+    stride = spatial_stride * patch
+    if height % stride or width % stride:
+        raise ValueError(
+            f"image_size=({height}, {width}) must be a multiple of {stride} in both directions "
+            f"(codec stride {spatial_stride} x patch {patch})."
+        )
+
+
+def latent_error(error_BVCTHW: Tensor, weight_BVHW: Tensor | None = None) -> Tensor:
+    """Mean squared error of each latent frame ``(B, T)``; weights of latent pixels multiply the squares before it."""
+    squared = error_BVCTHW.square()
+    if weight_BVHW is not None:
+        squared = squared * weight_BVHW[:, :, None, None]
+    return squared.mean(dim=(1, 2, 4, 5))
 
 
 class WaveletCodec(nn.Module):
@@ -80,19 +98,11 @@ class WaveletCodec(nn.Module):
         The transform is orthonormal, so the two are equal once the scale is undone. Weights of latent pixels multiply
         the squared error before the mean.
         """
-        squared = (error_BVCTHW / self.scale[:, None, None, None]).square()
-        if weight_BVHW is not None:
-            squared = squared * weight_BVHW[:, :, None, None]
-        return squared.mean(dim=(1, 2, 4, 5))
+        return latent_error(error_BVCTHW / self.scale[:, None, None, None], weight_BVHW)
 
     def check_size(self, height: int, width: int, patch: int) -> None:
         """Raises ValueError unless frames of this size split into whole patches of latents."""
-        stride = self.spatial_stride * patch
-        if height % stride or width % stride:
-            raise ValueError(
-                f"image_size=({height}, {width}) must be a multiple of {stride} in both directions "
-                f"(codec stride {self.spatial_stride} x patch {patch})."
-            )
+        check_frame_size(height, width, self.spatial_stride, patch)
 
     def encode(self, frames_BFCHW: Tensor) -> Tensor:
         """Encodes RGB clips.

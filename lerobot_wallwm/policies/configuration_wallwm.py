@@ -10,12 +10,25 @@ from lerobot.configs import FeatureType, NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig, OptimizerConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, LRSchedulerConfig
 
+from ..hub.backbones import BACKBONES
 from .model_shape import ModelShape, TubeShape, WanShape
 from .optimization import MuonAdamWConfig
 
 VIEW_FUSIONS = ("cross", "tile", "none")
 IMAGINATIONS = ("none", "anchor", "full")
 PLANNERS = ("grammar", "script", "instruction")
+
+# Stands for "as it suits the backbone"; `__post_init__` puts the number in its place.
+_BY_BACKBONE: Any = None
+_NANO: dict[str, Any] = {
+    "image_size": (96, 96),
+    "max_text_tokens": 16,
+    "action_width": 96,
+    "action_heads": 4,
+    "action_ffn_width": 192,
+    "video_shift": 5.0,
+    "optimizer_lr": 1e-3,
+}
 
 
 @PreTrainedConfig.register_subclass("wallwm")
@@ -27,14 +40,29 @@ class WallwmConfig(PreTrainedConfig):
     """
 
     # --- what is built and trained
-    # Video tower and codec. `nano` starts from random weights; the Wan backbones are not in this release.
+    # Video tower, codec and text encoder. `nano` starts from random weights; the Wan backbones from the Hub's.
     backbone: str = "nano"
+    # Local folder in diffusers' layout (transformer/, vae/, text_encoder/, tokenizer/) instead of the Hub. A checkpoint
+    # finds its frozen VAE and umT5 there again; set it anew where they lie elsewhere.
+    backbone_path: str | None = None
+    # Branch, tag or commit of the backbone on the Hub; the commit that was used is filled in.
+    backbone_revision: str | None = None
+    # Filled in from the backbone: numbers of its transformer, and a fingerprint of its umT5. With these, a checkpoint
+    # loads without the former and acts without the latter as long as it knows the captions.
+    backbone_shape: dict[str, int] = field(default_factory=dict)
+    text_encoder_id: str | None = None
+    # Folder of umT5's features on disk; None: wallwm/text_features in Hugging Face's home.
+    text_cache: str | None = None
+    # Dtype of autocast in training (LeRobot reads it) and acting, and of the frozen encoders on CUDA. Weights stay in
+    # float32.
+    dtype: str = "float32"
     # `joint` trains both towers at once, the paper's small-data setting (p. 10). Its staged recipe is not here yet.
     stage: str = "joint"
 
     # --- the window (an event, seen from its keyframe)
-    # Frames are resized to (height, width) before the codec. Must be a multiple of 16.
-    image_size: tuple[int, int] = (96, 96)
+    # Frames are resized to (height, width) before the codec. Must be a multiple of 16 (wan2.2-5b: 32). By backbone:
+    # nano 96 x 96, Wan 192 x 224 (WALL-WM's README).
+    image_size: tuple[int, int] = _BY_BACKBONE
     # How: `stretch` fills the frame, `pad` keeps each camera's proportions between black borders, which no loss sees.
     resize: str = "stretch"
     # Future latents N; each stands for 4 sampled frames (paper p. 10; at most 16 there).
@@ -50,7 +78,8 @@ class WallwmConfig(PreTrainedConfig):
     codec_levels: int = 3
     patch: int = 2
     text_dim: int = 64
-    max_text_tokens: int = 16
+    # Tokens of a caption, padding included. By backbone: nano 16, Wan 512 (as it was trained; fewer are faster).
+    max_text_tokens: int = _BY_BACKBONE
     # Rows of the Camera RoPE table. More cameras than this need another checkpoint.
     max_views: int = 4
     # How the video tower brings cameras together: `cross` is the paper's; `tile` (one canvas) and `none` are what it is
@@ -80,10 +109,11 @@ class WallwmConfig(PreTrainedConfig):
     # Weight of hidden tokens in the video loss, lambda_mask.
     tube_loss_weight: float = 1.0
 
-    # --- action tower (paper gives no width; our choice). Its depth always equals the video tower's.
-    action_width: int = 96
-    action_heads: int = 4
-    action_ffn_width: int = 192
+    # --- action tower (paper gives no width; our choice). Its depth always equals the video tower's. By backbone: nano
+    # 96, 4 and 192; the Wan ones in hub/backbones.py.
+    action_width: int = _BY_BACKBONE
+    action_heads: int = _BY_BACKBONE
+    action_ffn_width: int = _BY_BACKBONE
     # Keypoints per camera from which the goal reader tells where the event will end; 0 builds none (not in the paper;
     # our choice, see goal_reader.py).
     keypoints: int = 16
@@ -113,8 +143,8 @@ class WallwmConfig(PreTrainedConfig):
     anchor_step: int = 45
     anchor_steps: int = 50
     anchor_jitter: float = 0.02
-    # Timestep shift of the video schedule; Wan's default.
-    video_shift: float = 5.0
+    # Timestep shift of the video schedule. By backbone: 5, Wan's default; 3 for wan2.1-1.3b.
+    video_shift: float = _BY_BACKBONE
 
     # --- inference
     # What the video tower does before acting: none, anchor (to s*, then held) or full (in step with the actions).
@@ -151,7 +181,8 @@ class WallwmConfig(PreTrainedConfig):
     # `adamw`, or `muon`: Muon for the blocks' matrices and AdamW for the rest (the paper's optimiser; see
     # optimization.py). One learning rate serves both.
     optimizer: str = "adamw"
-    optimizer_lr: float = 1e-3
+    # By backbone: 1e-3 from random weights, 1e-4 from Wan's (paper.md: the rate of a sibling's public code).
+    optimizer_lr: float = _BY_BACKBONE
     optimizer_weight_decay: float = 0.01
     optimizer_betas: tuple[float, float] = (0.9, 0.95)
     optimizer_grad_clip_norm: float = 1.0
@@ -170,8 +201,17 @@ class WallwmConfig(PreTrainedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_choice("backbone", self.backbone, ("nano", *BACKBONES))
+        for name, value in self._backbone_defaults().items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
         self.image_size = (int(self.image_size[0]), int(self.image_size[1]))
-        _check_choice("backbone", self.backbone, ("nano",))
+        _check_choice("dtype", self.dtype, ("float32", "bfloat16"))
+        if self.backbone == "nano" and (self.backbone_path or self.backbone_revision):
+            raise ValueError(
+                "--policy.backbone_path and --policy.backbone_revision are for the Wan backbones; nano has no weights "
+                f"to start from. Add --policy.backbone={' or '.join(BACKBONES)}."
+            )
         _check_choice("stage", self.stage, ("joint",))
         _check_choice("action_prediction", self.action_prediction, ("x", "v"))
         _check_choice("imagination", self.imagination, IMAGINATIONS)
@@ -209,6 +249,19 @@ class WallwmConfig(PreTrainedConfig):
             raise ValueError(
                 "--policy.planner=script needs --policy.script='[\"reach for the red cube\", ...]', got an empty list."
             )
+
+    def _backbone_defaults(self) -> dict[str, Any]:
+        """Values of the fields that follow the backbone unless they are set."""
+        if self.backbone == "nano":
+            return _NANO
+        backbone = BACKBONES[self.backbone]
+        return {
+            "image_size": (192, 224),
+            "max_text_tokens": backbone.max_text_tokens,
+            "video_shift": backbone.flow_shift,
+            "optimizer_lr": 1e-4,
+            **backbone.policy,
+        }
 
     # --- the window, as LeRobot asks for it
 
@@ -278,20 +331,25 @@ class WallwmConfig(PreTrainedConfig):
         excluded = [word.lower() for word in self.relative_exclude_joints]
         return [not any(word in str(name).lower() for word in excluded) for name in names]
 
+    def video_shape(self) -> WanShape:
+        """Numbers of the video tower: those of `nano`, or the backbone's as filled in."""
+        if self.backbone != "nano":
+            return WanShape(**self.backbone_shape)
+        return WanShape(
+            width=self.video_width,
+            depth=self.video_depth,
+            heads=self.video_heads,
+            ffn_width=self.video_ffn_width,
+            latent_channels=3 * 4**self.codec_levels * 4,
+            text_dim=self.text_dim,
+            patch=self.patch,
+        )
+
     def model_shape(self) -> ModelShape:
-        """Sizes of the `nano` model."""
+        """Sizes of the model."""
         assert self.robot_state_feature is not None and self.action_feature is not None
-        channels = 3 * 4**self.codec_levels * 4
         return ModelShape(
-            video=WanShape(
-                width=self.video_width,
-                depth=self.video_depth,
-                heads=self.video_heads,
-                ffn_width=self.video_ffn_width,
-                latent_channels=channels,
-                text_dim=self.text_dim,
-                patch=self.patch,
-            ),
+            video=self.video_shape(),
             codec_levels=self.codec_levels,
             image_size=self.image_size,
             max_views=self.max_views,
@@ -314,6 +372,7 @@ class WallwmConfig(PreTrainedConfig):
             video_shift=self.video_shift,
             view_fusion=self.view_fusion,
             tube=self._tube_shape(),
+            video_prediction="residual" if self.backbone == "nano" else "velocity",
         )
 
     def _tube_shape(self) -> TubeShape | None:

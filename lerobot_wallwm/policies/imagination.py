@@ -65,14 +65,19 @@ class Imagination:
             view_ids=self.view_ids,
         )
         assert features.prediction is not None
-        self.z_0_hat = self.z_key + features.prediction[:, :, :, 1:]
+        prediction = features.prediction[:, :, :, 1:]
+        if self.model.shape.video_prediction == "velocity":
+            self.velocity, self.z_0_hat = prediction, self.z - t * prediction
+        else:
+            self.z_0_hat = self.z_key + prediction
+            self.velocity = fm.velocity_from_data(self.z, self.z_0_hat, t.expand(batch))
         return self.model.action.video_keys_values(features.layers, self.view_ids)
 
     def step(self) -> list[tuple[Tensor, Tensor]]:
         """One forward, then one Euler step of the video; returns the forward's keys and values."""
         kv = self._forward()
         t, s = self.levels[self.done], self.levels[self.done + 1]
-        self.z = self.z + (s - t) * fm.velocity_from_data(self.z, self.z_0_hat, t.expand(len(self.z)))
+        self.z = self.z + (s - t) * self.velocity
         self.done += 1
         return kv
 

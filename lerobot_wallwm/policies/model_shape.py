@@ -88,6 +88,9 @@ class ModelShape:
     video_shift: float
     view_fusion: str = "cross"
     tube: TubeShape | None = None
+    # What the video head predicts: the `velocity` eps - z_0 (paper p. 8, eq. 7), as Wan does, or the `residual`
+    # z_0 - z_key, whose zero is "nothing moves" (our choice for a random start).
+    video_prediction: str = "residual"
 
     @property
     def horizon(self) -> int:

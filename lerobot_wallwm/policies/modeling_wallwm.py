@@ -14,14 +14,17 @@ import torch
 from lerobot.configs import FeatureType
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.utils.constants import OBS_STATE
+from lerobot.utils.device_utils import resolve_safetensors_device
 from lerobot.utils.feature_utils import dataset_to_policy_features
 from torch import Tensor
 
+from ..hub.weights import load_weights
 from . import (
     flow_matching as fm,
     processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
 )
 from .action_space import ActionSpace
+from .backbone_choice import check_precision, find_backbone
 from .camera_stack import CameraStack
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import displacement_std, event_grammar
@@ -42,6 +45,8 @@ from .world_action_model import WorldActionModel
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINT_FIX = "choose a complete checkpoint of this policy, and do not override --policy.backbone or sizes on the command line"
+
 
 class WallwmPolicy(PreTrainedPolicy):
     """WALL-WM as a LeRobot policy.
@@ -50,6 +55,7 @@ class WallwmPolicy(PreTrainedPolicy):
         config: The policy's configuration, with features filled in by LeRobot.
         dataset_stats: Statistics of the training data.
         dataset_meta: Metadata of the training data; a view written by `wallwm prepare` carries the event grammar.
+        empty: Leaves a Wan tower without weights, for a checkpoint that follows.
     """
 
     config_class = WallwmConfig
@@ -62,15 +68,21 @@ class WallwmPolicy(PreTrainedPolicy):
         config: WallwmConfig,
         dataset_stats: dict[str, dict[str, Tensor]] | None = None,
         dataset_meta: Any | None = None,
+        empty: bool = False,
         **kwargs: Any,
     ):
         super().__init__(config)
         self._known_rows = self._bind_cameras(config, dataset_meta)
         config.validate_features()
+        check_precision(config.dtype, config.device or "cpu")
         assert config.robot_state_feature is not None and config.action_feature is not None
         if dataset_meta is not None:
             self._learn_from_dataset(dataset_meta)
-        self.model = WorldActionModel(config.model_shape())
+        backbone = find_backbone(config, empty)
+        self.model = WorldActionModel(config.model_shape(), backbone)
+        if backbone is not None and dataset_meta is not None:
+            captions = ["", *map(str, dataset_meta.tasks.index)]
+            backbone.text_encoder.prepare(captions, config.device or "cpu")
         self.action_space = ActionSpace(
             config.action_feature.shape[-1], config.robot_state_feature.shape[-1], config.relative_mask()
         )
@@ -92,13 +104,28 @@ class WallwmPolicy(PreTrainedPolicy):
 
     @classmethod
     def from_pretrained(cls, pretrained_name_or_path: str | Path, **kwargs: Any) -> WallwmPolicy:  # type: ignore[override]
-        """Loads a checkpoint; on another dataset, its action range replaces the checkpoint's."""
-        policy = super().from_pretrained(pretrained_name_or_path, **kwargs)
+        """Loads a checkpoint; on another dataset, its action range replaces the checkpoint's.
+
+        Raises:
+            WeightsError: The checkpoint's weights are damaged or another model's, or the frozen encoders of its
+                backbone are not where its configuration says.
+        """
+        policy = super().from_pretrained(pretrained_name_or_path, empty=True, **kwargs)
         if 0 < policy._known_rows < len(policy.config.camera_rows):
             start_new_rows(policy.model, policy._known_rows, len(policy.config.camera_rows))
         if kwargs.get("dataset_stats") is not None:
             policy.action_space.set_range(kwargs["dataset_stats"])
         return policy
+
+    @classmethod
+    def _load_as_safetensor(
+        cls, model: WallwmPolicy, model_file: str, map_location: str, strict: bool
+    ) -> WallwmPolicy:
+        """Called by LeRobot, whose own version only warns of keys that do not fit."""
+        load_weights(
+            model, [Path(model_file)], CHECKPOINT_FIX, device=resolve_safetensors_device(map_location)
+        )
+        return model
 
     def get_optim_params(self) -> list[dict[str, Any]]:
         """Weight decay on matrices only; tables, gains and biases go without. Muon takes the matrices of the blocks."""
@@ -262,17 +289,19 @@ class WallwmPolicy(PreTrainedPolicy):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Normalised actions ``(B, H, A)``, their valid counts, remaining frames, imagined latents."""
         state = batch[OBS_STATE]
-        plan = self.model.plan(
-            self._images(batch),
-            self.action_space.encode_state(state),
-            captions,
-            self.action_space.here(state),
-            imagination=imagination,
-            num_steps=self.config.num_inference_steps,
-            generator=generators,
-            length=length,
-            view_ids=self._images.view_ids(batch, state.device),
-        )
+        half = self.config.dtype == "bfloat16"
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=half):
+            plan = self.model.plan(
+                self._images(batch),
+                self.action_space.encode_state(state),
+                captions,
+                self.action_space.here(state),
+                imagination=imagination,
+                num_steps=self.config.num_inference_steps,
+                generator=generators,
+                length=length,
+                view_ids=self._images.view_ids(batch, state.device),
+            )
         return (
             self.action_space.decode_actions(plan.actions, state),
             plan.length,
@@ -291,9 +320,12 @@ class WallwmPolicy(PreTrainedPolicy):
     def decode_predicted_latents(self, latents: Tensor) -> Tensor:
         """LeRobot's hook: imagined latents ``(B, C, F, h, V w)`` of several events to uint8 ``(frames, H, V W, 3)``."""
         per_event = 1 + self.config.num_future_latents
+        width = self.config.image_size[1] // self.model.codec.spatial_stride
         clips = []
         for chunk in latents[:1].split(per_event, dim=2):
-            frames = self.model.codec.decode(chunk.float())[0]  # (F, 3, H, V W)
+            # Each camera by itself: a convolutional decoder would smear one into the next.
+            views = self.model.codec.decode(torch.cat(chunk.float().split(width, dim=-1)))
+            frames = torch.cat(views.unbind(0), dim=-1)  # (F, 3, H, V W)
             clips.append(((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1))
         return torch.cat(clips)
 

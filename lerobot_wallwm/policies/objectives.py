@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import flow_matching as fm
+from .codecs import WaveletCodec, latent_error
 from .event_window import Event
 from .goal_reader import Goal
 from .tube_masks import Tubes, covisible_region, draw_tubes, per_latent_pixel, video_loss_weights
@@ -87,12 +88,9 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     t_frames = torch.cat((t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1)
     features = model.video(z_t, t_frames, text, latent_valid, sight_BTSS=event.sight, view_ids=event.view_ids)
     assert features.prediction is not None
-    # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The
-    # paper leaves w_V open. The codec turns it into the mean squared error of pixels.
-    residual = z_0[:, :, :, 1:] - z_0[:, :, :, :1]
     token_valid = _token_valid(model, event)
     weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
-    error = model.codec.pixel_error(features.prediction[:, :, :, 1:] - residual, weights)
+    error = _video_error(model, features.prediction[:, :, :, 1:], z_0, noise, weights)
     video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
     action_loss, _ = _action_losses(model, event, features.layers, t_action, latent_valid, goal)
     false = torch.zeros(batch, dtype=torch.bool, device=device)
@@ -125,6 +123,21 @@ def _tubes(model: WorldActionModel, event: Event) -> Tubes | None:
     else:
         region = covisible_region(event.sight, views, grid)
     return draw_tubes(tube, region)
+
+
+def _video_error(
+    model: WorldActionModel, prediction: Tensor, z_0: Tensor, noise: Tensor, weight_BVHW: Tensor | None
+) -> Tensor:
+    """Mean squared error of each future latent, ``(B, T - 1)``. The paper leaves its weight w_V(t) open."""
+    if model.shape.video_prediction == "velocity":
+        # w_V = 1 in latent units, in which Wan's latents have about unit variance: as Wan was trained (our choice).
+        target = fm.velocity(z_0[:, :, :, 1:], noise)
+        return latent_error(prediction - target, weight_BVHW)
+    # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The codec
+    # turns it into the mean squared error of pixels.
+    assert isinstance(model.codec, WaveletCodec)
+    residual = z_0[:, :, :, 1:] - z_0[:, :, :, :1]
+    return model.codec.pixel_error(prediction - residual, weight_BVHW)
 
 
 def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from diffusers.models.transformers.transformer_wan import (
     WanAttention,
+    WanRotaryPosEmbed,
     WanTransformer3DModel,
     WanTransformerBlock,
 )
@@ -154,7 +155,11 @@ class MultiViewVideoTower(nn.Module):
         super().__init__()
         self.shape, self.max_views, self.grid = shape, max_views, grid
         wan = WanTransformer3DModel(**shape.wan_kwargs())
-        self.rope = wan.rope
+        # Tables, not weights: no checkpoint holds them, so they must be real where the tower is built on meta.
+        with torch.device("cpu"):
+            self.rope = WanRotaryPosEmbed(
+                shape.width // shape.heads, wan.rope.patch_size, wan.rope.max_seq_len
+            )
         self.patch_embedding = wan.patch_embedding
         self.condition_embedder = wan.condition_embedder
         self.norm_out = wan.norm_out
@@ -163,19 +168,29 @@ class MultiViewVideoTower(nn.Module):
         self.blocks = nn.ModuleList()
         for wan_block in wan.blocks:
             block = MultiViewWanBlock(shape.width, shape.ffn_width, shape.heads, cross_attn_norm=True)
-            block.load_state_dict(wan_block.state_dict())
+            block.load_state_dict(wan_block.state_dict(), assign=True)  # taken over: no second copy in memory
             if open_gates:
                 nn.init.zeros_(block.scale_shift_table)
                 block.scale_shift_table.data[:, (2, 5)] = 1.0
-            if cross_view and max_views > 1:
-                block.add_cross_view(shape.width)
             self.blocks.append(block)
-        self.camera_rope = CameraRoPE(self.rope.t_dim, max_views) if cross_view else None
-        # RoPE tells tokens where they are to each other; values never learn where they are in the picture, which
-        # the action tower must know. Zero at the start, so that Wan is unchanged. Our choice.
-        self.position = nn.Parameter(torch.zeros(max_views, *grid, shape.width))
+        self.cross_view = cross_view
+        self.add_views()
         if open_gates:
             nn.init.normal_(self.position, std=0.1)
+
+    def add_views(self) -> None:
+        """Starts what Wan lacks, so that the tower still computes what Wan computes.
+
+        Call it again after Wan's weights have come into place: the cross-view branches copy them.
+        """
+        if self.cross_view and self.max_views > 1:
+            for block in self.blocks:
+                assert isinstance(block, MultiViewWanBlock)
+                block.add_cross_view(self.shape.width)
+        self.camera_rope = CameraRoPE(self.rope.t_dim, self.max_views) if self.cross_view else None
+        # RoPE tells tokens where they are to each other; values never learn where they are in the picture, which
+        # the action tower must know. Zero at the start, so that Wan is unchanged. Our choice.
+        self.position = nn.Parameter(torch.zeros(self.max_views, *self.grid, self.shape.width))
 
     def forward(
         self,
@@ -267,9 +282,11 @@ class MultiViewVideoTower(nn.Module):
         """Text ``(B, L, D)``, timestep embedding ``(B, T, D)`` and modulation ``(B, T, 6, D)``."""
         embedder = self.condition_embedder
         batch, time = t_BT.shape
-        embedding, modulation, text, _ = embedder(
-            (t_BT * 1000.0).flatten(), text_BLE, None, timestep_seq_len=time
-        )
+        # Never in half precision, in which neighbouring timesteps are one.
+        with torch.autocast(t_BT.device.type, enabled=False):
+            embedding, modulation, text, _ = embedder(
+                (t_BT * 1000.0).flatten(), text_BLE, None, timestep_seq_len=time
+            )
         return text.to(dtype), embedding, modulation.unflatten(2, (6, -1))
 
     def _head(

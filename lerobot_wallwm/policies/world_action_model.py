@@ -7,7 +7,7 @@ P proprioception dims. Frames are in [-1, 1], state and actions in the model's o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,24 +24,43 @@ from .text_encoders import HashedTextEncoder
 from .tube_masks import check_tube
 from .view_fusion import build_video_tower
 
+if TYPE_CHECKING:
+    from .umt5 import UMT5TextEncoder
+    from .wan_backbone import WanBackbone
+    from .wan_codec import WanCodec
+
 
 class WorldActionModel(nn.Module):
-    """p(future video, actions | keyframes, state, caption) over the length of one event (paper p. 6)."""
+    """p(future video, actions | keyframes, state, caption) over the length of one event (paper p. 6).
 
-    def __init__(self, shape: ModelShape):
+    Args:
+        shape: Sizes and constants.
+        backbone: Where codec, text encoder and video tower come from; None makes those of `nano`.
+    """
+
+    codec: WaveletCodec | WanCodec
+    text_encoder: HashedTextEncoder | UMT5TextEncoder
+
+    def __init__(self, shape: ModelShape, backbone: WanBackbone | None = None):
         super().__init__()
         self.shape = shape
-        self.codec = WaveletCodec(shape.codec_levels)
+        self.codec = backbone.codec if backbone else WaveletCodec(shape.codec_levels)
         self.codec.check_size(*shape.image_size, shape.video.patch)
         stride = self.codec.spatial_stride * shape.video.patch
         grid = (shape.image_size[0] // stride, shape.image_size[1] // stride)
         self.tokens_per_latent = grid[0] * grid[1]
-        self.text_encoder = HashedTextEncoder(shape.video.text_dim, shape.max_text_tokens)
         if shape.tube is not None:
             check_tube(shape.tube, grid)
-        self.video = build_video_tower(shape.view_fusion, shape.video, shape.max_views, grid, open_gates=True)
-        nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
-        nn.init.zeros_(self.video.proj_out.bias)
+        if backbone:
+            self.text_encoder = backbone.text_encoder
+            self.video = backbone.video_tower(shape.view_fusion, shape.video, shape.max_views, grid)
+        else:
+            self.text_encoder = HashedTextEncoder(shape.video.text_dim, shape.max_text_tokens)
+            self.video = build_video_tower(
+                shape.view_fusion, shape.video, shape.max_views, grid, open_gates=True
+            )
+            nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
+            nn.init.zeros_(self.video.proj_out.bias)
         self.goal_reader = None
         if shape.keypoints:
             self.goal_reader = GoalReader(
@@ -102,7 +121,7 @@ class WorldActionModel(nn.Module):
         return self.codec.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def encode_still(self, keyframes: Tensor) -> Tensor:
-        """``(B, V, 3, H, W)`` to latents ``(B, V, C / 4, 1, h, w)`` without the channels that are zero."""
+        """``(B, V, 3, H, W)`` to latents ``(B, V, C, 1, h, w)``; the wavelets' without the channels that are zero."""
         return self.codec.encode_still(keyframes.flatten(0, 1)).unflatten(0, keyframes.shape[:2])
 
     def decode(self, latents: Tensor) -> Tensor:
