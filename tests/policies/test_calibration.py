@@ -167,3 +167,14 @@ def test_reads_what_it_documents(write):
     again = Calibration.model_validate(json.loads(json.dumps(content())))
     assert again == load_calibration(write(content()), SHAPES, STATE)
     assert again.joints[1].radians_at_zero == 0.5 and again.cameras[WRIST].distortion == (0.0,) * 5
+
+
+def test_cones_of_a_padded_picture_are_those_of_its_patches():
+    camera = Camera(
+        width=64, height=32, fx=60.0, fy=60.0, cx=31.5, cy=15.5, mounted_on="base", pose=np.eye(4).tolist()
+    )
+    padded = camera.patch_cones((4, 4), covered=(-0.5, 1.5, 0.0, 1.0))  # a square frame, bars above and below
+    plain = camera.patch_cones((2, 4))
+    for name in ("apex", "axis", "half_angle"):
+        torch.testing.assert_close(getattr(padded, name)[4:12], getattr(plain, name))
+    assert torch.isfinite(padded.axis).all() and torch.isfinite(padded.half_angle).all()
