@@ -24,12 +24,12 @@ from typing import Any
 
 import torch
 from bench_policy import CAMERAS, JOINTS, observation, training_batch
+from counting import flop_counter
 from fastwam_twin import build_fastwam
 from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.fastwam.modeling_fastwam import FastWAMPolicy
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lerobot_wallwm import WallwmConfig
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
@@ -167,7 +167,7 @@ def watch(policy: PreTrainedPolicy, call: Callable[[], object]) -> tuple[Tokens,
             model.video.blocks[0].register_forward_pre_hook(tokens.see_video),
             model.action.blocks[0].register_forward_pre_hook(tokens.see_action),
         ]
-    with FlopCounterMode(display=False) as flops:
+    with flop_counter() as flops:
         call()
     for hook in hooks:
         hook.remove()
