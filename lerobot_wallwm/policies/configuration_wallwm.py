@@ -10,8 +10,10 @@ from lerobot.configs import FeatureType, NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig, OptimizerConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, LRSchedulerConfig
 
+from .caption_drop import CaptionDrop
 from .model_shape import ModelShape, WanShape
 from .optimization import MuonAdamWConfig
+from .stages import STAGES
 
 IMAGINATIONS = ("none", "anchor", "full")
 PLANNERS = ("grammar", "script", "instruction")
@@ -28,7 +30,9 @@ class WallwmConfig(PreTrainedConfig):
     # --- what is built and trained
     # Video tower and codec. `nano` starts from random weights; the Wan backbones are not in this release.
     backbone: str = "nano"
-    # `joint` trains both towers at once, the paper's small-data setting (p. 10). Its staged recipe is not here yet.
+    # What is trained and on which losses, a row of stages.py: `joint` trains both towers at once, the paper's
+    # small-data setting (p. 10); `video`, then `action` are its recipe (p. 19-20), each from the last by --policy.path.
+    # Fields that are None have the stage's own number.
     stage: str = "joint"
 
     # --- the window (an event, seen from its keyframe)
@@ -73,16 +77,20 @@ class WallwmConfig(PreTrainedConfig):
     state_feature_names: list[str] | None = None
 
     # --- losses
-    # K independent action noise levels on one video forward (paper p. 11).
-    action_draws: int = 2
+    # K independent action noise levels on one video forward (paper p. 11, where K = 6). joint 2, action 6.
+    action_draws: int | None = None
     # `v` predicts the velocity, the paper's default; `x` the actions, its option for contact-heavy data (p. 11). Ours
     # is `x`: its zero is "stay", which a short training run need not learn first.
     action_prediction: str = "x"
+    # w_DCT of the paper's frequency term on the actions that either prediction recovers (p. 11; 0 in its main runs).
+    dct_loss_weight: float = 0.0
     # Part of each batch that carries the future video; the rest trains on keyframes alone, as inference without
-    # imagination sees them (our choice).
-    future_fraction: float = 0.125
-    # Part of those that hold the video at s* (paper's asymmetric mapping) instead of t_A = t_V (our choice).
-    anchored_fraction: float = 0.5
+    # imagination sees them (our choice). joint 0.125, action 0.5, video 1. With 1, which is the paper's, stage `action`
+    # never learns the remaining time.
+    future_fraction: float | None = None
+    # Part of those that hold the video at s* (paper's asymmetric mapping) instead of t_A = t_V (0: the symmetric one).
+    # joint 0.5 (our choice), action 1.
+    anchored_fraction: float | None = None
     video_loss_weight: float = 2.0
     remaining_loss_weight: float = 0.2
     goal_loss_weight: float = 1.0
@@ -92,6 +100,17 @@ class WallwmConfig(PreTrainedConfig):
     anchor_jitter: float = 0.02
     # Timestep shift of the video schedule; Wan's default.
     video_shift: float = 5.0
+    # The same for the levels that training draws. None: 1 in stage `video`, which makes t uniform in [0, 1] as the paper
+    # has it there (p. 20), and `video_shift` elsewhere. s* is always on the sampler's schedule.
+    video_train_shift: float | None = None
+    # Share of captions dropped for short and for long events (paper p. 19-20: 0.1 and 0.9 in stage `video`; else 0),
+    # and the frames that count as short and long. None: the window's length and 220/129 of it, as in the paper.
+    caption_drop_min: float | None = None
+    caption_drop_max: float | None = None
+    caption_drop_frames: tuple[int, int] | None = None
+    # Averages the trained weights after every step (paper p. 20: 0.9999 in stage `video`; else 0, which keeps none).
+    # Inference and the next stage use the average.
+    ema_decay: float | None = None
 
     # --- inference
     # What the video tower does before acting: none, anchor (to s*, then held) or full (in step with the actions).
@@ -149,7 +168,7 @@ class WallwmConfig(PreTrainedConfig):
         super().__post_init__()
         self.image_size = (int(self.image_size[0]), int(self.image_size[1]))
         _check_choice("backbone", self.backbone, ("nano",))
-        _check_choice("stage", self.stage, ("joint",))
+        _check_choice("stage", self.stage, tuple(STAGES))
         _check_choice("action_prediction", self.action_prediction, ("x", "v"))
         _check_choice("imagination", self.imagination, IMAGINATIONS)
         _check_choice("planner", self.planner, PLANNERS)
@@ -162,10 +181,25 @@ class WallwmConfig(PreTrainedConfig):
             "num_inference_steps",
             "max_views",
         ):
-            if getattr(self, name) < 1:
+            if self.by_stage(name) < 1:
                 raise ValueError(f"--policy.{name} must be at least 1, got {getattr(self, name)}.")
-        if not 0.0 <= self.future_fraction <= 1.0 or not 0.0 <= self.anchored_fraction <= 1.0:
-            raise ValueError("--policy.future_fraction and --policy.anchored_fraction must lie in [0, 1].")
+        for name in ("future_fraction", "anchored_fraction"):
+            if not 0.0 <= self.by_stage(name) <= 1.0:
+                raise ValueError(f"--policy.{name} must lie in [0, 1], got {getattr(self, name)}.")
+        if self.stage == "video" and self.by_stage("future_fraction") < 1.0:
+            raise ValueError(
+                "--policy.stage=video learns from the future alone: --policy.future_fraction must be 1 there, got "
+                f"{self.future_fraction}."
+            )
+        if self.video_train_shift is not None and self.video_train_shift <= 0:
+            raise ValueError(f"--policy.video_train_shift must be above 0, got {self.video_train_shift}.")
+        if self.dct_loss_weight < 0:
+            raise ValueError(f"--policy.dct_loss_weight must be at least 0, got {self.dct_loss_weight}.")
+        if not 0.0 <= self.by_stage("ema_decay") < 1.0:
+            raise ValueError(f"--policy.ema_decay must lie in [0, 1), got {self.ema_decay}.")
+        if self.caption_drop_frames is not None:
+            self.caption_drop_frames = (int(self.caption_drop_frames[0]), int(self.caption_drop_frames[1]))
+        self.caption_drop()  # raises where it makes no sense
         if self.sight_cone_widen < 1:
             raise ValueError(f"--policy.sight_cone_widen must be at least 1, got {self.sight_cone_widen}.")
         if self.keypoints < 0:
@@ -174,6 +208,26 @@ class WallwmConfig(PreTrainedConfig):
             raise ValueError(
                 "--policy.planner=script needs --policy.script='[\"reach for the red cube\", ...]', got an empty list."
             )
+
+    # --- the stage
+
+    def by_stage(self, name: str) -> Any:
+        """A field, or where that is None the stage's number for it (`stages.Stage`)."""
+        value = getattr(self, name)
+        return getattr(STAGES[self.stage], name) if value is None else value
+
+    def caption_drop(self) -> CaptionDrop:
+        """How often training drops captions."""
+        window = 1 + self.horizon
+        # Paper p. 20: a window of 129 frames, and 220.
+        short, long = self.caption_drop_frames or (window, round(window * 220 / 129))
+        least, most = STAGES[self.stage].caption_drop
+        return CaptionDrop(
+            least if self.caption_drop_min is None else self.caption_drop_min,
+            most if self.caption_drop_max is None else self.caption_drop_max,
+            short,
+            long,
+        )
 
     # --- the window, as LeRobot asks for it
 
@@ -269,15 +323,23 @@ class WallwmConfig(PreTrainedConfig):
             state_dim=self.robot_state_feature.shape[-1],
             num_future_latents=self.num_future_latents,
             actions_per_latent=self.actions_per_latent,
-            action_draws=self.action_draws,
+            action_draws=self.by_stage("action_draws"),
             action_prediction=self.action_prediction,
-            future_fraction=self.future_fraction,
-            anchored_fraction=self.anchored_fraction,
+            future_fraction=self.by_stage("future_fraction"),
+            anchored_fraction=self.by_stage("anchored_fraction"),
             anchor_step=self.anchor_step,
             anchor_steps=self.anchor_steps,
             anchor_jitter=self.anchor_jitter,
             video_shift=self.video_shift,
+            video_train_shift=self._video_train_shift(),
+            dct_loss_weight=self.dct_loss_weight,
+            stage=STAGES[self.stage],
         )
+
+    def _video_train_shift(self) -> float:
+        if self.video_train_shift is not None:
+            return self.video_train_shift
+        return 1.0 if STAGES[self.stage].uniform_video_levels else self.video_shift
 
     def validate_features(self) -> None:
         """Raises ValueError for a dataset or robot that the policy cannot be built for."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .stages import STAGES, Stage
+
 
 @dataclass(frozen=True)
 class WanShape:
@@ -67,6 +69,9 @@ class ModelShape:
     anchor_steps: int
     anchor_jitter: float
     video_shift: float
+    video_train_shift: float = 5.0
+    dct_loss_weight: float = 0.0
+    stage: Stage = STAGES["joint"]
 
     @property
     def horizon(self) -> int:
