@@ -11,8 +11,10 @@ from lerobot.optim import AdamWConfig, OptimizerConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, LRSchedulerConfig
 
 from ..hub.backbones import BACKBONES
+from .caption_drop import CaptionDrop
 from .model_shape import ModelShape, TubeShape, WanShape
 from .optimization import MuonAdamWConfig
+from .stages import STAGES
 
 VIEW_FUSIONS = ("cross", "tile", "none")
 IMAGINATIONS = ("none", "anchor", "full")
@@ -56,7 +58,9 @@ class WallwmConfig(PreTrainedConfig):
     # Dtype of autocast in training (LeRobot reads it) and acting, and of the frozen encoders on CUDA. Weights stay in
     # float32.
     dtype: str = "float32"
-    # `joint` trains both towers at once, the paper's small-data setting (p. 10). Its staged recipe is not here yet.
+    # What is trained and on which losses, a row of stages.py: `joint` trains both towers at once, the paper's
+    # small-data setting (p. 10); `video`, then `action` are its recipe (p. 19-20), each from the last by --policy.path.
+    # Fields that are None have the stage's own number.
     stage: str = "joint"
 
     # --- the window (an event, seen from its keyframe)
@@ -126,16 +130,20 @@ class WallwmConfig(PreTrainedConfig):
     state_feature_names: list[str] | None = None
 
     # --- losses
-    # K independent action noise levels on one video forward (paper p. 11).
-    action_draws: int = 2
+    # K independent action noise levels on one video forward (paper p. 11, where K = 6). joint 2, action 6.
+    action_draws: int | None = None
     # `v` predicts the velocity, the paper's default; `x` the actions, its option for contact-heavy data (p. 11). Ours
     # is `x`: its zero is "stay", which a short training run need not learn first.
     action_prediction: str = "x"
+    # w_DCT of the paper's frequency term on the actions that either prediction recovers (p. 11; 0 in its main runs).
+    dct_loss_weight: float = 0.0
     # Part of each batch that carries the future video; the rest trains on keyframes alone, as inference without
-    # imagination sees them (our choice).
-    future_fraction: float = 0.125
-    # Part of those that hold the video at s* (paper's asymmetric mapping) instead of t_A = t_V (our choice).
-    anchored_fraction: float = 0.5
+    # imagination sees them (our choice). joint 0.125, action 0.5, video 1. With 1, which is the paper's, stage `action`
+    # never learns the remaining time.
+    future_fraction: float | None = None
+    # Part of those that hold the video at s* (paper's asymmetric mapping) instead of t_A = t_V (0: the symmetric one).
+    # joint 0.5 (our choice), action 1.
+    anchored_fraction: float | None = None
     video_loss_weight: float = 2.0
     remaining_loss_weight: float = 0.2
     goal_loss_weight: float = 1.0
@@ -145,6 +153,17 @@ class WallwmConfig(PreTrainedConfig):
     anchor_jitter: float = 0.02
     # Timestep shift of the video schedule. By backbone: 5, Wan's default; 3 for wan2.1-1.3b.
     video_shift: float = _BY_BACKBONE
+    # The same for the levels that training draws. None: 1 in stage `video`, which makes t uniform in [0, 1] as the paper
+    # has it there (p. 20), and `video_shift` elsewhere. s* is always on the sampler's schedule.
+    video_train_shift: float | None = None
+    # Share of captions dropped for short and for long events (paper p. 19-20: 0.1 and 0.9 in stage `video`; else 0),
+    # and the frames that count as short and long. None: the window's length and 220/129 of it, as in the paper.
+    caption_drop_min: float | None = None
+    caption_drop_max: float | None = None
+    caption_drop_frames: tuple[int, int] | None = None
+    # Averages the trained weights after every step (paper p. 20: 0.9999 in stage `video`; else 0, which keeps none).
+    # Inference and the next stage use the average.
+    ema_decay: float | None = None
 
     # --- inference
     # What the video tower does before acting: none, anchor (to s*, then held) or full (in step with the actions).
@@ -212,7 +231,7 @@ class WallwmConfig(PreTrainedConfig):
                 "--policy.backbone_path and --policy.backbone_revision are for the Wan backbones; nano has no weights "
                 f"to start from. Add --policy.backbone={' or '.join(BACKBONES)}."
             )
-        _check_choice("stage", self.stage, ("joint",))
+        _check_choice("stage", self.stage, tuple(STAGES))
         _check_choice("action_prediction", self.action_prediction, ("x", "v"))
         _check_choice("imagination", self.imagination, IMAGINATIONS)
         _check_choice("view_fusion", self.view_fusion, VIEW_FUSIONS)
@@ -232,10 +251,25 @@ class WallwmConfig(PreTrainedConfig):
             "num_inference_steps",
             "max_views",
         ):
-            if getattr(self, name) < 1:
+            if self.by_stage(name) < 1:
                 raise ValueError(f"--policy.{name} must be at least 1, got {getattr(self, name)}.")
-        if not 0.0 <= self.future_fraction <= 1.0 or not 0.0 <= self.anchored_fraction <= 1.0:
-            raise ValueError("--policy.future_fraction and --policy.anchored_fraction must lie in [0, 1].")
+        for name in ("future_fraction", "anchored_fraction"):
+            if not 0.0 <= self.by_stage(name) <= 1.0:
+                raise ValueError(f"--policy.{name} must lie in [0, 1], got {getattr(self, name)}.")
+        if self.stage == "video" and self.by_stage("future_fraction") < 1.0:
+            raise ValueError(
+                "--policy.stage=video learns from the future alone: --policy.future_fraction must be 1 there, got "
+                f"{self.future_fraction}."
+            )
+        if self.video_train_shift is not None and self.video_train_shift <= 0:
+            raise ValueError(f"--policy.video_train_shift must be above 0, got {self.video_train_shift}.")
+        if self.dct_loss_weight < 0:
+            raise ValueError(f"--policy.dct_loss_weight must be at least 0, got {self.dct_loss_weight}.")
+        if not 0.0 <= self.by_stage("ema_decay") < 1.0:
+            raise ValueError(f"--policy.ema_decay must lie in [0, 1), got {self.ema_decay}.")
+        if self.caption_drop_frames is not None:
+            self.caption_drop_frames = (int(self.caption_drop_frames[0]), int(self.caption_drop_frames[1]))
+        self.caption_drop()  # raises where it makes no sense
         if self.sight_cone_widen < 1:
             raise ValueError(f"--policy.sight_cone_widen must be at least 1, got {self.sight_cone_widen}.")
         if self.calibration is not None and self.view_fusion != "cross":
@@ -262,6 +296,26 @@ class WallwmConfig(PreTrainedConfig):
             "optimizer_lr": 1e-4,
             **backbone.policy,
         }
+
+    # --- the stage
+
+    def by_stage(self, name: str) -> Any:
+        """A field, or where that is None the stage's number for it (`stages.Stage`)."""
+        value = getattr(self, name)
+        return getattr(STAGES[self.stage], name) if value is None else value
+
+    def caption_drop(self) -> CaptionDrop:
+        """How often training drops captions."""
+        window = 1 + self.horizon
+        # Paper p. 20: a window of 129 frames, and 220.
+        short, long = self.caption_drop_frames or (window, round(window * 220 / 129))
+        least, most = STAGES[self.stage].caption_drop
+        return CaptionDrop(
+            least if self.caption_drop_min is None else self.caption_drop_min,
+            most if self.caption_drop_max is None else self.caption_drop_max,
+            short,
+            long,
+        )
 
     # --- the window, as LeRobot asks for it
 
@@ -362,10 +416,10 @@ class WallwmConfig(PreTrainedConfig):
             state_dim=self.robot_state_feature.shape[-1],
             num_future_latents=self.num_future_latents,
             actions_per_latent=self.actions_per_latent,
-            action_draws=self.action_draws,
+            action_draws=self.by_stage("action_draws"),
             action_prediction=self.action_prediction,
-            future_fraction=self.future_fraction,
-            anchored_fraction=self.anchored_fraction,
+            future_fraction=self.by_stage("future_fraction"),
+            anchored_fraction=self.by_stage("anchored_fraction"),
             anchor_step=self.anchor_step,
             anchor_steps=self.anchor_steps,
             anchor_jitter=self.anchor_jitter,
@@ -373,6 +427,9 @@ class WallwmConfig(PreTrainedConfig):
             view_fusion=self.view_fusion,
             tube=self._tube_shape(),
             video_prediction="residual" if self.backbone == "nano" else "velocity",
+            video_train_shift=self._video_train_shift(),
+            dct_loss_weight=self.dct_loss_weight,
+            stage=STAGES[self.stage],
         )
 
     def _tube_shape(self) -> TubeShape | None:
@@ -385,6 +442,11 @@ class WallwmConfig(PreTrainedConfig):
             self.tube_max,
             self.tube_loss_weight,
         )
+
+    def _video_train_shift(self) -> float:
+        if self.video_train_shift is not None:
+            return self.video_train_shift
+        return 1.0 if STAGES[self.stage].uniform_video_levels else self.video_shift
 
     def validate_features(self) -> None:
         """Raises ValueError for a dataset or robot that the policy cannot be built for."""

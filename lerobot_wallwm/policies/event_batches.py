@@ -16,7 +16,7 @@ from .calibration import load_calibration
 from .camera_stack import CameraStack
 from .codecs import FRAMES_PER_LATENT
 from .configuration_wallwm import WallwmConfig
-from .dataset_facts import episode_ends, final_actions
+from .dataset_facts import episode_ends, episode_lengths, final_actions
 from .event_window import Event
 from .sight_cone_masks import SightConeMasks
 
@@ -43,6 +43,7 @@ class EventReader:
         self.config, self.images, self.action_space = config, images, action_space
         root = getattr(dataset_meta, "root", None)
         self.episode_end = episode_ends(dataset_meta)
+        self.episode_length = episode_lengths(dataset_meta)
         self.episode_goal = final_actions(Path(root)) if root is not None else None
         self.grid = grid
         self._masks: dict[tuple[str, ...], SightConeMasks] = {}
@@ -112,6 +113,12 @@ class EventReader:
                 calibration, cameras, self.grid, names, config.sight_cone_widen, covered
             )
         return self._masks[key](states[:, ::FRAMES_PER_LATENT] if states.ndim == 3 else states[:, None])
+
+    def event_frames(self, batch: dict[str, Any], event: Event) -> Tensor:
+        """Frames ``(B,)`` of each sample's whole event; the window alone, without metadata, shows what is left of it."""
+        if self.episode_length is None or "episode_index" not in batch:
+            return event.remaining
+        return self.episode_length[batch["episode_index"].flatten().long().cpu()].to(event.remaining)
 
     def _remaining(self, batch: dict[str, Any], action_pad: Tensor) -> Tensor:
         """Frames from each keyframe to its event's end; the pad mask alone stops counting at the horizon."""

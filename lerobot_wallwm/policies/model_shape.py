@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .stages import STAGES, Stage
+
 
 @dataclass(frozen=True)
 class WanShape:
@@ -91,6 +93,9 @@ class ModelShape:
     # What the video head predicts: the `velocity` eps - z_0 (paper p. 8, eq. 7), as Wan does, or the `residual`
     # z_0 - z_key, whose zero is "nothing moves" (our choice for a random start).
     video_prediction: str = "residual"
+    video_train_shift: float = 5.0
+    dct_loss_weight: float = 0.0
+    stage: Stage = STAGES["joint"]
 
     @property
     def horizon(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.utils.constants import OBS_STATE
 from lerobot.utils.device_utils import resolve_safetensors_device
 from lerobot.utils.feature_utils import dataset_to_policy_features
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..hub.weights import load_weights
 from . import (
@@ -40,7 +40,9 @@ from .planners import (
     check_captions,
     matches,
 )
+from .stages import LOSSES, STAGES
 from .view_table import assign_rows, start_new_rows
+from .weight_average import WeightAverage, start_from_averages
 from .world_action_model import WorldActionModel
 
 logger = logging.getLogger(__name__)
@@ -99,6 +101,11 @@ class WallwmPolicy(PreTrainedPolicy):
             config, self._images, self.action_space, self.model.video.grid, dataset_meta
         )
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
+        self.ema = nn.ModuleDict()
+        if decay := config.by_stage("ema_decay"):
+            self.ema[config.stage] = WeightAverage(self.model, decay)
+            # DistributedDataParallel would send them round before every forward; they are the same on all ranks.
+            self._ddp_params_and_buffers_to_ignore = [f"ema.{name}" for name, _ in self.ema.named_buffers()]
         self.last_predicted_latents: Tensor | None = None
         self.reset()
 
@@ -157,35 +164,72 @@ class WallwmPolicy(PreTrainedPolicy):
         """
         event = self.event_from_batch(batch)
         with self._noise_of_this_step(batch):
+            if self.training:
+                frames = self._events.event_frames(batch, event)
+                event.captions = self.config.caption_drop()(event.captions, frames)
             losses = self.model.losses(event)
         config = self.config
-        parts = {
-            "loss_action": losses.action.mean(),
-            "loss_video": fm.masked_mean(losses.video, losses.has_video),
-            "loss_remaining": fm.masked_mean(losses.remaining, losses.has_remaining),
-            "loss_goal": fm.masked_mean(losses.goal, losses.has_goal),
+        on = [name for name in LOSSES if name in STAGES[config.stage].losses]
+        has_action = torch.ones_like(losses.has_goal)
+        per_sample = {
+            "action": (losses.action, has_action),
+            "video": (losses.video, losses.has_video),
+            "remaining": (losses.remaining, losses.has_remaining),
+            "goal": (losses.goal, losses.has_goal),
         }
         weights = {
-            "loss_action": 1.0,
-            "loss_video": config.video_loss_weight,
-            "loss_remaining": config.remaining_loss_weight,
-            "loss_goal": config.goal_loss_weight,
+            "action": 1.0,
+            "video": config.video_loss_weight,
+            "remaining": config.remaining_loss_weight,
+            "goal": config.goal_loss_weight,
         }
-        logged = {name: float(value.detach()) for name, value in parts.items()}
+        parts = {name: fm.masked_mean(*per_sample[name]) for name in on}
+        logged = {f"loss_{name}": float(value.detach()) for name, value in parts.items()}
         if reduction == "none":
             # Each part is spread over the samples that carry it, so that the mean is the reduced loss.
-            per_sample = {
-                "loss_action": (losses.action, torch.ones_like(losses.has_goal)),
-                "loss_video": (losses.video, losses.has_video),
-                "loss_remaining": (losses.remaining, losses.has_remaining),
-                "loss_goal": (losses.goal, losses.has_goal),
-            }
             spread = [
                 weights[name] * part * has * (len(has) / has.sum().clamp_min(1))
                 for name, (part, has) in per_sample.items()
+                if name in on
             ]
             return torch.stack(spread).sum(0), logged
         return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), logged
+
+    def _averages(self) -> list[WeightAverage]:
+        return [average for average in self.ema.values() if isinstance(average, WeightAverage)]
+
+    def update(self) -> None:
+        """LeRobot's hook after every optimiser step."""
+        for average in self._averages():
+            average.update(self.model)
+
+    def train(self, mode: bool = True) -> WallwmPolicy:
+        """Training goes on with the live weights, evaluation sees their average (where the stage keeps one)."""
+        super().train(mode)
+        for average in self._averages():
+            average.show(self.model, averages=not mode)
+        return self
+
+    def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The live weights and the averages, whichever of them the policy shows."""
+        state = super().state_dict(*args, prefix=prefix, **kwargs)
+        for average in self._averages():
+            state.update({f"{prefix}model.{name}": weight for name, weight in average.live().items()})
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Loads a checkpoint; of another stage's, the averages in the place of the weights that they average."""
+        state = start_from_averages(state_dict, "model.", self.ema.keys())
+        for stage, average in self.ema.named_children():
+            assert isinstance(average, WeightAverage)
+            average.show(self.model, averages=False)
+            if f"ema.{stage}.updates" not in state:  # begins here
+                average.updates.zero_()
+                state.update({f"ema.{stage}.{name}": value for name, value in average.state_dict().items()})
+        result = super().load_state_dict(state, *args, **kwargs)
+        for average in self._averages():
+            average.show(self.model, averages=not self.training)
+        return result
 
     @contextmanager
     def _noise_of_this_step(self, batch: dict[str, Any]) -> Iterator[None]:
@@ -224,6 +268,7 @@ class WallwmPolicy(PreTrainedPolicy):
         Returns:
             ``(B, H, A)``, normalised as the pipeline expects; entries beyond the predicted end repeat the last.
         """
+        self._require_trained_actions()
         captions = self._captions(batch)
         noise = self._noise_of(list(range(len(captions))), batch[OBS_STATE].device)
         actions, length, _, _ = self._plan(batch, captions, self.config.imagination, noise)
@@ -234,6 +279,7 @@ class WallwmPolicy(PreTrainedPolicy):
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
+        self._require_trained_actions()
         instructions = self._captions(batch)
         self._images.present(batch)  # before the first plan: an error beats a robot that waits
         if len(self._cursors) != len(instructions):
@@ -354,6 +400,13 @@ class WallwmPolicy(PreTrainedPolicy):
             config.input_features[key] = features[key]
         config.camera_rows = assign_rows(config.camera_rows, list(config.image_features), config.max_views)
         return known
+
+    def _require_trained_actions(self) -> None:
+        if "action" not in STAGES[self.config.stage].losses:
+            raise ValueError(
+                f"This checkpoint is of --policy.stage={self.config.stage}, which trains no actions: it can imagine but "
+                "must not move an arm. Fix: lerobot-train --policy.path=<this checkpoint> --policy.stage=action ..."
+            )
 
     def _captions(self, batch: dict[str, Any]) -> list[str]:
         if "task" not in batch:

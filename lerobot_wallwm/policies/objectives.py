@@ -8,6 +8,7 @@ P proprioception dims. Frames are in [-1, 1], state and actions in the model's o
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from . import flow_matching as fm
 from .codecs import WaveletCodec, latent_error
 from .event_window import Event
+from .frequency_loss import frequency_loss
 from .goal_reader import Goal
 from .tube_masks import Tubes, covisible_region, draw_tubes, per_latent_pixel, video_loss_weights
 
@@ -43,7 +45,7 @@ def future_rows(model: WorldActionModel, batch: int) -> int:
 
 
 def losses(model: WorldActionModel, event: Event) -> Losses:
-    """Training losses of the `joint` stage: both towers learn at once.
+    """Training losses of the stage: those of its row in `stages` that each sample carries, zero for the others.
 
     The first samples of the batch (the trainer shuffles it) carry the noised future; the rest
     sees the keyframe alone, as inference without imagination does. With the future, ``t_A = t_V`` (paper's
@@ -52,7 +54,9 @@ def losses(model: WorldActionModel, event: Event) -> Losses:
     """
     batch, split = len(event.captions), len(event.future)
     text = model.text_encoder(event.captions)
-    goal = model.read_goal(event.keyframes, event.state, text, event.here, event.view_ids)
+    goal = None
+    if "action" in model.shape.stage.losses:
+        goal = model.read_goal(event.keyframes, event.state, text, event.here, event.view_ids)
     parts = []
     for compute, rows in (
         (_losses_with_future, slice(0, split)),
@@ -72,7 +76,7 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     latent_valid = model.latent_valid(event.frame_valid)
     # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
     u = torch.rand(batch, device=device)
-    t_video = fm.shift_noise_level(u, shape.video_shift)
+    t_video = fm.shift_noise_level(u, shape.video_train_shift)
     anchored = torch.rand(batch, device=device) < shape.anchored_fraction
     level = fm.anchor_noise_level(shape.anchor_step, shape.anchor_steps, shape.video_shift)
     jitter = (torch.rand(batch, device=device) * 2 - 1) * shape.anchor_jitter
@@ -86,19 +90,31 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     if tubes is not None:
         z_t = tubes.hide(z_t, noise)
     t_frames = torch.cat((t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1)
-    features = model.video(z_t, t_frames, text, latent_valid, sight_BTSS=event.sight, view_ids=event.view_ids)
-    assert features.prediction is not None
+    predict = "video" in shape.stage.losses
+    with _video_gradients(model):
+        features = model.video(
+            z_t,
+            t_frames,
+            text,
+            latent_valid,
+            predict=predict,
+            sight_BTSS=event.sight,
+            view_ids=event.view_ids,
+        )
     token_valid = _token_valid(model, event)
-    weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
-    error = _video_error(model, features.prediction[:, :, :, 1:], z_0, noise, weights)
-    video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
-    action_loss, _ = _action_losses(model, event, features.layers, t_action, latent_valid, goal)
+    video_loss = action_loss = z_0.new_zeros(batch)
     false = torch.zeros(batch, dtype=torch.bool, device=device)
+    if features.prediction is not None:
+        weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
+        error = _video_error(model, features.prediction[:, :, :, 1:], z_0, noise, weights)
+        video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
+    if "action" in shape.stage.losses:
+        action_loss, _ = _action_losses(model, event, features.layers, t_action, latent_valid, goal)
     return Losses(
         action_loss,
         video_loss,
-        latent_valid[:, 1:].any(1) & token_valid.flatten(1).any(1),
-        torch.zeros_like(action_loss),
+        latent_valid[:, 1:].any(1) & token_valid.flatten(1).any(1) if predict else false,
+        z_0.new_zeros(batch),
         false,
         *_goal_losses(event, goal),
     )
@@ -140,12 +156,18 @@ def _video_error(
     return model.codec.pixel_error(prediction - residual, weight_BVHW)
 
 
+def _video_gradients(model: WorldActionModel) -> AbstractContextManager[None]:
+    """No graph of the video tower where the stage freezes it."""
+    return nullcontext() if "video" in model.shape.stage.trains else torch.no_grad()
+
+
 def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
     device, batch = event.state.device, len(event.captions)
     z_key = model.encode_still(event.keyframes)
     sight = None if event.sight is None else event.sight[:, :1]
     still = torch.zeros(batch, 1, device=device)
-    features = model.video(z_key, still, text, predict=False, sight_BTSS=sight, view_ids=event.view_ids)
+    with _video_gradients(model):
+        features = model.video(z_key, still, text, predict=False, sight_BTSS=sight, view_ids=event.view_ids)
     t_action = torch.rand(batch, model.shape.action_draws, device=device)
     action_loss, log_remaining = _action_losses(model, event, features.layers, t_action, None, goal)
     # The remaining time learns only here: a future in sight would tell it how long the event lasts.
@@ -196,6 +218,12 @@ def _action_losses(
         goal and goal.repeat(draws),
     )
     target = a_0 if model.shape.action_prediction == "x" else fm.velocity(a_0, eps)
-    error = (prediction - target).square()
-    loss = fm.masked_mean_per_sample(error, valid).view(batch, draws).mean(1)
+    loss = fm.masked_mean_per_sample((prediction - target).square(), valid)
+    if model.shape.dct_loss_weight:
+        # Of the recovered actions: with v, a_0 = a_t - t v, so that its error is t times the velocity's.
+        error = prediction - target
+        if model.shape.action_prediction == "v":
+            error = -fm.expand_right(t, error) * error
+        loss = loss + model.shape.dct_loss_weight * frequency_loss(error, t, valid)
+    loss = loss.view(batch, draws).mean(1)
     return loss, log_remaining.view(batch, draws)[:, 0]

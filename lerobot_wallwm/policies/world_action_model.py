@@ -84,6 +84,24 @@ class WorldActionModel(nn.Module):
             shape.max_views,
             self.tokens_per_latent,
         )
+        for part in self.frozen_parts():
+            part.requires_grad_(False).eval()
+
+    def parts(self) -> dict[str, nn.Module]:
+        """What the stages train or freeze as one, by the names of `stages.PARTS`."""
+        parts = {"video": self.video, "action": self.action, "text": self.text_encoder}
+        return parts if self.goal_reader is None else {**parts, "goal": self.goal_reader}
+
+    def frozen_parts(self) -> list[nn.Module]:
+        """Parts that the stage leaves alone."""
+        return [part for name, part in self.parts().items() if name not in self.shape.stage.trains]
+
+    def train(self, mode: bool = True) -> WorldActionModel:
+        """Training mode for what is trained; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self.frozen_parts():
+            part.eval()
+        return self
 
     def future_rows(self, batch: int) -> int:
         """See `objectives.future_rows`."""

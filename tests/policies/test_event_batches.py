@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from tiny_arm import CAMERAS, JOINT_NAMES
 
+from lerobot_wallwm.policies.dataset_facts import episode_lengths
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 
@@ -81,3 +83,14 @@ def test_a_checkpoint_acts_where_its_calibration_is_not(
     assert torch.isfinite(loaded.predict_action_chunk(make_observation(["grasp the red cube"]))).all()
     with pytest.raises(FileNotFoundError, match="arm.json"):
         loaded(make_train_batch(loaded.config))
+
+
+def test_an_event_is_as_long_as_its_episode_or_as_what_is_seen_of_it(make_policy, make_train_batch):
+    policy = make_policy()
+    batch = make_train_batch(policy.config, valid=[8, 5, 3, 1])
+    batch["episode_index"] = torch.tensor([1, 0, 0, 2])
+    event = policy.event_from_batch(batch)
+    assert policy._events.event_frames(batch, event).tolist() == [8, 5, 3, 1]
+    policy._events.episode_length = episode_lengths(SimpleNamespace(episodes={"length": [30, 200, 7]}))
+    assert policy._events.event_frames(batch, event).tolist() == [200, 30, 30, 7]
+    assert episode_lengths(None) is None

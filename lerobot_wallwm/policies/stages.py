@@ -1,0 +1,82 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The training stages as one table (paper p. 19-21, table 1). Plain data: neither torch nor LeRobot is imported.
+
+A run of `lerobot-train` is one stage; the next one starts from its checkpoint by `--policy.path`. Numbers marked
+None in the configuration come from here, so that a checkpoint does not hand its stage's numbers to the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# In the order in which they are summed and logged.
+LOSSES = ("action", "video", "remaining", "goal")
+PARTS = ("video", "action", "text", "goal")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table.
+
+    Attributes:
+        name: Value of ``--policy.stage``.
+        trains: Parts that learn, of `PARTS`; the others are frozen. ``video`` is the video tower with its cross-view
+            attention. ``action`` is the action tower with its side of the coupling and the head for the remaining
+            time. ``text`` is nano's word encoder, which stands in for the paper's frozen umT5 and, unlike that, must
+            learn its words with the first tower that reads them (our choice). ``goal`` is the goal reader.
+        losses: Which of `LOSSES` are summed.
+        future_fraction: Part of a batch that carries the noised future.
+        anchored_fraction: Part of those that hold the video at s* while the actions' level is free (the paper's
+            asymmetric mapping, p. 10); the others have ``t_A = t_V``.
+        action_draws: K, noise levels of the actions on one video forward.
+        uniform_video_levels: Noise levels of the video are uniform in [0, 1], instead of shifted as the sampler's.
+        caption_drop: Least and greatest share of captions dropped, by the event's length.
+        ema_decay: Of the average of the trained weights; 0 keeps none.
+    """
+
+    name: str
+    trains: frozenset[str]
+    losses: frozenset[str]
+    future_fraction: float
+    anchored_fraction: float
+    action_draws: int
+    uniform_video_levels: bool = False
+    caption_drop: tuple[float, float] = (0.0, 0.0)
+    ema_decay: float = 0.0
+
+
+_ROWS = (
+    # Both towers at once: the paper's small-data setting (p. 10). The fractions are our choice.
+    Stage(
+        name="joint",
+        trains=frozenset(PARTS),
+        losses=frozenset(LOSSES),
+        future_fraction=0.125,
+        anchored_fraction=0.5,
+        action_draws=2,
+    ),
+    # Stage 1 (p. 19-20): the video loss alone, on every sample.
+    Stage(
+        name="video",
+        trains=frozenset({"video", "text"}),
+        losses=frozenset({"video"}),
+        future_fraction=1.0,
+        anchored_fraction=0.0,
+        action_draws=1,
+        uniform_video_levels=True,
+        caption_drop=(0.1, 0.9),
+        ema_decay=0.9999,
+    ),
+    # Stage 2 (p. 20): the video tower is frozen and held at s*; K = 6. In the paper every sample carries its future;
+    # here half of them do (our choice). From the other half, which see the keyframe alone, the remaining time is
+    # learned (a future in sight would tell it) and acting without imagination.
+    Stage(
+        name="action",
+        trains=frozenset({"action", "goal"}),
+        losses=frozenset({"action", "remaining", "goal"}),
+        future_fraction=0.5,
+        anchored_fraction=1.0,
+        action_draws=6,
+    ),
+)
+STAGES = {row.name: row for row in _ROWS}
