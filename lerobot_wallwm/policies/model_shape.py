@@ -67,6 +67,9 @@ class ModelShape:
     anchor_steps: int
     anchor_jitter: float
     video_shift: float
+    # Of observation-centred windows; the defaults build an event-centred model.
+    history_latents: int = 0
+    max_chunks: int = 0
 
     @property
     def horizon(self) -> int:

@@ -50,7 +50,9 @@ def losses(model: WorldActionModel, event: Event) -> Losses:
     """
     batch, split = len(event.captions), len(event.future)
     text = model.text_encoder(event.captions)
-    goal = model.read_goal(event.keyframes, event.state, text, event.here)
+    goal = None
+    if event.chunk is None:
+        goal = model.read_goal(event.keyframes, event.state, text, event.here)
     parts = []
     for compute, rows in (
         (_losses_with_future, slice(0, split)),
@@ -66,7 +68,12 @@ def losses(model: WorldActionModel, event: Event) -> Losses:
 def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
     shape, device = model.shape, event.state.device
     batch = len(event.captions)
-    z_0 = model.encode(torch.cat((event.keyframes[:, :, None], event.future), dim=2))
+    frames = [event.keyframes[:, :, None], event.future]
+    if event.chunk is not None:
+        frames.insert(0, event.chunk.past)
+    z_0, given = model.encode(torch.cat(frames, dim=2)), 1 + shape.history_latents
+    # The zero of a predicted future: the observation stands still.
+    still = model.encode(event.keyframes[:, :, None]) if given > 1 else z_0[:, :, :, :1]
     latent_valid = model.latent_valid(event.frame_valid)
     # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
     u = torch.rand(batch, device=device)
@@ -78,22 +85,23 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     t_free = torch.rand(batch, shape.action_draws, device=device)
     t_action = torch.where(anchored[:, None], t_free, u[:, None])
 
-    noise = torch.randn_like(z_0[:, :, :, 1:])
-    z_t = torch.cat((z_0[:, :, :, :1], fm.add_noise(z_0[:, :, :, 1:], noise, t_video)), dim=3)
-    t_frames = torch.cat((t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1)
+    noise = torch.randn_like(z_0[:, :, :, given:])
+    z_t = torch.cat((z_0[:, :, :, :given], fm.add_noise(z_0[:, :, :, given:], noise, t_video)), dim=3)
+    t_frames = t_video[:, None].expand(-1, z_0.shape[3] - given)
+    t_frames = torch.cat((t_video.new_zeros(batch, given), t_frames), dim=1)
     features = model.video(z_t, t_frames, text, latent_valid, sight_BTSS=event.sight)
     assert features.prediction is not None
     # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The
     # paper leaves w_V open. The codec turns it into the mean squared error of pixels.
-    residual = z_0[:, :, :, 1:] - z_0[:, :, :, :1]
-    error = model.codec.pixel_error(features.prediction[:, :, :, 1:] - residual)
-    video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
+    residual = z_0[:, :, :, given:] - still
+    error = model.codec.pixel_error(features.prediction[:, :, :, given:] - residual)
+    video_loss = fm.masked_mean_per_sample(error, latent_valid[:, given:])
     action_loss, _ = _action_losses(model, event, features.layers, t_action, latent_valid, goal)
     false = torch.zeros(batch, dtype=torch.bool, device=device)
     return Losses(
         action_loss,
         video_loss,
-        latent_valid[:, 1:].any(1),
+        latent_valid[:, given:].any(1),
         torch.zeros_like(action_loss),
         false,
         *_goal_losses(event, goal),
@@ -102,12 +110,12 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
 
 def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
     device, batch = event.state.device, len(event.captions)
-    z_key = model.encode_still(event.keyframes)
-    sight = None if event.sight is None else event.sight[:, :1]
-    still = torch.zeros(batch, 1, device=device)
-    features = model.video(z_key, still, text, predict=False, sight_BTSS=sight)
+    z_seen, seen_valid = model.encode_seen(event.keyframes, event.chunk)
+    sight = None if event.sight is None else event.sight[:, : z_seen.shape[3]]
+    still = torch.zeros(batch, z_seen.shape[3], device=device)
+    features = model.video(z_seen, still, text, seen_valid, predict=False, sight_BTSS=sight)
     t_action = torch.rand(batch, model.shape.action_draws, device=device)
-    action_loss, log_remaining = _action_losses(model, event, features.layers, t_action, None, goal)
+    action_loss, log_remaining = _action_losses(model, event, features.layers, t_action, seen_valid, goal)
     # The remaining time learns only here: a future in sight would tell it how long the event lasts.
     target = event.remaining.clamp_min(1).log()
     remaining_loss = nn.functional.huber_loss(log_remaining, target, delta=0.5, reduction="none")
@@ -117,7 +125,7 @@ def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, g
         torch.zeros_like(action_loss),
         false,
         remaining_loss,
-        ~false,
+        ~false if event.chunk is None else false,  # fixed chunks end by the clock
         *_goal_losses(event, goal),
     )
 
@@ -144,16 +152,18 @@ def _action_losses(
     eps = torch.randn_like(a_0)
     t = t_BK.flatten()
     valid = event.action_valid.repeat_interleave(draws, 0)
+    given = None if event.chunk is None else event.chunk.given
     prediction, log_remaining = model.action(
         fm.add_noise(a_0, eps, t) * valid[..., None],
         t,
         event.state.repeat_interleave(draws, 0),
         valid,
-        model.action.video_keys_values(layers),
+        model.action.video_keys_values(layers, None if given is None else given.chunk),
         latent_valid,
         model.tokens_per_latent,
         event.keyframes.shape[1],
         goal and goal.repeat(draws),
+        given and given.repeat(draws),
     )
     target = a_0 if model.shape.action_prediction == "x" else fm.velocity(a_0, eps)
     error = (prediction - target).square()
