@@ -61,16 +61,13 @@ class EventReader:
         action_pad = batch.get("action_is_pad")
         if action_pad is None:
             action_pad = torch.zeros(batch[ACTION].shape[:2], dtype=torch.bool, device=state.device)
-        # LeRobot 0.6.1 renames a camera (--rename_map), but not its pad mask; that of the state is the same.
-        keys = (*self.images.present(batch), OBS_STATE)
-        masks = [batch[f"{key}_is_pad"] for key in keys if f"{key}_is_pad" in batch]
-        frame_pad = masks[0] if masks else action_pad.new_zeros(len(state), 1 + future.shape[2])
+        frame_valid = self._frame_valid(batch, states)
         goal, has_goal = self._goal(batch, state, action_pad)
         keyframes = self.images(batch, 0)
         return Event(
             keyframes=keyframes,
             future=future,
-            frame_valid=~frame_pad,
+            frame_valid=frame_valid,
             state=self.action_space.encode_state(state),
             actions=self.action_space.encode_actions(batch[ACTION], state),
             action_valid=~action_pad,
@@ -81,8 +78,17 @@ class EventReader:
             captions=list(batch["task"]),
             sight=self._sight(states, self.images.present(batch)),
             view_ids=self.images.view_ids(batch, state.device),
-            token_valid=self._token_valid(batch, keyframes, future, ~frame_pad),
+            token_valid=self._token_valid(batch, keyframes, future, frame_valid),
         )
+
+    def _frame_valid(self, batch: dict[str, Any], states: Tensor) -> Tensor:
+        """Frames of the windows inside their episode, ``(B, F)``."""
+        # LeRobot 0.6.1 renames a camera (--rename_map), but not its pad mask; that of the state is the same.
+        keys = (*self.images.present(batch), OBS_STATE)
+        masks = [batch[f"{key}_is_pad"] for key in keys if f"{key}_is_pad" in batch]
+        frames = len(self.config.observation_delta_indices)
+        size = (len(states), frames)
+        return ~masks[0] if masks else torch.ones(size, dtype=torch.bool, device=states.device)
 
     def _token_valid(
         self, batch: dict[str, Any], keyframes: Tensor, future: Tensor, frame_valid: Tensor

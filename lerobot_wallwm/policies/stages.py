@@ -78,5 +78,15 @@ _ROWS = (
         anchored_fraction=1.0,
         action_draws=6,
     ),
+    # Stage 5 (p. 21): both towers, on windows of fixed length centred on the observation, same anchor; its K = 6 is
+    # optional there. As in `action`, half of the samples act without a future in sight (our choice).
+    Stage(
+        name="next_chunk",
+        trains=frozenset({"video", "action"}),
+        losses=frozenset({"action", "video"}),
+        future_fraction=0.5,
+        anchored_fraction=1.0,
+        action_draws=2,
+    ),
 )
 STAGES = {row.name: row for row in _ROWS}
