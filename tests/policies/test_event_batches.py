@@ -94,3 +94,45 @@ def test_an_event_is_as_long_as_its_episode_or_as_what_is_seen_of_it(make_policy
     policy._events.episode_length = episode_lengths(SimpleNamespace(episodes={"length": [30, 200, 7]}))
     assert policy._events.event_frames(batch, event).tolist() == [200, 30, 30, 7]
     assert episode_lengths(None) is None
+
+
+def test_masks_leave_a_missing_camera_out(make_policy, make_train_batch, calibration):
+    policy = make_policy(calibration=str(calibration), allow_missing_cameras=True)
+    batch = make_train_batch(policy.config, batch=2)
+    both = policy.event_from_batch(batch).sight
+    alone = {key: value for key, value in batch.items() if not key.startswith(CAMERAS[0])}
+    sight = policy.event_from_batch(alone).sight
+    tokens = int(np.prod(policy.model.video.grid))
+    assert sight.shape == (2, 3, tokens, tokens) and sight.all()
+    assert torch.equal(policy.event_from_batch(batch).sight, both)  # and it may come back
+
+
+def test_tubes_hide_only_what_another_camera_sees(make_policy, make_train_batch, calibration):
+    flags = {"codec_levels": 2, "future_fraction": 1.0, "calibration": str(calibration)}
+    tubed = make_policy(tube_probability=1.0, tube_max=1, tube_condition_probability=0.0, **flags).train()
+    batch = make_train_batch(tubed.config, batch=2)
+    batch["observation.state"] = torch.zeros_like(batch["observation.state"])
+    batch["observation.state"][1, :, 0] = 180.0  # the arm looks away: nothing to hide
+    seen = {}
+
+    def keep(name):
+        def hook(module, args):
+            seen.setdefault(name, args[0])
+
+        return hook
+
+    tubed.model.video.register_forward_pre_hook(keep("z"))
+    tubed(batch)
+    event = tubed.event_from_batch(batch)
+    plain = make_policy(**flags).train()
+    plain.model.video.register_forward_pre_hook(keep("plain"))
+    plain(batch)
+    hidden = (seen["z"] != seen["plain"]).any(2)  # (B, V, T, H, W)
+    tokens = int(np.prod(tubed.model.video.grid))
+    assert event.sight[0, :, :tokens, tokens:].any() and not hidden[1].any()
+    # One token of one view, four latent pixels, on both future latents; the keyframe stays.
+    assert hidden[0].sum(dim=(2, 3)).sum(0).tolist() == [0, 4, 4]
+    view, row, column = hidden[0, :, 1].nonzero()[0].tolist()
+    token = (row // 2) * tubed.model.video.grid[1] + column // 2
+    others = slice(tokens, None) if view == 0 else slice(tokens)
+    assert event.sight[0, :, view * tokens + token, others].any(-1).all()

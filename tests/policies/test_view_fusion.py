@@ -158,6 +158,14 @@ def test_tile_and_none_have_equal_parameters_and_cross_has_the_branch_besides():
     assert sum(matrices) == WAN.depth * (5 * WAN.width**2 + WAN.width)  # with the gate's table, (1, W)
 
 
+def test_a_wider_feed_forward_makes_up_for_the_branch():
+    shape = replace(WAN, width=96, ffn_width=288)
+    cross = build_video_tower("cross", shape, 2, GRID)
+    tile = build_video_tower("tile", replace(shape, ffn_width=288 + 5 * 96 // 2), 2, GRID)
+    counts = [sum(p.numel() for p in model.parameters()) for model in (cross, tile)]
+    assert counts[1] == pytest.approx(counts[0], rel=0.01)
+
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_every_parameter_learns(fusion):
     model = tiny_model(future_fraction=0.5, view_fusion=fusion).train()
