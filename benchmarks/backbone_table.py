@@ -258,7 +258,7 @@ def print_memory(counts: dict[str, dict[str, int]]) -> None:
                     live = activations(size, stage, kept, checkpointing)
                     peak = training_bytes(trained, frozen, live, 8 if muon else 12)
                     cells.append(f"{(peak - live) / 2**30:.2f} + {live / 2**30:.2f}: {smallest_gpu(peak)}")
-                row += f"{', '.join(cells):>48}"
+                row += f"{', '.join(cells):>54}"
             print(row)
     row = f"  {'acting, bfloat16':<20}"
     encoders = f"  {'with VAE and umT5':<20}"
@@ -266,7 +266,7 @@ def print_memory(counts: dict[str, dict[str, int]]) -> None:
         own = counts[name]["video tower"] + counts[name]["action tower"]
         for extra, is_encoders in ((0, False), (counts[name]["VAE"] + counts[name]["umT5"], True)):
             peak = inference_bytes(own + extra, size)
-            cell = f"{f'{peak / 2**30:.2f}: {smallest_gpu(peak)}':>48}"
+            cell = f"{f'{peak / 2**30:.2f}: {smallest_gpu(peak)}':>54}"
             if is_encoders:
                 encoders += cell
             else:
