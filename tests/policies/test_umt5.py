@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import copy
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,26 @@ def test_preparing_lets_go_of_the_encoder(folder, tmp_path):
     assert not model.encoder.is_loaded
     model(CAPTIONS)
     assert not model.encoder.is_loaded
+
+
+def test_of_two_processes_that_prepare_only_the_first_loads_the_encoder(folder, tmp_path):
+    first, second = encoder(folder, tmp_path), encoder(folder, tmp_path)
+    loads = []
+    for model in (first, second):
+        load = model.encoder._load
+        model.encoder._load = lambda dtype, load=load, model=model: loads.append(model) or load(dtype)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(model.prepare, CAPTIONS, "cpu") for model in (first, second)]:
+            done.result()
+    assert len(loads) == 1
+    assert torch.equal(first(CAPTIONS), second(CAPTIONS))
+
+
+def test_a_damaged_tokenizer_is_named(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "text")
+    (tmp_path / "text" / "tokenizer" / "tokenizer.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"tokenizer: is no tokenizer .*--policy\.backbone_path"):
+        encoder(tmp_path / "text", tmp_path)(["open"])
 
 
 def test_the_encoder_is_borrowed(folder, tmp_path):
