@@ -16,7 +16,7 @@ from .weights import WeightsError, read_json
 
 FIX = (
     "point --policy.backbone_path at a folder with transformer/, vae/, text_encoder/ and tokenizer/ as diffusers "
-    "saves them, or leave it out to take the backbone from the Hub"
+    "saves them, or at null to take the backbone from the Hub"
 )
 
 

@@ -55,8 +55,8 @@ class WallwmConfig(PreTrainedConfig):
     text_encoder_id: str | None = None
     # Folder of umT5's features on disk; None: wallwm/text_features in Hugging Face's home.
     text_cache: str | None = None
-    # Dtype of autocast in training (LeRobot reads it) and acting, and of the frozen encoders on CUDA. Weights stay in
-    # float32.
+    # Dtype of autocast in training (LeRobot reads it, and no longer `use_amp`) and acting, and of the frozen encoders
+    # on CUDA. Weights stay in float32.
     dtype: str = "float32"
     # What is trained and on which losses, a row of stages.py: `joint` trains both towers at once, the paper's
     # small-data setting (p. 10); `video`, then `action` are its recipe (p. 19-20), each from the last by --policy.path.

@@ -9,6 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import filelock
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -32,6 +33,11 @@ class TextCache:
 
     def _file(self, caption: str) -> Path:
         return self.folder / f"{hashlib.sha256(caption.encode()).hexdigest()[:32]}.safetensors"
+
+    def lock(self) -> filelock.BaseFileLock:
+        """For a block that one process at a time may run; it ends with its process."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(self.folder / ".lock")
 
     def get(self, caption: str) -> Tensor | None:
         """Features ``(tokens, E)`` on the CPU, or None.

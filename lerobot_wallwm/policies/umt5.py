@@ -80,12 +80,21 @@ class UMT5TextEncoder(nn.Module):
         return tokens
 
     def prepare(self, captions: Iterable[str], device: torch.device | str) -> None:
-        """Encodes all captions that will be needed and lets go of the encoder, so that training runs without it."""
-        self._encode_missing(captions, torch.device(device))
-        self.encoder.release()
+        """Encodes all captions that will be needed and lets go of the encoder, so that training runs without it.
+
+        One process at a time: the others then find its features on disk and never load the encoder.
+        """
+        missing = self._missing(captions)
+        if missing:
+            with self.cache.lock():
+                self._encode_missing(missing, torch.device(device))
+            self.encoder.release()
+
+    def _missing(self, captions: Iterable[str]) -> list[str]:
+        return [caption for caption in dict.fromkeys(captions) if self.cache.get(caption) is None]
 
     def _encode_missing(self, captions: Iterable[str], device: torch.device) -> None:
-        missing = [caption for caption in dict.fromkeys(captions) if self.cache.get(caption) is None]
+        missing = self._missing(captions)
         if not missing:
             return
         encoder = self.encoder.on(device)
@@ -100,9 +109,7 @@ class UMT5TextEncoder(nn.Module):
         from diffusers.pipelines.wan.pipeline_wan import prompt_clean  # Wan's own cleaning
 
         if self._tokenizer is None:
-            from transformers import AutoTokenizer
-
-            self._tokenizer = AutoTokenizer.from_pretrained(self.find("tokenizer"), local_files_only=True)
+            self._tokenizer = self._load_tokenizer()
         batch = self._tokenizer(
             [prompt_clean(caption) for caption in captions],
             padding="longest",
@@ -128,6 +135,17 @@ class UMT5TextEncoder(nn.Module):
         if not words:
             raise WeightsError(tokenizer, "holds no tokenizer.", FIX)
         return fingerprint([config, *files, *words])
+
+    def _load_tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        folder = self.find("tokenizer")
+        try:
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # its Rust half raises nothing narrower
+            raise WeightsError(
+                folder, f"is no tokenizer that transformers can read ({error}).", FIX
+            ) from error
 
     def _load(self, dtype: torch.dtype) -> nn.Module:
         from transformers import UMT5EncoderModel

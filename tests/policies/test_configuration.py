@@ -30,6 +30,12 @@ def test_defaults_follow_one_another(make_config):
         ),
         ("planner", "oracle", "--policy.planner=oracle is not available: choose one of grammar"),
         ("on_plan_end", "stop", "--policy.on_plan_end=stop is not available: choose one of hold, repeat"),
+        ("dtype", "float16", "--policy.dtype=float16 is not available: choose one of float32, bfloat16"),
+        (
+            "backbone_path",
+            "/wan",
+            "nano has no weights to start from. Add --policy.backbone=wan2.2-5b or wan2.1",
+        ),
         ("num_future_latents", 0, "--policy.num_future_latents must be at least 1, got 0"),
         ("num_inference_steps", 0, "--policy.num_inference_steps must be at least 1, got 0"),
         ("future_fraction", 1.5, r"must lie in \[0, 1\]"),
@@ -38,6 +44,21 @@ def test_defaults_follow_one_another(make_config):
 def test_a_wrong_value_is_named_with_its_flag(make_config, field, value, message):
     with pytest.raises(ValueError, match=message):
         make_config(**{field: value})
+
+
+def test_sizes_follow_the_backbone_unless_they_are_set():
+    sizes = ("image_size", "max_text_tokens", "action_width", "action_heads", "action_ffn_width")
+    rates = ("video_shift", "optimizer_lr")
+
+    def values(**fields):
+        config = WallwmConfig(device="cpu", push_to_hub=False, **fields)
+        return [getattr(config, name) for name in (*sizes, *rates)]
+
+    assert values() == [(96, 96), 16, 96, 4, 192, 5.0, 1e-3]
+    assert values(backbone="wan2.2-5b") == [(192, 224), 512, 1024, 8, 2816, 5.0, 1e-4]
+    assert values(backbone="wan2.1-1.3b") == [(192, 224), 512, 768, 6, 2048, 3.0, 1e-4]
+    own = dict(zip((*sizes, *rates), [(64, 32), 40, 128, 2, 64, 1.0, 2e-5], strict=True))
+    assert values(backbone="wan2.2-5b", **own) == [*own.values()]
 
 
 def test_a_script_planner_needs_a_script(make_config):
