@@ -48,7 +48,7 @@ def orthogonalize(matrices_NMK: Tensor, grid: tuple[int, int] = (1, 1)) -> Tenso
     long = x_PSL.shape[-1] >= LONG * x_PSL.shape[-2] and x.dtype == torch.float32
     y = iterate_on_squares(x_PSL) if long else iterate(x_PSL)
     y = (y.mT if tall else y).unflatten(0, (count, rows, columns))
-    return y.transpose(2, 3).reshape(count, height, width)
+    return y.transpose(2, 3).reshape(count, height, width).contiguous()
 
 
 def computing_dtype(matrix: Tensor) -> torch.dtype:

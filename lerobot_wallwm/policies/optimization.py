@@ -19,6 +19,7 @@ import torch.distributed as dist
 from lerobot.optim import OptimizerConfig
 from torch import Tensor
 from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from .divided_work import assign, exchange, ranks
 from .newton_schulz import computing_dtype, multiplications, orthogonalize
@@ -146,27 +147,43 @@ class MuonAdamW(torch.optim.Optimizer):
                 "Muon needs whole matrices, but these are shards: train with DDP, or with --policy.optimizer=adamw "
                 "under FSDP."
             )
-        ahead: list[Tensor] = []
         for group, params in _by_group(muon):
             grads = [p.grad for p in params if p.grad is not None]
             momenta = [self._state(p, "momentum") for p in params]
             torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-            ahead += torch._foreach_lerp(grads, momenta, group["momentum"])
-        return orthogonalize_shared(ahead, [_grid(group) for _, group in muon])
+
+        def ahead(index: int) -> Tensor:
+            p, group = muon[index]
+            return torch.lerp(p.grad, self._state(p, "momentum"), group["momentum"])  # type: ignore[arg-type]
+
+        return orthogonalize_shared(ahead, [p.data for p, _ in muon], [_grid(group) for _, group in muon])
 
     def _apply(self, muon: list[tuple[Tensor, dict[str, Any]]], updates: list[Tensor]) -> None:
         done = 0
         for group, params in _by_group(muon):
             mine, done = updates[done : done + len(params)], done + len(params)
             rows, columns = group["grid"]
-            largest = [max(p.shape[0] // rows, p.shape[1] // columns) for p in params]
-            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-            torch._foreach_mul_(mine, [-group["lr"] * UPDATE_SCALE * side**0.5 for side in largest])
-            torch._foreach_add_(params, mine)
+            scales = [UPDATE_SCALE * max(p.shape[0] // rows, p.shape[1] // columns) ** 0.5 for p in params]
+            torch._foreach_mul_(mine, scales)
+            # Without momentum SGD's decay is the decoupled one.
+            fused = _on_cpu(params)
+            sgd(
+                params,
+                mine,
+                [None] * len(params),
+                fused=fused,
+                foreach=not fused,
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                momentum=0.0,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+            )
 
     def _adamw(self, params: list[Tensor], group: dict[str, Any]) -> None:
         # The fused kernel wants the counts beside the parameters; on a CPU, where they are, it saves most of the time.
-        fused = all(p.device.type == "cpu" for p in params)
+        fused = _on_cpu(params)
         adamw(
             params,
             [p.grad for p in params if p.grad is not None],
@@ -200,6 +217,10 @@ def _by_group(muon: list[tuple[Tensor, dict[str, Any]]]) -> Iterator[tuple[dict[
         yield together[0][1], [p for p, _ in together]
 
 
+def _on_cpu(params: list[Tensor]) -> bool:
+    return all(p.device.type == "cpu" for p in params)
+
+
 def _grid(group: dict[str, Any]) -> Grid:
     rows, columns = group["grid"]
     return rows, columns
@@ -218,22 +239,25 @@ def orthogonalize_all(matrices: list[Tensor], grids: list[Grid]) -> list[Tensor]
     return out
 
 
-def orthogonalize_shared(matrices: list[Tensor], grids: list[Grid]) -> Callable[[], list[Tensor]]:
+def orthogonalize_shared(
+    matrix: Callable[[int], Tensor], like: list[Tensor], grids: list[Grid]
+) -> Callable[[], list[Tensor]]:
     """`orthogonalize_all`, the work divided between the processes of a data-parallel run.
 
     Args:
-        matrices: Equal on all processes.
+        matrix: Gives a matrix, equal on all processes; each process asks for its own part of them.
+        like: Tensors of the matrices' shapes.
         grids: Of each matrix.
 
     Returns:
         A function that waits for the others and gives the results.
     """
     if ranks() == 1:
-        results = orthogonalize_all(matrices, grids)
+        results = orthogonalize_all([matrix(i) for i in range(len(like))], grids)
         return lambda: results
-    costs = [multiplications(m.shape[0], m.shape[1], grid) for m, grid in zip(matrices, grids, strict=True)]
+    costs = [multiplications(m.shape[0], m.shape[1], grid) for m, grid in zip(like, grids, strict=True)]
     owner = assign(costs, ranks())
     mine = [i for i, rank in enumerate(owner) if rank == dist.get_rank()]
-    done = orthogonalize_all([matrices[i] for i in mine], [grids[i] for i in mine])
-    like = matrices[0].new_empty(0, dtype=computing_dtype(matrices[0]))
-    return exchange(dict(zip(mine, done, strict=True)), owner, [m.shape for m in matrices], like)
+    done = orthogonalize_all([matrix(i) for i in mine], [grids[i] for i in mine])
+    empty = like[0].new_empty(0, dtype=computing_dtype(like[0]))
+    return exchange(dict(zip(mine, done, strict=True)), owner, [m.shape for m in like], empty)
