@@ -1,9 +1,10 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """What Muon's step costs beside AdamW's and beside a training step, at `nano`; alone and on two ranks.
 
-    python benchmarks/bench_optimizer.py [--threads 2] [--repeats 20] [--batch 8]
+    python benchmarks/bench_optimizer.py [--threads 2] [--repeats 20] [--batches 8 16 32]
 
-Medians of interleaved runs in one process, so compare the ratios. The two ranks take turns with one thread each.
+Medians of interleaved runs in one process, so compare the ratios. The two ranks have one thread each; the steps of one
+of them alone and of both together alternate.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from bench_policy import nano, training_batch
 
+from lerobot_wallwm.policies import optimization
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 
@@ -54,59 +57,59 @@ def _rank(rank: int, ranks: int, store: str, repeats: int, out: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
     _, optimizer = with_gradients("muon")
-    times = []
+    times: dict[str, list[float]] = {"alone": [], "shared": []}
     for turn in range(repeats + 2):
         dist.barrier()
-        took = timed(optimizer.step)
-        if turn >= 2:
-            times.append(took)
+        if rank == 0:
+            with mock.patch.object(optimization, "ranks", lambda: 1):
+                alone = timed(optimizer.step)
+        dist.barrier()
+        shared = timed(optimizer.step)
+        if rank == 0 and turn >= 2:
+            times["alone"].append(alone)
+            times["shared"].append(shared)
     if rank == 0:
-        torch.save(statistics.median(times), out)
+        torch.save({name: statistics.median(values) for name, values in times.items()}, out)
     dist.destroy_process_group()
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 16, 32])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     (_, adamw), (policy, muon) = with_gradients("adamw"), with_gradients("muon")
-    batch = training_batch(policy.config, args.batch)
 
-    def forward_backward() -> None:
-        policy(batch)[0].backward()
-
-    medians = interleaved(
-        {
-            "forward and backward": forward_backward,
-            "AdamW step": adamw.step,
-            "Muon and AdamW step": muon.step,
-        },
-        args.repeats,
-    )
+    calls: dict[str, Callable[[], object]] = {"AdamW step": adamw.step, "Muon and AdamW step": muon.step}
+    for size in args.batches:
+        batch = training_batch(policy.config, size)
+        calls[f"forward and backward, {size}"] = lambda batch=batch: policy(batch)[0].backward()  # type: ignore[misc]
+    medians = interleaved(calls, args.repeats)
     for name, median in medians.items():
-        print(f"{name:<24}{median:9.1f} ms")
+        print(f"{name:<28}{median:9.1f} ms")
     taken = sum(p.numel() for g in muon.param_groups if g["use_muon"] for p in g["params"])
     whole = sum(p.numel() for g in muon.param_groups for p in g["params"])
-    extra = medians["Muon and AdamW step"] - medians["AdamW step"]
-    step = medians["forward and backward"] + medians["Muon and AdamW step"]
     print(f"\nMuon takes {taken / whole:.0%} of {whole / 1e6:.1f} M parameters")
-    print(
-        f"its step is {medians['Muon and AdamW step'] / step:.1%} of a training step of {args.batch} samples,"
-    )
-    print(f"{extra / (step - extra):.1%} more than with AdamW alone")
+    both, alone = medians["Muon and AdamW step"], medians["AdamW step"]
+    for size in args.batches:
+        rest = medians[f"forward and backward, {size}"]
+        print(
+            f"batch {size}: its step is {both / (rest + both):.1%} of a training step, which is "
+            f"{(both - alone) / (rest + alone):.1%} longer than with AdamW alone"
+        )
 
-    torch.set_num_threads(1)
-    alone = interleaved({"muon": muon.step}, args.repeats)["muon"]
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(_rank, (2, f"{folder}/store", args.repeats, f"{folder}/time"), nprocs=2)
-        shared = torch.load(f"{folder}/time", weights_only=True)
-    print(f"one thread each: {alone:.1f} ms on one rank, {shared:.1f} ms on two ({shared / alone:.0%})")
+        ranks = torch.load(f"{folder}/time", weights_only=True)
+    print(
+        f"one thread each: {ranks['alone']:.1f} ms on one rank, {ranks['shared']:.1f} ms on two "
+        f"({ranks['shared'] / ranks['alone']:.0%})"
+    )
 
 
 if __name__ == "__main__":

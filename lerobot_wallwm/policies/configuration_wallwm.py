@@ -213,6 +213,9 @@ class WallwmConfig(PreTrainedConfig):
     optimizer_betas: tuple[float, float] = (0.9, 0.95)
     optimizer_grad_clip_norm: float = 1.0
     optimizer_momentum: float = 0.95  # of Muon
+    # Muon orthogonalises each head's part of an attention matrix by itself: our choice. Off, the whole matrix, as in
+    # DMuon, at twice the time. No resumed run may change it.
+    optimizer_per_head: bool = True
     scheduler_warmup_steps: int = 50
 
     # State enters raw (the network keeps its own statistics); see processor_wallwm.py for the actions.

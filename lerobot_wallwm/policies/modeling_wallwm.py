@@ -45,6 +45,7 @@ from .planners import (
 from .stages import LOSSES, STAGES
 from .view_table import assign_rows, start_new_rows
 from .weight_average import WeightAverage, start_from_averages
+from .weight_grids import head_grids
 from .world_action_model import WorldActionModel
 
 logger = logging.getLogger(__name__)
@@ -145,15 +146,21 @@ class WallwmPolicy(PreTrainedPolicy):
     def get_optim_params(self) -> list[dict[str, Any]]:
         """Weight decay on matrices only; tables, gains and biases go without. Muon takes the matrices of the blocks."""
         linear = {id(m.weight) for m in self.modules() if isinstance(m, torch.nn.Linear)}
-        blocks = ("model.video.blocks.", "model.action.blocks.")
-        inside = {id(p) for name, p in self.named_parameters() if name.startswith(blocks)}
         trainable = [p for p in self.parameters() if p.requires_grad]
         matrices = [p for p in trainable if id(p) in linear]
         others = [p for p in trainable if id(p) not in linear]
         if self.config.optimizer != "muon":
             return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+        blocks = ("model.video.blocks.", "model.action.blocks.")
+        inside = {id(p) for name, p in self.named_parameters() if name.startswith(blocks)}
+        towers = (self.model.video, self.model.action) if self.config.optimizer_per_head else ()
+        grids = {id(p): grid for tower in towers for p, grid in head_grids(tower)}
+        by_grid: dict[tuple[int, int], list[Tensor]] = {}
+        for p in matrices:
+            if id(p) in inside:
+                by_grid.setdefault(grids.get(id(p), (1, 1)), []).append(p)
         return [
-            {"params": [p for p in matrices if id(p) in inside], "use_muon": True},
+            *({"params": p, "use_muon": True, "grid": list(grid)} for grid, p in sorted(by_grid.items())),
             {"params": [p for p in matrices if id(p) not in inside], "use_muon": False},
             {"params": others, "weight_decay": 0.0, "use_muon": False},
         ]

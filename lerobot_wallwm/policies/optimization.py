@@ -3,12 +3,14 @@
 
 The paper trains most modules with Muon and gives no settings (p. 22). Muon: K. Jordan et al. 2024; the update's scale
 ``0.2 sqrt(max(m, n))``, which gives it the size of AdamW's updates, so that one learning rate serves both: J. Liu et al.
-2025 (Moonlight). The coefficients of the iteration are K. Jordan's.
+2025 (Moonlight). Attention matrices are treated head by head: our choice; ``m`` and ``n`` are then the sides of a head's
+block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +18,13 @@ import torch
 import torch.distributed as dist
 from lerobot.optim import OptimizerConfig
 from torch import Tensor
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-NEWTON_SCHULZ_STEPS = 5
+from .divided_work import assign, exchange, ranks
+from .newton_schulz import computing_dtype, multiplications, orthogonalize
+
+Grid = tuple[int, int]
 UPDATE_SCALE = 0.2
 
 
@@ -47,7 +53,7 @@ class MuonAdamWConfig(OptimizerConfig):
         """Builds the optimiser.
 
         Args:
-            params: Parameter groups, each with ``use_muon``.
+            params: Parameter groups, each with ``use_muon``; ``grid`` where matrices are made of blocks.
 
         Raises:
             ValueError: The groups do not say which parameters Muon takes.
@@ -65,10 +71,12 @@ class MuonAdamW(torch.optim.Optimizer):
     """Muon on the groups with ``use_muon``, AdamW on the others.
 
     With several processes (DDP) the gradients are equal everywhere; then each matrix is orthogonalised by one process
-    and sent to the others. Momentum is kept by all, so that a checkpoint of any process is whole.
+    and sent to the others, while all do AdamW's part. Momentum is kept by all, so that a checkpoint of any process is
+    whole.
 
     Args:
-        params: Parameter groups, each with ``use_muon``.
+        params: Parameter groups, each with ``use_muon``. A Muon group's ``grid`` says how many rows and columns of
+            blocks its matrices are made of; without, a matrix is one block.
         lr: Learning rate.
         weight_decay: Decoupled weight decay.
         momentum: Of Muon, with Nesterov's look ahead.
@@ -76,7 +84,7 @@ class MuonAdamW(torch.optim.Optimizer):
         eps: Of AdamW.
 
     Raises:
-        ValueError: A Muon group holds something that is no matrix.
+        ValueError: A Muon group holds something that is no matrix, or none that splits into the group's grid.
     """
 
     def __init__(
@@ -96,12 +104,16 @@ class MuonAdamW(torch.optim.Optimizer):
             "betas": list(betas),
             "eps": eps,
             "use_muon": False,
+            "grid": [1, 1],
         }
         super().__init__(params, defaults)
         for group in self.param_groups:
-            wrong = [tuple(p.shape) for p in group["params"] if group["use_muon"] and p.ndim != 2]
-            if wrong:
-                raise ValueError(f"Muon takes matrices, not parameters of shape {wrong[0]}.")
+            group["grid"] = list(group["grid"])
+            for p in group["params"] if group["use_muon"] else ():
+                if p.ndim != 2:
+                    raise ValueError(f"Muon takes matrices, not parameters of shape {tuple(p.shape)}.")
+                if any(side % parts for side, parts in zip(p.shape, group["grid"], strict=True)):
+                    raise ValueError(f"A {tuple(p.shape)} matrix does not split into {group['grid']} blocks.")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:  # type: ignore[override]
@@ -114,46 +126,81 @@ class MuonAdamW(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        muon: list[tuple[Tensor, dict[str, Any]]] = []
+        rest: list[tuple[list[Tensor], dict[str, Any]]] = []
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                (self._muon if group["use_muon"] else self._adamw)(params, group)
+            if group["use_muon"]:
+                muon += [(p, group) for p in params]
+            elif params:
+                rest.append((params, group))
+        updates = self._begin_muon(muon) if muon else list
+        for params, group in rest:
+            self._adamw(params, group)
+        self._apply(muon, updates())
         return loss
 
-    def _muon(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        if any(p.ndim != 2 for p in params):
+    def _begin_muon(self, muon: list[tuple[Tensor, dict[str, Any]]]) -> Callable[[], list[Tensor]]:
+        """Momentum and directions; in a distributed run the latter may still be on their way."""
+        if any(p.ndim != 2 for p, _ in muon):
             raise RuntimeError(
                 "Muon needs whole matrices, but these are shards: train with DDP, or with --policy.optimizer=adamw "
                 "under FSDP."
             )
-        grads = [p.grad for p in params if p.grad is not None]
-        momenta = [self._state(p, "momentum") for p in params]
-        torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(grads, momenta, group["momentum"])
-        updates = orthogonalize_shared(list(ahead))
-        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        scales = [-group["lr"] * UPDATE_SCALE * max(p.shape) ** 0.5 for p in params]
-        torch._foreach_mul_(updates, scales)
-        torch._foreach_add_(params, updates)
+        for group, params in _by_group(muon):
+            grads = [p.grad for p in params if p.grad is not None]
+            momenta = [self._state(p, "momentum") for p in params]
+            torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
+
+        def ahead(index: int) -> Tensor:
+            p, group = muon[index]
+            return torch.lerp(p.grad, self._state(p, "momentum"), group["momentum"])  # type: ignore[arg-type]
+
+        return orthogonalize_shared(ahead, [p.data for p, _ in muon], [_grid(group) for _, group in muon])
+
+    def _apply(self, muon: list[tuple[Tensor, dict[str, Any]]], updates: list[Tensor]) -> None:
+        done = 0
+        for group, params in _by_group(muon):
+            mine, done = updates[done : done + len(params)], done + len(params)
+            rows, columns = group["grid"]
+            scales = [UPDATE_SCALE * max(p.shape[0] // rows, p.shape[1] // columns) ** 0.5 for p in params]
+            torch._foreach_mul_(mine, scales)
+            # Without momentum SGD's decay is the decoupled one.
+            fused = _on_cpu(params)
+            sgd(
+                params,
+                mine,
+                [None] * len(params),
+                fused=fused,
+                foreach=not fused,
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                momentum=0.0,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+            )
 
     def _adamw(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        grads = [p.grad for p in params if p.grad is not None]
-        first = [self._state(p, "exp_avg") for p in params]
-        second = [self._state(p, "exp_avg_sq") for p in params]
-        steps = [self._state(p, "step", scalar=True) for p in params]
-        (beta1, beta2), lr = group["betas"], group["lr"]
-        torch._foreach_add_(steps, 1)
-        torch._foreach_lerp_(first, grads, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, grads, grads, 1 - beta2)
-        torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
-        # Parameters of a group may have skipped steps, so each has its own count.
-        counts = [float(step) for step in steps]
-        denominators = torch._foreach_sqrt(second)
-        torch._foreach_div_(denominators, [(1 - beta2**n) ** 0.5 for n in counts])
-        torch._foreach_add_(denominators, group["eps"])
-        torch._foreach_div_(denominators, [-lr / (1 - beta1**n) for n in counts])
-        torch._foreach_addcdiv_(params, first, denominators)
+        # The fused kernel wants the counts beside the parameters; on a CPU, where they are, it saves most of the time.
+        fused = _on_cpu(params)
+        adamw(
+            params,
+            [p.grad for p in params if p.grad is not None],
+            [self._state(p, "exp_avg") for p in params],
+            [self._state(p, "exp_avg_sq") for p in params],
+            [],
+            [self._state(p, "step", scalar=True) for p in params],
+            fused=fused,
+            foreach=not fused,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
 
     def _state(self, parameter: Tensor, name: str, scalar: bool = False) -> Tensor:
         """A state tensor of a parameter, zero at first. LeRobot saves tensors only."""
@@ -163,80 +210,54 @@ class MuonAdamW(torch.optim.Optimizer):
         return state[name]
 
 
-def orthogonalize(matrices_NMK: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly: singular values end between about 0.7 and 1.2.
-
-    Newton-Schulz iteration on ``X X^T``, whose smaller side is taken. float32 on a CPU, bfloat16 on a GPU.
-
-    Args:
-        matrices_NMK: N matrices ``(M, K)``.
-    """
-    tall = matrices_NMK.shape[-2] > matrices_NMK.shape[-1]
-    x = matrices_NMK.to(torch.bfloat16 if matrices_NMK.is_cuda else torch.float32)
-    x = x.mT if tall else x
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
-    a, b, c = NEWTON_SCHULZ
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.mT
-        x = a * x + torch.baddbmm(gram, gram, gram, beta=b, alpha=c) @ x
-    return (x.mT if tall else x).to(matrices_NMK.dtype)
+def _by_group(muon: list[tuple[Tensor, dict[str, Any]]]) -> Iterator[tuple[dict[str, Any], list[Tensor]]]:
+    """The parameters of each group, in order."""
+    for _, pairs in itertools.groupby(muon, key=lambda pair: id(pair[1])):
+        together = list(pairs)
+        yield together[0][1], [p for p, _ in together]
 
 
-def orthogonalize_all(matrices: list[Tensor]) -> list[Tensor]:
-    """`orthogonalize` for matrices of many shapes; those of one shape share a batched product."""
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for index, matrix in enumerate(matrices):
-        by_shape.setdefault(tuple(matrix.shape), []).append(index)
+def _on_cpu(params: list[Tensor]) -> bool:
+    return all(p.device.type == "cpu" for p in params)
+
+
+def _grid(group: dict[str, Any]) -> Grid:
+    rows, columns = group["grid"]
+    return rows, columns
+
+
+def orthogonalize_all(matrices: list[Tensor], grids: list[Grid]) -> list[Tensor]:
+    """`orthogonalize` for matrices of many kinds; those of one shape and grid share their products."""
+    alike: dict[tuple[torch.Size, Grid], list[int]] = {}
+    for index, (matrix, grid) in enumerate(zip(matrices, grids, strict=True)):
+        alike.setdefault((matrix.shape, grid), []).append(index)
     out = list(matrices)
-    for indices in by_shape.values():
-        for index, result in zip(
-            indices, orthogonalize(torch.stack([matrices[i] for i in indices])).unbind(), strict=True
-        ):
+    for (_, grid), indices in alike.items():
+        results = orthogonalize(torch.stack([matrices[i] for i in indices]), grid)
+        for index, result in zip(indices, results.unbind(), strict=True):
             out[index] = result
     return out
 
 
-def assign(costs: list[float], ranks: int) -> list[int]:
-    """Longest processing time first: each job to the rank that has least to do so far.
+def orthogonalize_shared(
+    matrix: Callable[[int], Tensor], like: list[Tensor], grids: list[Grid]
+) -> Callable[[], list[Tensor]]:
+    """`orthogonalize_all`, the work divided between the processes of a data-parallel run.
 
     Args:
-        costs: Of each job.
-        ranks: How many there are.
+        matrix: Gives a matrix, equal on all processes; each process asks for its own part of them.
+        like: Tensors of the matrices' shapes.
+        grids: Of each matrix.
 
     Returns:
-        The rank of each job; equal on all ranks.
+        A function that waits for the others and gives the results.
     """
-    load, owner = [0.0] * ranks, [0] * len(costs)
-    for job in sorted(range(len(costs)), key=lambda j: (-costs[j], j)):
-        rank = load.index(min(load))
-        owner[job], load[rank] = rank, load[rank] + costs[job]
-    return owner
-
-
-def orthogonalize_shared(matrices: list[Tensor]) -> list[Tensor]:
-    """`orthogonalize_all`, the work divided between the processes of a data-parallel run."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return orthogonalize_all(matrices)
-    me, ranks = dist.get_rank(), dist.get_world_size()
-    owner = assign([_cost(m) for m in matrices], ranks)
-    mine = [i for i, rank in enumerate(owner) if rank == me]
-    done = dict(zip(mine, orthogonalize_all([matrices[i] for i in mine]), strict=True))
-    out = list(matrices)
-    for rank in range(ranks):
-        theirs = [i for i, r in enumerate(owner) if r == rank]
-        if not theirs:
-            continue
-        # One message for each rank: all its matrices end to end.
-        flat = torch.cat(
-            [(done[i] if rank == me else torch.empty_like(matrices[i])).flatten() for i in theirs]
-        )
-        dist.broadcast(flat, src=rank)
-        for i, part in zip(theirs, flat.split([matrices[i].numel() for i in theirs]), strict=True):
-            out[i] = part.view_as(matrices[i])
-    return out
-
-
-def _cost(matrix: Tensor) -> float:
-    """Multiplications of `orthogonalize`, up to a factor."""
-    small, large = sorted(matrix.shape)
-    return float(small * small * (2 * large + small))
+    if ranks() == 1:
+        results = orthogonalize_all([matrix(i) for i in range(len(like))], grids)
+        return lambda: results
+    costs = [multiplications(m.shape[0], m.shape[1], grid) for m, grid in zip(like, grids, strict=True)]
+    owner = assign(costs, ranks())
+    mine = [i for i, rank in enumerate(owner) if rank == dist.get_rank()]
+    done = orthogonalize_all([matrix(i) for i in mine], [grids[i] for i in mine])
+    empty = like[0].new_empty(0, dtype=computing_dtype(like[0]))
+    return exchange(dict(zip(mine, done, strict=True)), owner, [m.shape for m in like], empty)

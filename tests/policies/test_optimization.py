@@ -11,14 +11,9 @@ import torch.multiprocessing as mp
 from hypothesis import given, strategies as st
 from lerobot.optim.optimizers import load_optimizer_state, save_optimizer_state
 
-from lerobot_wallwm.policies.optimization import (
-    NEWTON_SCHULZ,
-    MuonAdamW,
-    MuonAdamWConfig,
-    assign,
-    orthogonalize,
-    orthogonalize_all,
-)
+from lerobot_wallwm.policies.divided_work import assign
+from lerobot_wallwm.policies.newton_schulz import POLYNOMIALS, orthogonalize
+from lerobot_wallwm.policies.optimization import MuonAdamW, MuonAdamWConfig, orthogonalize_all
 
 SHAPES = [(6, 6), (4, 10), (10, 4), (6, 6), (1, 5)]
 
@@ -32,7 +27,9 @@ def parameters(seed: int = 0) -> tuple[list[torch.nn.Parameter], list[torch.nn.P
 
 def optimizer(matrices, rest, **changes) -> MuonAdamW:
     groups = [
-        {"params": matrices, "use_muon": True},
+        {"params": matrices[:3], "use_muon": True},
+        {"params": matrices[3:4], "use_muon": True, "grid": [3, 1]},
+        {"params": matrices[4:], "use_muon": True},
         {"params": rest[:1], "use_muon": False, "weight_decay": 0.0},
         {"params": rest[1:], "use_muon": False},
     ]
@@ -47,32 +44,21 @@ def steps(optimizer: MuonAdamW, params, count: int, seed: int = 1) -> None:
         optimizer.step()
 
 
-def newton_schulz_by_the_book(matrix: torch.Tensor) -> torch.Tensor:
+def polynomials_by_the_book(matrix: torch.Tensor) -> torch.Tensor:
     """One matrix, double precision, through its singular values."""
     u, s, v = torch.linalg.svd(matrix.double(), full_matrices=False)
-    s = s / s.square().sum().sqrt()
-    a, b, c = NEWTON_SCHULZ
-    for _ in range(5):
+    s = s / s.pow(8).sum().pow(1 / 8)
+    for a, b, c in POLYNOMIALS:
         s = a * s + b * s**3 + c * s**5
     return (u * s) @ v
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (5, 20), (20, 5), (1, 6)])
-def test_orthogonalize_acts_on_the_singular_values_alone(shape):
-    g = torch.Generator().manual_seed(0)
-    batch = torch.randn(3, *shape, generator=g)
-    for matrix, result in zip(batch, orthogonalize(batch), strict=True):
-        torch.testing.assert_close(result.double(), newton_schulz_by_the_book(matrix), atol=2e-4, rtol=1e-3)
-        values = torch.linalg.svdvals(result)
-        assert values.max() < 1.3 and values.min() > 0.5
-    assert not orthogonalize(torch.zeros(1, *shape)).any(), "no gradient, no update"
-
-
-def test_matrices_of_many_shapes_keep_their_places():
+def test_matrices_of_many_kinds_keep_their_places():
     matrices, _ = parameters()
-    together = orthogonalize_all([m.data for m in matrices])
-    for matrix, result in zip(matrices, together, strict=True):
-        torch.testing.assert_close(result, orthogonalize(matrix.data[None])[0])
+    grids = [(1, 1), (2, 1), (2, 2), (3, 1), (1, 1)]
+    together = orthogonalize_all([m.data for m in matrices], grids)
+    for matrix, grid, result in zip(matrices, grids, together, strict=True):
+        torch.testing.assert_close(result, orthogonalize(matrix.data[None], grid)[0])
 
 
 def test_muon_equals_a_plain_loop():
@@ -82,11 +68,14 @@ def test_muon_equals_a_plain_loop():
     steps(optimizer(matrices, rest), matrices, 4)
     g = torch.Generator().manual_seed(1)
     for _ in range(4):
-        for weight, buffer in zip(mine, buffers, strict=True):
+        for number, (weight, buffer) in enumerate(zip(mine, buffers, strict=True)):
             grad = torch.randn(weight.shape, generator=g)
             buffer.mul_(0.95).add_(grad, alpha=0.05)
             ahead = 0.05 * grad + 0.95 * buffer
-            update = newton_schulz_by_the_book(ahead).float() * 0.2 * max(weight.shape) ** 0.5
+            # The fourth matrix is three heads of two rows.
+            blocks = ahead.split(2) if number == 3 else [ahead]
+            scaled = [polynomials_by_the_book(b).float() * 0.2 * max(b.shape) ** 0.5 for b in blocks]
+            update = torch.cat(scaled)
             weight.mul_(1 - 0.02 * 0.1).sub_(update, alpha=0.02)
     for ours, plain in zip(matrices, mine, strict=True):
         torch.testing.assert_close(ours.data, plain, atol=2e-4, rtol=1e-3)
@@ -152,7 +141,7 @@ def _worker(rank: int, ranks: int, store: str, out: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
     counted = []
     plain = optimization.orthogonalize_all
-    optimization.orthogonalize_all = lambda m: counted.append(len(m)) or plain(m)
+    optimization.orthogonalize_all = lambda m, grids: counted.append(len(m)) or plain(m, grids)
     matrices, rest = parameters()
     steps(optimizer(matrices, rest), [*matrices, *rest], 3)
     torch.save([p.data for p in [*matrices, *rest]], f"{out}/{rank}.pt")
@@ -175,6 +164,10 @@ def test_two_processes_share_the_work_and_agree_with_one(tmp_path: Path):
 def test_refuses_what_is_no_matrix():
     with pytest.raises(ValueError, match="matrices"):
         MuonAdamW([{"params": [torch.nn.Parameter(torch.zeros(3))], "use_muon": True}], lr=0.1)
+    with pytest.raises(ValueError, match="does not split"):
+        MuonAdamW(
+            [{"params": [torch.nn.Parameter(torch.zeros(3, 4))], "use_muon": True, "grid": [2, 1]}], lr=0.1
+        )
     with pytest.raises(ValueError, match="--policy.optimizer=muon"):
         MuonAdamWConfig().build([torch.nn.Parameter(torch.zeros(3, 3))])
     # FSDP1 hands out flat shards where matrices were, after the optimiser was built.
@@ -208,3 +201,17 @@ def test_the_policys_blocks_go_to_muon_and_nothing_else(make_policy):
     built = policy.config.get_optimizer_preset().build(groups)
     assert isinstance(built, MuonAdamW)
     assert make_policy().config.get_optimizer_preset().type == "adamw"
+
+
+def test_attention_is_treated_head_by_head_unless_told_otherwise(make_policy):
+    policy = make_policy(optimizer="muon")
+    names = {id(p): name for name, p in policy.named_parameters()}
+    heads = {"video": policy.config.video_heads, "action": policy.config.action_heads}
+    for group in policy.get_optim_params():
+        for name in (names[id(p)] for p in group["params"] if group["use_muon"]):
+            count = heads[name.split(".")[1]]
+            layer = name.removesuffix(".weight").removesuffix(".0").split(".")[-1]
+            expected = {"to_kv": [2 * count, 1], "to_out": [1, count]}.get(layer, [1, 1])
+            assert group["grid"] == ([count, 1] if layer in ("to_q", "to_k", "to_v") else expected), name
+    whole = make_policy(optimizer="muon", optimizer_per_head=False).get_optim_params()
+    assert [g["grid"] for g in whole if g["use_muon"]] == [[1, 1]]
