@@ -18,6 +18,8 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_1d_rot
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .chunk_tables import ChunkTables
+from .chunk_window import Given
 from .goal_reader import Goal
 
 
@@ -96,19 +98,23 @@ class ActionBlock(nn.Module):
         self_mask: Tensor,
         video_mask: Tensor | None,
         rope: tuple[Tensor, Tensor],
+        clean: int = 1,
     ) -> Tensor:
         """One layer.
 
         Args:
             x_RSD: State and action tokens.
-            time_R2D: Timestep embeddings of the state token (clean) and of the action tokens.
+            time_R2D: Timestep embeddings of the clean tokens and of those to denoise.
             video_kv: This layer's keys and values with B rows; the K draws of a sample share them.
             self_mask: ``(R, 1, S, S)``, True where allowed.
             video_mask: ``(B, 1, 1, V * T * N)`` or None.
             rope: Cosines and sines, ``(S, D / heads)``.
+            clean: How many tokens lead the sequence clean: the state and, in a chunk, the given tokens.
         """
-        by_kind = self.modulation(time_R2D)
-        by_token = torch.cat((by_kind[:, :1], by_kind[:, 1:].expand(-1, x_RSD.shape[1] - 1, -1)), dim=1)
+        by_kind, noised = self.modulation(time_R2D), x_RSD.shape[1] - clean
+        by_token = torch.cat(
+            (by_kind[:, :1].expand(-1, clean, -1), by_kind[:, 1:].expand(-1, noised, -1)), dim=1
+        )
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = by_token.chunk(6, dim=-1)
         x = self.norms[0](x_RSD) * (1 + scale_a) + shift_a
         x_RSD = x_RSD + gate_a * self.self_attention(x, self.self_attention.keys_values(x), self_mask, rope)
@@ -136,6 +142,8 @@ class ActionTower(nn.Module):
         actions_per_latent: K_p, action steps that share one video latent.
         max_views: Rows of the place table.
         tokens_per_latent: N.
+        history_latents: M of observation-centred windows.
+        max_chunks: Rows of E_abs; 0 builds a tower for events alone.
     """
 
     tau: Tensor
@@ -155,6 +163,8 @@ class ActionTower(nn.Module):
         actions_per_latent: int,
         max_views: int,
         tokens_per_latent: int,
+        history_latents: int = 0,
+        max_chunks: int = 0,
     ):
         super().__init__()
         self.action_dim, self.horizon, self.depth = action_dim, horizon, depth
@@ -186,20 +196,31 @@ class ActionTower(nn.Module):
         self.remaining_head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
         tau = torch.cat((torch.zeros(1), torch.arange(horizon) // actions_per_latent + 1)).long()
         self.register_buffer("tau", tau, persistent=False)
+        self.chunk_tables = None
+        if max_chunks:
+            self.chunk_tables = ChunkTables(
+                width, video_width, history_latents, actions_per_latent, max_chunks
+            )
+        self.past_steps = history_latents * actions_per_latent
         cos, sin = get_1d_rotary_pos_embed(
-            width // heads, 1 + horizon, use_real=True, repeat_interleave_real=True, freqs_dtype=torch.float32
+            width // heads,
+            torch.arange(-self.past_steps, 1 + horizon).numpy(),
+            use_real=True,
+            repeat_interleave_real=True,
+            freqs_dtype=torch.float32,
         )
         self.register_buffer("rope_cos", cos, persistent=False)
         self.register_buffer("rope_sin", sin, persistent=False)
 
     def video_keys_values(
-        self, layers: list[Tensor], view_ids: Tensor | None = None
+        self, layers: list[Tensor], view_ids: Tensor | None = None, chunk_B: Tensor | None = None
     ) -> list[tuple[Tensor, Tensor]]:
         """ViewConcat of each layer's features with place code and E_tau, as keys and values; once per video forward.
 
         Args:
             layers: ``depth`` tensors ``(B, V, T, N, W)``.
             view_ids: ``(V,)`` rows of the place table; None for the first V.
+            chunk_B: Which chunk of the rollout this is; None for an event, which disables E_abs (paper p. 10).
 
         Returns:
             ``depth`` pairs ``(B, heads, V * T * N, D / heads)``.
@@ -207,11 +228,18 @@ class ActionTower(nn.Module):
         pairs = []
         rows = slice(layers[0].shape[1]) if view_ids is None else view_ids
         for block, h_BVTNW in zip(self.blocks, layers, strict=True):
-            tau = self.tau_video(torch.arange(h_BVTNW.shape[2], device=h_BVTNW.device))
             placed = block.norm_video(h_BVTNW) * (1 + self.place[rows])
-            k, v = block.video_attention.keys_values((placed + tau[:, None]).flatten(1, 3))
+            code = self._video_code(h_BVTNW.shape[2], chunk_B)
+            k, v = block.video_attention.keys_values((placed + code).flatten(1, 3))
             pairs.append((k, v * self.value_gain))
         return pairs
+
+    def _video_code(self, latents: int, chunk_B: Tensor | None) -> Tensor:
+        """E_tau, and E_abs in a chunk, of each latent frame; broadcasts over ``(B, V, T, N, W)``."""
+        if chunk_B is None:
+            return self.tau_video(torch.arange(latents, device=self.tau.device))[:, None]
+        assert self.chunk_tables is not None, "the shape's max_chunks is 0: this tower was built for events"
+        return self.chunk_tables.video_code(self.tau_video.weight, latents, chunk_B)[:, None, :, None]
 
     def forward(
         self,
@@ -224,6 +252,7 @@ class ActionTower(nn.Module):
         tokens_per_latent: int = 1,
         views: int = 1,
         goal: Goal | None = None,
+        given: Given | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predicts velocity and remaining time.
 
@@ -240,6 +269,7 @@ class ActionTower(nn.Module):
             tokens_per_latent: N, to spread ``video_valid_BT`` over tokens.
             views: V, likewise.
             goal: Where the event ends, with R rows; None without a `GoalReader`.
+            given: The past of an observation-centred window, with R rows; None for an event.
 
         Returns:
             Velocity ``(R, H, A)`` and the natural logarithm of the remaining frames ``(R,)``.
@@ -249,22 +279,37 @@ class ActionTower(nn.Module):
         if goal is not None:
             state = state + goal.features
         actions = self.encoder(F.pad(noised_RHA, (0, self.input_dim - self.action_dim)))
-        x = torch.cat((state[:, None], actions), dim=1) + self.tau_action(self.tau[: 1 + horizon])
+        now = slice(self.past_steps, self.past_steps + 1 + horizon)
+        cos, sin, tau = self.rope_cos[now], self.rope_sin[now], self.tau[: 1 + horizon]
+        if given is None:
+            x = torch.cat((state[:, None], actions), dim=1) + self.tau_action(tau)
+            clean, valid = 1, action_valid_RH
+        else:
+            assert self.chunk_tables is not None, (
+                "the shape's max_chunks is 0: this tower was built for events"
+            )
+            past = self.encoder(F.pad(given.tokens, (0, self.input_dim - self.action_dim)))
+            code = self.chunk_tables.action_code(self.tau_action.weight, tau, given.chunk)
+            x = torch.cat((state[:, None], past, actions), dim=1) + code
+            clean, valid = 1 + past.shape[1], torch.cat((given.valid, action_valid_RH), dim=1)
+            # The state and the anchor share the position of the observed pose; history points back from it.
+            cos = torch.cat((cos[:1], self.rope_cos[: now.stop]))
+            sin = torch.cat((sin[:1], self.rope_sin[: now.stop]))
         time = self.time_embedder(self.timesteps(torch.cat((t_R * 1000.0, t_R.new_zeros(1)))).to(x.dtype))
         time_R2D = F.silu(torch.stack((time[-1:].expand(rows, -1), time[:-1]), dim=1))
 
-        seen = torch.cat((action_valid_RH.new_ones(rows, 1), action_valid_RH), dim=1)
-        self_mask = seen[:, None, None, :].expand(-1, 1, 1 + horizon, -1).clone()
+        seen = torch.cat((valid.new_ones(rows, 1), valid), dim=1)
+        self_mask = seen[:, None, None, :].expand(-1, 1, seen.shape[1], -1).clone()
         self_mask[:, :, 0, 1:] = False
         video_mask = None
         if video_valid_BT is not None and not bool(video_valid_BT.all()):
             per_view = video_valid_BT.repeat_interleave(tokens_per_latent, 1)
             video_mask = per_view.repeat(1, views)[:, None, None, :]
-        rope = (self.rope_cos[: 1 + horizon].to(x.dtype), self.rope_sin[: 1 + horizon].to(x.dtype))
+        rope = (cos.to(x.dtype), sin.to(x.dtype))
         for block, kv in zip(self.blocks, video_kv, strict=True):
-            x = block(x, time_R2D, kv, self_mask, video_mask, rope)
+            x = block(x, time_R2D, kv, self_mask, video_mask, rope, clean)
         x = self.norm_out(x)
-        flow = self.head(x[:, 1:])
+        flow = self.head(x[:, clean:])
         if goal is not None:
-            flow = flow + self.along(x[:, 1:]) * goal.way[:, None]
+            flow = flow + self.along(x[:, clean:]) * goal.way[:, None]
         return flow, self.remaining_head(x[:, 0]).squeeze(-1)

@@ -74,6 +74,13 @@ class WallwmConfig(PreTrainedConfig):
     # Source frames between two sampled frames. The horizon is 4 * video_stride * num_future_latents actions.
     video_stride: int = 4
 
+    # History latents M of stage=next_chunk, whose windows are centred on the observation (paper p. 10; it gives no M).
+    history_latents: int = 1
+    # Actions H_a executed of each chunk, and the unit in which E_abs counts a rollout; 0 is the whole horizon.
+    chunk_steps: int = 0
+    # Rows of E_abs; chunks beyond share the last (our choice).
+    max_chunks: int = 128
+
     # --- video tower, nano only (our choice)
     video_width: int = 128
     video_depth: int = 4
@@ -250,6 +257,7 @@ class WallwmConfig(PreTrainedConfig):
             "action_draws",
             "num_inference_steps",
             "max_views",
+            "max_chunks",
         ):
             if self.by_stage(name) < 1:
                 raise ValueError(f"--policy.{name} must be at least 1, got {getattr(self, name)}.")
@@ -270,6 +278,12 @@ class WallwmConfig(PreTrainedConfig):
         if self.caption_drop_frames is not None:
             self.caption_drop_frames = (int(self.caption_drop_frames[0]), int(self.caption_drop_frames[1]))
         self.caption_drop()  # raises where it makes no sense
+        if self.history_latents < 0:
+            raise ValueError(f"--policy.history_latents must be at least 0, got {self.history_latents}.")
+        if not 0 <= self.chunk_steps <= self.horizon:
+            raise ValueError(
+                f"--policy.chunk_steps must lie in [0, {self.horizon}], the horizon, got {self.chunk_steps}."
+            )
         if self.sight_cone_widen < 1:
             raise ValueError(f"--policy.sight_cone_widen must be at least 1, got {self.sight_cone_widen}.")
         if self.calibration is not None and self.view_fusion != "cross":
@@ -330,14 +344,36 @@ class WallwmConfig(PreTrainedConfig):
         return 4 * self.video_stride
 
     @property
+    def chunked(self) -> bool:
+        """Whether windows are centred on the observation, with chunks of fixed length, instead of on events."""
+        return self.stage == "next_chunk"
+
+    @property
+    def past_latents(self) -> int:
+        """M; events have no history."""
+        return self.history_latents if self.chunked else 0
+
+    @property
+    def past_steps(self) -> int:
+        """Action tokens of the history, without the anchor's."""
+        return self.past_latents * self.actions_per_latent
+
+    @property
+    def chunk_length(self) -> int:
+        """H_a, actions executed of each chunk."""
+        return self.chunk_steps or self.horizon
+
+    @property
     def observation_delta_indices(self) -> list[int]:
-        """The keyframe and the 4 N sampled future frames."""
-        return [i * self.video_stride for i in range(1 + 4 * self.num_future_latents)]
+        """The keyframe, the 4 N sampled future frames and, in chunks, the 4 M sampled frames before."""
+        sampled = range(-4 * self.past_latents, 1 + 4 * self.num_future_latents)
+        return [i * self.video_stride for i in sampled]
 
     @property
     def action_delta_indices(self) -> list[int]:
-        """Every action from the keyframe on."""
-        return list(range(self.horizon))
+        """Every action from the keyframe on and, in chunks with history, those that led to its poses (chunk_window.py)."""
+        past = self.past_steps + 1 if self.past_steps else 0
+        return list(range(-past, self.horizon))
 
     @property
     def reward_delta_indices(self) -> None:
@@ -430,6 +466,8 @@ class WallwmConfig(PreTrainedConfig):
             video_train_shift=self._video_train_shift(),
             dct_loss_weight=self.dct_loss_weight,
             stage=STAGES[self.stage],
+            history_latents=self.past_latents,
+            max_chunks=self.max_chunks if self.chunked else 0,
         )
 
     def _tube_shape(self) -> TubeShape | None:

@@ -28,6 +28,13 @@ def episode_lengths(dataset_meta: Any | None) -> Tensor | None:
     return torch.as_tensor(dataset_meta.episodes["length"])
 
 
+def episode_starts(dataset_meta: Any | None) -> Tensor | None:
+    """First row of each episode, ``(episodes,)``, from LeRobot's metadata; None without it."""
+    if dataset_meta is None or getattr(dataset_meta, "episodes", None) is None:
+        return None
+    return torch.as_tensor(dataset_meta.episodes["dataset_from_index"])
+
+
 def event_grammar(episodes: Any) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
     """Which event follows which, and how long the longest of each kind lasts.
 

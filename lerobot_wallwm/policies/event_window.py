@@ -1,8 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """A batch of training windows, each an event seen from one of its frames.
 
-Shapes: B batch, V views, F = 1 + 4 N frames, T = 1 + N latents, K action draws, H horizon, A action dims,
-P proprioception dims. Frames are in [-1, 1], state and actions in the model's own units.
+Shapes: B batch, V views, F = 1 + 4 M + 4 N frames, T = 1 + M + N latents (M = 0 in an event), K action draws,
+H horizon, A action dims, P proprioception dims. Frames are in [-1, 1], state and actions in the model's own units.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any
 
 from torch import Tensor
 
+from .chunk_window import Chunk
+
 
 @dataclass
 class Event:
     """A batch of event-centred windows.
 
     Attributes:
-        keyframes: ``(B, V, 3, H, W)``.
-        future: ``(S, V, F - 1, 3, H, W)``, the future frames of the first S samples (`future_rows`); decoded frames of
+        keyframes: ``(B, V, 3, H, W)``, the observation.
+        future: ``(S, V, 4 N, 3, H, W)``, the future frames of the first S samples (`future_rows`); decoded frames of
             the others are never touched, which would cost more than the network.
         frame_valid: ``(B, F)``, False beyond the event's end.
         state: ``(B, P)`` at the keyframe.
@@ -34,6 +36,7 @@ class Event:
         token_valid: ``(S, V, h, w)``, False for tokens of the first S samples that lie in a border of their picture
             (see `border_masks`); None if none does.
         view_ids: ``(V,)`` rows of the view table, one for each view of the whole batch; None for the first V.
+        chunk: The past of an observation-centred window; None for an event.
     """
 
     keyframes: Tensor
@@ -50,6 +53,7 @@ class Event:
     sight: Tensor | None = None
     token_valid: Tensor | None = None
     view_ids: Tensor | None = None
+    chunk: Chunk | None = None
 
     def rows(self, index: slice) -> Event:
         """A part of the batch."""

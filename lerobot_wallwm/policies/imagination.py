@@ -10,6 +10,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from . import flow_matching as fm
+from .chunk_window import Chunk
 from .codecs import FRAMES_PER_LATENT
 
 if TYPE_CHECKING:
@@ -21,26 +22,34 @@ class Imagination:
 
     Args:
         model: Its video tower imagines; its action tower's projections make keys and values of what it sees.
-        z_key: Keyframe latents ``(B, V, C, 1, h, w)``.
+        keyframes: The observation ``(B, V, 3, H, W)``.
         text: Caption tokens ``(B, L, E)``.
         planned: ``(B,)`` frames that each event still lasts.
         num_steps: Denoising steps of the whole schedule.
         generator: Source of the noise, one for all or one for each event.
         view_ids: ``(V,)`` rows of the view table; None for the first V.
+        chunk: The past of observation-centred windows; None for events.
     """
 
     def __init__(
         self,
         model: WorldActionModel,
-        z_key: Tensor,
+        keyframes: Tensor,
         text: Tensor,
         planned: Tensor,
         num_steps: int,
         generator: torch.Generator | list[torch.Generator] | None,
         view_ids: Tensor | None = None,
+        chunk: Chunk | None = None,
     ):
-        shape, device = model.shape, z_key.device
-        self.model, self.text, self.z_key, self.view_ids = model, text, z_key, view_ids
+        shape, device = model.shape, keyframes.device
+        self.model, self.text, self.view_ids = model, text, view_ids
+        self.z_key = model.encode(keyframes[:, :, None])
+        self.z_seen, seen_valid, self.chunk_index = self.z_key, None, None
+        if chunk is not None:
+            self.chunk_index = chunk.given.chunk
+        if shape.history_latents:
+            self.z_seen, seen_valid = model.encode_seen(keyframes, chunk)
         self.levels = fm.schedule(num_steps, shape.video_shift, device)
         self.stop = round(num_steps * shape.anchor_step / shape.anchor_steps)
         self.done = 0
@@ -48,30 +57,32 @@ class Imagination:
         # A latent is dreamt if the event still lasts when its first frame is due.
         first_frame = future * shape.actions_per_latent + shape.actions_per_latent // FRAMES_PER_LATENT
         in_event = first_frame < planned[:, None]
-        self.latent_valid = torch.cat((in_event.new_ones(len(planned), 1), in_event), dim=1)
-        size = (*z_key.shape[:3], shape.num_future_latents, *z_key.shape[4:])
-        self.z = randn_tensor(size, generator, device, z_key.dtype)
-        self.z_0_hat = z_key.expand_as(self.z)
+        if seen_valid is None:
+            seen_valid = in_event.new_ones(len(planned), 1)
+        self.latent_valid = torch.cat((seen_valid, in_event), dim=1)
+        size = (*self.z_key.shape[:3], shape.num_future_latents, *self.z_key.shape[4:])
+        self.z = randn_tensor(size, generator, device, self.z_key.dtype)
+        self.z_0_hat = self.z_key.expand_as(self.z)
 
     def _forward(self) -> list[tuple[Tensor, Tensor]]:
         t = self.levels[self.done]
-        batch, frames = len(self.z), self.z.shape[3]
-        t_frames = torch.cat((t.new_zeros(batch, 1), t.expand(batch, frames)), dim=1)
+        batch, frames, seen = len(self.z), self.z.shape[3], self.z_seen.shape[3]
+        t_frames = torch.cat((t.new_zeros(batch, seen), t.expand(batch, frames)), dim=1)
         features = self.model.video(
-            torch.cat((self.z_key, self.z), dim=3),
+            torch.cat((self.z_seen, self.z), dim=3),
             t_frames,
             self.text,
             self.latent_valid,
             view_ids=self.view_ids,
         )
         assert features.prediction is not None
-        prediction = features.prediction[:, :, :, 1:]
+        prediction = features.prediction[:, :, :, seen:]
         if self.model.shape.video_prediction == "velocity":
             self.velocity, self.z_0_hat = prediction, self.z - t * prediction
         else:
             self.z_0_hat = self.z_key + prediction
             self.velocity = fm.velocity_from_data(self.z, self.z_0_hat, t.expand(batch))
-        return self.model.action.video_keys_values(features.layers, self.view_ids)
+        return self.model.action.video_keys_values(features.layers, self.view_ids, self.chunk_index)
 
     def step(self) -> list[tuple[Tensor, Tensor]]:
         """One forward, then one Euler step of the video; returns the forward's keys and values."""
@@ -96,8 +107,8 @@ class Imagination:
         return self._forward()
 
     def latents(self) -> Tensor:
-        """The best current guess of the clean latents, keyframe included; beyond the event the last one holds."""
+        """The best current guess of the clean latents, keyframe first; beyond the event the last one holds."""
         z = torch.cat((self.z_key, self.z_0_hat), dim=3)
-        last = self.latent_valid.sum(1) - 1
+        last = self.latent_valid[:, self.z_seen.shape[3] :].sum(1)
         index = torch.minimum(torch.arange(z.shape[3], device=z.device)[None], last[:, None])
         return z.gather(3, index[:, None, None, :, None, None].expand_as(z))

@@ -96,6 +96,9 @@ class ModelShape:
     video_train_shift: float = 5.0
     dct_loss_weight: float = 0.0
     stage: Stage = STAGES["joint"]
+    # Of observation-centred windows; the defaults build an event-centred model.
+    history_latents: int = 0
+    max_chunks: int = 0
 
     @property
     def horizon(self) -> int:

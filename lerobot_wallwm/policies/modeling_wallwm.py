@@ -18,7 +18,7 @@ from lerobot.utils.device_utils import resolve_safetensors_device
 from lerobot.utils.feature_utils import dataset_to_policy_features
 from torch import Tensor, nn
 
-from ..hub.weights import load_weights
+from ..hub.weights import contents, load_weights
 from . import (
     flow_matching as fm,
     processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
@@ -26,6 +26,9 @@ from . import (
 from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
 from .camera_stack import CameraStack
+from .chunk_batches import ChunkHistory, ChunkReader, chunk_of
+from .chunk_tables import fresh_tables
+from .chunk_window import Chunk
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import displacement_std, event_grammar
 from .event_batches import EventReader
@@ -97,9 +100,8 @@ class WallwmPolicy(PreTrainedPolicy):
             shapes, config.camera_rows, config.image_size, config.resize, config.allow_missing_cameras
         )
         self.image_keys = list(self._images.shapes)
-        self._events = EventReader(
-            config, self._images, self.action_space, self.model.video.grid, dataset_meta
-        )
+        reader = ChunkReader if config.chunked else EventReader
+        self._events = reader(config, self._images, self.action_space, self.model.video.grid, dataset_meta)
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
         self.ema = nn.ModuleDict()
         if decay := config.by_stage("ema_decay"):
@@ -129,8 +131,17 @@ class WallwmPolicy(PreTrainedPolicy):
         cls, model: WallwmPolicy, model_file: str, map_location: str, strict: bool
     ) -> WallwmPolicy:
         """Called by LeRobot, whose own version only warns of keys that do not fit."""
+        state = model.state_dict()
+        found = contents([Path(model_file)], CHECKPOINT_FIX)
+        fresh = fresh_tables(state, found)
+        if fresh:
+            logger.info("The checkpoint knows events alone; these tables start at zero: %s", ", ".join(fresh))
         load_weights(
-            model, [Path(model_file)], CHECKPOINT_FIX, device=resolve_safetensors_device(map_location)
+            model,
+            [Path(model_file)],
+            CHECKPOINT_FIX,
+            keys=[key for key in state if key not in fresh],
+            device=resolve_safetensors_device(map_location),
         )
         return model
 
@@ -257,6 +268,7 @@ class WallwmPolicy(PreTrainedPolicy):
     def reset(self) -> None:
         """Forgets the rollout: plans, queues, noise."""
         self._cursors: list[EventCursor] = []
+        self._histories: list[ChunkHistory] = []
         self._last_action: Tensor | None = None
         self._generators: dict[int, torch.Generator] = {}
         self.last_predicted_latents = None
@@ -265,13 +277,16 @@ class WallwmPolicy(PreTrainedPolicy):
     def predict_action_chunk(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """Actions for the event that each ``task`` string names.
 
+        In chunks, the past is what `select_action` saw and did since `reset`; without any, the rollout starts here.
+
         Returns:
             ``(B, H, A)``, normalised as the pipeline expects; entries beyond the predicted end repeat the last.
         """
         self._require_trained_actions()
         captions = self._captions(batch)
         noise = self._noise_of(list(range(len(captions))), batch[OBS_STATE].device)
-        actions, length, _, _ = self._plan(batch, captions, self.config.imagination, noise)
+        chunk = self._chunk(batch, list(range(len(captions))))
+        actions, length, _, _ = self._plan(batch, captions, self.config.imagination, noise, chunk=chunk)
         last = (length - 1)[:, None].clamp_min(0)
         index = torch.minimum(torch.arange(actions.shape[1], device=actions.device)[None], last)
         return actions.gather(1, index[..., None].expand_as(actions))
@@ -284,13 +299,19 @@ class WallwmPolicy(PreTrainedPolicy):
         self._images.present(batch)  # before the first plan: an error beats a robot that waits
         if len(self._cursors) != len(instructions):
             self._cursors = [self._new_cursor() for _ in instructions]
+            self._histories = [ChunkHistory(self.config) for _ in instructions]
             self._last_action = None
         for cursor, instruction in zip(self._cursors, instructions, strict=True):
             cursor.observe(instruction)
         acting = [i for i, c in enumerate(self._cursors) if not c.queue and c.current_event() is not None]
         if acting:
             self._act(batch, acting)
-        return self._pop(batch)
+        actions = self._pop(batch)
+        if self.config.chunked:
+            seen = self._images(batch) if self.config.past_latents else None
+            for i, history in enumerate(self._histories):
+                history.add(None if seen is None else seen[i], actions[i])
+        return actions
 
     def _act(self, batch: dict[str, Any], rows: list[int]) -> None:
         """Plans for the rows whose queues ran dry."""
@@ -299,13 +320,16 @@ class WallwmPolicy(PreTrainedPolicy):
         index = torch.tensor(rows, device=batch[OBS_STATE].device)
         part = {key: batch[key][index] for key in (*self._images.present(batch), OBS_STATE)}
         noise = self._noise_of(rows, index.device)
-        actions, length, remaining, latents = self._plan(part, captions, self.config.imagination, noise)
+        chunk = self._chunk(part, rows)
+        imagination = self.config.imagination
+        actions, length, remaining, latents = self._plan(part, captions, imagination, noise, chunk=chunk)
         if self.config.save_predicted_video and rows[0] == 0 and cursors[0].is_new_event:
             if latents is None:
                 # With noise of its own: what is filmed must not change what is done.
                 first = {key: value[:1] for key, value in part.items()}
                 own = [torch.Generator(index.device).manual_seed(self.config.inference_seed or 0)]
-                _, _, _, latents = self._plan(first, captions[:1], "full", own, length[:1])
+                past = chunk and chunk[:1]
+                _, _, _, latents = self._plan(first, captions[:1], "full", own, length[:1], past)
             assert latents is not None
             # Cameras side by side, as LeRobot's hook wants one video: (1, C, T, h, V w).
             self.last_predicted_latents = torch.cat(latents[0].unbind(0), dim=-1)[None]
@@ -332,6 +356,7 @@ class WallwmPolicy(PreTrainedPolicy):
         imagination: str,
         generators: list[torch.Generator] | None,
         length: Tensor | None = None,
+        chunk: Chunk | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Normalised actions ``(B, H, A)``, their valid counts, remaining frames, imagined latents."""
         state = batch[OBS_STATE]
@@ -347,6 +372,7 @@ class WallwmPolicy(PreTrainedPolicy):
                 generator=generators,
                 length=length,
                 view_ids=self._images.view_ids(batch, state.device),
+                chunk=chunk,
             )
         return (
             self.action_space.decode_actions(plan.actions, state),
@@ -354,6 +380,14 @@ class WallwmPolicy(PreTrainedPolicy):
             plan.remaining,
             plan.latents,
         )
+
+    def _chunk(self, batch: dict[str, Any], rows: list[int]) -> Chunk | None:
+        """The past of these robots, where windows are centred on the observation."""
+        if not self.config.chunked:
+            return None
+        known = self._histories if len(self._histories) > max(rows) else None
+        histories = [known[i] if known else ChunkHistory(self.config) for i in rows]
+        return chunk_of(histories, self._images(batch), batch[OBS_STATE], self.action_space)
 
     def _noise_of(self, rows: list[int], device: torch.device) -> list[torch.Generator] | None:
         """Each robot's own noise, so that a rollout does not depend on those beside it."""
@@ -426,7 +460,8 @@ class WallwmPolicy(PreTrainedPolicy):
             planner = GrammarPlanner(config.event_transitions)
         else:
             planner = InstructionPlanner()
-        return EventCursor(planner, config.replan_steps, config.end_threshold, config.on_plan_end == "repeat")
+        steps = config.chunk_length if config.chunked else config.replan_steps
+        return EventCursor(planner, steps, config.end_threshold, config.on_plan_end == "repeat")
 
     def known_templates(self) -> list[str]:
         """Caption templates that the checkpoint was trained on."""
@@ -434,7 +469,9 @@ class WallwmPolicy(PreTrainedPolicy):
         return sorted({template for options in nexts for template in options if template != END})
 
     def _frame_limit(self, caption: str) -> float:
-        """Longest stay in an event: a stretch of the longest such event in the data."""
+        """Longest stay in an event: a stretch of the longest such event in the data. A chunk ends by the clock."""
+        if self.config.chunked:
+            return self.config.chunk_length
         lengths = self.config.event_max_frames
         known = [frames for template, frames in lengths.items() if matches(template, caption)]
         return self.config.max_event_stretch * max(known or lengths.values() or [10_000])
@@ -446,6 +483,11 @@ class WallwmPolicy(PreTrainedPolicy):
         """
         config, episodes = self.config, dataset_meta.episodes
         config.fps = float(dataset_meta.fps)
+        if config.chunked:
+            # One instruction for all chunks (paper p. 22). What the checkpoint learnt about events stays in it, for
+            # --policy.planner=grammar at inference.
+            config.planner = "instruction" if config.planner == "grammar" else config.planner
+            return
         columns = getattr(episodes, "column_names", [])
         if "wallwm/template" not in columns:
             if config.planner == "grammar" and not config.event_transitions:

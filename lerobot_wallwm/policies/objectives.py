@@ -55,7 +55,7 @@ def losses(model: WorldActionModel, event: Event) -> Losses:
     batch, split = len(event.captions), len(event.future)
     text = model.text_encoder(event.captions)
     goal = None
-    if "action" in model.shape.stage.losses:
+    if "action" in model.shape.stage.losses and event.chunk is None:
         goal = model.read_goal(event.keyframes, event.state, text, event.here, event.view_ids)
     parts = []
     for compute, rows in (
@@ -72,7 +72,12 @@ def losses(model: WorldActionModel, event: Event) -> Losses:
 def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
     shape, device = model.shape, event.state.device
     batch = len(event.captions)
-    z_0 = model.encode(torch.cat((event.keyframes[:, :, None], event.future), dim=2))
+    frames = [event.keyframes[:, :, None], event.future]
+    if event.chunk is not None:
+        frames.insert(0, event.chunk.past)
+    z_0, given = model.encode(torch.cat(frames, dim=2)), 1 + shape.history_latents
+    # The zero of a predicted future: the observation stands still.
+    still = model.encode(event.keyframes[:, :, None]) if given > 1 else z_0[:, :, :, :1]
     latent_valid = model.latent_valid(event.frame_valid)
     # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
     u = torch.rand(batch, device=device)
@@ -84,12 +89,13 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     t_free = torch.rand(batch, shape.action_draws, device=device)
     t_action = torch.where(anchored[:, None], t_free, u[:, None])
 
-    noise = torch.randn_like(z_0[:, :, :, 1:])
-    z_t = torch.cat((z_0[:, :, :, :1], fm.add_noise(z_0[:, :, :, 1:], noise, t_video)), dim=3)
+    noise = torch.randn_like(z_0[:, :, :, given:])
+    z_t = torch.cat((z_0[:, :, :, :given], fm.add_noise(z_0[:, :, :, given:], noise, t_video)), dim=3)
     tubes = _tubes(model, event)
     if tubes is not None:
         z_t = tubes.hide(z_t, noise)
-    t_frames = torch.cat((t_video.new_zeros(batch, 1), t_video[:, None].expand(-1, z_0.shape[3] - 1)), dim=1)
+    t_frames = t_video[:, None].expand(-1, z_0.shape[3] - given)
+    t_frames = torch.cat((t_video.new_zeros(batch, given), t_frames), dim=1)
     predict = "video" in shape.stage.losses
     with _video_gradients(model):
         features = model.video(
@@ -106,14 +112,15 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     false = torch.zeros(batch, dtype=torch.bool, device=device)
     if features.prediction is not None:
         weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
-        error = _video_error(model, features.prediction[:, :, :, 1:], z_0, noise, weights)
-        video_loss = fm.masked_mean_per_sample(error, latent_valid[:, 1:])
+        prediction = features.prediction[:, :, :, given:]
+        error = _video_error(model, prediction, z_0[:, :, :, given:], still, noise, weights)
+        video_loss = fm.masked_mean_per_sample(error, latent_valid[:, given:])
     if "action" in shape.stage.losses:
         action_loss, _ = _action_losses(model, event, features.layers, t_action, latent_valid, goal)
     return Losses(
         action_loss,
         video_loss,
-        latent_valid[:, 1:].any(1) & token_valid.flatten(1).any(1) if predict else false,
+        latent_valid[:, given:].any(1) & token_valid.flatten(1).any(1) if predict else false,
         z_0.new_zeros(batch),
         false,
         *_goal_losses(event, goal),
@@ -142,18 +149,22 @@ def _tubes(model: WorldActionModel, event: Event) -> Tubes | None:
 
 
 def _video_error(
-    model: WorldActionModel, prediction: Tensor, z_0: Tensor, noise: Tensor, weight_BVHW: Tensor | None
+    model: WorldActionModel,
+    prediction: Tensor,
+    z_0: Tensor,
+    still: Tensor,
+    noise: Tensor,
+    weight_BVHW: Tensor | None,
 ) -> Tensor:
-    """Mean squared error of each future latent, ``(B, T - 1)``. The paper leaves its weight w_V(t) open."""
+    """Mean squared error of each future latent, ``(B, N)``. The paper leaves its weight w_V(t) open."""
     if model.shape.video_prediction == "velocity":
         # w_V = 1 in latent units, in which Wan's latents have about unit variance: as Wan was trained (our choice).
-        target = fm.velocity(z_0[:, :, :, 1:], noise)
+        target = fm.velocity(z_0, noise)
         return latent_error(prediction - target, weight_BVHW)
     # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The codec
     # turns it into the mean squared error of pixels.
     assert isinstance(model.codec, WaveletCodec)
-    residual = z_0[:, :, :, 1:] - z_0[:, :, :, :1]
-    return model.codec.pixel_error(prediction - residual, weight_BVHW)
+    return model.codec.pixel_error(prediction - (z_0 - still), weight_BVHW)
 
 
 def _video_gradients(model: WorldActionModel) -> AbstractContextManager[None]:
@@ -163,13 +174,15 @@ def _video_gradients(model: WorldActionModel) -> AbstractContextManager[None]:
 
 def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
     device, batch = event.state.device, len(event.captions)
-    z_key = model.encode_still(event.keyframes)
-    sight = None if event.sight is None else event.sight[:, :1]
-    still = torch.zeros(batch, 1, device=device)
+    z_seen, seen_valid = model.encode_seen(event.keyframes, event.chunk)
+    sight = None if event.sight is None else event.sight[:, : z_seen.shape[3]]
+    still = torch.zeros(batch, z_seen.shape[3], device=device)
     with _video_gradients(model):
-        features = model.video(z_key, still, text, predict=False, sight_BTSS=sight, view_ids=event.view_ids)
+        features = model.video(
+            z_seen, still, text, seen_valid, predict=False, sight_BTSS=sight, view_ids=event.view_ids
+        )
     t_action = torch.rand(batch, model.shape.action_draws, device=device)
-    action_loss, log_remaining = _action_losses(model, event, features.layers, t_action, None, goal)
+    action_loss, log_remaining = _action_losses(model, event, features.layers, t_action, seen_valid, goal)
     # The remaining time learns only here: a future in sight would tell it how long the event lasts.
     target = event.remaining.clamp_min(1).log()
     remaining_loss = nn.functional.huber_loss(log_remaining, target, delta=0.5, reduction="none")
@@ -179,7 +192,7 @@ def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, g
         torch.zeros_like(action_loss),
         false,
         remaining_loss,
-        ~false,
+        ~false if event.chunk is None else false,  # fixed chunks end by the clock
         *_goal_losses(event, goal),
     )
 
@@ -206,16 +219,18 @@ def _action_losses(
     eps = torch.randn_like(a_0)
     t = t_BK.flatten()
     valid = event.action_valid.repeat_interleave(draws, 0)
+    given = None if event.chunk is None else event.chunk.given
     prediction, log_remaining = model.action(
         fm.add_noise(a_0, eps, t) * valid[..., None],
         t,
         event.state.repeat_interleave(draws, 0),
         valid,
-        model.action.video_keys_values(layers, event.view_ids),
+        model.action.video_keys_values(layers, event.view_ids, None if given is None else given.chunk),
         latent_valid,
         model.tokens_per_latent,
         event.keyframes.shape[1],
         goal and goal.repeat(draws),
+        given and given.repeat(draws),
     )
     target = a_0 if model.shape.action_prediction == "x" else fm.velocity(a_0, eps)
     loss = fm.masked_mean_per_sample((prediction - target).square(), valid)

@@ -15,6 +15,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from . import flow_matching as fm
+from .chunk_window import Chunk, Given
 from .goal_reader import Goal
 from .imagination import Imagination
 
@@ -53,6 +54,7 @@ def plan(
     generator: torch.Generator | list[torch.Generator] | None = None,
     length: Tensor | None = None,
     view_ids: Tensor | None = None,
+    chunk: Chunk | None = None,
 ) -> Plan:
     """Samples actions (and, with imagination, video) for one event from one observation.
 
@@ -67,6 +69,7 @@ def plan(
         generator: Source of the noise, one for all or one for each row; a fixed seed gives the same actions.
         length: ``(B,)`` frames to plan for; None takes the predicted remaining time.
         view_ids: ``(V,)`` rows of the view table, one for each view; None for the first V.
+        chunk: The past of observation-centred windows, which always fill the horizon; None for events.
 
     Raises:
         ValueError: Unknown ``imagination``, or ``here`` is missing.
@@ -75,17 +78,23 @@ def plan(
         raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
     batch, device, horizon = len(captions), state.device, model.shape.horizon
     text = model.text_encoder(captions)
-    goal = model.read_goal(keyframes, state, text, here, view_ids)
+    given = None if chunk is None else chunk.given
+    goal = model.read_goal(keyframes, state, text, here, view_ids) if chunk is None else None
     pose = None if goal is None else goal.pose
-    still = model.encode_still(keyframes)
-    level = torch.zeros(batch, 1, device=device)
-    key_features = model.video(still, level, text, predict=False, view_ids=view_ids)
-    key_kv = model.action.video_keys_values(key_features.layers, view_ids)
-    nothing = state.new_zeros(batch, 0, model.shape.action_dim)
-    _, log_remaining = model.action(
-        nothing, state.new_ones(batch), state, nothing[..., 0].bool(), key_kv, goal=goal
+    seen, seen_valid = model.encode_seen(keyframes, chunk)
+    clean = torch.zeros(batch, seen.shape[3], device=device)
+    key_features = model.video(seen, clean, text, seen_valid, predict=False, view_ids=view_ids)
+    key_kv = model.action.video_keys_values(
+        key_features.layers, view_ids, None if given is None else given.chunk
     )
-    remaining = log_remaining.exp()
+    if chunk is None:
+        nothing = state.new_zeros(batch, 0, model.shape.action_dim)
+        _, log_remaining = model.action(
+            nothing, state.new_ones(batch), state, nothing[..., 0].bool(), key_kv, goal=goal
+        )
+        remaining = log_remaining.exp()
+    else:
+        remaining = state.new_full((batch,), float(horizon))
     planned = (remaining.round() if length is None else length).clamp(1, horizon).long()
     valid = torch.arange(horizon, device=device) < planned[:, None]
     actions = randn_tensor((batch, horizon, model.shape.action_dim), generator, state.device, state.dtype)
@@ -93,23 +102,22 @@ def plan(
 
     if imagination == "none":
         actions = _integrate_actions(
-            model, actions, levels, state, valid, key_kv, None, keyframes.shape[1], goal
+            model, actions, levels, state, valid, key_kv, seen_valid, keyframes.shape[1], goal, given
         )
         return Plan(actions, planned, remaining, pose, None)
-    z_key = model.encode(keyframes[:, :, None])
-    dream = Imagination(model, z_key, text, planned, num_steps, generator, view_ids)
+    dream = Imagination(model, keyframes, text, planned, num_steps, generator, view_ids, chunk)
     if imagination == "anchor":
         kv = dream.to_anchor()
         views = keyframes.shape[1]
         actions = _integrate_actions(
-            model, actions, levels, state, valid, kv, dream.latent_valid, views, goal
+            model, actions, levels, state, valid, kv, dream.latent_valid, views, goal, given
         )
         return Plan(actions, planned, remaining, pose, dream.latents())
     for j in range(num_steps):
         kv = dream.step()
         pair = levels[j : j + 2]
         actions = _integrate_actions(
-            model, actions, pair, state, valid, kv, dream.latent_valid, keyframes.shape[1], goal
+            model, actions, pair, state, valid, kv, dream.latent_valid, keyframes.shape[1], goal, given
         )
     return Plan(actions, planned, remaining, pose, dream.latents())
 
@@ -124,6 +132,7 @@ def _integrate_actions(
     latent_valid: Tensor | None,
     views: int,
     goal: Goal | None,
+    given: Given | None,
 ) -> Tensor:
     for t, s in zip(levels[:-1], levels[1:], strict=True):
         t_rows = t.expand(len(actions))
@@ -137,6 +146,7 @@ def _integrate_actions(
             model.tokens_per_latent,
             views,
             goal,
+            given,
         )
         # With data prediction the last step to s = 0 lands on the prediction itmodel.
         data = model.shape.action_prediction == "x"

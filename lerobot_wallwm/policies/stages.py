@@ -78,5 +78,16 @@ _ROWS = (
         anchored_fraction=1.0,
         action_draws=6,
     ),
+    # Stage 5 (p. 21): both towers on observation-centred windows (chunk_window.py). The paper gives no weights and calls
+    # K = 6 optional: the numbers are those of `joint`. nano's words must be learned anew, for events have others than
+    # the task (our choice). Chunks end by the clock: no goal, no remaining time.
+    Stage(
+        name="next_chunk",
+        trains=frozenset({"video", "action", "text"}),
+        losses=frozenset({"action", "video"}),
+        future_fraction=0.125,
+        anchored_fraction=0.5,
+        action_draws=2,
+    ),
 )
 STAGES = {row.name: row for row in _ROWS}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from . import objectives, sampling
 from .action_tower import ActionTower
+from .chunk_window import Chunk
 from .codecs import FRAMES_PER_LATENT, WaveletCodec
 from .event_window import Event
 from .goal_reader import Goal, GoalReader
@@ -83,6 +84,8 @@ class WorldActionModel(nn.Module):
             shape.actions_per_latent,
             shape.max_views,
             self.tokens_per_latent,
+            shape.history_latents,
+            shape.max_chunks,
         )
         for part in self.frozen_parts():
             part.requires_grad_(False).eval()
@@ -131,8 +134,25 @@ class WorldActionModel(nn.Module):
         return self.goal_reader(keyframes, state, text, here, view_ids)
 
     def latent_valid(self, frame_valid: Tensor) -> Tensor:
-        """Latents ``(B, T)`` of which at least the first frame lies inside the event."""
-        return torch.cat((frame_valid[:, :1], frame_valid[:, 1::FRAMES_PER_LATENT]), dim=1)
+        """Latents ``(B, T)`` of which at least one frame lies inside the event, or the rollout."""
+        groups = frame_valid[:, 1:].unflatten(1, (-1, FRAMES_PER_LATENT)).any(2)
+        return torch.cat((frame_valid[:, :1], groups), dim=1)
+
+    def encode_seen(self, keyframes: Tensor, chunk: Chunk | None) -> tuple[Tensor, Tensor | None]:
+        """What inference knows: the keyframe's latent, or those of history and anchor from one codec pass.
+
+        Args:
+            keyframes: ``(B, V, 3, H, W)``.
+            chunk: The past, or None for an event.
+
+        Returns:
+            Latents ``(B, V, C, 1 + M, h, w)`` (without channels that are zero where M = 0), and which of them lie inside
+            the rollout ``(B, 1 + M)``, None for all.
+        """
+        if chunk is None or not self.shape.history_latents:
+            return self.encode_still(keyframes), None
+        valid = torch.cat((chunk.past_valid, chunk.past_valid.new_ones(len(keyframes), 1)), dim=1)
+        return self.encode(torch.cat((chunk.past, keyframes[:, :, None]), dim=2)), self.latent_valid(valid)
 
     def encode(self, frames: Tensor) -> Tensor:
         """``(B, V, F, 3, H, W)`` to latents ``(B, V, C, T, h, w)``."""
