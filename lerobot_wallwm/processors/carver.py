@@ -20,10 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.episodes import ACTION, STATE, SourceDataset
+from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import LEVELS, Event
 from lerobot_wallwm.processors.instruction import instruction_template
+from lerobot_wallwm.processors.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.view_stats import NumericStats
 
 # Rewritten by the carver; everything else is the source's, bit for bit.
@@ -47,6 +48,7 @@ class CarveResult:
     linked: int
     copied: int
     captions: int
+    pruned: int = 0
 
 
 class EventCarver:
@@ -58,12 +60,13 @@ class EventCarver:
 
     Args:
         level: Which events become episodes: task, subtask, action or segment.
+        pruner: Leaves quasi-static frames out of the events; None keeps all.
     """
 
-    def __init__(self, level: str = "action") -> None:
+    def __init__(self, level: str = "action", pruner: QuasiStaticPruner | None = None) -> None:
         if level not in LEVELS:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
-        self.level = level
+        self.level, self.pruner = level, pruner
 
     def __call__(
         self, source: Any, events: Iterable[Event] | None = None, out: str | Path | None = None, **kwargs: Any
@@ -82,8 +85,11 @@ class EventCarver:
         columns |= {name: [] for name in ("label", "template", "task", "instruction", "fps", STATE, ACTION)}
         for row, events in enumerate(batch["events"]):
             own = sorted((e for e in events if e["level"] == self.level), key=lambda e: e["start"])
+            values = dict(zip(batch.keys(), (column[row] for column in batch.values()), strict=True))
+            kept = None if self.pruner is None else self.pruner(Episode.from_row(values))
             for ordinal, event in enumerate(own):
-                part = slice(event["start"], event["end"])
+                bounds = event["start"], event["end"]
+                frames = np.arange(*bounds) if kept is None else kept(*bounds)
                 for name in ("event_id", "start", "end", "label", "template"):
                     columns[name].append(event[name])
                 columns["episode_index"].append(batch["episode_index"][row])
@@ -91,8 +97,8 @@ class EventCarver:
                 columns["task"].append(event["caption"])
                 columns["instruction"].append(batch["task"][row])
                 columns["fps"].append(batch["fps"][row])
-                columns[STATE].append(batch[STATE][row][part])
-                columns[ACTION].append(batch[ACTION][row][part])
+                columns[STATE].append([batch[STATE][row][k] for k in frames])
+                columns[ACTION].append([batch[ACTION][row][k] for k in frames])
         return columns
 
     def carve(
@@ -137,7 +143,7 @@ class EventCarver:
         partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            result = _ViewWriter(source, partial).write(
+            result = _ViewWriter(source, partial, self.pruner).write(
                 by_episode, copies or {}, self.level, sidecar or {}, progress
             )
             os.replace(partial, out)
@@ -150,8 +156,8 @@ class EventCarver:
 class _ViewWriter:
     """One view while it is being written."""
 
-    def __init__(self, source: SourceDataset, root: Path) -> None:
-        self.source = source
+    def __init__(self, source: SourceDataset, root: Path, pruner: QuasiStaticPruner | None) -> None:
+        self.source, self.pruner, self.pruned = source, pruner, 0
         self.root = root
         # `language_persistent` rows and the like carry times of the source episode, which an event's clock no longer
         # shares; the caption takes their place.
@@ -177,7 +183,7 @@ class _ViewWriter:
         level: str,
         sidecar: Mapping[str, Any],
         progress: Callable[[int], object] | None,
-    ) -> tuple[int, int, int, int, int, int]:
+    ) -> tuple[int, int, int, int, int, int, int]:
         source = self.source
         image_stats = self._image_stats()
         captions = sorted(
@@ -194,7 +200,7 @@ class _ViewWriter:
             for key in source.video_keys:
                 path = source.video_path(meta, key)
                 videos[path] = path.relative_to(source.root)
-            self._carve_episode(meta, group, copies, task_index)
+            self._carve_episode(position, meta, group, copies, task_index)
             events += sum(copies.get(event.event_id, 1) > 0 for event in group)
             if progress is not None:
                 progress(len(group))
@@ -203,11 +209,13 @@ class _ViewWriter:
             self.writer.close()
         linked = sum(_link(path, self.root / relative) for path, relative in videos.items())
         self._write_meta(captions, image_stats, level, sidecar, events)
-        return events, len(self.meta), self.frames, linked, len(videos) - linked, len(captions)
+        copied = len(videos) - linked
+        return events, len(self.meta), self.frames, linked, copied, len(captions), self.pruned
 
     # -- rows --------------------------------------------------------------------------------------------------------
     def _carve_episode(
         self,
+        position: int,
         meta: dict[str, Any],
         group: list[Event],
         copies: Mapping[int, int],
@@ -224,8 +232,8 @@ class _ViewWriter:
         # late event from adding to that of its offset; a recording with its own clock keeps its own clock.
         if np.abs(clock - grid).max() < 1e-4:
             clock = grid
+        kept = None if self.pruner is None else self.pruner(source.read(position))
         for ordinal, event in enumerate(group):
-            length = event.length
             if event.end > len(rows):
                 raise DataError(
                     source.data_path(meta),
@@ -233,7 +241,13 @@ class _ViewWriter:
                     f"has {len(rows)} frames, but event {event.event_id} ends at {event.end}",
                     "run the segmenter on this very dataset",
                 )
-            part = rows.slice(event.start, length)
+            if kept is None:
+                part, at = rows.slice(event.start, event.length), clock[event.start : event.end]
+            else:
+                frames = kept(event.start, event.end)
+                part, at = rows.take(frames), clock[frames]
+            length = len(part)
+            span = length / fps if kept is None else float(at[-1] - at[0]) + 1 / fps
             for copy in range(copies.get(event.event_id, 1)):
                 index = len(self.meta)
                 if self.file_rows and self.file_rows + length > ROWS_PER_FILE:
@@ -248,11 +262,11 @@ class _ViewWriter:
                     "dataset_to_index": self.frames + length,
                 }
                 for key in source.video_keys:
-                    begin = meta[f"videos/{key}/from_timestamp"] + float(clock[event.start])
+                    begin = meta[f"videos/{key}/from_timestamp"] + float(at[0])
                     row[f"videos/{key}/chunk_index"] = meta[f"videos/{key}/chunk_index"]
                     row[f"videos/{key}/file_index"] = meta[f"videos/{key}/file_index"]
                     row[f"videos/{key}/from_timestamp"] = begin
-                    row[f"videos/{key}/to_timestamp"] = begin + length / fps
+                    row[f"videos/{key}/to_timestamp"] = begin + span
                 row |= {
                     "meta/episodes/chunk_index": 0,
                     "meta/episodes/file_index": 0,
@@ -268,10 +282,13 @@ class _ViewWriter:
                     "wallwm/confidence": float(event.confidence),
                     "wallwm/copy": copy,
                 }
+                if kept is not None:
+                    row["wallwm/pruned"] = event.length - length
+                    self.pruned += event.length - length
                 self.meta.append(row)
                 self.pending.append(part)
                 columns = (
-                    (clock[event.start : event.end] - clock[event.start]).astype(np.float32),
+                    (at - at[0]).astype(np.float32),
                     np.arange(length, dtype=np.int64),
                     np.full(length, index, dtype=np.int64),
                     np.arange(self.frames, self.frames + length, dtype=np.int64),

@@ -106,7 +106,16 @@ def gripper_dims(names: tuple[str, ...], width: int, config: KinematicsConfig) -
     return named or ([width - 1] if width > 1 else [])
 
 
-def _is_position(command: np.ndarray, state: np.ndarray) -> bool:
+def grippers(episode: Episode, config: KinematicsConfig) -> tuple[list[int], list[int]]:
+    """Which dimensions of the action, and which of the state, are grippers."""
+    of_action = gripper_dims(episode.action_names, episode.action.shape[1], config)
+    of_state = [d for d, n in enumerate(episode.state_names) if any(w in n.lower() for w in _GRIPPER_WORDS)]
+    if not of_state and episode.action.shape == episode.state.shape:
+        of_state = of_action
+    return of_action, of_state
+
+
+def is_position(command: np.ndarray, state: np.ndarray) -> bool:
     """Whether commands are positions of the same joints as the state, rather than steps or another space."""
     if command.shape != state.shape or len(command) < 3:
         return False
@@ -137,16 +146,13 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     """Computes the signals of an episode; see `Kinematics`."""
     config = config or KinematicsConfig()
     fps, action, state = episode.fps, episode.action, episode.state
-    grip_action = gripper_dims(episode.action_names, action.shape[1], config)
-    grip_state = [d for d, n in enumerate(episode.state_names) if any(w in n.lower() for w in _GRIPPER_WORDS)]
+    grip_action, grip_state = grippers(episode, config)
     same_space = action.shape == state.shape
-    if not grip_state and same_space:
-        grip_state = grip_action
     arm_action = np.delete(action, grip_action, axis=1)
     arm_state = np.delete(state, grip_state, axis=1)
     sigma = config.smooth_s * fps
 
-    if _is_position(arm_action, arm_state):
+    if is_position(arm_action, arm_state):
         velocity = _scaled(_steps(arm_action))
     else:
         # Steps or velocities: the command itself is a velocity, and the state shows what came of it one frame later.

@@ -20,6 +20,7 @@ from lerobot_wallwm.processors.carver import EventCarver
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.split import split_episodes
 from lerobot_wallwm.processors.video_check import check_videos
@@ -61,6 +62,9 @@ class PrepareConfig:
     heldout: float = 0.1
     # Of the split.
     seed: int = 0
+    # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
+    # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
+    prune_quasi_static: float = 0.0
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -84,6 +88,10 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         raise ValueError(f"--level must be one of {', '.join(LEVELS)}, got {config.level!r}")
     if not 0 <= config.heldout < 1:
         raise ValueError(f"--heldout must be in [0, 1), got {config.heldout}")
+    if not 0 <= config.prune_quasi_static < np.inf:
+        raise ValueError(
+            f"--prune_quasi_static must be at least 0, got {config.prune_quasi_static}. Fix: 0 prunes nothing"
+        )
     out = _output_root(config.out)
     root = _source_root(config.dataset)
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
@@ -96,21 +104,27 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         least = segmenter.min_frames(source.fps)
         per_episode: list[list[Event]] = []
         lengths: dict[int, int] = {}
-        spread = _Spread()
+        spread, motion = _Spread(), Motion(config.kinematics)
         for position in _progress(range(len(source)), "episodes", config.quiet):
             episode = source.read(position, least)
             per_episode.append(captioner(episode, segmenter(episode)))
             lengths[episode.index] = len(episode)
             spread.add(episode)
+            if config.prune_quasi_static:
+                motion.add(episode)
         events = number_events(per_episode)
         validate_events(events, lengths)
         write_events(events, partial / "events.parquet")
 
         train, heldout = split_episodes(source.episode_indices, config.heldout, config.seed)
-        carver = EventCarver(config.level)
+        pruner = None
+        if config.prune_quasi_static:
+            pruner = QuasiStaticPruner(motion, config.prune_quasi_static, least)
+        carver = EventCarver(config.level, pruner)
         parameters = {
             "heldout": config.heldout,
             "seed": config.seed,
+            "prune_quasi_static": config.prune_quasi_static,
             "segmenter": dataclasses.asdict(config.segmenter),
             "kinematics": dataclasses.asdict(config.kinematics),
         }
@@ -127,6 +141,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
                 "episodes": len(episodes),
                 "events": result.events,
                 "frames": result.frames,
+                "frames_pruned": result.pruned,
                 "captions": result.captions,
                 "videos_linked": result.linked,
                 "videos_copied": result.copied,
@@ -249,6 +264,7 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
         print(
             f"{split:<9}{view['events']} events of {view['episodes']} episodes, {view['frames']} frames, "
             f"{view['videos_linked']} videos linked, {view['videos_copied']} copied"
+            + (f", {view['frames_pruned']} quasi-static frames left out" if view["frames_pruned"] else "")
         )
     for warning in summary["warnings"]:
         print(f"warning: {warning}")

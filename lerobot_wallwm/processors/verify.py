@@ -1,5 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Compares a carved view with its source, through LeRobot's own loader: every row, every frame, every pad."""
+"""Compares a carved view with its source, through LeRobot's own loader: every row, every frame, every pad.
+
+In a view without its quasi-static frames, a row's timestamp says which source frame it must equal.
+"""
 
 from __future__ import annotations
 
@@ -89,9 +92,9 @@ def verify_view(
         )
     dropped = set(json.loads(sidecar.read_text()).get("dropped_features", []))
     report = VerifyReport()
-    _compare_rows(source, view, dropped, report)
+    source_frames = _compare_rows(source, view, dropped, report)
     if frames:
-        _compare_frames(source, view, report, quiet)
+        _compare_frames(source, view, source_frames, report, quiet)
     return report
 
 
@@ -108,7 +111,9 @@ def _bits(column: pa.ChunkedArray) -> list[bytes]:
 
 def _compare_rows(
     source: SourceDataset, view: SourceDataset, dropped: set[str], report: VerifyReport
-) -> None:
+) -> list[np.ndarray]:
+    """Compares rows and indices; returns the source frames of each event, counted from its episode's first."""
+    all_frames: list[np.ndarray] = []
     position = {episode: i for i, episode in enumerate(source.episode_indices)}
     tables = [pq.read_table(path) for path in sorted((view.root / "data").glob("*/*.parquet"))]
     rows = pa.concat_tables(tables)
@@ -118,7 +123,7 @@ def _compare_rows(
     for e in range(len(view)):
         meta = view.meta(e)
         begin, end = meta["dataset_from_index"], meta["dataset_to_index"]
-        origin, start = meta["wallwm/source_episode"], meta["wallwm/start"]
+        origin = meta["wallwm/source_episode"]
         if origin not in cached:
             part = source.rows(source.meta(position[origin]))
             cached = {
@@ -128,13 +133,17 @@ def _compare_rows(
                     if n not in REINDEXED and n not in dropped
                 }
             }
+            moments = part.column("timestamp").to_numpy().astype(np.float64)
         theirs = cached[origin]
+        frames, on_time = _source_frames(meta, clock["timestamp"][begin:end], moments, view.fps)
+        all_frames.append(frames)
         report.events += 1
         report.rows += end - begin
         wrong = np.zeros(end - begin, dtype=bool)
         for name in theirs.keys() | mine.keys():
             ours = mine.get(name, [b"missing"] * len(rows))[begin:end]
-            expected = theirs.get(name, [b"missing"] * (start + end - begin))[start : start + end - begin]
+            column = theirs.get(name)
+            expected = [b"missing" if column is None else column[k] for k in frames]
             wrong |= np.array([a != b for a, b in zip(ours, expected, strict=True)])
         report.row_mismatches += int(wrong.sum())
         length = np.arange(end - begin)
@@ -142,13 +151,50 @@ def _compare_rows(
             (clock["index"][begin:end] == begin + length)
             & (clock["frame_index"][begin:end] == length)
             & (clock["episode_index"][begin:end] == meta["episode_index"])
-            & (np.abs(clock["timestamp"][begin:end] - length / view.fps) < 1e-4)
+            & on_time
             & np.array([view.tasks[t] == meta["tasks"][0] for t in clock["task_index"][begin:end]])
         )
         report.index_mismatches += int((~good).sum())
+    return all_frames
 
 
-def _compare_frames(source: SourceDataset, view: SourceDataset, report: VerifyReport, quiet: bool) -> None:
+def _source_frames(
+    meta: dict[str, Any], timestamps: np.ndarray, moments: np.ndarray, fps: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Source frame of each row of an event, and whether the row's clock agrees with it.
+
+    Without pruning rows follow each other, whatever their clock says. With it the clock chooses among the event's frames:
+    they must ascend, from its first to its last, and as many must be missing as the metadata says.
+    """
+    start, end, rows = meta["wallwm/start"], meta["wallwm/end"], len(timestamps)
+    if not meta.get("wallwm/pruned"):
+        ahead = np.arange(rows)
+        return start + ahead, np.abs(timestamps - ahead / fps) < 1e-4
+    since = moments[start:end] - moments[start]
+    after = np.clip(np.searchsorted(since, timestamps), 1, len(since) - 1)
+    near = after - (timestamps - since[after - 1] < since[after] - timestamps)
+    on_time = np.abs(timestamps - since[near]) < 1e-4
+    on_time[1:] &= np.diff(near) > 0
+    whole = near[0] == 0 and near[-1] == end - start - 1 and rows + meta["wallwm/pruned"] == end - start
+    return start + near, on_time & whole
+
+
+class _FrameWindows:
+    """Single frames of a dataset that is read in windows; ask for them in ascending order."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset, self.first = dataset, -_WINDOW
+        self.item: dict[str, Any] = {}
+
+    def __call__(self, row: int, key: str) -> Any:
+        if not self.first <= row < self.first + _WINDOW:
+            self.first, self.item = row, self.dataset[row]
+        return self.item[key][row - self.first]
+
+
+def _compare_frames(
+    source: SourceDataset, view: SourceDataset, frames: list[np.ndarray], report: VerifyReport, quiet: bool
+) -> None:
     import torch
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
     from tqdm import tqdm
@@ -163,16 +209,19 @@ def _compare_frames(source: SourceDataset, view: SourceDataset, report: VerifyRe
     for e in tqdm(range(len(view)), unit=" events", desc="verify", file=sys.stderr, disable=quiet):
         meta = view.meta(e)
         begin, length = meta["dataset_from_index"], meta["length"]
-        origin = first[meta["wallwm/source_episode"]] + meta["wallwm/start"]
+        origin = first[meta["wallwm/source_episode"]]
+        windows = _FrameWindows(theirs)  # a window ends with its episode, so each event reads its own
         for anchor in range(0, length, _WINDOW):
             item: dict[str, Any] = ours[begin + anchor]
-            expected: dict[str, Any] = theirs[origin + anchor]
             past_end = torch.tensor([anchor + k >= length for k in offsets])
             inside = min(_WINDOW, length - anchor)
+            expected = [
+                {key: windows(origin + k, key) for key in deltas} for k in frames[e][anchor:][:inside]
+            ]
             for key in deltas:
                 report.pads += _WINDOW
                 report.pad_mismatches += int((item[f"{key}_is_pad"] != past_end).sum())
-                equal = [torch.equal(item[key][k], expected[key][k]) for k in range(inside)]
+                equal = [torch.equal(item[key][k], expected[k][key]) for k in range(inside)]
                 # Past the end LeRobot repeats the event's last row.
                 equal += [torch.equal(item[key][k], item[key][inside - 1]) for k in range(inside, _WINDOW)]
                 if key in view.camera_keys:
