@@ -204,6 +204,37 @@ def test_stopping_and_resuming_gives_the_weights_of_an_unbroken_run(trained, tin
 
 
 @pytest.mark.slow
+def test_next_chunk_starts_from_an_event_checkpoint(trained, tiny_dataset, tmp_path):
+    event = trained / "last" / "pretrained_model"
+    out = tmp_path / "chunks"
+    printed = run(
+        TRAIN,
+        f"--policy.path={event}",
+        "--policy.stage=next_chunk",
+        "--policy.history_latents=1",
+        "--policy.push_to_hub=false",
+        "--dataset.repo_id=test/tiny",
+        f"--dataset.root={tiny_dataset}",  # the source itself: one episode is one long sequence
+        f"--output_dir={out}",
+        "--steps=2",
+        "--batch_size=4",
+        "--num_workers=0",
+        "--log_freq=1",
+        "--wandb.enable=false",
+    )
+    assert "start at zero" in printed and "loss_video" in printed
+    folder = out / "checkpoints" / "last" / "pretrained_model"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["stage"] == "next_chunk" and config["planner"] == "instruction"
+    assert config["event_transitions"] == json.loads((event / "config.json").read_text())["event_transitions"]
+    before, after = (load_file(path / "model.safetensors") for path in (event, folder))
+    fresh = after.keys() - before.keys()
+    assert len(fresh) == 4 and all(".chunk_tables." in key and after[key].any() for key in fresh)
+    actions = act(folder, tmp_path / "actions.pt")
+    assert actions.shape == (12, 6) and torch.isfinite(actions).all()
+
+
+@pytest.mark.slow
 def test_the_wheel_alone_makes_lerobot_know_the_policy(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(
