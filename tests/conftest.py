@@ -126,8 +126,9 @@ def make_train_batch() -> Callable[..., dict[str, Any]]:
         data.update({f"{key}_is_pad": frame_pad.clone() for key in config.image_features})
         data["observation.state"] = torch.rand(batch, len(offsets), 6, generator=generator) * 60 - 30
         data["observation.state_is_pad"] = frame_pad.clone()
-        data["action"] = torch.rand(batch, horizon, 6, generator=generator) * 2 - 1
-        data["action_is_pad"] = torch.arange(horizon)[None] >= lengths[:, None]
+        steps = torch.tensor(config.action_delta_indices)
+        data["action"] = torch.rand(batch, len(steps), 6, generator=generator) * 2 - 1
+        data["action_is_pad"] = steps[None] >= lengths[:, None]
         data["task"] = [("reach for the red cube", "close the gripper")[i % 2] for i in range(batch)]
         data["index"] = torch.arange(batch)
         data["episode_index"] = torch.zeros(batch, dtype=torch.long)

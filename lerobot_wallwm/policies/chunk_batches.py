@@ -43,14 +43,14 @@ class ChunkReader(EventReader):
         now, past_steps = -config.observation_delta_indices[0] // config.video_stride, config.past_steps
         states, actions = batch[OBS_STATE], batch[ACTION]
         state = states[:, now]  # earlier states come as commands, later ones are the future: never inputs
-        action_valid = self._valid(batch, ACTION, actions)
-        frame_valid = self._frame_valid(batch, states)
+        action_valid = _valid(batch.get("action_is_pad"), actions)
+        frame_valid = _valid(self._frame_pad(batch), states)
+        keyframes = self.images(batch, now)
+        future = self.images(batch, slice(now + 1, None), future_rows)
         # The command before the observation asks for the observed pose, which is the anchor: zero by definition.
         poses = self.action_space.encode_actions(actions[:, :past_steps], state)
         given = Given.from_past(poses, action_valid[:, :past_steps], self._chunk_index(batch, state))
         first = len(config.action_delta_indices) - config.horizon
-        keyframes = self.images(batch, now)
-        future = self.images(batch, slice(now + 1, None), future_rows)
         return Event(
             keyframes=keyframes,
             future=future,
@@ -69,17 +69,16 @@ class ChunkReader(EventReader):
             chunk=Chunk(self.images(batch, slice(0, now)), frame_valid[:, :now], given),
         )
 
-    @staticmethod
-    def _valid(batch: dict[str, Any], key: str, like_BT: Tensor) -> Tensor:
-        pad = batch.get(f"{key}_is_pad")
-        return like_BT.new_ones(like_BT.shape[:2], dtype=torch.bool) if pad is None else ~pad
-
     def _chunk_index(self, batch: dict[str, Any], state: Tensor) -> Tensor:
         """Which chunk of its episode each window is; 0 where the batch does not say."""
         if self.episode_start is None or "index" not in batch or "episode_index" not in batch:
             return torch.zeros(len(state), dtype=torch.long, device=state.device)
         start = self.episode_start.to(state.device)[batch["episode_index"].flatten().long()]
         return (batch["index"].flatten().long() - start) // self.config.chunk_length
+
+
+def _valid(pad_BT: Tensor | None, like_BT: Tensor) -> Tensor:
+    return like_BT.new_ones(like_BT.shape[:2], dtype=torch.bool) if pad_BT is None else ~pad_BT
 
 
 class ChunkHistory:
@@ -101,6 +100,8 @@ class ChunkHistory:
     def add(self, frame_V3HW: Tensor | None, command_A: Tensor) -> None:
         """One tick: what was seen (None without history), and the normalised action that followed."""
         if frame_V3HW is not None:
+            if self.frames and self.frames[-1].shape != frame_V3HW.shape:
+                self.frames.clear()
             self.frames.append(frame_V3HW)
         bound = 1.0 + self.config.action_clamp_margin  # the pipeline's clamp: what the arm was really told
         self.commands.append(torch.nan_to_num(command_A, nan=0.0).clamp(-bound, bound))
@@ -116,15 +117,17 @@ class ChunkHistory:
             Frames ``(V, 4 M, 3, H, W)``, which are real ``(4 M,)``, commands ``(M K, A)``, which are real ``(M K,)``.
         """
         offsets = [-k for k in self.config.observation_delta_indices if k < 0]
-        first = self.frames[0] if self.frames else now_V3HW
-        frames = [self.frames[-k] if k <= len(self.frames) else first for k in offsets]
+        # A camera that came or went begins the pictures' past anew.
+        past = self.frames if self.frames and self.frames[-1].shape == now_V3HW.shape else ()
+        first = past[0] if past else now_V3HW
+        frames = [past[-k] if k <= len(past) else first for k in offsets]
         stacked = torch.stack(frames, 1) if frames else now_V3HW[:, None][:, :0]
         steps = [-k for k in self.config.action_delta_indices[: self.config.past_steps]]
         nothing = now_V3HW.new_zeros(self.config.action_feature.shape[-1])  # type: ignore[union-attr]
         commands = [self.commands[-k] if k <= len(self.commands) else nothing for k in steps]
         return (
             stacked,
-            torch.tensor([k <= len(self.frames) for k in offsets], dtype=torch.bool, device=stacked.device),
+            torch.tensor([k <= len(past) for k in offsets], dtype=torch.bool, device=stacked.device),
             torch.stack(commands) if commands else nothing[None][:0],
             torch.tensor([k <= len(self.commands) for k in steps], dtype=torch.bool, device=stacked.device),
         )

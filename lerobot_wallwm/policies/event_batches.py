@@ -61,7 +61,9 @@ class EventReader:
         action_pad = batch.get("action_is_pad")
         if action_pad is None:
             action_pad = torch.zeros(batch[ACTION].shape[:2], dtype=torch.bool, device=state.device)
-        frame_valid = self._frame_valid(batch, states)
+        frame_pad = self._frame_pad(batch)
+        if frame_pad is None:
+            frame_pad = action_pad.new_zeros(len(state), 1 + future.shape[2])
         goal, has_goal = self._goal(batch, state, action_pad)
         keyframes = self.images(batch, 0)
         return Event(
@@ -81,14 +83,10 @@ class EventReader:
             token_valid=self._token_valid(batch, keyframes, future, frame_valid),
         )
 
-    def _frame_valid(self, batch: dict[str, Any], states: Tensor) -> Tensor:
-        """Frames of the windows inside their episode, ``(B, F)``."""
+    def _frame_pad(self, batch: dict[str, Any]) -> Tensor | None:
         # LeRobot 0.6.1 renames a camera (--rename_map), but not its pad mask; that of the state is the same.
         keys = (*self.images.present(batch), OBS_STATE)
-        masks = [batch[f"{key}_is_pad"] for key in keys if f"{key}_is_pad" in batch]
-        frames = len(self.config.observation_delta_indices)
-        size = (len(states), frames)
-        return ~masks[0] if masks else torch.ones(size, dtype=torch.bool, device=states.device)
+        return next((batch[f"{key}_is_pad"] for key in keys if f"{key}_is_pad" in batch), None)
 
     def _token_valid(
         self, batch: dict[str, Any], keyframes: Tensor, future: Tensor, frame_valid: Tensor

@@ -43,8 +43,8 @@ class Imagination:
         chunk: Chunk | None = None,
     ):
         shape, device = model.shape, keyframes.device
-        self.model, self.text, self.z_key = model, text, model.encode(keyframes[:, :, None])
-        self.view_ids = view_ids
+        self.model, self.text, self.view_ids = model, text, view_ids
+        self.z_key = model.encode(keyframes[:, :, None])
         self.z_seen, seen_valid, self.chunk_index = self.z_key, None, None
         if chunk is not None:
             self.chunk_index = chunk.given.chunk

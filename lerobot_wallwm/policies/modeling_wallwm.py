@@ -18,7 +18,7 @@ from lerobot.utils.device_utils import resolve_safetensors_device
 from lerobot.utils.feature_utils import dataset_to_policy_features
 from torch import Tensor, nn
 
-from ..hub.weights import load_weights
+from ..hub.weights import contents, load_weights
 from . import (
     flow_matching as fm,
     processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
@@ -27,6 +27,7 @@ from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
 from .camera_stack import CameraStack
 from .chunk_batches import ChunkHistory, ChunkReader, chunk_of
+from .chunk_tables import fresh_tables
 from .chunk_window import Chunk
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import displacement_std, event_grammar
@@ -130,14 +131,18 @@ class WallwmPolicy(PreTrainedPolicy):
     def _load_as_safetensor(
         cls, model: WallwmPolicy, model_file: str, map_location: str, strict: bool
     ) -> WallwmPolicy:
-        """Called by LeRobot, whose own version only warns of keys that do not fit.
-
-        A checkpoint of another stage may lack E_abs and the history's tables, which then start at zero, or bring them
-        to a stage that has none.
-        """
-        device = resolve_safetensors_device(map_location)
-        fresh = load_weights(
-            model, [Path(model_file)], CHECKPOINT_FIX, device=device, optional=".chunk_tables."
+        """Called by LeRobot, whose own version only warns of keys that do not fit."""
+        state = model.state_dict()
+        found = contents([Path(model_file)], CHECKPOINT_FIX)
+        fresh = fresh_tables(state, found)
+        if fresh:
+            logger.info("The checkpoint knows events alone; these tables start at zero: %s", ", ".join(fresh))
+        load_weights(
+            model,
+            [Path(model_file)],
+            CHECKPOINT_FIX,
+            keys=[key for key in state if key not in fresh],
+            device=resolve_safetensors_device(map_location),
         )
         if fresh:
             logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))

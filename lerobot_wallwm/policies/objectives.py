@@ -112,9 +112,8 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     false = torch.zeros(batch, dtype=torch.bool, device=device)
     if features.prediction is not None:
         weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
-        error = _video_error(
-            model, features.prediction[:, :, :, given:], z_0[:, :, :, given:], still, noise, weights
-        )
+        prediction = features.prediction[:, :, :, given:]
+        error = _video_error(model, prediction, z_0[:, :, :, given:], still, noise, weights)
         video_loss = fm.masked_mean_per_sample(error, latent_valid[:, given:])
     if "action" in shape.stage.losses:
         action_loss, _ = _action_losses(model, event, features.layers, t_action, latent_valid, goal)
@@ -155,7 +154,7 @@ def _video_error(
     z_0: Tensor,
     still: Tensor,
     noise: Tensor,
-    weight_BVHW: Tensor,
+    weight_BVHW: Tensor | None,
 ) -> Tensor:
     """Mean squared error of each future latent, ``(B, N)``. The paper leaves its weight w_V(t) open."""
     if model.shape.video_prediction == "velocity":
@@ -221,13 +220,12 @@ def _action_losses(
     t = t_BK.flatten()
     valid = event.action_valid.repeat_interleave(draws, 0)
     given = None if event.chunk is None else event.chunk.given
-    index = None if given is None else given.chunk
     prediction, log_remaining = model.action(
         fm.add_noise(a_0, eps, t) * valid[..., None],
         t,
         event.state.repeat_interleave(draws, 0),
         valid,
-        model.action.video_keys_values(layers, event.view_ids, index),
+        model.action.video_keys_values(layers, event.view_ids, None if given is None else given.chunk),
         latent_valid,
         model.tokens_per_latent,
         event.keyframes.shape[1],

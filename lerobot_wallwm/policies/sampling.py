@@ -84,8 +84,9 @@ def plan(
     seen, seen_valid = model.encode_seen(keyframes, chunk)
     clean = torch.zeros(batch, seen.shape[3], device=device)
     key_features = model.video(seen, clean, text, seen_valid, predict=False, view_ids=view_ids)
-    index = None if given is None else given.chunk
-    key_kv = model.action.video_keys_values(key_features.layers, view_ids, index)
+    key_kv = model.action.video_keys_values(
+        key_features.layers, view_ids, None if given is None else given.chunk
+    )
     if chunk is None:
         nothing = state.new_zeros(batch, 0, model.shape.action_dim)
         _, log_remaining = model.action(

@@ -40,14 +40,15 @@ class Tubes:
         """Latents with their windows hidden.
 
         Args:
-            z_t_BVCTHW: Noised latents after the clean keyframe in slot 0.
-            noise_BVCTHW: The noise in the T - 1 slots after it.
+            z_t_BVCTHW: Noised latents after the clean ones: the keyframe in slot 0 or, in a chunk, the past too.
+            noise_BVCTHW: The noise in the slots after those.
         """
         patch = z_t_BVCTHW.shape[-1] // self.window.shape[-1]
         window = per_latent_pixel(self.window, patch)[:, :, None, None]
-        nothing = torch.cat((torch.zeros_like(z_t_BVCTHW[:, :, :, :1]), noise_BVCTHW), dim=3)
+        given = z_t_BVCTHW.shape[3] - noise_BVCTHW.shape[3]
+        nothing = torch.cat((torch.zeros_like(z_t_BVCTHW[:, :, :, :given]), noise_BVCTHW), dim=3)
         slots = self.condition[:, None].repeat(1, z_t_BVCTHW.shape[3])
-        slots[:, 1:] = True
+        slots[:, given:] = True
         return torch.where(window & slots[:, None, None, :, None, None], nothing, z_t_BVCTHW)
 
 

@@ -89,6 +89,9 @@ class WorldActionModel(nn.Module):
         )
         for part in self.frozen_parts():
             part.requires_grad_(False).eval()
+        if shape.max_chunks:  # chunks have no goal and no remaining time
+            self.action.along.requires_grad_(False)
+            self.action.remaining_head.requires_grad_(False)
 
     def parts(self) -> dict[str, nn.Module]:
         """What the stages train or freeze as one, by the names of `stages.PARTS`."""

@@ -34,7 +34,7 @@ class Recording:
     def meta(self) -> Any:
         """As much of LeRobot's metadata as says where the episode begins and ends."""
         episodes = {"dataset_from_index": [0], "dataset_to_index": [len(self)], "length": [len(self)]}
-        return SimpleNamespace(root=None, fps=10, episodes=episodes)
+        return SimpleNamespace(root=None, fps=10, features={}, episodes=episodes)
 
     def window(self, config: Any, anchors: list[int]) -> dict[str, Any]:
         """A training batch: LeRobot clamps indices to the episode and flags those outside."""

@@ -194,7 +194,7 @@ def test_training_steps_lower_the_loss(chunk_policy):
         optimizer.step()
         history.append(float(loss.detach()))
     assert history[-1] < 0.8 * history[0]
-    assert logged.keys() == {"loss_action", "loss_video"}  # goal and remaining time belong to events
+    assert set(logged) == {"loss_action", "loss_video"}
     tables = dict(policy.model.action.chunk_tables.named_parameters())
     assert len(tables) == 4 and all(table.any() for table in tables.values())
 
@@ -233,6 +233,36 @@ def test_an_event_checkpoint_starts_it(make_policy, make_config, tmp_path, caplo
     assert all(torch.equal(after[name], value) for name, value in before.items())
     (line,) = [r.message for r in caplog.records if "start at zero" in r.message]
     assert all(name in line for name in fresh)
+
+
+def test_a_checkpoint_with_another_history_is_refused(chunk_policy, make_config, tmp_path):
+    chunk_policy(history_latents=1).save_pretrained(tmp_path)
+    config = make_config(stage="next_chunk", history_latents=2)
+    with pytest.raises(ValueError, match=r"mis-shaped: .*chunk_tables.tau_action"):
+        WallwmPolicy.from_pretrained(tmp_path, config=config)
+
+
+def test_a_camera_that_comes_back_begins_the_pictures_anew(chunk_policy):
+    policy, recording = chunk_policy(allow_missing_cameras=True, chunk_steps=1), Recording.random(12)
+    policy.reset()
+    seen = []
+    for tick in range(12):
+        observation = recording.observation(tick)
+        if tick in (4, 5):
+            del observation[list(recording.frames)[1]]
+        assert torch.isfinite(policy.select_action(observation)).all()
+        seen.append(len(policy._histories[0].frames))
+    assert seen == [1, 2, 3, 4, 1, 2, 1, 2, 3, 4, 4, 4]
+    assert policy._histories[0].ticks == 12
+
+
+@pytest.mark.parametrize("history", [0, 1])
+def test_larger_camera_images_are_resized(make_policy, history):
+    policy = make_policy(stage="next_chunk", history_latents=history, image_shape=(3, 48, 64))
+    recording = Recording.random(20)
+    recording.frames = {key: torch.rand(20, 3, 48, 64) for key in recording.frames}
+    assert torch.isfinite(policy(recording.window(policy.config, [0, 9]))[0])
+    assert torch.isfinite(rollout(policy, recording, 4)[0]).all()
 
 
 @pytest.mark.parametrize(

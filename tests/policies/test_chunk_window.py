@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 from recordings import Recording
+from tiny_arm import CAMERAS
 
 from lerobot_wallwm.policies.action_space import ActionSpace
+from lerobot_wallwm.policies.camera_stack import CameraStack
 from lerobot_wallwm.policies.chunk_batches import ChunkReader
 from lerobot_wallwm.policies.chunk_window import tau_of_steps
-from lerobot_wallwm.policies.event_batches import CameraStack
 
 sizes = st.tuples(st.integers(0, 3), st.integers(1, 3), st.integers(1, 3))  # M, N, stride
 
@@ -69,9 +70,9 @@ def read(make_config, tiny_stats):
         config = make_config(stage="next_chunk", **fields)
         space = ActionSpace(6, 6, config.relative_mask())
         space.fit(tiny_stats, None)
-        shapes = {key: feature.shape for key, feature in config.image_features.items()}
-        cameras = CameraStack(shapes, list(shapes), config.image_size)
-        reader = ChunkReader(config, cameras, space, (4, 4), recording.meta())
+        shapes = dict.fromkeys(CAMERAS, (3, 32, 32))
+        images = CameraStack(shapes, CAMERAS, config.image_size)
+        reader = ChunkReader(config, images, space, (4, 4), recording.meta())
         return space, reader(recording.window(config, [anchor]), 1)
 
     return window
