@@ -68,11 +68,11 @@ print([m for m in set(sys.modules) - before if m.startswith(heavy)])
     assert run(code).strip().endswith("[]")
 
 
-def train(view: Path, out: Path, steps: int, *flags: str) -> Path:
+def train(view: Path, out: Path, steps: int, *flags: str, start: str = "--policy.type=wallwm") -> Path:
     """Runs the unmodified `lerobot-train`; returns its checkpoints folder."""
     run(
         TRAIN,
-        "--policy.type=wallwm",
+        start,
         "--policy.push_to_hub=false",
         "--policy.device=cpu",
         "--dataset.repo_id=test/tiny_events",
@@ -178,11 +178,10 @@ def test_a_checkpoint_reloads_to_identical_actions(trained, tiny_view, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_stopping_and_resuming_gives_the_weights_of_an_unbroken_run(trained, tiny_view, tmp_path, optimizer):
-    if optimizer != "adamw":
-        flags = ("--save_freq=10", f"--policy.optimizer={optimizer}")
-        trained = train(tiny_view / "train", tmp_path / "unbroken", 20, *flags)
+@pytest.mark.parametrize("flag", [None, "--policy.optimizer=muon", "--policy.stage=video"])
+def test_stopping_and_resuming_gives_the_weights_of_an_unbroken_run(trained, tiny_view, tmp_path, flag):
+    if flag is not None:
+        trained = train(tiny_view / "train", tmp_path / "unbroken", 20, "--save_freq=10", flag)
     # The run is taken up at its own checkpoint of step 10, in a copy, as after a power cut.
     broken = tmp_path / "run"
     shutil.copytree(trained.parent, broken, symlinks=True)
@@ -201,6 +200,31 @@ def test_stopping_and_resuming_gives_the_weights_of_an_unbroken_run(trained, tin
     assert unbroken.keys() == resumed.keys()
     different = [key for key in unbroken if not torch.equal(unbroken[key], resumed[key])]
     assert different == []
+    averages = [key for key in unbroken if key.startswith("ema.")]
+    assert bool(averages) == (flag == "--policy.stage=video")
+
+
+@pytest.mark.slow
+def test_each_stage_starts_from_the_last_ones_checkpoint(tiny_view, tmp_path):
+    """video, then action, through the unmodified `lerobot-train`: what the first leaves is its averages."""
+    video = (
+        train(tiny_view / "train", tmp_path / "video", 6, "--policy.stage=video") / "last/pretrained_model"
+    )
+    start = f"--policy.path={video}"
+    action = train(tiny_view / "train", tmp_path / "action", 4, "--policy.stage=action", start=start)
+    first, second = (
+        load_file(folder / "model.safetensors") for folder in (video, action / "last/pretrained_model")
+    )
+    assert int(first["ema.video.updates"]) == 6
+    assert not any(key.startswith("ema.") for key in second)
+    changed = set()
+    for key, value in second.items():
+        average = first.get("ema.video." + key.removeprefix("model.").replace(".", "/"), first[key])
+        if not torch.equal(value, average):
+            changed.add(key.removeprefix("model.").split(".")[0])
+    assert changed == {"action", "goal_reader", "train_steps"}
+    actions = act(action / "last/pretrained_model", tmp_path / "actions.pt")
+    assert actions.shape == (12, 6) and torch.isfinite(actions).all()
 
 
 @pytest.mark.slow

@@ -40,7 +40,13 @@ class Clips:
     metrics: dict[str, Any]
 
 
-def imagine(checkpoint: Checkpoint, observations: Observations, fps: float, seed: int = 0) -> Clips:
+def imagine(
+    checkpoint: Checkpoint,
+    observations: Observations,
+    fps: float,
+    seed: int = 0,
+    told_length: bool = False,
+) -> Clips:
     """Lets the model imagine each observation's future in full.
 
     Args:
@@ -48,6 +54,7 @@ def imagine(checkpoint: Checkpoint, observations: Observations, fps: float, seed
         observations: Best at keyframes.
         fps: Of the data.
         seed: Of the sampling noise.
+        told_length: The model is told how long each event lasts, as one that was trained on video alone must be.
     """
     import torch
 
@@ -58,7 +65,8 @@ def imagine(checkpoint: Checkpoint, observations: Observations, fps: float, seed
         rows = slice(done, done + len(event.captions))
         done = rows.stop
         state = torch.as_tensor(observations.state[rows], dtype=torch.float32)
-        _, plan = checkpoint.plan(event, state, seed * 10_000 + number, imagination="full")
+        length = torch.as_tensor(observations.remaining[rows]) if told_length else None
+        _, plan = checkpoint.plan(event, state, seed * 10_000 + number, imagination="full", length=length)
         with torch.no_grad():
             frames = checkpoint.policy.model.decode(plan.latents)
         imagined.append(_to_uint8(frames))

@@ -74,7 +74,7 @@ class Checkpoint:
         )
 
     def plan(
-        self, event: Any, state: Any, seed: int, imagination: str | None = None
+        self, event: Any, state: Any, seed: int, imagination: str | None = None, length: Any | None = None
     ) -> tuple[np.ndarray, Any]:
         """Actions ``(B, H, D)`` in dataset units, and the model's `Plan`.
 
@@ -83,6 +83,7 @@ class Checkpoint:
             state: Raw state ``(B, D)``.
             seed: Of the sampling noise.
             imagination: Overrides the configuration's.
+            length: ``(B,)`` frames to plan for; None lets the model predict them.
         """
         import torch
 
@@ -94,6 +95,7 @@ class Checkpoint:
             imagination=imagination or self.config.imagination,
             num_steps=self.config.num_inference_steps,
             generator=torch.Generator().manual_seed(seed),
+            length=length,
         )
         actions = self.policy.action_space.decode_actions(plan.actions, state)
         # As in use: past the predicted end the last action is held.

@@ -110,6 +110,11 @@ class WallwmPolicy(PreTrainedPolicy):
             # DistributedDataParallel would send them round before every forward; they are the same on all ranks.
             self._ddp_params_and_buffers_to_ignore = [f"ema.{name}" for name, _ in self.ema.named_buffers()]
         self.last_predicted_latents: Tensor | None = None
+        if "remaining" in STAGES[config.stage].losses and config.by_stage("future_fraction") == 1.0:
+            logger.warning(
+                "With --policy.future_fraction=1 nothing teaches how long an event still lasts: the policy knows it only "
+                "if an earlier stage has learned it."
+            )
         self.reset()
 
     @classmethod

@@ -1,0 +1,134 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What a checkpoint is worth on held-out events, whichever stage it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from so101_demo.baselines import CaptionMean
+from so101_demo.heldout import open_view, read_event_rows, spread_anchors, thin
+from so101_demo.imagination import imagine
+from so101_demo.open_loop import Checkpoint, Observations, action_errors, load_observations, predict
+
+# Noise draws of the video loss on each event; our choice.
+DRAWS = 8
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A held-out figure.
+
+    Attributes:
+        label: For the table.
+        higher_is_better: Direction.
+        baseline: Key of the figure that a model without skill has, or None.
+    """
+
+    label: str
+    higher_is_better: bool = False
+    baseline: str | None = None
+
+    def improved(self, before: float, after: float) -> bool:
+        """Whether it got better."""
+        return after > before if self.higher_is_better else after < before
+
+
+FIGURES = {
+    "video_loss": Figure("video flow loss, t uniform"),
+    "psnr": Figure("imagined video, PSNR in dB", True, "psnr_keyframe"),
+    "psnr_moved": Figure("the same where something moved", True, "psnr_moved_keyframe"),
+    "action_none": Figure("action error, imagination=none", False, "action_hold"),
+    "action_anchor": Figure("action error, imagination=anchor", False, "action_hold"),
+}
+
+
+def measure(
+    checkpoint_path: str | Path, events: str | Path, observations: int, clips: int
+) -> dict[str, float]:
+    """All figures of one checkpoint.
+
+    Args:
+        checkpoint_path: ``pretrained_model`` folder.
+        events: What `wallwm prepare` wrote, with ``train`` and ``heldout``.
+        observations: At most so many, spread over the held-out events, for the action errors.
+        clips: At most so many events, from their first frame, for the video.
+
+    Returns:
+        By the keys of `FIGURES` and their baselines. Action errors are in dataset units.
+    """
+    train, heldout = Path(events) / "train", Path(events) / "heldout"
+    checkpoint = Checkpoint(checkpoint_path)
+    rows = read_event_rows(heldout)
+    view = open_view(heldout, checkpoint.config)
+    keyframes = load_observations(checkpoint, view, rows, thin(spread_anchors(rows, 1), clips))
+    video = imagine(checkpoint, keyframes, view.meta.fps, told_length=True).metrics
+    figures = {
+        "video_loss": video_loss(checkpoint, keyframes),
+        "psnr": video["imagined"]["psnr"],
+        "psnr_keyframe": video["repeat_keyframe"]["psnr"],
+        "psnr_moved": video["imagined"]["psnr_moved"],
+        "psnr_moved_keyframe": video["repeat_keyframe"]["psnr_moved"],
+    }
+    seen = load_observations(checkpoint, view, rows, thin(spread_anchors(rows, 3), observations))
+    baseline = CaptionMean(read_event_rows(train))
+    for imagination in ("none", "anchor"):
+        checkpoint.config.imagination = imagination
+        errors = action_errors(predict(checkpoint, seen)[0], seen, rows, baseline)
+        figures[f"action_{imagination}"] = errors["policy"]
+        figures["action_hold"] = errors["hold"]
+    return {name: float(value) for name, value in figures.items()}
+
+
+def video_loss(checkpoint: Checkpoint, observations: Observations, seed: int = 0) -> float:
+    """Mean loss of stage `video` over events and noise levels; the same noise for every checkpoint."""
+    import torch
+
+    from lerobot_wallwm.policies.stages import STAGES
+
+    policy = checkpoint.policy
+    shape = policy.model.shape
+    policy.model.shape = replace(
+        shape, stage=STAGES["video"], future_fraction=1.0, anchored_fraction=0.0, video_train_shift=1.0
+    )
+    total, count = 0.0, 0
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for batch in observations.batches:
+                event = policy.event_from_batch(batch)
+                for _ in range(DRAWS):
+                    losses = policy.model.losses(event)
+                    total += float(losses.video[losses.has_video].sum())
+                    count += int(losses.has_video.sum())
+    finally:
+        policy.model.shape = shape
+    return total / max(count, 1)
+
+
+def table(
+    stages: Sequence[tuple[str, Sequence[str]]], measured: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Lines of a table: each stage's own figures before and after it, then all figures of all checkpoints.
+
+    Args:
+        stages: Names with the keys of their own figures, in order.
+        measured: Figures by checkpoint: ``start`` and one for each stage.
+    """
+    lines = [f"{'stage':<12}{'its own held-out figure':<36}{'before':>10}{'after':>10}{'no skill':>10}"]
+    names = ["start", *(name for name, _ in stages)]
+    for before, (after, keys) in zip(names, stages, strict=False):
+        for key in keys:
+            figure = FIGURES[key]
+            a, b = measured[before][key], measured[after][key]
+            floor = f"{measured[after][figure.baseline]:>10.4g}" if figure.baseline else f"{'':>10}"
+            verdict = "improved" if figure.improved(a, b) else "NOT improved"
+            lines.append(f"{after:<12}{figure.label:<36}{a:>10.4g}{b:>10.4g}{floor}  {verdict}")
+    lines += ["", f"{'all figures':<36}" + "".join(f"{name:>12}" for name in names)]
+    lines += [
+        f"{figure.label:<36}" + "".join(f"{measured[name][key]:>12.4g}" for name in names)
+        for key, figure in FIGURES.items()
+    ]
+    return lines
