@@ -260,6 +260,18 @@ def test_an_action_checkpoint_acts_with_any_imagination(make_policy, make_observ
 # ---------------------------------------------------------------------- configuration
 
 
+def test_a_checkpoint_keeps_what_was_asked_for(make_config, tmp_path):
+    make_config(stage="video", caption_drop_frames=(20, 40), ema_decay=0.5).save_pretrained(tmp_path)
+    loaded = PreTrainedConfig.from_pretrained(tmp_path, cli_overrides=["--caption_drop_max=0.3"])
+    drop = loaded.caption_drop()
+    assert (drop.least, drop.most, drop.short, drop.long) == (0.1, 0.3, 20, 40)
+    other = PreTrainedConfig.from_pretrained(
+        tmp_path, cli_overrides=["--caption_drop_frames=[30,50]", "--ema_decay=null"]
+    )
+    assert (other.caption_drop().short, other.caption_drop().long) == (30, 50)
+    assert other.by_stage("ema_decay") == 0.9999
+
+
 def test_a_stages_numbers_do_not_follow_into_the_next(make_config, tmp_path):
     make_config(stage="video", action_draws=None).save_pretrained(tmp_path)
     video = PreTrainedConfig.from_pretrained(tmp_path)
