@@ -8,7 +8,7 @@ is missing, unexpected or of another shape is listed and raises before the first
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,8 +147,8 @@ def load_weights(
     keys: Iterable[str] | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    optional: str | None = None,
-) -> list[str]:
+    names: Mapping[str, str] | None = None,
+) -> None:
     """Fills a module from safetensors files, one tensor at a time.
 
     Tensors on the meta device are replaced, on ``device``; others are overwritten where they are. All are copies: a
@@ -161,31 +161,26 @@ def load_weights(
         keys: Keys of the module's state to fill; None for all.
         dtype: Of floating tensors that replace meta ones; None keeps the module's own.
         device: For tensors that replace meta ones.
-        optional: Keys that contain this are filled where both have them, and left alone where one does not.
-
-    Returns:
-        The module's keys that were left alone.
+        names: Keys of the module's state by keys of the files; what it does not name is not read. None: they are the
+            same.
 
     Raises:
         WeightsError: A damaged file, or keys that do not fit.
     """
     files = list(files)
     found = contents(files, fix)
+    if names is not None:
+        found = {names[key]: entry for key, entry in found.items() if key in names}
     state = module.state_dict()
     wanted = {key: state[key] for key in (state if keys is None else keys)}
-    alone: list[str] = []
-    if optional is not None:
-        one_sided = {key for key in wanted.keys() ^ found.keys() if optional in key}
-        alone = sorted(one_sided & wanted.keys())
-        wanted = {key: value for key, value in wanted.items() if key not in one_sided}
-        found = {key: entry for key, entry in found.items() if key not in one_sided}
     where = files[0] if len(files) == 1 else files[0].parent
     check_fit(wanted, found, where, fix)
     for file in files:
         with safe_open(file, framework="pt") as opened:
-            for key in set(opened.keys()) & wanted.keys():
-                _place(module, key, opened.get_tensor(key), dtype, device)
-    return alone
+            for key in opened.keys():  # noqa: SIM118  not a mapping
+                target = key if names is None else names.get(key)
+                if target in wanted:
+                    _place(module, target, opened.get_tensor(key), dtype, device)
 
 
 @torch.no_grad()

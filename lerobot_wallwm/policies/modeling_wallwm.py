@@ -18,7 +18,6 @@ from lerobot.utils.device_utils import resolve_safetensors_device
 from lerobot.utils.feature_utils import dataset_to_policy_features
 from torch import Tensor, nn
 
-from ..hub.weights import contents, load_weights
 from . import (
     flow_matching as fm,
     processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
@@ -27,7 +26,6 @@ from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
 from .camera_stack import CameraStack
 from .chunk_batches import ChunkHistory, ChunkReader, chunk_of
-from .chunk_tables import fresh_tables
 from .chunk_window import Chunk
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import displacement_std, event_grammar
@@ -43,9 +41,10 @@ from .planners import (
     check_captions,
     matches,
 )
+from .stage_handover import load_checkpoint
 from .stages import LOSSES, STAGES
 from .view_table import assign_rows, start_new_rows
-from .weight_average import WeightAverage, start_from_averages
+from .weight_average import WeightAverage
 from .weight_grids import head_grids
 from .world_action_model import WorldActionModel
 
@@ -127,6 +126,8 @@ class WallwmPolicy(PreTrainedPolicy):
         """
         policy = super().from_pretrained(pretrained_name_or_path, empty=True, **kwargs)
         if 0 < policy._known_rows < len(policy.config.camera_rows):
+            for average in policy._averages():
+                average.begin(policy.model)  # from what it shows: it knows nothing of the new rows
             start_new_rows(policy.model, policy._known_rows, len(policy.config.camera_rows))
         if kwargs.get("dataset_stats") is not None:
             policy.action_space.set_range(kwargs["dataset_stats"])
@@ -137,18 +138,9 @@ class WallwmPolicy(PreTrainedPolicy):
         cls, model: WallwmPolicy, model_file: str, map_location: str, strict: bool
     ) -> WallwmPolicy:
         """Called by LeRobot, whose own version only warns of keys that do not fit."""
-        state = model.state_dict()
-        found = contents([Path(model_file)], CHECKPOINT_FIX)
-        fresh = fresh_tables(state, found)
-        if fresh:
-            logger.info("The checkpoint knows events alone; these tables start at zero: %s", ", ".join(fresh))
-        load_weights(
-            model,
-            [Path(model_file)],
-            CHECKPOINT_FIX,
-            keys=[key for key in state if key not in fresh],
-            device=resolve_safetensors_device(map_location),
-        )
+        device = str(resolve_safetensors_device(map_location))
+        average = next(iter(model._averages()), None)
+        fresh = load_checkpoint(model, average, model.config.stage, Path(model_file), CHECKPOINT_FIX, device)
         if fresh:
             logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))
         return model
@@ -243,15 +235,10 @@ class WallwmPolicy(PreTrainedPolicy):
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Loads a checkpoint; of another stage's, the averages in the place of the weights that they average."""
-        state = start_from_averages(state_dict, "model.", self.ema.keys())
-        for stage, average in self.ema.named_children():
-            assert isinstance(average, WeightAverage)
+        """Live weights and averages of the same stage; another stage's checkpoint is read by `from_pretrained`."""
+        for average in self._averages():
             average.show(self.model, averages=False)
-            if f"ema.{stage}.updates" not in state:  # begins here
-                average.updates.zero_()
-                state.update({f"ema.{stage}.{name}": value for name, value in average.state_dict().items()})
-        result = super().load_state_dict(state, *args, **kwargs)
+        result = super().load_state_dict(state_dict, *args, **kwargs)
         for average in self._averages():
             average.show(self.model, averages=not self.training)
         return result

@@ -78,31 +78,46 @@ class WeightAverage(nn.Module):
                 parameter.copy_(self._live[name])
             self._live = {}
 
+    @torch.no_grad()
+    def begin(self, model: nn.Module) -> None:
+        """Begins anew with the weights that the model shows."""
+        self._live = {}
+        for name, parameter in self._trained(model).items():
+            setattr(self, _as_buffer(name), parameter.detach().float().clone())  # it may have been on meta
+        self.updates = torch.zeros_like(self.updates, device=parameter.device)
+
     def live(self) -> dict[str, Tensor]:
         """The live weights by name while the averages are shown, else nothing."""
         return self._live
 
 
-def start_from_averages(
-    state: Mapping[str, Tensor], prefix: str, running: Collection[str]
-) -> dict[str, Tensor]:
-    """Turns the averages of finished stages into weights: what a stage leaves to the next are its averages.
+def names_after_averages(
+    keys: Collection[str], updates: Mapping[str, int], prefix: str, running: Collection[str]
+) -> dict[str, str]:
+    """Where the tensors of a checkpoint go: averages of finished stages become the weights that the next starts from.
 
     Args:
-        state: A checkpoint.
+        keys: Of the checkpoint.
+        updates: Values of its keys that end in ``.updates``.
         prefix: Of the averaged model's parameters in it, with the dot.
-        running: Stages whose averages go on and are left alone.
+        running: Stages whose averages go on.
+
+    Returns:
+        Keys of the policy by keys of the checkpoint; what the averages replace is left out.
     """
-    result = dict(state)
-    for key in [key for key in state if key.startswith(PREFIX)]:
+    names = {key: key for key in keys}
+    for key in keys:
+        if not key.startswith(PREFIX):
+            continue
         stage, name = key.removeprefix(PREFIX).split(".", 1)
         if stage in running:
             continue
-        average = result.pop(key)
+        del names[key]
         weight = prefix + name.replace("/", ".")
-        if name != "updates" and int(state[f"{PREFIX}{stage}.updates"]) and weight in result:
-            result[weight] = average.to(result[weight].dtype)
-    return result
+        if name != "updates" and updates[f"{PREFIX}{stage}.updates"] and weight in names:
+            del names[weight]
+            names[key] = weight
+    return names
 
 
 def _as_buffer(name: str) -> str:

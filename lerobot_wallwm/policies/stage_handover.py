@@ -1,0 +1,49 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Reads a checkpoint of the same stage, which goes on, or of another one, whose averages the next stage starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from ..hub.weights import contents, load_weights
+from .chunk_tables import fresh_tables
+from .weight_average import PREFIX, WeightAverage, names_after_averages
+
+
+def load_checkpoint(
+    policy: nn.Module, average: WeightAverage | None, stage: str, file: Path, fix: str, device: str
+) -> list[str]:
+    """Fills a policy that has just been built.
+
+    Args:
+        policy: With a ``model``, and with ``average``, if it keeps one, as its ``ema.<stage>``.
+        average: Of the model; begins anew if the checkpoint has none of this stage.
+        stage: The policy's.
+        file: Safetensors.
+        fix: For errors: what the user can do.
+        device: For weights that the policy was built without.
+
+    Returns:
+        Tables that the checkpoint lacks and that keep their start.
+
+    Raises:
+        WeightsError: A damaged file, or keys that do not fit.
+    """
+    found = contents([file], fix)
+    with safe_open(file, framework="pt") as opened:
+        counts = [key for key in found if key.startswith(PREFIX) and key.endswith(".updates")]
+        updates = {key: int(opened.get_tensor(key)) for key in counts}
+    own = f"{PREFIX}{stage}."
+    names = names_after_averages(found, updates, "model.", () if average is None else (stage,))
+    state = policy.state_dict()
+    fresh = fresh_tables(state, names.values())
+    begins = average is not None and f"{own}updates" not in updates
+    keys = {key for key in state if key not in fresh and not (begins and key.startswith(own))}
+    load_weights(policy, [file], fix, keys, device=torch.device(device), names=names)
+    if average is not None and begins:
+        average.begin(policy.get_submodule("model"))
+    return fresh
