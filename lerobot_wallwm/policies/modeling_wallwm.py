@@ -135,8 +135,6 @@ class WallwmPolicy(PreTrainedPolicy):
         state = model.state_dict()
         found = contents([Path(model_file)], CHECKPOINT_FIX)
         fresh = fresh_tables(state, found)
-        if fresh:
-            logger.info("The checkpoint knows events alone; these tables start at zero: %s", ", ".join(fresh))
         load_weights(
             model,
             [Path(model_file)],
