@@ -70,7 +70,7 @@ class EventReader:
         return Event(
             keyframes=keyframes,
             future=future,
-            frame_valid=frame_valid,
+            frame_valid=~frame_pad,
             state=self.action_space.encode_state(state),
             actions=self.action_space.encode_actions(batch[ACTION], state),
             action_valid=~action_pad,
@@ -81,7 +81,7 @@ class EventReader:
             captions=list(batch["task"]),
             sight=self._sight(states, self.images.present(batch)),
             view_ids=self.images.view_ids(batch, state.device),
-            token_valid=self._token_valid(batch, keyframes, future, frame_valid),
+            token_valid=self._token_valid(batch, keyframes, future, ~frame_pad),
         )
 
     def _frame_pad(self, batch: dict[str, Any]) -> Tensor | None:

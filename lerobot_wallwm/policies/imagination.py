@@ -10,7 +10,6 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from . import flow_matching as fm
-from .chunk_window import Chunk
 from .codecs import FRAMES_PER_LATENT
 
 if TYPE_CHECKING:
@@ -22,34 +21,33 @@ class Imagination:
 
     Args:
         model: Its video tower imagines; its action tower's projections make keys and values of what it sees.
-        keyframes: The observation ``(B, V, 3, H, W)``.
+        z_key: Keyframe latents ``(B, V, C, 1, h, w)``.
         text: Caption tokens ``(B, L, E)``.
         planned: ``(B,)`` frames that each event still lasts.
         num_steps: Denoising steps of the whole schedule.
         generator: Source of the noise, one for all or one for each event.
         view_ids: ``(V,)`` rows of the view table; None for the first V.
-        chunk: The past of observation-centred windows; None for events.
+        z_seen: Latents of history and anchor ``(B, V, C, 1 + M, h, w)``; None for the keyframe's alone.
+        seen_valid: ``(B, 1 + M)``, False before the rollout's start; None if all are valid.
+        chunk: ``(B,)`` which chunk of the rollout this is; None for events.
     """
 
     def __init__(
         self,
         model: WorldActionModel,
-        keyframes: Tensor,
+        z_key: Tensor,
         text: Tensor,
         planned: Tensor,
         num_steps: int,
         generator: torch.Generator | list[torch.Generator] | None,
         view_ids: Tensor | None = None,
-        chunk: Chunk | None = None,
+        z_seen: Tensor | None = None,
+        seen_valid: Tensor | None = None,
+        chunk: Tensor | None = None,
     ):
-        shape, device = model.shape, keyframes.device
-        self.model, self.text, self.view_ids = model, text, view_ids
-        self.z_key = model.encode(keyframes[:, :, None])
-        self.z_seen, seen_valid, self.chunk_index = self.z_key, None, None
-        if chunk is not None:
-            self.chunk_index = chunk.given.chunk
-        if shape.history_latents:
-            self.z_seen, seen_valid = model.encode_seen(keyframes, chunk)
+        shape, device = model.shape, z_key.device
+        self.model, self.text, self.z_key, self.view_ids = model, text, z_key, view_ids
+        self.z_seen, self.chunk = z_key if z_seen is None else z_seen, chunk
         self.levels = fm.schedule(num_steps, shape.video_shift, device)
         self.stop = round(num_steps * shape.anchor_step / shape.anchor_steps)
         self.done = 0
@@ -60,9 +58,9 @@ class Imagination:
         if seen_valid is None:
             seen_valid = in_event.new_ones(len(planned), 1)
         self.latent_valid = torch.cat((seen_valid, in_event), dim=1)
-        size = (*self.z_key.shape[:3], shape.num_future_latents, *self.z_key.shape[4:])
-        self.z = randn_tensor(size, generator, device, self.z_key.dtype)
-        self.z_0_hat = self.z_key.expand_as(self.z)
+        size = (*z_key.shape[:3], shape.num_future_latents, *z_key.shape[4:])
+        self.z = randn_tensor(size, generator, device, z_key.dtype)
+        self.z_0_hat = z_key.expand_as(self.z)
 
     def _forward(self) -> list[tuple[Tensor, Tensor]]:
         t = self.levels[self.done]
@@ -82,7 +80,7 @@ class Imagination:
         else:
             self.z_0_hat = self.z_key + prediction
             self.velocity = fm.velocity_from_data(self.z, self.z_0_hat, t.expand(batch))
-        return self.model.action.video_keys_values(features.layers, self.view_ids, self.chunk_index)
+        return self.model.action.video_keys_values(features.layers, self.view_ids, self.chunk)
 
     def step(self) -> list[tuple[Tensor, Tensor]]:
         """One forward, then one Euler step of the video; returns the forward's keys and values."""

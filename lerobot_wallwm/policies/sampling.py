@@ -105,7 +105,10 @@ def plan(
             model, actions, levels, state, valid, key_kv, seen_valid, keyframes.shape[1], goal, given
         )
         return Plan(actions, planned, remaining, pose, None)
-    dream = Imagination(model, keyframes, text, planned, num_steps, generator, view_ids, chunk)
+    z_key = model.encode(keyframes[:, :, None])
+    past = seen if model.shape.history_latents else None
+    index = None if given is None else given.chunk
+    dream = Imagination(model, z_key, text, planned, num_steps, generator, view_ids, past, seen_valid, index)
     if imagination == "anchor":
         kv = dream.to_anchor()
         views = keyframes.shape[1]
