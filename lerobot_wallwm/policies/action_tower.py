@@ -17,17 +17,14 @@ import torch
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_1d_rotary_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
+from .action_layouts import PackedTokens, PaddedTokens, TokenLayout
 from .chunk_tables import ChunkTables
 from .chunk_window import Given
+from .frame_layouts import FramePacking
 from .goal_reader import Goal
-
-
-def rotate(x_RHSD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position code on interleaved pairs; ``cos`` and ``sin`` are ``(S, D)``."""
-    pairs = x_RHSD.unflatten(-1, (-1, 2))
-    turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    return x_RHSD * cos + turned * sin
+from .varlen_attention import rotate
 
 
 class Attention(nn.Module):
@@ -50,9 +47,13 @@ class Attention(nn.Module):
         self.norm_q = nn.LayerNorm(width // heads)
         self.norm_k = nn.LayerNorm(width // heads)
 
+    def queries(self, x: Tensor) -> Tensor:
+        """Queries ``(..., tokens, heads, head_dim)`` of ``(..., tokens, D)``."""
+        return self.norm_q(self.to_q(x).unflatten(-1, (self.heads, -1)))
+
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values ``(R, heads, tokens, head_dim)`` of a context ``(R, tokens, context_width)``."""
-        k, v = self.to_kv(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        """Keys and values ``(..., tokens, heads, head_dim)`` of a context ``(..., tokens, context_width)``."""
+        k, v = self.to_kv(context).unflatten(-1, (2, self.heads, -1)).unbind(-3)
         return self.norm_k(k), v
 
     def forward(
@@ -63,10 +64,10 @@ class Attention(nn.Module):
         rope: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Attends ``x`` ``(R, S, D)`` to precomputed keys and values; ``mask`` is True where allowed."""
-        q = self.norm_q(self.to_q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2))
-        k, v = keys_values
+        q, (k, v) = self.queries(x), keys_values
         if rope is not None:
             q, k = rotate(q, *rope), rotate(k, *rope)
+        q, k, v = (y.transpose(1, 2) for y in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.to_out(out.transpose(1, 2).flatten(-2))
 
@@ -91,40 +92,25 @@ class ActionBlock(nn.Module):
         self.modulation.bias.data[5 * width :] = 1.0
 
     def forward(
-        self,
-        x_RSD: Tensor,
-        time_R2D: Tensor,
-        video_kv: tuple[Tensor, Tensor],
-        self_mask: Tensor,
-        video_mask: Tensor | None,
-        rope: tuple[Tensor, Tensor],
-        clean: int = 1,
+        self, x: Tensor, time: Tensor, video_kv: tuple[Tensor, Tensor], tokens: TokenLayout
     ) -> Tensor:
         """One layer.
 
         Args:
-            x_RSD: State and action tokens.
-            time_R2D: Timestep embeddings of the clean tokens and of those to denoise.
-            video_kv: This layer's keys and values with B rows; the K draws of a sample share them.
-            self_mask: ``(R, 1, S, S)``, True where allowed.
-            video_mask: ``(B, 1, 1, V * T * N)`` or None.
-            rope: Cosines and sines, ``(S, D / heads)``.
-            clean: How many tokens lead the sequence clean: the state and, in a chunk, the given tokens.
+            x: State and action tokens as ``tokens`` lays them out.
+            time: Timestep embeddings, clean ones of the state and those of the actions; see `TokenLayout.per_token`.
+            video_kv: This layer's keys and values; the K draws of a sample share them.
+            tokens: The layout.
         """
-        by_kind, noised = self.modulation(time_R2D), x_RSD.shape[1] - clean
-        by_token = torch.cat(
-            (by_kind[:, :1].expand(-1, clean, -1), by_kind[:, 1:].expand(-1, noised, -1)), dim=1
-        )
+        by_token = tokens.per_token(self.modulation(time))
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = by_token.chunk(6, dim=-1)
-        x = self.norms[0](x_RSD) * (1 + scale_a) + shift_a
-        x_RSD = x_RSD + gate_a * self.self_attention(x, self.self_attention.keys_values(x), self_mask, rope)
-        x_RSD = x_RSD + self.state_attention(self.norms[1](x_RSD[:, :1]))
-        # The draws of one sample queue up as one long query, so that keys and values are never repeated.
-        queries = self.norms[2](x_RSD).reshape(len(video_kv[0]), -1, x_RSD.shape[-1])
-        x_RSD = x_RSD + self.video_attention(queries, video_kv, video_mask).view_as(x_RSD)
-        x = self.norms[3](x_RSD) * (1 + scale_f) + shift_f
-        value, gate = self.ffn_in(x).chunk(2, dim=-1)
-        return x_RSD + gate_f * self.ffn_out(value * F.silu(gate))
+        normed = self.norms[0](x) * (1 + scale_a) + shift_a
+        x = x + gate_a * tokens.attend_self(self.self_attention, normed)
+        x = x + tokens.to_all(self.state_attention(self.norms[1](tokens.of_state(x))))
+        x = x + tokens.attend_video(self.video_attention, self.norms[2](x), video_kv)
+        normed = self.norms[3](x) * (1 + scale_f) + shift_f
+        value, gate = self.ffn_in(normed).chunk(2, dim=-1)
+        return x + gate_f * self.ffn_out(value * F.silu(gate))
 
 
 class ActionTower(nn.Module):
@@ -168,6 +154,7 @@ class ActionTower(nn.Module):
     ):
         super().__init__()
         self.action_dim, self.horizon, self.depth = action_dim, horizon, depth
+        self.gradient_checkpointing = False  # computes each block again in the backward pass, for less memory
         self.input_dim = max(action_dim, state_dim)
         # One MLP embeds proprioception and noised actions alike (paper p. 9); short vectors are zero-padded.
         self.encoder = nn.Sequential(nn.Linear(self.input_dim, width), nn.SiLU(), nn.Linear(width, width))
@@ -213,24 +200,34 @@ class ActionTower(nn.Module):
         self.register_buffer("rope_sin", sin, persistent=False)
 
     def video_keys_values(
-        self, layers: list[Tensor], view_ids: Tensor | None = None, chunk_B: Tensor | None = None
+        self,
+        layers: list[Tensor],
+        view_ids: Tensor | None = None,
+        chunk_B: Tensor | None = None,
+        packing: FramePacking | None = None,
     ) -> list[tuple[Tensor, Tensor]]:
         """ViewConcat of each layer's features with place code and E_tau, as keys and values; once per video forward.
 
         Args:
-            layers: ``depth`` tensors ``(B, V, T, N, W)``.
+            layers: ``depth`` tensors ``(B, V, T, N, W)``, or ``(F, N, W)`` if packed.
             view_ids: ``(V,)`` rows of the place table; None for the first V.
             chunk_B: Which chunk of the rollout this is; None for an event, which disables E_abs (paper p. 10).
+            packing: How the features of events are packed; None if they are not.
 
         Returns:
-            ``depth`` pairs ``(B, heads, V * T * N, D / heads)``.
+            ``depth`` pairs ``(B, V * T * N, heads, D / heads)``, or ``(F * N, heads, D / heads)``.
         """
+        if packing is None:
+            place = 1 + self.place[slice(layers[0].shape[1]) if view_ids is None else view_ids]
+            code, token_axes = self._video_code(layers[0].shape[2], chunk_B), (1, 3)
+        else:
+            rows = packing.view if view_ids is None else view_ids[packing.view]
+            place = 1 + self.place[rows, 0]
+            code, token_axes = self.tau_video(packing.time)[:, None], (0, 1)
         pairs = []
-        rows = slice(layers[0].shape[1]) if view_ids is None else view_ids
-        for block, h_BVTNW in zip(self.blocks, layers, strict=True):
-            placed = block.norm_video(h_BVTNW) * (1 + self.place[rows])
-            code = self._video_code(h_BVTNW.shape[2], chunk_B)
-            k, v = block.video_attention.keys_values((placed + code).flatten(1, 3))
+        for block, h in zip(self.blocks, layers, strict=True):
+            placed = block.norm_video(h) * place + code
+            k, v = block.video_attention.keys_values(placed.flatten(*token_axes))
             pairs.append((k, v * self.value_gain))
         return pairs
 
@@ -253,6 +250,7 @@ class ActionTower(nn.Module):
         views: int = 1,
         goal: Goal | None = None,
         given: Given | None = None,
+        packing: FramePacking | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predicts velocity and remaining time.
 
@@ -270,15 +268,19 @@ class ActionTower(nn.Module):
             views: V, likewise.
             goal: Where the event ends, with R rows; None without a `GoalReader`.
             given: The past of an observation-centred window, with R rows; None for an event.
+            packing: How the keys and values of events are packed; then nothing is computed for invalid steps, and state
+                and goal are read from the first of each sample's K rows. None if they are not packed.
 
         Returns:
-            Velocity ``(R, H, A)`` and the natural logarithm of the remaining frames ``(R,)``.
+            Velocity ``(R, H, A)``, zero at invalid steps if packed, and the natural logarithm of the remaining frames
+            ``(R,)``.
         """
+        if packing is not None:
+            assert given is None, "chunks fill their horizon: there is nothing to pack"
+            return self._forward_packed(noised_RHA, t_R, state_RP, action_valid_RH, video_kv, packing, goal)
         rows, horizon, _ = noised_RHA.shape
-        state = self.encoder(F.pad(state_RP, (0, self.input_dim - state_RP.shape[-1]))) + self.state_marker
-        if goal is not None:
-            state = state + goal.features
-        actions = self.encoder(F.pad(noised_RHA, (0, self.input_dim - self.action_dim)))
+        state = self._embed_state(state_RP, None if goal is None else goal.features)
+        actions = self.encoder(self._widen(noised_RHA))
         now = slice(self.past_steps, self.past_steps + 1 + horizon)
         cos, sin, tau = self.rope_cos[now], self.rope_sin[now], self.tau[: 1 + horizon]
         if given is None:
@@ -288,28 +290,75 @@ class ActionTower(nn.Module):
             assert self.chunk_tables is not None, (
                 "the shape's max_chunks is 0: this tower was built for events"
             )
-            past = self.encoder(F.pad(given.tokens, (0, self.input_dim - self.action_dim)))
+            past = self.encoder(self._widen(given.tokens))
             code = self.chunk_tables.action_code(self.tau_action.weight, tau, given.chunk)
             x = torch.cat((state[:, None], past, actions), dim=1) + code
             clean, valid = 1 + past.shape[1], torch.cat((given.valid, action_valid_RH), dim=1)
             # The state and the anchor share the position of the observed pose; history points back from it.
             cos = torch.cat((cos[:1], self.rope_cos[: now.stop]))
             sin = torch.cat((sin[:1], self.rope_sin[: now.stop]))
-        time = self.time_embedder(self.timesteps(torch.cat((t_R * 1000.0, t_R.new_zeros(1)))).to(x.dtype))
-        time_R2D = F.silu(torch.stack((time[-1:].expand(rows, -1), time[:-1]), dim=1))
-
-        seen = torch.cat((valid.new_ones(rows, 1), valid), dim=1)
-        self_mask = seen[:, None, None, :].expand(-1, 1, seen.shape[1], -1).clone()
-        self_mask[:, :, 0, 1:] = False
+        time = self._embed_time(t_R, x.dtype)
+        time = F.silu(torch.stack((time[-1:].expand(rows, -1), time[:-1]), dim=1))
         video_mask = None
-        if video_valid_BT is not None and not bool(video_valid_BT.all()):
+        if video_valid_BT is not None:
             per_view = video_valid_BT.repeat_interleave(tokens_per_latent, 1)
             video_mask = per_view.repeat(1, views)[:, None, None, :]
-        rope = (cos.to(x.dtype), sin.to(x.dtype))
-        for block, kv in zip(self.blocks, video_kv, strict=True):
-            x = block(x, time_R2D, kv, self_mask, video_mask, rope, clean)
-        x = self.norm_out(x)
+        rope = cos[:, None].to(x.dtype), sin[:, None].to(x.dtype)
+        x = self._run_blocks(x, time, video_kv, PaddedTokens(valid, clean, rope, video_mask))
         flow = self.head(x[:, clean:])
         if goal is not None:
             flow = flow + self.along(x[:, clean:]) * goal.way[:, None]
         return flow, self.remaining_head(x[:, 0]).squeeze(-1)
+
+    def _forward_packed(
+        self,
+        noised_RHA: Tensor,
+        t_R: Tensor,
+        state_RP: Tensor,
+        action_valid_RH: Tensor,
+        video_kv: list[tuple[Tensor, Tensor]],
+        packing: FramePacking,
+        goal: Goal | None,
+    ) -> tuple[Tensor, Tensor]:
+        rows, horizon, _ = noised_RHA.shape
+        draws = rows // len(packing.order)
+        now = slice(self.past_steps, self.past_steps + 1 + horizon)
+        cos, sin = (
+            self.rope_cos[now, None].to(noised_RHA.dtype),
+            self.rope_sin[now, None].to(noised_RHA.dtype),
+        )
+        tokens = PackedTokens(action_valid_RH[::draws], draws, packing, (cos, sin))
+        first = packing.order * draws
+        state = self._embed_state(state_RP[first], None if goal is None else goal.features[first])
+        actions = self.encoder(self._widen(noised_RHA[tokens.row, tokens.step]))
+        x = tokens.join(state, actions) + self.tau_action(self.tau[tokens.position])
+        x = self._run_blocks(x, F.silu(self._embed_time(t_R, x.dtype)), video_kv, tokens)
+        actions = tokens.of_actions(x)
+        flow = self.head(actions)
+        if goal is not None:
+            flow = flow + self.along(actions) * goal.way[tokens.row]
+        log_remaining = self.remaining_head(tokens.of_state(x)).squeeze(-1)
+        velocity = flow.new_zeros(rows, horizon, self.action_dim).index_put((tokens.row, tokens.step), flow)
+        return velocity, log_remaining[packing.order.argsort()].repeat_interleave(draws)
+
+    def _widen(self, x: Tensor) -> Tensor:
+        return F.pad(x, (0, self.input_dim - x.shape[-1]))
+
+    def _embed_state(self, state: Tensor, goal_features: Tensor | None) -> Tensor:
+        state = self.encoder(self._widen(state)) + self.state_marker
+        return state if goal_features is None else state + goal_features
+
+    def _embed_time(self, t_R: Tensor, dtype: torch.dtype) -> Tensor:
+        """Embeddings of all noise levels and, last, of the clean state's."""
+        levels = torch.cat((t_R * 1000.0, t_R.new_zeros(1)))
+        return self.time_embedder(self.timesteps(levels).to(dtype))
+
+    def _run_blocks(
+        self, x: Tensor, time: Tensor, video_kv: list[tuple[Tensor, Tensor]], tokens: TokenLayout
+    ) -> Tensor:
+        for block, kv in zip(self.blocks, video_kv, strict=True):
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, time, kv, tokens, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(x, time, kv, tokens)
+        return self.norm_out(x)

@@ -46,7 +46,8 @@ class CameraRoPE(nn.Module):
         Raises:
             ValueError: More views than the table holds.
         """
-        if int(view_ids.max()) >= self.max_views:
+        # A compiled graph cannot stop to look at a value.
+        if not torch.compiler.is_compiling() and int(view_ids.max()) >= self.max_views:
             raise ValueError(
                 f"Camera RoPE holds {self.max_views} views but view {int(view_ids.max())} was asked for; "
                 "raise --policy.max_views."

@@ -163,6 +163,12 @@ class WallwmConfig(PreTrainedConfig):
     # The same for the levels that training draws. None: 1 in stage `video`, which makes t uniform in [0, 1] as the paper
     # has it there (p. 20), and `video_shift` elsewhere. s* is always on the sampler's schedule.
     video_train_shift: float | None = None
+    # Computes training losses on the frames and actions that lie inside their events; false computes the padding too
+    # and masks it (the same losses, for comparison). Chunks and view_fusion=tile are always padded.
+    packing: bool = True
+    # Keeps only what enters each block of both towers and computes the rest again in the backward pass: less memory for
+    # about a third more time.
+    gradient_checkpointing: bool = False
     # Share of captions dropped for short and for long events (paper p. 19-20: 0.1 and 0.9 in stage `video`; else 0),
     # and the frames that count as short and long. None: the window's length and 220/129 of it, as in the paper.
     caption_drop_min: float | None = None
@@ -471,6 +477,8 @@ class WallwmConfig(PreTrainedConfig):
             stage=STAGES[self.stage],
             history_latents=self.past_latents,
             max_chunks=self.max_chunks if self.chunked else 0,
+            packing=self.packing,
+            gradient_checkpointing=self.gradient_checkpointing,
         )
 
     def _tube_shape(self) -> TubeShape | None:

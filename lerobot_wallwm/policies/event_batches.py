@@ -64,7 +64,6 @@ class EventReader:
         frame_pad = self._frame_pad(batch)
         if frame_pad is None:
             frame_pad = action_pad.new_zeros(len(state), 1 + future.shape[2])
-        frame_valid = ~frame_pad
         goal, has_goal = self._goal(batch, state, action_pad)
         keyframes = self.images(batch, 0)
         return Event(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import flow_matching as fm
 from .codecs import FRAMES_PER_LATENT
+from .frame_layouts import mask_or_none
 
 if TYPE_CHECKING:
     from .world_action_model import WorldActionModel
@@ -57,9 +58,11 @@ class Imagination:
         in_event = first_frame < planned[:, None]
         if seen_valid is None:
             seen_valid = in_event.new_ones(len(planned), 1)
-        self.latent_valid = torch.cat((seen_valid, in_event), dim=1)
+        longest = int(in_event.sum(1).max())  # no sample needs latents beyond it
+        self.latent_valid = torch.cat((seen_valid, in_event[:, :longest]), dim=1)
+        self.hidden = mask_or_none(self.latent_valid)
         size = (*z_key.shape[:3], shape.num_future_latents, *z_key.shape[4:])
-        self.z = randn_tensor(size, generator, device, z_key.dtype)
+        self.z = randn_tensor(size, generator, device, z_key.dtype)[:, :, :, :longest]
         self.z_0_hat = z_key.expand_as(self.z)
 
     def _forward(self) -> list[tuple[Tensor, Tensor]]:
@@ -70,7 +73,7 @@ class Imagination:
             torch.cat((self.z_seen, self.z), dim=3),
             t_frames,
             self.text,
-            self.latent_valid,
+            self.hidden,
             view_ids=self.view_ids,
         )
         assert features.prediction is not None
@@ -108,5 +111,7 @@ class Imagination:
         """The best current guess of the clean latents, keyframe first; beyond the event the last one holds."""
         z = torch.cat((self.z_key, self.z_0_hat), dim=3)
         last = self.latent_valid[:, self.z_seen.shape[3] :].sum(1)
-        index = torch.minimum(torch.arange(z.shape[3], device=z.device)[None], last[:, None])
-        return z.gather(3, index[:, None, None, :, None, None].expand_as(z))
+        length = 1 + self.model.shape.num_future_latents
+        index = torch.minimum(torch.arange(length, device=z.device)[None], last[:, None])
+        index = index[:, None, None, :, None, None].expand(*z.shape[:3], length, *z.shape[4:])
+        return z.gather(3, index)

@@ -99,6 +99,8 @@ class ModelShape:
     # Of observation-centred windows; the defaults build an event-centred model.
     history_latents: int = 0
     max_chunks: int = 0
+    packing: bool = True
+    gradient_checkpointing: bool = False
 
     @property
     def horizon(self) -> int:

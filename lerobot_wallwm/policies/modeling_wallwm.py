@@ -67,6 +67,8 @@ class WallwmPolicy(PreTrainedPolicy):
     name = "wallwm"
     config: WallwmConfig
     train_steps: Tensor
+    # LeRobot after 0.6.1 shards these (FSDP2, `--parallelism.dp_shard`); 0.6.1 does not read it.
+    _fsdp_wrap_modules = ["MultiViewWanBlock", "ActionBlock"]
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from . import flow_matching as fm
 from .codecs import WaveletCodec, latent_error
 from .event_window import Event
+from .frame_layouts import FramePacking, mask_or_none
 from .frequency_loss import frequency_loss
 from .goal_reader import Goal
 from .tube_masks import Tubes, covisible_region, draw_tubes, per_latent_pixel, video_loss_weights
@@ -75,10 +76,11 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     frames = [event.keyframes[:, :, None], event.future]
     if event.chunk is not None:
         frames.insert(0, event.chunk.past)
-    z_0, given = model.encode(torch.cat(frames, dim=2)), 1 + shape.history_latents
+    latent_valid = model.latent_valid(event.frame_valid)
+    packing = _packing(model, event, latent_valid)
+    z_0, given = model.encode(torch.cat(frames, dim=2), packing), 1 + shape.history_latents
     # The zero of a predicted future: the observation stands still.
     still = model.encode(event.keyframes[:, :, None]) if given > 1 else z_0[:, :, :, :1]
-    latent_valid = model.latent_valid(event.frame_valid)
     # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
     u = torch.rand(batch, device=device)
     t_video = fm.shift_noise_level(u, shape.video_train_shift)
@@ -97,26 +99,29 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     t_frames = t_video[:, None].expand(-1, z_0.shape[3] - given)
     t_frames = torch.cat((t_video.new_zeros(batch, given), t_frames), dim=1)
     predict = "video" in shape.stage.losses
+    hidden = mask_or_none(latent_valid)
     with _video_gradients(model):
-        features = model.video(
-            z_t,
-            t_frames,
-            text,
-            latent_valid,
-            predict=predict,
-            sight_BTSS=event.sight,
-            view_ids=event.view_ids,
-        )
+        features = model.video(z_t, t_frames, text, hidden, predict, event.sight, event.view_ids, packing)
     token_valid = _token_valid(model, event)
     video_loss = action_loss = z_0.new_zeros(batch)
     false = torch.zeros(batch, dtype=torch.bool, device=device)
     if features.prediction is not None:
         weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
-        prediction = features.prediction[:, :, :, given:]
-        error = _video_error(model, prediction, z_0[:, :, :, given:], still, noise, weights)
-        video_loss = fm.masked_mean_per_sample(error, latent_valid[:, given:])
+        prediction, future = features.prediction, z_0[:, :, :, given:]
+        if packing is None:
+            error = _video_error(model, prediction[:, :, :, given:], future, still, noise, weights)
+            video_loss = fm.masked_mean_per_sample(error, latent_valid[:, given:])
+        else:
+            # Each frame as a sample of one view and one latent.
+            clean, still, noise = (
+                packing.pack_future(x.transpose(2, 3))[:, None, :, None]
+                for x in (future, still.expand_as(future), noise)
+            )
+            weights = packing.pack_views(weights)[packing.future, None]
+            error = _video_error(model, prediction[:, None, :, None], clean, still, noise, weights)
+            video_loss = packing.mean_per_sample(error[:, 0], packing.future)
     if "action" in shape.stage.losses:
-        action_loss, _ = _action_losses(model, event, features.layers, t_action, latent_valid, goal)
+        action_loss, _ = _action_losses(model, event, features.layers, t_action, hidden, goal, packing)
     return Losses(
         action_loss,
         video_loss,
@@ -125,6 +130,14 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
         false,
         *_goal_losses(event, goal),
     )
+
+
+def _packing(model: WorldActionModel, event: Event, latent_valid: Tensor) -> FramePacking | None:
+    """Which latent frames to compute; None for all. Chunks fill their window, and a canvas of tiles stays padded."""
+    if not model.shape.packing or event.chunk is not None or model.shape.view_fusion == "tile":
+        return None
+    views = event.keyframes.shape[1]
+    return FramePacking(latent_valid, views, model.tokens_per_latent, event.action_valid.sum(1))
 
 
 def _token_valid(model: WorldActionModel, event: Event) -> Tensor:
@@ -175,14 +188,16 @@ def _video_gradients(model: WorldActionModel) -> AbstractContextManager[None]:
 def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
     device, batch = event.state.device, len(event.captions)
     z_seen, seen_valid = model.encode_seen(event.keyframes, event.chunk)
+    hidden = mask_or_none(seen_valid)
+    packing = _packing(model, event, event.frame_valid[:, :1] | True)
     sight = None if event.sight is None else event.sight[:, : z_seen.shape[3]]
     still = torch.zeros(batch, z_seen.shape[3], device=device)
     with _video_gradients(model):
-        features = model.video(
-            z_seen, still, text, seen_valid, predict=False, sight_BTSS=sight, view_ids=event.view_ids
-        )
+        features = model.video(z_seen, still, text, hidden, False, sight, event.view_ids, packing)
     t_action = torch.rand(batch, model.shape.action_draws, device=device)
-    action_loss, log_remaining = _action_losses(model, event, features.layers, t_action, seen_valid, goal)
+    action_loss, log_remaining = _action_losses(
+        model, event, features.layers, t_action, hidden, goal, packing
+    )
     # The remaining time learns only here: a future in sight would tell it how long the event lasts.
     target = event.remaining.clamp_min(1).log()
     remaining_loss = nn.functional.huber_loss(log_remaining, target, delta=0.5, reduction="none")
@@ -212,6 +227,7 @@ def _action_losses(
     t_BK: Tensor,
     latent_valid: Tensor | None,
     goal: Goal | None,
+    packing: FramePacking | None,
 ) -> tuple[Tensor, Tensor]:
     """K noise levels on one video forward (paper p. 11); returns losses and log-remaining time, ``(B,)``."""
     batch, draws = t_BK.shape
@@ -225,12 +241,15 @@ def _action_losses(
         t,
         event.state.repeat_interleave(draws, 0),
         valid,
-        model.action.video_keys_values(layers, event.view_ids, None if given is None else given.chunk),
+        model.action.video_keys_values(
+            layers, event.view_ids, None if given is None else given.chunk, packing
+        ),
         latent_valid,
         model.tokens_per_latent,
         event.keyframes.shape[1],
         goal and goal.repeat(draws),
         given and given.repeat(draws),
+        packing,
     )
     target = a_0 if model.shape.action_prediction == "x" else fm.velocity(a_0, eps)
     loss = fm.masked_mean_per_sample((prediction - target).square(), valid)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from . import flow_matching as fm
 from .chunk_window import Chunk, Given
+from .frame_layouts import mask_or_none
 from .goal_reader import Goal
 from .imagination import Imagination
 
@@ -83,7 +84,7 @@ def plan(
     pose = None if goal is None else goal.pose
     seen, seen_valid = model.encode_seen(keyframes, chunk)
     clean = torch.zeros(batch, seen.shape[3], device=device)
-    key_features = model.video(seen, clean, text, seen_valid, predict=False, view_ids=view_ids)
+    key_features = model.video(seen, clean, text, mask_or_none(seen_valid), False, view_ids=view_ids)
     key_kv = model.action.video_keys_values(
         key_features.layers, view_ids, None if given is None else given.chunk
     )
@@ -137,6 +138,9 @@ def _integrate_actions(
     goal: Goal | None,
     given: Given | None,
 ) -> Tensor:
+    longest = int(valid.sum(1).max())  # what lies beyond is never executed
+    beyond, actions, valid = actions[:, longest:], actions[:, :longest], valid[:, :longest]
+    latent_valid = mask_or_none(latent_valid)
     for t, s in zip(levels[:-1], levels[1:], strict=True):
         t_rows = t.expand(len(actions))
         prediction, _ = model.action(
@@ -155,4 +159,4 @@ def _integrate_actions(
         data = model.shape.action_prediction == "x"
         velocity = fm.velocity_from_data(actions, prediction, t_rows, t_min=1e-6) if data else prediction
         actions = actions + (s - t) * velocity
-    return actions
+    return torch.cat((actions, beyond), dim=1)

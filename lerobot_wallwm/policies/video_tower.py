@@ -20,8 +20,10 @@ from diffusers.models.transformers.transformer_wan import (
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from .camera_geometry import CameraRoPE
+from .frame_layouts import FrameLayout, FramePacking, PackedFrames, PaddedFrames
 from .model_shape import WanShape
 
 
@@ -32,6 +34,8 @@ class VideoFeatures:
     Attributes:
         layers: Hidden states after each block, ``depth`` tensors ``(B, V, T, N, D)``; the action tower reads them.
         prediction: Output of the video head ``(B, V, C, T, H, W)``, or None where it was not asked for.
+
+    If packed, layers are ``(F, N, D)`` and the prediction is that of `FramePacking.future` alone, ``(., C, H, W)``.
     """
 
     layers: list[Tensor]
@@ -86,47 +90,32 @@ class MultiViewWanBlock(WanTransformerBlock):
         self.cross_view = CrossViewAttention(self.attn1, self.scale_shift_table[:, 2], width)
 
     def forward(  # type: ignore[override]
-        self,
-        x_MTND: Tensor,
-        text_MLD: Tensor,
-        time_MT6D: Tensor,
-        rope: tuple[Tensor, Tensor],
-        views: int,
-        view_rope: tuple[Tensor, Tensor] | None,
-        key_mask: Tensor | None,
-        view_mask: Tensor | None = None,
+        self, x: Tensor, text: Tensor, time: Tensor, frames: FrameLayout
     ) -> Tensor:
         """One block.
 
         Args:
-            x_MTND: Tokens.
-            text_MLD: Text tokens in model width.
-            time_MT6D: Timestep modulation of each latent frame.
-            rope: Wan's rotary tables for T * N tokens.
-            views: V.
-            view_rope: Camera RoPE tables for V * N tokens; None skips the cross-view branch.
-            key_mask: ``(M, 1, 1, T * N)``, True where a token may be attended, or None.
-            view_mask: ``(B * T, 1, V * N, V * N)``, True where tokens of one latent frame may see each other, or None.
+            x: Tokens ``(..., N, D)`` as ``frames`` lays them out.
+            text: Text tokens in model width ``(B, L, D)``.
+            time: Timestep modulation of each latent frame ``(..., 6, D)``.
+            frames: The layout.
         """
-        table = self.scale_shift_table.unsqueeze(0) + time_MT6D.float()  # (M, T, 6, D)
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = table.unsqueeze(3).unbind(2)  # (M, T, 1, D)
+        table = self.scale_shift_table + time.float()
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = table.unsqueeze(-2).unbind(-3)  # (..., 1, D)
 
-        normed = (self.norm1(x_MTND.float()) * (1 + scale_a) + shift_a).type_as(x_MTND)
-        update = self.attn1(normed.flatten(1, 2), None, key_mask, rope).view_as(x_MTND)
-        x_MTND = (x_MTND.float() + update * gate_a).type_as(x_MTND)
+        normed = (self.norm1(x.float()) * (1 + scale_a) + shift_a).type_as(x)
+        x = (x.float() + frames.within_view(self.attn1, normed) * gate_a).type_as(x)
 
-        if self.cross_view is not None and view_rope is not None:
-            normed = (self.norm1(x_MTND.float()) * (1 + scale_a) + shift_a).type_as(x_MTND)
-            gate = time_MT6D[:, :, 2].unsqueeze(2)
-            x_MTND = (x_MTND.float() + self.cross_view(normed, gate, views, view_rope, view_mask)).type_as(
-                x_MTND
-            )
+        if self.cross_view is not None and frames.view_rope is not None:
+            normed = (self.norm1(x.float()) * (1 + scale_a) + shift_a).type_as(x)
+            gate = time[..., 2, :].unsqueeze(-2)
+            x = (x.float() + frames.across_views(self.cross_view, normed, gate)).type_as(x)
 
-        normed = self.norm2(x_MTND.float()).type_as(x_MTND)
-        x_MTND = x_MTND + self.attn2(normed.flatten(1, 2), text_MLD, None, None).view_as(x_MTND)
+        normed = self.norm2(x.float()).type_as(x)
+        x = x + frames.to_text(self.attn2, normed, text)
 
-        normed = (self.norm3(x_MTND.float()) * (1 + scale_f) + shift_f).type_as(x_MTND)
-        return (x_MTND.float() + self.ffn(normed).float() * gate_f).type_as(x_MTND)
+        normed = (self.norm3(x.float()) * (1 + scale_f) + shift_f).type_as(x)
+        return (x.float() + self.ffn(normed).float() * gate_f).type_as(x)
 
 
 class MultiViewVideoTower(nn.Module):
@@ -154,6 +143,7 @@ class MultiViewVideoTower(nn.Module):
     ):
         super().__init__()
         self.shape, self.max_views, self.grid = shape, max_views, grid
+        self.gradient_checkpointing = False  # computes each block again in the backward pass, for less memory
         wan = WanTransformer3DModel(**shape.wan_kwargs())
         # Tables, not weights: no checkpoint holds them, so they must be real where the tower is built on meta.
         with torch.device("cpu"):
@@ -201,6 +191,7 @@ class MultiViewVideoTower(nn.Module):
         predict: bool = True,
         sight_BTSS: Tensor | None = None,
         view_ids: Tensor | None = None,
+        packing: FramePacking | None = None,
     ) -> VideoFeatures:
         """Runs the tower.
 
@@ -213,6 +204,8 @@ class MultiViewVideoTower(nn.Module):
             sight_BTSS: Sight-cone mask of each latent frame, True where two of its V * N tokens may see each other;
                 training only (paper p. 8). None: all see all.
             view_ids: ``(V,)`` rows of the view table; None for the first V.
+            packing: Runs the tower on these latent frames only, of which ``frame_valid_BT`` then says nothing new.
+                None runs it on all, and masks.
 
         Returns:
             `VideoFeatures`.
@@ -220,7 +213,7 @@ class MultiViewVideoTower(nn.Module):
         Raises:
             ValueError: More views than the table holds, or latents of another grid.
         """
-        batch, views, _, time = z_BVCTHW.shape[:4]
+        batch, views = z_BVCTHW.shape[:2]
         if view_ids is None:
             view_ids = self.first_views(views)
         patch = self.shape.patch
@@ -232,26 +225,46 @@ class MultiViewVideoTower(nn.Module):
                 f"latents have a token grid of {grid}, the tower was built for {tuple(position.shape[1:3])}."
             )
 
-        x = self._embed_patches(z) + position.flatten(1, 2).repeat(batch, 1, 1)[:, None]
-        text, time_embedding, modulation = self._embed_conditions(t_BT, text_BLE, x.dtype)
-        rope = self.rope(z)
+        rope, tokens = self.rope(z), grid[0] * grid[1]
         view_rope = None
         if views > 1 and self.camera_rope is not None:
-            view_rope = self.camera_rope(rope, view_ids, x.shape[2])
+            view_rope = self.camera_rope(rope, view_ids, tokens)
+        text, time_embedding, modulation = self._embed_conditions(t_BT, text_BLE, z.dtype)
+        position = position.flatten(1, 2)  # (V, N, D)
+        if packing is not None:
+            x = self._embed_patches(packing.pack(z_BVCTHW.transpose(2, 3))) + position[packing.view]
+            text, modulation = text[packing.order], packing.pack_shared(modulation)
+            frames: FrameLayout = PackedFrames(packing, rope, view_rope, sight_BTSS, text.shape[1])
+            layers = self._run_blocks(x, text, modulation, frames)
+            if not predict:
+                return VideoFeatures(layers, None)
+            future, time_embedding = layers[-1][packing.future], packing.pack_shared(time_embedding)
+            return VideoFeatures(layers, self._head(future, time_embedding[packing.future], grid))
+
+        x = self._embed_patches(z.transpose(1, 2)) + position.repeat(batch, 1, 1)[:, None]
+        time_embedding, modulation = (y.repeat_interleave(views, 0) for y in (time_embedding, modulation))
         key_mask = None
-        if frame_valid_BT is not None and not bool(frame_valid_BT.all()):
-            per_token = frame_valid_BT.repeat_interleave(views, 0).repeat_interleave(x.shape[2], 1)
+        if frame_valid_BT is not None:
+            per_token = frame_valid_BT.repeat_interleave(views, 0).repeat_interleave(tokens, 1)
             key_mask = per_token[:, None, None, :]
         view_mask = None if sight_BTSS is None else sight_BTSS.flatten(0, 1)[:, None]
-        text = text.repeat_interleave(views, 0)
-        modulation = modulation.repeat_interleave(views, 0)
+        frames = PaddedFrames(views, rope, view_rope, key_mask, view_mask)
+        layers = self._run_blocks(x, text, modulation, frames)
+        prediction = None
+        if predict:
+            prediction = self._head(layers[-1], time_embedding, grid)
+            prediction = prediction.transpose(1, 2).unflatten(0, (batch, views))
+        return VideoFeatures([x.unflatten(0, (batch, views)) for x in layers], prediction)
 
+    def _run_blocks(self, x: Tensor, text: Tensor, time: Tensor, frames: FrameLayout) -> list[Tensor]:
         layers = []
         for block in self.blocks:
-            x = block(x, text, modulation, rope, views, view_rope, key_mask, view_mask)
-            layers.append(x.unflatten(0, (batch, views)))
-        prediction = self._head(x, time_embedding, batch, views, grid) if predict else None
-        return VideoFeatures(layers, prediction)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, text, time, frames, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(x, text, time, frames)
+            layers.append(x)
+        return layers
 
     def first_views(self, views: int) -> Tensor:
         """Rows ``0 .. views - 1`` of the view table; raises ValueError for more views than it holds."""
@@ -265,16 +278,17 @@ class MultiViewVideoTower(nn.Module):
         """Rows of the position table ``(V, h, w, D)``, one for each view that the blocks see."""
         return self.position[view_ids]
 
-    def _embed_patches(self, z_MCTHW: Tensor) -> Tensor:
-        """Wan's Conv3d patch embedding as one matrix product (strided convolutions are slow on CPU).
+    def _embed_patches(self, z: Tensor) -> Tensor:
+        """Wan's Conv3d patch embedding as one matrix product, ``(..., C, H, W)`` to ``(..., N, D)``.
 
-        Trailing channels that are all zero may be left out: their weights would multiply nothing.
+        Strided convolutions are slow on CPU. Trailing channels that are all zero may be left out: their weights would
+        multiply nothing.
         """
         p = self.shape.patch
-        weight = self.patch_embedding.weight[:, : z_MCTHW.shape[1]].flatten(1)
-        patches = z_MCTHW.unflatten(-1, (-1, p)).unflatten(-3, (-1, p))  # (M, C, T, h, p, w, p)
-        patches = patches.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(2, 3)  # (M, T, N, C p p)
-        return F.linear(patches, weight, self.patch_embedding.bias)
+        weight = self.patch_embedding.weight[:, : z.shape[-3]].flatten(1)
+        patches = z.unflatten(-1, (-1, p)).unflatten(-3, (-1, p))  # (..., C, h, p, w, p)
+        patches = patches.permute(*range(patches.ndim - 5), -4, -2, -5, -3, -1)  # (..., h, w, C, p, p)
+        return F.linear(patches.flatten(-3).flatten(-3, -2), weight, self.patch_embedding.bias)
 
     def _embed_conditions(
         self, t_BT: Tensor, text_BLE: Tensor, dtype: torch.dtype
@@ -289,14 +303,12 @@ class MultiViewVideoTower(nn.Module):
             )
         return text.to(dtype), embedding, modulation.unflatten(2, (6, -1))
 
-    def _head(
-        self, x_MTND: Tensor, time_BTD: Tensor, batch: int, views: int, grid: tuple[int, int]
-    ) -> Tensor:
-        """Output norm, projection and unpatchify, ``(B, V, C, T, H, W)``."""
-        table = self.scale_shift_table.unsqueeze(0) + time_BTD.unsqueeze(2)  # (B, T, 2, D)
-        shift, scale = table.repeat_interleave(views, 0).unsqueeze(3).unbind(2)
-        x = (self.norm_out(x_MTND.float()) * (1 + scale) + shift).type_as(x_MTND)
+    def _head(self, x: Tensor, time: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Output norm, projection and unpatchify: ``(..., N, D)`` and ``(..., D)`` to ``(..., C, H, W)``."""
+        shift, scale = (self.scale_shift_table + time.unsqueeze(-2)).unsqueeze(-2).unbind(-3)
+        x = (self.norm_out(x.float()) * (1 + scale) + shift).type_as(x)
         p, (h, w) = self.shape.patch, grid
-        x = self.proj_out(x).unflatten(-1, (p, p, -1)).unflatten(2, (h, w))  # (M, T, h, w, p, p, C)
-        x = x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)  # (M, C, T, H, W)
-        return x.unflatten(0, (batch, views))
+        x = self.proj_out(x).unflatten(-1, (p, p, -1)).unflatten(-4, (h, w))  # (..., h, w, p, p, C)
+        lead = range(x.ndim - 5)
+        x = x.permute(*lead, -1, -5, -3, -4, -2)  # (..., C, h, p, w, p)
+        return x.flatten(-2).flatten(-3, -2)

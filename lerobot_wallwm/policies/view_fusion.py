@@ -19,6 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .frame_layouts import FramePacking
 from .model_shape import WanShape
 from .video_tower import MultiViewVideoTower, VideoFeatures
 
@@ -42,6 +43,7 @@ class TiledVideoTower(MultiViewVideoTower):
         predict: bool = True,
         sight_BTSS: Tensor | None = None,
         view_ids: Tensor | None = None,
+        packing: FramePacking | None = None,
     ) -> VideoFeatures:
         """As `MultiViewVideoTower.forward`, with features and prediction cut back into views.
 
@@ -53,6 +55,7 @@ class TiledVideoTower(MultiViewVideoTower):
             raise ValueError(
                 "sight cones mask cross-view attention: use --policy.view_fusion=cross, or no --policy.calibration."
             )
+        assert packing is None, "a canvas stays padded"
         views = z_BVCTHW.shape[1]
         if view_ids is None:
             view_ids = self.first_views(views)

@@ -17,6 +17,7 @@ from .action_tower import ActionTower
 from .chunk_window import Chunk
 from .codecs import FRAMES_PER_LATENT, WaveletCodec
 from .event_window import Event
+from .frame_layouts import FramePacking
 from .goal_reader import Goal, GoalReader
 from .model_shape import ModelShape
 from .objectives import Losses
@@ -87,6 +88,8 @@ class WorldActionModel(nn.Module):
             shape.history_latents,
             shape.max_chunks,
         )
+        self.video.gradient_checkpointing = shape.gradient_checkpointing
+        self.action.gradient_checkpointing = shape.gradient_checkpointing
         for part in self.frozen_parts():
             part.requires_grad_(False).eval()
         if shape.max_chunks:  # chunks have no goal and no remaining time
@@ -157,9 +160,19 @@ class WorldActionModel(nn.Module):
         valid = torch.cat((chunk.past_valid, chunk.past_valid.new_ones(len(keyframes), 1)), dim=1)
         return self.encode(torch.cat((chunk.past, keyframes[:, :, None]), dim=2)), self.latent_valid(valid)
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """``(B, V, F, 3, H, W)`` to latents ``(B, V, C, T, h, w)``."""
-        return self.codec.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+    def encode(self, frames: Tensor, packing: FramePacking | None = None) -> Tensor:
+        """``(B, V, F, 3, H, W)`` to latents ``(B, V, C, T, h, w)``; zero, and not computed, where packing leaves them out."""
+        if packing is None:
+            return self.codec.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        parts = {
+            length: self.encode(frames[rows, :, : 1 + FRAMES_PER_LATENT * (length - 1)])
+            for length, rows in packing.rows_by_length.items()
+        }
+        some = next(iter(parts.values()))
+        z = some.new_zeros(*frames.shape[:2], some.shape[2], packing.length, *some.shape[4:])
+        for length, rows in packing.rows_by_length.items():
+            z[rows, :, :, :length] = parts[length]
+        return z
 
     def encode_still(self, keyframes: Tensor) -> Tensor:
         """``(B, V, 3, H, W)`` to latents ``(B, V, C, 1, h, w)``; the wavelets' without the channels that are zero."""

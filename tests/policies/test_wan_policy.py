@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,15 +142,20 @@ def test_integrating_the_true_velocity_gives_the_data(make_wan, monkeypatch, ste
     torch.testing.assert_close(dream.latents(), z_0, atol=1e-4, rtol=1e-4)
 
 
-def test_the_video_loss_is_the_velocitys_mean_squared_error(make_wan, monkeypatch):
-    model = make_wan(future_fraction=1.0).model
-    event = random_event(lengths=(8, 8, 5, 2))
+def wan_event(lengths: tuple[int, ...]):
+    event = random_event(lengths=lengths)
     event.keyframes, event.future = (
         torch.rand(*x.shape[:-2], 32, 32) for x in (event.keyframes, event.future)
     )
     event.state, event.actions, event.here, event.goal = (
         torch.randn(*x.shape[:-1], 6) for x in (event.state, event.actions, event.here, event.goal)
     )
+    return event
+
+
+def test_the_video_loss_is_the_velocitys_mean_squared_error(make_wan, monkeypatch):
+    model = make_wan(future_fraction=1.0, packing=False).model
+    event = wan_event((8, 8, 5, 2))
     z_0 = model.encode(torch.cat((event.keyframes[:, :, None], event.future), dim=2))
     knows = oracle(z_0)
 
@@ -163,6 +169,21 @@ def test_the_video_loss_is_the_velocitys_mean_squared_error(make_wan, monkeypatc
         losses = model.losses(event)
         assert losses.has_video.tolist() == [True, True, True, True]
         torch.testing.assert_close(losses.video, torch.full((4,), expected), atol=1e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_packed_losses_equal_padded_ones(make_wan):
+    # The VAE is causal: it need not see what lies beyond an event.
+    model = make_wan(future_fraction=1.0, shake=True).model
+    event, results = wan_event((8, 3, 5, 1)), []
+    for packing in (False, True):
+        model.shape = replace(model.shape, packing=packing)
+        torch.manual_seed(0)
+        results.append(model.losses(event))
+    for name in ("action", "video"):
+        padded, packed = (getattr(losses, name) for losses in results)
+        torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
+    assert results[0].video[:3].min() > 0.01
 
 
 # ---------------------------------------------------------------------- checkpoints and their encoders

@@ -275,11 +275,15 @@ def test_imagination_none_reads_the_keyframe_alone():
     run_plan(model, "none")
     assert calls == [1]
     calls.clear()
-    run_plan(model, "anchor", num_steps=10)
+    whole = torch.full((4,), SHAPE.horizon)
+    run_plan(model, "anchor", num_steps=10, length=whole)
     assert calls == [1] + [3] * 10  # nine steps to s* (45 of 50), and the forward there
     calls.clear()
-    run_plan(model, "full", num_steps=10)
+    run_plan(model, "full", num_steps=10, length=whole)
     assert calls == [1] + [3] * 10
+    calls.clear()
+    run_plan(model, "full", num_steps=10, length=torch.tensor([5, 2, 1, 4]))
+    assert calls == [1] + [2] * 10  # nobody dreams beyond the longest event
 
 
 def test_unknown_imagination_is_an_error():
