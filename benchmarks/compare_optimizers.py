@@ -5,8 +5,9 @@
 
 Each run is an unmodified lerobot-train of `nano`. With --sweep the first seed tries these learning rates with each
 optimiser, and the best on the held-out events (total loss) goes on to all seeds; so its choice has seen them, of both.
-Equal seconds: Muon once more with fewer steps, as many as its seconds per step allow in AdamW's time. Runs whose result
-is there are not repeated.
+Equal seconds: Muon once more with fewer steps, as many as AdamW's time allows by the interleaved step times of both (those
+of the runs also hold whatever else the machine did). Runs whose result is there are not repeated: take another --out
+after a change of the code.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import statistics
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,6 +52,7 @@ class Run:
         seed: Of weights, data order and noise.
         steps: Training steps; the schedule ends with them.
         batch: Samples per step.
+        more: More arguments of lerobot-train.
     """
 
     optimizer: str
@@ -56,11 +60,13 @@ class Run:
     seed: int
     steps: int
     batch: int
+    more: str
 
     @property
     def name(self) -> str:
         """Of its folder and its result."""
-        return f"{self.optimizer}-lr{self.lr:g}-seed{self.seed}-steps{self.steps}-batch{self.batch}"
+        more = f"-{zlib.crc32(self.more.encode()):08x}" if self.more else ""
+        return f"{self.optimizer}-lr{self.lr:g}-seed{self.seed}-steps{self.steps}-batch{self.batch}{more}"
 
 
 def main() -> int:
@@ -76,7 +82,7 @@ def main() -> int:
     parser.add_argument(
         "--sweep", type=float, nargs="*", default=[], help="learning rates to choose from, instead"
     )
-    parser.add_argument("--train_args", default="", help="more lerobot-train arguments, separated by spaces")
+    parser.add_argument("--train_args", default="", help="more lerobot-train arguments, quoted")
     parser.add_argument("--dataset", type=Path, default=DATASET, help="demonstrations, a LeRobotDataset v3")
     parser.add_argument("--out", type=Path, default=REPO / "outputs/compare_optimizers")
     arguments = parser.parse_args()
@@ -133,13 +139,10 @@ class Comparison:
             optimizer: self._all(optimizer, [lr], self.arguments.seeds, self.arguments.steps)
             for optimizer, lr in rates.items()
         }
-        seconds = {
-            name: statistics.median(r["seconds_per_step"] for r in results)
-            for name, results in equal_steps.items()
-        }
-        fewer = min(
-            self.arguments.steps, max(1, round(self.arguments.steps * seconds["adamw"] / seconds["muon"]))
-        )
+        times = self.stages.run(
+            "step_time", {"batch": self.arguments.batch}, [], lambda: step_times(self.arguments.batch)
+        ).values
+        fewer = max(1, round(self.arguments.steps * min(1.0, times["adamw"] / times["muon"])))
         equal_seconds = self._all("muon", [rates["muon"]], self.arguments.seeds, fewer)
         text = "\n".join(
             [
@@ -161,7 +164,7 @@ class Comparison:
         self, optimizer: str, rates: Sequence[float], seeds: Sequence[int], steps: int
     ) -> list[dict[str, Any]]:
         return [
-            self._result(Run(optimizer, lr, seed, steps, self.arguments.batch))
+            self._result(Run(optimizer, lr, seed, steps, self.arguments.batch, self.arguments.train_args))
             for lr in rates
             for seed in seeds
         ]
@@ -180,7 +183,7 @@ class Comparison:
                     "--policy.type=wallwm",
                     f"--policy.optimizer={run.optimizer}",
                     f"--policy.optimizer_lr={run.lr}",
-                    *self.arguments.train_args.split(),
+                    *shlex.split(run.more),
                 ),
                 run.batch,
             )
@@ -193,6 +196,19 @@ class Comparison:
             shutil.rmtree(folder)
             write_json(path, {**asdict(run), "seconds_per_step": per_step, **measured})
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+def step_times(batch_size: int, repeats: int = 10) -> dict[str, float]:
+    """Milliseconds of a training step of `nano` with either optimiser, without its data."""
+    from bench_optimizer import interleaved, with_gradients
+    from bench_policy import training_batch
+
+    (_, adamw), (policy, muon) = with_gradients("adamw"), with_gradients("muon")
+    batch = training_batch(policy.config, batch_size)
+    medians = interleaved(
+        {"both": lambda: policy(batch)[0].backward(), "adamw": adamw.step, "muon": muon.step}, repeats
+    )
+    return {name: medians["both"] + medians[name] for name in ("adamw", "muon")}
 
 
 def held_out(checkpoint_path: Path, view_path: Path) -> dict[str, float]:
