@@ -37,6 +37,7 @@ def run(code: str, *args: str, env: dict[str, str] | None = None, cwd: Path | No
 
 DISCOVER = """
 import sys
+import lerobot.optim, lerobot.processor  # which import diffusers and transformers where these are installed
 from lerobot.configs import PreTrainedConfig
 from lerobot.utils.import_utils import register_third_party_plugins
 before = set(sys.modules)

@@ -131,11 +131,12 @@ def oracle(z_0: torch.Tensor):
 @pytest.mark.parametrize("steps", [1, 3])
 def test_integrating_the_true_velocity_gives_the_data(make_wan, monkeypatch, steps):
     model = make_wan().model
-    z_0 = torch.randn(2, 2, 4, 3, 4, 4)
+    frames = torch.rand(2, 2, 9, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    z_0 = model.encode(frames)
     monkeypatch.setattr(model.video, "forward", oracle(z_0))
     text = model.text_encoder([TASK, TASK])
     planned = torch.tensor([8, 8])
-    dream = Imagination(model, z_0[:, :, :, :1], text, planned, steps, torch.Generator().manual_seed(0))
+    dream = Imagination(model, frames[:, :, 0], text, planned, steps, torch.Generator().manual_seed(0))
     for _ in range(steps):
         dream.step()
     torch.testing.assert_close(dream.z, z_0[:, :, :, 1:], atol=1e-4, rtol=1e-4)
@@ -231,6 +232,26 @@ def test_another_backbones_encoders_are_refused(make_wan, folders, tmp_path):
     config = moved(tmp_path, tmp_path, backbone_path=folders["wan2.2-5b"])
     with pytest.raises(WeightsError, match="'z_dim' is 12; the transformer takes latents of 4 channels"):
         WallwmPolicy.from_pretrained(tmp_path, config=config)
+
+
+def test_the_stages_follow_one_another_without_the_transformer(make_wan, make_train_batch, folders, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(folders["wan2.1-1.3b"], home)
+    policy = make_wan(backbone_path=str(home), stage="video", ema_decay=0.9)
+    shutil.rmtree(home / "transformer")
+    for stage in ("video", "action", "next_chunk"):
+        policy.train()
+        optimizer = torch.optim.AdamW(policy.get_optim_params(), lr=1e-3)
+        loss, _ = policy(make_train_batch(policy.config))
+        loss.backward()
+        optimizer.step()
+        policy.update()
+        assert torch.isfinite(loss), stage
+        policy.save_pretrained(tmp_path / stage)
+        following = {"video": "action", "action": "next_chunk", "next_chunk": "next_chunk"}[stage]
+        config = moved(home, tmp_path / stage, stage=following)
+        policy = WallwmPolicy.from_pretrained(tmp_path / stage, config=config)
+        assert not [name for name, value in policy.state_dict().items() if value.is_meta], following
 
 
 @pytest.mark.parametrize("backbone", ["nano", "wan2.1-1.3b"])
