@@ -136,7 +136,7 @@ def test_integrating_the_true_velocity_gives_the_data(make_wan, monkeypatch, ste
     monkeypatch.setattr(model.video, "forward", oracle(z_0))
     text = model.text_encoder([TASK, TASK])
     planned = torch.tensor([8, 8])
-    dream = Imagination(model, frames[:, :, 0], text, planned, steps, torch.Generator().manual_seed(0))
+    dream = Imagination(model, z_0[:, :, :, :1], text, planned, steps, torch.Generator().manual_seed(0))
     for _ in range(steps):
         dream.step()
     torch.testing.assert_close(dream.z, z_0[:, :, :, 1:], atol=1e-4, rtol=1e-4)
