@@ -121,7 +121,7 @@ def score(root: Path, variant: Variant, places: Places) -> dict[str, Any]:
     anchors = thin(spread_anchors(events, 3), MAX_OBSERVATIONS)
     config = checkpoint.config
     view = WindowsInMemory(
-        places.heldout, places.cache, config.observation_delta_indices, config.action_delta_indices
+        places.heldout, places.cache, config.observation_delta_indices, config.action_delta_indices, [0]
     )
     seen = load_observations(checkpoint, view, events, anchors)
     captions: Sequence[str] | None = None

@@ -24,13 +24,22 @@ class WindowsInMemory:
         cache: Folder for its decoded frames, memory-mapped and shared by all runs.
         observation_deltas: Rows of pictures and states, relative to the anchor.
         action_deltas: Rows of actions.
+        state_deltas: Rows of states; those of the pictures by default, as lerobot-train reads them.
     """
 
-    def __init__(self, root: Path, cache: Path, observation_deltas: list[int], action_deltas: list[int]):
+    def __init__(
+        self,
+        root: Path,
+        cache: Path,
+        observation_deltas: list[int],
+        action_deltas: list[int],
+        state_deltas: list[int] | None = None,
+    ):
         from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
 
         self.meta = LeRobotDatasetMetadata(f"local/{root.name}", root=root)
         self.deltas, self.action_deltas = torch.tensor(observation_deltas), torch.tensor(action_deltas)
+        self.state_deltas = self.deltas if state_deltas is None else torch.tensor(state_deltas)
         episodes = self.meta.episodes
         self.first = torch.as_tensor(episodes["dataset_from_index"])
         self.last = torch.as_tensor(episodes["dataset_to_index"]) - 1
@@ -56,10 +65,11 @@ class WindowsInMemory:
         episode = self.episode[rows]
         first, last = self.first[episode][:, None], self.last[episode][:, None]
         seen, acted = rows[:, None] + self.deltas, rows[:, None] + self.action_deltas
+        felt = rows[:, None] + self.state_deltas
         inside = {"seen": seen.clamp(first, last), "acted": acted.clamp(first, last)}
         batch: dict[str, Any] = {
-            "observation.state": self.state[inside["seen"]],
-            "observation.state_is_pad": inside["seen"] != seen,
+            "observation.state": self.state[felt.clamp(first, last)],
+            "observation.state_is_pad": felt.clamp(first, last) != felt,
             "action": self.action[inside["acted"]],
             "action_is_pad": inside["acted"] != acted,
             "task": [self.tasks[row] for row in rows.tolist()],

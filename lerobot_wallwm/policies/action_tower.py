@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_1d_rotary_pos_embed
 from torch import Tensor, nn
@@ -191,7 +192,7 @@ class ActionTower(nn.Module):
         self.past_steps = history_latents * actions_per_latent
         cos, sin = get_1d_rotary_pos_embed(
             width // heads,
-            torch.arange(-self.past_steps, 1 + horizon).numpy(),
+            np.arange(-self.past_steps, 1 + horizon),
             use_real=True,
             repeat_interleave_real=True,
             freqs_dtype=torch.float32,
