@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from so101_demo.heldout import read_event_rows, spread_anchors, thin
 from so101_demo.imagination import imagine
-from so101_demo.open_loop import MAX_OBSERVATIONS, Checkpoint, load_observations, mean_absolute, predict
+from so101_demo.open_loop import Checkpoint, load_observations, mean_absolute, predict
 from tqdm import trange
 
 from .variants import BASE, IMAGINATIONS, Variant
@@ -28,6 +28,7 @@ from .windows_in_memory import WindowsInMemory
 # Steps ahead that every variant is scored on, whatever it was cut by: about half a mean event (our choice).
 AHEAD = 8
 CLIPS = 48
+OBSERVATIONS = 120
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,10 @@ def _order(rows: int, count: int, seed: int) -> torch.Tensor:
 
 
 def score(root: Path, variant: Variant, places: Places) -> dict[str, Any]:
-    """Action errors (degrees; gripper 0 to 100) with each imagination, and the imagined video's quality."""
+    """Action errors (degrees; gripper 0 to 100), of the base with each imagination, and the imagined video's quality."""
     checkpoint = Checkpoint(root)
     events = read_event_rows(places.heldout)
-    anchors = thin(spread_anchors(events, 3), MAX_OBSERVATIONS)
+    anchors = thin(spread_anchors(events, 3), OBSERVATIONS)
     config = checkpoint.config
     view = WindowsInMemory(
         places.heldout, places.cache, config.observation_delta_indices, config.action_delta_indices, [0]
@@ -131,7 +132,7 @@ def score(root: Path, variant: Variant, places: Places) -> dict[str, Any]:
     near = seen.valid.copy()
     near[:, AHEAD:] = False
     result: dict[str, Any] = {}
-    for imagination in IMAGINATIONS:
+    for imagination in IMAGINATIONS if variant.name == "base" else IMAGINATIONS[:1]:
         checkpoint.config.imagination = imagination
         actions, _ = predict(checkpoint, seen, captions=captions)
         result[imagination] = {

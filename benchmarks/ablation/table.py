@@ -56,21 +56,15 @@ def table(runs: Sequence[Mapping[str, Any]], names: Sequence[str], base: str = "
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {difference} |")
     lines += [
         "",
-        "| imagination, all variants but fixed chunks | action, near | action, event |",
+        f"| imagination of {base} | action, near | action, event |",
         "|---|---|---|",
     ]
-    everyone = [run for run in runs if run["variant"] != "fixed chunks"]
+    everyone = list(by_name.get(base, {}).values())
     for imagination in everyone[0]["actions"] if everyone else ():
-        cells = [
-            spread(
-                [
-                    mean(run["actions"][imagination][key] for run in everyone if run["seed"] == seed)
-                    for seed in sorted({run["seed"] for run in everyone})
-                ]
-            )
-            for key in ("near", "event")
-        ]
-        lines.append(f"| {imagination} | {cells[0]} | {cells[1]} |")
+        near, event = (
+            spread([run["actions"][imagination][key] for run in everyone]) for key in ("near", "event")
+        )
+        lines.append(f"| {imagination} | {near} | {event} |")
     still = [run["video"]["repeat_keyframe"] for run in runs]
     if still:
         lines += [
