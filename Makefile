@@ -16,12 +16,13 @@ export MPLBACKEND := Agg
 export PYTHONUNBUFFERED := 1
 
 DEMO_ARGS ?=
+RECIPE_ARGS ?=
 MINUTES ?= 60
 EPISODES ?= 50
 BENCH_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help install demo test test-slow lint format types bench-so101 clean
+.PHONY: help install demo recipe test test-slow lint format types bench-so101 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +41,9 @@ $(STAMP): pyproject.toml examples/so101_sim/pyproject.toml
 
 demo: install ## cut demonstrations at events, train, imagine, act; writes outputs/demo/report.html (about 12 minutes)
 	$(BIN)/python examples/so101_demo/run.py $(DEMO_ARGS)
+
+recipe: install ## the paper's stages one after the other, each measured on held-out data before and after (about 10 minutes)
+	$(BIN)/python examples/recipe/run.py $(RECIPE_ARGS)
 
 test: install ## the fast tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from so101_demo.commands import executable, run_command
+from so101_demo.heldout import source_episodes
 from so101_demo.training_log import last_step, parse_training_log
 
 PROBE_STEPS = 25
@@ -84,12 +84,6 @@ def contenders(
         8,
     )
     return [wallwm, act]
-
-
-def source_episodes(view: Path) -> list[int]:
-    """Episodes of the source that a view was carved from."""
-    files = sorted(view.glob("meta/episodes/*/*.parquet"))
-    return sorted({e for f in files for e in pq.read_table(f)["wallwm/source_episode"].to_pylist()})
 
 
 def train_argv(contender: Contender, steps: int, save_freq: int, log_freq: int, out: Path) -> list[str]:

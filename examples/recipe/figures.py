@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from so101_demo.baselines import CaptionMean
 from so101_demo.heldout import open_view, read_event_rows, spread_anchors, thin
@@ -42,13 +41,14 @@ FIGURES = {
     "psnr_moved": Figure("the same where something moved", True, "psnr_moved_keyframe"),
     "action_none": Figure("action error, imagination=none", False, "action_hold"),
     "action_anchor": Figure("action error, imagination=anchor", False, "action_hold"),
+    "chunk_action": Figure("action error of the next chunk", False, "chunk_hold"),
 }
 
 
-def measure(
+def measure_events(
     checkpoint_path: str | Path, events: str | Path, observations: int, clips: int
 ) -> dict[str, float]:
-    """All figures of one checkpoint.
+    """What a checkpoint of any stage but `next_chunk` is worth on carved events.
 
     Args:
         checkpoint_path: ``pretrained_model`` folder.
@@ -109,26 +109,43 @@ def video_loss(checkpoint: Checkpoint, observations: Observations, seed: int = 0
 
 
 def table(
-    stages: Sequence[tuple[str, Sequence[str]]], measured: Mapping[str, Mapping[str, Any]]
+    stages: Sequence[tuple[str, Sequence[str]]], measured: Mapping[str, Mapping[str, float]]
 ) -> list[str]:
-    """Lines of a table: each stage's own figures before and after it, then all figures of all checkpoints.
+    """Markdown: each stage's own figures before and after it, then all figures of all checkpoints.
 
     Args:
         stages: Names with the keys of their own figures, in order.
-        measured: Figures by checkpoint: ``start`` and one for each stage.
+        measured: Figures by checkpoint: ``start`` and one for each stage. Not every checkpoint has all of them.
     """
-    lines = [f"{'stage':<12}{'its own held-out figure':<36}{'before':>10}{'after':>10}{'no skill':>10}"]
     names = ["start", *(name for name, _ in stages)]
+    own = []
     for before, (after, keys) in zip(names, stages, strict=False):
         for key in keys:
             figure = FIGURES[key]
             a, b = measured[before][key], measured[after][key]
-            floor = f"{measured[after][figure.baseline]:>10.4g}" if figure.baseline else f"{'':>10}"
+            floor = _number(measured[after].get(figure.baseline or ""))
             verdict = "improved" if figure.improved(a, b) else "NOT improved"
-            lines.append(f"{after:<12}{figure.label:<36}{a:>10.4g}{b:>10.4g}{floor}  {verdict}")
-    lines += ["", f"{'all figures':<36}" + "".join(f"{name:>12}" for name in names)]
-    lines += [
-        f"{figure.label:<36}" + "".join(f"{measured[name][key]:>12.4g}" for name in names)
+            own.append((after, figure.label, _number(a), _number(b), floor, verdict))
+    everything = [
+        (figure.label, *(_number(measured[name].get(key)) for name in names))
         for key, figure in FIGURES.items()
     ]
-    return lines
+    return [
+        *_aligned([("stage", "its own held-out figure", "before", "after", "no skill", "verdict"), *own]),
+        "",
+        *_aligned([("all figures", *names), *everything]),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table that also reads well as text; the first row is its head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]

@@ -59,6 +59,12 @@ def read_event_rows(root: str | Path) -> list[EventRows]:
     return events
 
 
+def source_episodes(root: str | Path) -> list[int]:
+    """Episodes of the source that a view was carved from."""
+    files = sorted(Path(root).glob("meta/episodes/*/*.parquet"))
+    return sorted({e for f in files for e in pq.read_table(f)["wallwm/source_episode"].to_pylist()})
+
+
 def spread_anchors(events: Sequence[EventRows], per_event: int) -> list[Anchor]:
     """Anchors at equal distances from each event's first frame on; short events get fewer.
 
@@ -84,7 +90,7 @@ def open_view(root: str | Path, config: Any) -> Any:
     """The view as a ``LeRobotDataset`` with the windows that a policy asks for.
 
     Args:
-        root: The view's folder.
+        root: The view's folder; that of the dataset it was carved from for windows centred on the observation.
         config: The policy's configuration (its delta indices are used).
     """
     from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
@@ -92,6 +98,7 @@ def open_view(root: str | Path, config: Any) -> Any:
     name = f"local/{Path(root).name}"
     meta = LeRobotDatasetMetadata(name, root=root)
     windows = {key: [i / meta.fps for i in config.observation_delta_indices] for key in meta.camera_keys}
-    windows["observation.state"] = [0.0]
+    # Later states of an event are never read; the reader of chunks finds the observed one among all.
+    windows["observation.state"] = windows[meta.camera_keys[0]] if config.chunked else [0.0]
     windows["action"] = [i / meta.fps for i in config.action_delta_indices]
     return LeRobotDataset(name, root=root, delta_timestamps=windows)

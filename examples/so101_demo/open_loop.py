@@ -56,16 +56,21 @@ class Checkpoint:
 
     Args:
         path: ``pretrained_model`` folder of a lerobot-train checkpoint.
+        stage: Loads it as this stage, as `lerobot-train --policy.path` would; None for its own.
+        meta: Metadata of the data that it will see; says which chunk of its episode an observation is in.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, stage: str | None = None, meta: Any | None = None):
+        from lerobot.configs import PreTrainedConfig
         from lerobot.policies.factory import make_pre_post_processors
 
         import lerobot_policy_wallwm  # noqa: F401  registers the processor steps, as LeRobot's commands do
         from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
+        config = PreTrainedConfig.from_pretrained(path)
+        config.stage = stage or config.stage
         with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints where weights come from
-            self.policy = WallwmPolicy.from_pretrained(path)
+            self.policy = WallwmPolicy.from_pretrained(path, config=config, dataset_meta=meta)
         self.policy.eval()
         self.config = self.policy.config
         device = {"device_processor": {"device": self.config.device}}
@@ -79,7 +84,7 @@ class Checkpoint:
         """Actions ``(B, H, D)`` in dataset units, and the model's `Plan`.
 
         Args:
-            event: From ``policy.event_from_batch``; only what is known at its keyframe is used.
+            event: From ``policy.event_from_batch``; only what is known at its keyframe is used, in chunks also its past.
             state: Raw state ``(B, D)``.
             seed: Of the sampling noise.
             imagination: Overrides the configuration's.
@@ -96,6 +101,7 @@ class Checkpoint:
             num_steps=self.config.num_inference_steps,
             generator=torch.Generator().manual_seed(seed),
             length=length,
+            chunk=event.chunk,
         )
         actions = self.policy.action_space.decode_actions(plan.actions, state)
         # As in use: past the predicted end the last action is held.
@@ -118,12 +124,14 @@ def load_observations(
     import torch
     from torch.utils.data import default_collate
 
+    config = checkpoint.config
+    now = config.observation_delta_indices.index(0) if config.chunked else 0
     batches, true, valid, state = [], [], [], []
     for start in range(0, len(anchors), BATCH):
         raw = default_collate([view[anchor.row] for anchor in anchors[start : start + BATCH]])
-        true.append(raw["action"].double().numpy().copy())
-        valid.append(~raw["action_is_pad"].numpy())
-        state.append(raw["observation.state"].double().numpy().reshape(len(true[-1]), -1).copy())
+        true.append(raw["action"][:, -config.horizon :].double().numpy().copy())
+        valid.append(~raw["action_is_pad"][:, -config.horizon :].numpy())
+        state.append(raw["observation.state"][:, now].double().numpy().copy())
         with torch.no_grad():
             batches.append(checkpoint.preprocess(raw))
     return Observations(

@@ -117,10 +117,15 @@ def fingerprint_path(*paths: str | Path, suffixes: Sequence[str] = ()) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file; it appears whole or not at all."""
+    """Writes a JSON file; see `write_text`."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Writes a text file; it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(content, encoding="utf-8")
     os.replace(partial, path)
 
 

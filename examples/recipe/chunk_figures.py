@@ -1,0 +1,59 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What a checkpoint is worth on held-out episodes as they were recorded, chunk after chunk, told the instruction.
+
+Shapes: N observations, H horizon, D joints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from so101_demo.baselines import hold_pose
+from so101_demo.heldout import open_view, read_event_rows, source_episodes, spread_anchors, thin
+from so101_demo.open_loop import Checkpoint, Observations, load_observations, mean_absolute, predict
+
+
+def measure_chunks(
+    checkpoint_path: str | Path, events: str | Path, source: str | Path, observations: int
+) -> dict[str, float]:
+    """Open-loop error of the next chunk's actions, from windows with their past, without imagination.
+
+    A checkpoint of another stage is read as `lerobot-train --policy.stage=next_chunk` reads it: what this measures of it is
+    where that stage starts. Observations and noise are the same for every checkpoint.
+
+    Args:
+        checkpoint_path: ``pretrained_model`` folder.
+        events: What `wallwm prepare` wrote; its ``heldout`` says which episodes were never trained on.
+        source: The dataset that it was carved from.
+        observations: At most so many, spread over those episodes.
+
+    Returns:
+        By the keys of `figures.FIGURES`, in dataset units.
+    """
+    from lerobot.datasets import LeRobotDatasetMetadata
+
+    episodes = read_event_rows(source)
+    heldout = [episodes[index] for index in source_episodes(Path(events) / "heldout")]
+    meta = LeRobotDatasetMetadata("local/so101_source", root=source)
+    checkpoint = Checkpoint(checkpoint_path, "next_chunk", meta)
+    checkpoint.config.imagination = "none"
+    anchors = thin(spread_anchors(heldout, -(-observations // len(heldout))), observations)
+    seen = load_observations(checkpoint, open_view(source, checkpoint.config), heldout, anchors)
+    return chunk_errors(predict(checkpoint, seen)[0], seen, checkpoint.config.chunk_length)
+
+
+def chunk_errors(predicted: np.ndarray, seen: Observations, steps: int) -> dict[str, float]:
+    """Mean absolute errors over the steps that are executed of each chunk.
+
+    Args:
+        predicted: ``(N, H, D)``.
+        seen: What was recorded.
+        steps: Steps executed.
+    """
+    true, valid = seen.true[:, :steps], seen.valid[:, :steps]
+    hold = np.stack([hold_pose(state, steps) for state in seen.state])
+    return {
+        "chunk_action": mean_absolute(predicted[:, :steps] - true, valid),
+        "chunk_hold": mean_absolute(hold - true, valid),
+    }
