@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from lerobot_wallwm import WallwmConfig
 from lerobot_wallwm.policies.codecs import FRAMES_PER_LATENT, WaveletCodec
+from lerobot_wallwm.policies.shape_from_config import model_shape
 
 
 class WaveletAsVae(nn.Module):
@@ -68,7 +69,7 @@ def fastwam_config(ours: WallwmConfig, num_steps: int) -> FastWAMConfig:
         raise ValueError(f"cameras of {sorted(sizes)} must all be {ours.image_size}, image_size.")
     assert ours.robot_state_feature is not None and ours.action_feature is not None
     (height, width), cameras = ours.image_size, len(ours.image_features)
-    shape = ours.model_shape()
+    shape = model_shape(ours)
     shared = {
         "num_heads": shape.video.heads,
         "attn_head_dim": shape.video.width // shape.video.heads,

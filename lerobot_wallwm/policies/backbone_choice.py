@@ -11,6 +11,7 @@ import torch
 
 from ..hub.backbones import BackboneSource
 from .configuration_wallwm import WallwmConfig
+from .shape_from_config import video_shape
 from .wan_backbone import WanBackbone
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def find_backbone(config: WallwmConfig, empty: bool) -> WanBackbone | None:
         config.backbone_shape = asdict(source.video_shape())
     backbone = WanBackbone.find(
         source,
-        config.video_shape(),
+        video_shape(config),
         config.max_text_tokens,
         text_cache_folder(config),
         config.text_encoder_id,

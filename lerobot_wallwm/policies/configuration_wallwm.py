@@ -6,31 +6,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lerobot.configs import FeatureType, NormalizationMode, PreTrainedConfig
+from lerobot.configs import NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig, OptimizerConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, LRSchedulerConfig
 
-from ..hub.backbones import BACKBONES
 from .caption_drop import CaptionDrop
-from .model_shape import ModelShape, TubeShape, WanShape
+from .configuration_checks import check_backbone, check_features, check_fields
 from .optimization import MuonAdamWConfig
+from .shape_from_config import defaults_of
 from .stages import STAGES
-
-VIEW_FUSIONS = ("cross", "tile", "none")
-IMAGINATIONS = ("none", "anchor", "full")
-PLANNERS = ("grammar", "script", "instruction")
 
 # Stands for "as it suits the backbone"; `__post_init__` puts the number in its place.
 _BY_BACKBONE: Any = None
-_NANO: dict[str, Any] = {
-    "image_size": (96, 96),
-    "max_text_tokens": 16,
-    "action_width": 96,
-    "action_heads": 4,
-    "action_ffn_width": 192,
-    "video_shift": 5.0,
-    "optimizer_lr": 1e-3,
-}
 
 
 @PreTrainedConfig.register_subclass("wallwm")
@@ -236,89 +223,18 @@ class WallwmConfig(PreTrainedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_choice("backbone", self.backbone, ("nano", *BACKBONES))
-        for name, value in self._backbone_defaults().items():
+        check_backbone(self)
+        for name, value in defaults_of(self.backbone).items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
         self.image_size = (int(self.image_size[0]), int(self.image_size[1]))
-        _check_choice("dtype", self.dtype, ("float32", "bfloat16"))
-        if self.backbone == "nano" and (self.backbone_path or self.backbone_revision):
-            raise ValueError(
-                "--policy.backbone_path and --policy.backbone_revision are for the Wan backbones; nano has no weights "
-                f"to start from. Add --policy.backbone={' or '.join(BACKBONES)}."
-            )
-        _check_choice("stage", self.stage, tuple(STAGES))
-        _check_choice("action_prediction", self.action_prediction, ("x", "v"))
-        _check_choice("imagination", self.imagination, IMAGINATIONS)
-        _check_choice("view_fusion", self.view_fusion, VIEW_FUSIONS)
-        _check_choice("resize", self.resize, ("stretch", "pad"))
-        for name in ("tube_probability", "tube_condition_probability"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"--policy.{name} must lie in [0, 1], got {getattr(self, name)}.")
-        if self.tube_loss_weight < 0:
-            raise ValueError(f"--policy.tube_loss_weight must be at least 0, got {self.tube_loss_weight}.")
-        _check_choice("planner", self.planner, PLANNERS)
-        _check_choice("optimizer", self.optimizer, ("adamw", "muon"))
-        _check_choice("on_plan_end", self.on_plan_end, ("hold", "repeat"))
-        for name in (
-            "num_future_latents",
-            "video_stride",
-            "action_draws",
-            "num_inference_steps",
-            "max_views",
-            "max_chunks",
-        ):
-            if self.by_stage(name) < 1:
-                raise ValueError(f"--policy.{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("future_fraction", "anchored_fraction"):
-            if not 0.0 <= self.by_stage(name) <= 1.0:
-                raise ValueError(f"--policy.{name} must lie in [0, 1], got {getattr(self, name)}.")
-        if self.stage == "video" and self.by_stage("future_fraction") < 1.0:
-            raise ValueError(
-                "--policy.stage=video learns from the future alone: --policy.future_fraction must be 1 there, got "
-                f"{self.future_fraction}."
-            )
-        if self.video_train_shift is not None and self.video_train_shift <= 0:
-            raise ValueError(f"--policy.video_train_shift must be above 0, got {self.video_train_shift}.")
-        if self.dct_loss_weight < 0:
-            raise ValueError(f"--policy.dct_loss_weight must be at least 0, got {self.dct_loss_weight}.")
-        if not 0.0 <= self.by_stage("ema_decay") < 1.0:
-            raise ValueError(f"--policy.ema_decay must lie in [0, 1), got {self.ema_decay}.")
         if self.caption_drop_frames is not None:
             self.caption_drop_frames = (int(self.caption_drop_frames[0]), int(self.caption_drop_frames[1]))
-        self.caption_drop()  # raises where it makes no sense
-        if self.history_latents < 0:
-            raise ValueError(f"--policy.history_latents must be at least 0, got {self.history_latents}.")
-        if not 0 <= self.chunk_steps <= self.horizon:
-            raise ValueError(
-                f"--policy.chunk_steps must lie in [0, {self.horizon}], the horizon, got {self.chunk_steps}."
-            )
-        if self.sight_cone_widen < 1:
-            raise ValueError(f"--policy.sight_cone_widen must be at least 1, got {self.sight_cone_widen}.")
-        if self.calibration is not None and self.view_fusion != "cross":
-            raise ValueError(
-                f"--policy.calibration masks cross-view attention, which --policy.view_fusion={self.view_fusion} does not "
-                "have: use --policy.view_fusion=cross, or no calibration."
-            )
-        if self.keypoints < 0:
-            raise ValueError(f"--policy.keypoints must be at least 0, got {self.keypoints}.")
-        if self.planner == "script" and not self.script:
-            raise ValueError(
-                "--policy.planner=script needs --policy.script='[\"reach for the red cube\", ...]', got an empty list."
-            )
+        check_fields(self)
 
-    def _backbone_defaults(self) -> dict[str, Any]:
-        """Values of the fields that follow the backbone unless they are set."""
-        if self.backbone == "nano":
-            return _NANO
-        backbone = BACKBONES[self.backbone]
-        return {
-            "image_size": (192, 224),
-            "max_text_tokens": backbone.max_text_tokens,
-            "video_shift": backbone.flow_shift,
-            "optimizer_lr": 1e-4,
-            **backbone.policy,
-        }
+    def validate_features(self) -> None:
+        """Raises ValueError for a dataset or robot that the policy cannot be built for."""
+        check_features(self)
 
     # --- the stage
 
@@ -429,98 +345,3 @@ class WallwmConfig(PreTrainedConfig):
         assert names is not None
         excluded = [word.lower() for word in self.relative_exclude_joints]
         return [not any(word in str(name).lower() for word in excluded) for name in names]
-
-    def video_shape(self) -> WanShape:
-        """Numbers of the video tower: those of `nano`, or the backbone's as filled in."""
-        if self.backbone != "nano":
-            return WanShape(**self.backbone_shape)
-        return WanShape(
-            width=self.video_width,
-            depth=self.video_depth,
-            heads=self.video_heads,
-            ffn_width=self.video_ffn_width,
-            latent_channels=3 * 4**self.codec_levels * 4,
-            text_dim=self.text_dim,
-            patch=self.patch,
-        )
-
-    def model_shape(self) -> ModelShape:
-        """Sizes of the model."""
-        assert self.robot_state_feature is not None and self.action_feature is not None
-        return ModelShape(
-            video=self.video_shape(),
-            codec_levels=self.codec_levels,
-            image_size=self.image_size,
-            max_views=self.max_views,
-            max_text_tokens=self.max_text_tokens,
-            action_width=self.action_width,
-            action_heads=self.action_heads,
-            action_ffn_width=self.action_ffn_width,
-            keypoints=self.keypoints,
-            action_dim=self.action_feature.shape[-1],
-            state_dim=self.robot_state_feature.shape[-1],
-            num_future_latents=self.num_future_latents,
-            actions_per_latent=self.actions_per_latent,
-            action_draws=self.by_stage("action_draws"),
-            action_prediction=self.action_prediction,
-            future_fraction=self.by_stage("future_fraction"),
-            anchored_fraction=self.by_stage("anchored_fraction"),
-            anchor_step=self.anchor_step,
-            anchor_steps=self.anchor_steps,
-            anchor_jitter=self.anchor_jitter,
-            video_shift=self.video_shift,
-            view_fusion=self.view_fusion,
-            tube=self._tube_shape(),
-            video_prediction="residual" if self.backbone == "nano" else "velocity",
-            video_train_shift=self._video_train_shift(),
-            dct_loss_weight=self.dct_loss_weight,
-            stage=STAGES[self.stage],
-            history_latents=self.past_latents,
-            max_chunks=self.max_chunks if self.chunked else 0,
-            packing=self.packing,
-            gradient_checkpointing=self.gradient_checkpointing,
-        )
-
-    def _tube_shape(self) -> TubeShape | None:
-        if not self.tube_probability:
-            return None
-        return TubeShape(
-            self.tube_probability,
-            self.tube_condition_probability,
-            self.tube_min,
-            self.tube_max,
-            self.tube_loss_weight,
-        )
-
-    def _video_train_shift(self) -> float:
-        if self.video_train_shift is not None:
-            return self.video_train_shift
-        return 1.0 if STAGES[self.stage].uniform_video_levels else self.video_shift
-
-    def validate_features(self) -> None:
-        """Raises ValueError for a dataset or robot that the policy cannot be built for."""
-        if not self.image_features:
-            raise ValueError(
-                "wallwm needs at least one camera: the dataset's meta/info.json has no feature named "
-                "'observation.images.*' of dtype 'video' or 'image'."
-            )
-        if self.robot_state_feature is None:
-            raise ValueError(
-                "wallwm needs 'observation.state': add the joint positions to the dataset's features."
-            )
-        if self.action_feature is None:
-            raise ValueError("wallwm needs 'action': the dataset's meta/info.json has no such feature.")
-        if len(self.image_features) > self.max_views:
-            raise ValueError(
-                f"{len(self.image_features)} cameras exceed --policy.max_views={self.max_views}; raise it."
-            )
-        for key, feature in self.image_features.items():
-            if feature.type is not FeatureType.VISUAL or len(feature.shape) != 3:
-                raise ValueError(
-                    f"'{key}' must be an image of shape (3, height, width), got {feature.shape}."
-                )
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"--policy.{name}={value} is not available: choose one of {', '.join(choices)}.")

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lerobot.configs import FeatureType
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.utils.constants import OBS_STATE
 from lerobot.utils.device_utils import resolve_safetensors_device
-from lerobot.utils.feature_utils import dataset_to_policy_features
 from torch import Tensor, nn
 
 from . import (
@@ -25,25 +23,17 @@ from . import (
 from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
 from .camera_stack import CameraStack
-from .chunk_batches import ChunkHistory, ChunkReader, chunk_of
-from .chunk_window import Chunk
+from .chunk_batches import ChunkReader
+from .config_from_dataset import bind_cameras, learn_events
 from .configuration_wallwm import WallwmConfig
-from .dataset_facts import displacement_std, event_grammar
+from .dataset_facts import displacement_std
 from .event_batches import EventReader
-from .event_cursor import EventCursor
 from .event_window import Event
-from .planners import (
-    END,
-    GrammarPlanner,
-    InstructionPlanner,
-    Planner,
-    ScriptPlanner,
-    check_captions,
-    matches,
-)
+from .rollout import Rollout
+from .shape_from_config import model_shape
 from .stage_handover import load_checkpoint
 from .stages import LOSSES, STAGES
-from .view_table import assign_rows, start_new_rows
+from .view_table import start_new_rows
 from .weight_average import WeightAverage
 from .weight_grids import head_grids
 from .world_action_model import WorldActionModel
@@ -79,14 +69,14 @@ class WallwmPolicy(PreTrainedPolicy):
         **kwargs: Any,
     ):
         super().__init__(config)
-        self._known_rows = self._bind_cameras(config, dataset_meta)
+        self._known_rows = bind_cameras(config, dataset_meta)
         config.validate_features()
         check_precision(config.dtype, config.device or "cpu")
         assert config.robot_state_feature is not None and config.action_feature is not None
         if dataset_meta is not None:
-            self._learn_from_dataset(dataset_meta)
+            learn_events(config, dataset_meta)
         backbone = find_backbone(config, empty)
-        self.model = WorldActionModel(config.model_shape(), backbone)
+        self.model = WorldActionModel(model_shape(config), backbone)
         if backbone is not None and dataset_meta is not None:
             captions = ["", *map(str, dataset_meta.tasks.index)]
             backbone.text_encoder.prepare(captions, config.device or "cpu")
@@ -110,7 +100,6 @@ class WallwmPolicy(PreTrainedPolicy):
             self.ema[config.stage] = WeightAverage(self.model, decay)
             # DistributedDataParallel would send them round before every forward; they are the same on all ranks.
             self._ddp_params_and_buffers_to_ignore = [f"ema.{name}" for name, _ in self.ema.named_buffers()]
-        self.last_predicted_latents: Tensor | None = None
         if "remaining" in STAGES[config.stage].losses and config.by_stage("future_fraction") == 1.0:
             logger.warning(
                 "With --policy.future_fraction=1 nothing teaches how long an event still lasts: the policy knows it only "
@@ -270,11 +259,8 @@ class WallwmPolicy(PreTrainedPolicy):
 
     def reset(self) -> None:
         """Forgets the rollout: plans, queues, noise."""
-        self._cursors: list[EventCursor] = []
-        self._histories: list[ChunkHistory] = []
-        self._last_action: Tensor | None = None
-        self._generators: dict[int, torch.Generator] = {}
-        self.last_predicted_latents = None
+        self.rollout = Rollout(self.config, self.model, self.action_space, self._images)
+        self.last_predicted_latents: Tensor | None = None
 
     @torch.no_grad()
     def predict_action_chunk(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
@@ -285,119 +271,15 @@ class WallwmPolicy(PreTrainedPolicy):
         Returns:
             ``(B, H, A)``, normalised as the pipeline expects; entries beyond the predicted end repeat the last.
         """
-        self._require_trained_actions()
-        captions = self._captions(batch)
-        noise = self._noise_of(list(range(len(captions))), batch[OBS_STATE].device)
-        chunk = self._chunk(batch, list(range(len(captions))))
-        actions, length, _, _ = self._plan(batch, captions, self.config.imagination, noise, chunk=chunk)
-        last = (length - 1)[:, None].clamp_min(0)
-        index = torch.minimum(torch.arange(actions.shape[1], device=actions.device)[None], last)
-        return actions.gather(1, index[..., None].expand_as(actions))
+        return self.rollout.event(batch)
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
-        self._require_trained_actions()
-        instructions = self._captions(batch)
-        self._images.present(batch)  # before the first plan: an error beats a robot that waits
-        if len(self._cursors) != len(instructions):
-            self._cursors = [self._new_cursor() for _ in instructions]
-            self._histories = [ChunkHistory(self.config) for _ in instructions]
-            self._last_action = None
-        for cursor, instruction in zip(self._cursors, instructions, strict=True):
-            cursor.observe(instruction)
-        acting = [i for i, c in enumerate(self._cursors) if not c.queue and c.current_event() is not None]
-        if acting:
-            self._act(batch, acting)
-        actions = self._pop(batch)
-        if self.config.chunked:
-            seen = self._images(batch) if self.config.past_latents else None
-            for i, history in enumerate(self._histories):
-                history.add(None if seen is None else seen[i], actions[i])
+        actions, film = self.rollout.step(batch)
+        if film is not None:
+            self.last_predicted_latents = film
         return actions
-
-    def _act(self, batch: dict[str, Any], rows: list[int]) -> None:
-        """Plans for the rows whose queues ran dry."""
-        cursors = [self._cursors[i] for i in rows]
-        captions = [cursor.caption or "" for cursor in cursors]
-        index = torch.tensor(rows, device=batch[OBS_STATE].device)
-        part = {key: batch[key][index] for key in (*self._images.present(batch), OBS_STATE)}
-        noise = self._noise_of(rows, index.device)
-        chunk = self._chunk(part, rows)
-        imagination = self.config.imagination
-        actions, length, remaining, latents = self._plan(part, captions, imagination, noise, chunk=chunk)
-        if self.config.save_predicted_video and rows[0] == 0 and cursors[0].is_new_event:
-            if latents is None:
-                # With noise of its own: what is filmed must not change what is done.
-                first = {key: value[:1] for key, value in part.items()}
-                own = [torch.Generator(index.device).manual_seed(self.config.inference_seed or 0)]
-                past = chunk and chunk[:1]
-                _, _, _, latents = self._plan(first, captions[:1], "full", own, length[:1], past)
-            assert latents is not None
-            # Cameras side by side, as LeRobot's hook wants one video: (1, C, T, h, V w).
-            self.last_predicted_latents = torch.cat(latents[0].unbind(0), dim=-1)[None]
-        for row, cursor in enumerate(cursors):
-            steps = int(length[row])
-            cursor.accept(
-                actions[row, :steps], steps, float(remaining[row]), self._frame_limit(captions[row])
-            )
-
-    def _pop(self, batch: dict[str, Any]) -> Tensor:
-        """The next action of each queue; a finished plan holds the last action, or the observed pose."""
-        if self._last_action is None:
-            state = batch[OBS_STATE]
-            pose = self.action_space.decode_actions(self.action_space.hold_pose(state), state)[:, 0]
-            self._last_action = pose
-        rows = [c.queue.popleft() if c.queue else self._last_action[i] for i, c in enumerate(self._cursors)]
-        self._last_action = torch.stack(rows)
-        return self._last_action
-
-    def _plan(
-        self,
-        batch: dict[str, Any],
-        captions: list[str],
-        imagination: str,
-        generators: list[torch.Generator] | None,
-        length: Tensor | None = None,
-        chunk: Chunk | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Normalised actions ``(B, H, A)``, their valid counts, remaining frames, imagined latents."""
-        state = batch[OBS_STATE]
-        half = self.config.dtype == "bfloat16"
-        with torch.autocast(state.device.type, torch.bfloat16, enabled=half):
-            plan = self.model.plan(
-                self._images(batch),
-                self.action_space.encode_state(state),
-                captions,
-                self.action_space.here(state),
-                imagination=imagination,
-                num_steps=self.config.num_inference_steps,
-                generator=generators,
-                length=length,
-                view_ids=self._images.view_ids(batch, state.device),
-                chunk=chunk,
-            )
-        return (
-            self.action_space.decode_actions(plan.actions, state),
-            plan.length,
-            plan.remaining,
-            plan.latents,
-        )
-
-    def _chunk(self, batch: dict[str, Any], rows: list[int]) -> Chunk | None:
-        """The past of these robots, where windows are centred on the observation."""
-        if not self.config.chunked:
-            return None
-        known = self._histories if len(self._histories) > max(rows) else None
-        histories = [known[i] if known else ChunkHistory(self.config) for i in rows]
-        return chunk_of(histories, self._images(batch), batch[OBS_STATE], self.action_space)
-
-    def _noise_of(self, rows: list[int], device: torch.device) -> list[torch.Generator] | None:
-        """Each robot's own noise, so that a rollout does not depend on those beside it."""
-        seed = self.config.inference_seed
-        if seed is None:
-            return None
-        return [self._generators.setdefault(row, torch.Generator(device).manual_seed(seed)) for row in rows]
 
     @torch.no_grad()
     def decode_predicted_latents(self, latents: Tensor) -> Tensor:
@@ -411,95 +293,3 @@ class WallwmPolicy(PreTrainedPolicy):
             frames = torch.cat(views.unbind(0), dim=-1)  # (F, 3, H, V W)
             clips.append(((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1))
         return torch.cat(clips)
-
-    # ------------------------------------------------------------------ parts
-
-    @staticmethod
-    def _bind_cameras(config: WallwmConfig, dataset_meta: Any | None) -> int:
-        """Gives every camera a row of the view tables; returns how many rows were taken before.
-
-        Rows of a checkpoint keep their cameras. A checkpoint from before rows had names has them in the order of its
-        features.
-        """
-        if not config.camera_rows:
-            config.camera_rows = assign_rows([], list(config.image_features), config.max_views)
-        known = len(config.camera_rows)
-        new = [key for key in config.new_cameras if key not in config.image_features]
-        features = (
-            dataset_to_policy_features(dataset_meta.features) if new and dataset_meta is not None else {}
-        )
-        for key in new:
-            if key not in features or features[key].type is not FeatureType.VISUAL:
-                found = [k for k, feature in features.items() if feature.type is FeatureType.VISUAL]
-                raise ValueError(
-                    f"--policy.new_cameras names '{key}', which is no camera of the dataset (it has {found or 'none'}): "
-                    "name one of those, as the dataset spells it."
-                )
-            assert config.input_features is not None
-            config.input_features[key] = features[key]
-        config.camera_rows = assign_rows(config.camera_rows, list(config.image_features), config.max_views)
-        return known
-
-    def _require_trained_actions(self) -> None:
-        if "action" not in STAGES[self.config.stage].losses:
-            raise ValueError(
-                f"This checkpoint is of --policy.stage={self.config.stage}, which trains no actions: it can imagine but "
-                "must not move an arm. Fix: lerobot-train --policy.path=<this checkpoint> --policy.stage=action ..."
-            )
-
-    def _captions(self, batch: dict[str, Any]) -> list[str]:
-        if "task" not in batch:
-            raise ValueError(
-                "The observation has no 'task': pass --task=... (rollout) or an env with a description."
-            )
-        task = batch["task"]
-        return [task] if isinstance(task, str) else [str(text) for text in task]
-
-    def _new_cursor(self) -> EventCursor:
-        config = self.config
-        planner: Planner
-        if config.planner == "script":
-            check_captions(config.script, self.known_templates())
-            planner = ScriptPlanner(config.script)
-        elif config.planner == "grammar":
-            planner = GrammarPlanner(config.event_transitions)
-        else:
-            planner = InstructionPlanner()
-        steps = config.chunk_length if config.chunked else config.replan_steps
-        return EventCursor(planner, steps, config.end_threshold, config.on_plan_end == "repeat")
-
-    def known_templates(self) -> list[str]:
-        """Caption templates that the checkpoint was trained on."""
-        nexts = self.config.event_transitions.values()
-        return sorted({template for options in nexts for template in options if template != END})
-
-    def _frame_limit(self, caption: str) -> float:
-        """Longest stay in an event: a stretch of the longest such event in the data. A chunk ends by the clock."""
-        if self.config.chunked:
-            return self.config.chunk_length
-        lengths = self.config.event_max_frames
-        known = [frames for template, frames in lengths.items() if matches(template, caption)]
-        return self.config.max_event_stretch * max(known or lengths.values() or [10_000])
-
-    def _learn_from_dataset(self, dataset_meta: Any) -> None:
-        """Reads the event grammar that `wallwm prepare` left in the view's episode metadata.
-
-        Fine-tuning on other events replaces the checkpoint's grammar; data without events leave it alone.
-        """
-        config, episodes = self.config, dataset_meta.episodes
-        config.fps = float(dataset_meta.fps)
-        if config.chunked:
-            # One instruction for all chunks (paper p. 22). What the checkpoint learnt about events stays in it, for
-            # --policy.planner=grammar at inference.
-            config.planner = "instruction" if config.planner == "grammar" else config.planner
-            return
-        columns = getattr(episodes, "column_names", [])
-        if "wallwm/template" not in columns:
-            if config.planner == "grammar" and not config.event_transitions:
-                logger.warning(
-                    "The dataset carries no events (run `wallwm prepare` for that): falling back to "
-                    "--policy.planner=instruction, one event per episode."
-                )
-                config.planner = "instruction"
-            return
-        config.event_transitions, config.event_max_frames = event_grammar(episodes)

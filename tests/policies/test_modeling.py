@@ -174,7 +174,7 @@ def test_it_walks_through_all_events_then_holds(make_policy, make_observation):
     captions, actions = [], []
     for tick in range(3 * 6 + 6):
         actions.append(policy.select_action(make_observation([TASK], seed=tick)))
-        captions.append(policy._cursors[0].caption)
+        captions.append(policy.rollout.cursors[0].caption)
     order = list(dict.fromkeys(captions))
     assert order == [
         "reach for the red cube",
@@ -194,7 +194,7 @@ def test_on_plan_end_repeat_begins_again(make_policy, make_observation):
     captions = []
     for tick in range(40):
         policy.select_action(make_observation([TASK], seed=tick))
-        captions.append(policy._cursors[0].caption)
+        captions.append(policy.rollout.cursors[0].caption)
     changes = [b for a, b in zip([None, *captions], captions, strict=False) if a != b]
     assert None not in captions and changes[:4] == [*list(dict.fromkeys(captions)), changes[0]]
 
@@ -206,7 +206,7 @@ def test_a_script_runs_in_order(make_policy, make_observation):
     seen = []
     for tick in range(14):
         policy.select_action(make_observation(["whatever"], seed=tick))
-        seen.append(policy._cursors[0].caption)
+        seen.append(policy.rollout.cursors[0].caption)
     assert list(dict.fromkeys(seen)) == [*script, None]
 
 
@@ -257,7 +257,7 @@ def test_each_robot_of_a_batch_goes_through_its_own_events(make_policy, make_obs
         for i, policy in enumerate(singles):
             action = policy.select_action({k: v[i : i + 1] for k, v in observation.items()})
             torch.testing.assert_close(action[0], actions[i], atol=1e-4, rtol=1e-4)
-            alone, together = policy._cursors[0], batch_policy._cursors[i]
+            alone, together = policy.rollout.cursors[0], batch_policy.rollout.cursors[i]
             assert (alone.caption, alone.frames_in_event) == (together.caption, together.frames_in_event), (
                 tick,
                 i,
@@ -272,7 +272,7 @@ def test_a_new_instruction_takes_effect_at_once(make_policy, make_observation):
     policy.reset()
     policy.select_action(make_observation([TASK]))
     policy.select_action(make_observation(["put the green mug on the tray"]))
-    assert policy._cursors[0].caption == "reach for the green mug"
+    assert policy.rollout.cursors[0].caption == "reach for the green mug"
 
 
 def test_a_chunk_holds_beyond_the_predicted_end(make_policy, make_observation):
@@ -310,7 +310,7 @@ def test_imagined_video_has_lerobots_shape(make_policy, make_observation, imagin
         if policy.last_predicted_latents is not None:
             collected.append(policy.last_predicted_latents)
             policy.last_predicted_latents = None
-            events.append(policy._cursors[0].caption)
+            events.append(policy.rollout.cursors[0].caption)
     assert len(collected) == 3 and len(set(events)) == 3  # once an event
     video = policy.decode_predicted_latents(torch.cat(collected, dim=2))
     assert video.shape == (3 * 9, 32, 64, 3) and video.dtype == torch.uint8

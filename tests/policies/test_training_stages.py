@@ -11,6 +11,7 @@ from lerobot.configs import PreTrainedConfig
 from tiny_models import SHAPE, random_event, tiny_model
 
 from lerobot_wallwm.policies import flow_matching as fm
+from lerobot_wallwm.policies.shape_from_config import model_shape
 from lerobot_wallwm.policies.stages import LOSSES, PARTS, STAGES
 
 TASK = "reach for the red cube"
@@ -281,12 +282,12 @@ def test_a_stages_numbers_do_not_follow_into_the_next(make_config, tmp_path):
     assert [video.by_stage(name) for name in names] == [1.0, 0.0, 1, 0.9999]
     assert [action.by_stage(name) for name in names] == [0.5, 1.0, 6, 0.0]
     assert [joint.by_stage(name) for name in names] == [0.125, 0.5, 2, 0.0]
-    assert [c.model_shape().video_train_shift for c in (video, action, joint)] == [1.0, 5.0, 5.0]
+    assert [model_shape(c).video_train_shift for c in (video, action, joint)] == [1.0, 5.0, 5.0]
     assert [c.caption_drop().most for c in (video, action, joint)] == [0.9, 0.0, 0.0]
     asked = PreTrainedConfig.from_pretrained(
         tmp_path, cli_overrides=["--stage=action", "--future_fraction=1.0", "--ema_decay=0.5"]
     )
-    assert asked.model_shape().future_fraction == 1.0 and asked.by_stage("ema_decay") == 0.5
+    assert model_shape(asked).future_fraction == 1.0 and asked.by_stage("ema_decay") == 0.5
 
 
 def test_captions_drop_by_the_papers_frames_scaled_to_the_window(make_config):

@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from tiny_models import random_event, tiny_model
 
 from lerobot_wallwm.policies.model_shape import TubeShape
+from lerobot_wallwm.policies.shape_from_config import model_shape
 from lerobot_wallwm.policies.tube_masks import (
     Tubes,
     check_tube,
@@ -177,7 +178,7 @@ def test_a_policy_trains_with_tubes_and_repeats_itself(make_policy, make_train_b
 
 
 def test_off_is_the_default(make_config):
-    assert make_config().model_shape().tube is None
+    assert model_shape(make_config()).tube is None
     with pytest.raises(ValueError, match=r"--policy.tube_probability must lie in \[0, 1\], got 1.5"):
         make_config(tube_probability=1.5)
     with pytest.raises(ValueError, match="--policy.tube_loss_weight must be at least 0"):
