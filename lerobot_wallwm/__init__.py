@@ -3,7 +3,8 @@
 
 Nothing is imported until it is asked for, so that `wallwm --help` answers at once. LeRobot imports
 `lerobot_policy_wallwm`, which asks for everything below and thereby registers the policy type and its processor
-steps. Neither way imports diffusers, transformers or the model; LeRobot's factory does when it builds one.
+steps. Neither way imports the model; LeRobot's factory does when it builds one. That diffusers and transformers come
+along is LeRobot's own `optim` and `processor`.
 """
 
 from importlib import import_module

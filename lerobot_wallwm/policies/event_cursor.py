@@ -17,7 +17,6 @@ class EventCursor:
         planner: Proposes captions.
         replan_steps: Actions executed before the next look; 0 runs an event open loop.
         end_threshold: Predicted remaining frames at which an event counts as done.
-        max_frames: Longest stay per caption's template is decided by the caller; see `limit`.
         repeat: Start the plan over when it is done.
     """
 

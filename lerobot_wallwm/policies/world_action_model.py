@@ -133,6 +133,11 @@ class WorldActionModel(nn.Module):
         here: Tensor | None,
         view_ids: Tensor | None = None,
     ) -> Goal | None:
+        """Where the captions' events end, see `GoalReader`; None without one.
+
+        Raises:
+            ValueError: ``here`` is missing.
+        """
         if self.goal_reader is None:
             return None
         if here is None:

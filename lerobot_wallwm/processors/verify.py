@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.carver import REINDEXED, SIDECAR
 from lerobot_wallwm.processors.episodes import ACTION, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
+from lerobot_wallwm.processors.view_writer import REINDEXED, SIDECAR
 
 _WINDOW = 8  # frames asked of LeRobot at once
 
