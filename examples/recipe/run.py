@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,16 +54,18 @@ class RecipeStage:
 
 
 RECIPE = (
-    RecipeStage("video", 500, ("video_loss", "psnr", "psnr_moved")),
-    RecipeStage("action", 500, ("action_none", "action_anchor")),
+    RecipeStage("video", 600, ("video_loss", "psnr", "psnr_moved")),
+    RecipeStage("action", 700, ("action_none", "action_anchor")),
     # Both towers go on from where they are: a third of the rate that starts them (our choice).
-    RecipeStage("next_chunk", 500, ("chunk_action",), carved=False, flags=("--policy.optimizer_lr=3e-4",)),
+    RecipeStage("next_chunk", 400, ("chunk_action",), carved=False, flags=("--policy.optimizer_lr=3e-4",)),
 )
 
 
 def main() -> int:
     """Returns 0 when the table is printed, 1 if a command failed, 2 on bad input."""
     arguments = _parse()
+    # Terminated as on Ctrl-C: a trainer left behind would write into the folder that the next run goes on in.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     dataset, out = arguments.dataset.resolve(), arguments.out.resolve()
     # Commands are shown as one types them in the repository, without this machine's paths.
     os.chdir(REPO)
