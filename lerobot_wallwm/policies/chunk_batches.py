@@ -90,9 +90,7 @@ class ChunkHistory:
 
     def __init__(self, config: WallwmConfig):
         self.config = config
-        back = (
-            config.past_latents * config.actions_per_latent
-        )  # frames from the window's first to the observation
+        back = config.past_steps  # frames from the window's first to the observation
         self.frames: deque[Tensor] = deque(maxlen=back)
         self.commands: deque[Tensor] = deque(maxlen=back + 1)
         self.ticks = 0

@@ -1,8 +1,10 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Frames to latents and back, under the causal video VAE's rule of 1 + 4N frames to 1 + N latents.
 
-Wan's VAEs are in `wan_codec`. `WaveletCodec` has no weights: an orthonormal Haar transform in space and time. It is lossless, costs nothing to
-train and lets `nano` start without a download. Shapes: B batch, V views, F frames, T latents, C channels.
+Wan's VAEs are in `wan_codec`. `WaveletCodec` has no weights: an orthonormal Haar transform in space and time. It is
+lossless, costs nothing to train and lets `nano` start without a download.
+
+Shapes: B batch, V views, F frames, T latents, C channels.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from torch import Tensor
 # takes its argument by so much smaller, our choice; in bfloat16 it does not work without.
 MARGIN = 1.03
 # Each is the odd quintic nearest to 1 on the interval that the one before leaves, the first on [SMALLEST, 1]; found by
-# linear programming. Together, margins included, they bring [SMALLEST, 1] to [0.72, 1.2]. Our choice: on the heads' momenta, four of them
-# do as well as K. Jordan's polynomial in five rounds.
+# linear programming. Together, margins included, they bring [SMALLEST, 1] to [0.72, 1.2]. Our choice: on the heads'
+# momenta, four of them do as well as K. Jordan's polynomial in five rounds.
 SMALLEST = 0.003
 POLYNOMIALS = tuple(
     (a / MARGIN, b / MARGIN**3, c / MARGIN**5)

@@ -189,7 +189,7 @@ def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, g
     device, batch = event.state.device, len(event.captions)
     z_seen, seen_valid = model.encode_seen(event.keyframes, event.chunk)
     hidden = mask_or_none(seen_valid)
-    packing = _packing(model, event, event.frame_valid[:, :1] | True)
+    packing = _packing(model, event, torch.ones_like(event.frame_valid[:, :1]))
     sight = None if event.sight is None else event.sight[:, : z_seen.shape[3]]
     still = torch.zeros(batch, z_seen.shape[3], device=device)
     with _video_gradients(model):

@@ -7,7 +7,7 @@ latent pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,18 +29,9 @@ from .planners import (
     check_captions,
     matches,
 )
+from .sampling import Plan
 from .stages import STAGES
 from .world_action_model import WorldActionModel
-
-
-@dataclass
-class _Plan:
-    """Normalised actions ``(B, H, A)``, their valid counts, remaining frames, imagined latents."""
-
-    actions: Tensor
-    length: Tensor
-    remaining: Tensor
-    latents: Tensor | None
 
 
 class Rollout:
@@ -151,7 +142,8 @@ class Rollout:
         generators: list[torch.Generator] | None,
         length: Tensor | None = None,
         chunk: Chunk | None = None,
-    ) -> _Plan:
+    ) -> Plan:
+        """The model's plan, with actions as the pipeline expects them."""
         state = batch[OBS_STATE]
         half = self.config.dtype == "bfloat16"
         with torch.autocast(state.device.type, torch.bfloat16, enabled=half):
@@ -167,8 +159,7 @@ class Rollout:
                 view_ids=self.images.view_ids(batch, state.device),
                 chunk=chunk,
             )
-        actions = self.action_space.decode_actions(plan.actions, state)
-        return _Plan(actions, plan.length, plan.remaining, plan.latents)
+        return replace(plan, actions=self.action_space.decode_actions(plan.actions, state))
 
     def _chunk(self, batch: dict[str, Any], rows: list[int]) -> Chunk | None:
         """The past of these robots, where windows are centred on the observation."""

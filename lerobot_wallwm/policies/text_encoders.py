@@ -1,9 +1,9 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Captions to token sequences.
 
-umT5 is in `umt5`. `HashedTextEncoder` is the small embedded one: trainable, no download, no vocabulary file. Frozen sentence vectors
-barely separate opposite events (cosine of "open the gripper" and "close the gripper" is 0.91 in MiniLM), so here
-every word keeps its own token.
+umT5 is in `umt5`. `HashedTextEncoder` is the small embedded one: trainable, no download, no vocabulary file. Frozen
+sentence vectors barely separate opposite events (cosine of "open the gripper" and "close the gripper" is 0.91 in
+MiniLM), so here every word keeps its own token.
 """
 
 from __future__ import annotations

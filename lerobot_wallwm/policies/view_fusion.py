@@ -7,9 +7,9 @@
 * ``none``: no branch; each view goes through the plain Wan tower by itself, and only the action tower sees them all.
 
 All three run V * T * N tokens through the same blocks and hand the same features to the action tower. ``tile`` and
-``none`` have the same parameters. ``cross`` has a further 5 W^2 + O(W) in each block (query, key, value, output and
-zero-initialised projection); a feed-forward wider by 5 W / 2 gives the other two as many. Attention scores of a sample and layer: ``none``
-V (T N)^2, ``cross`` V (T N)^2 + T (V N)^2, ``tile`` (V T N)^2.
+``none`` have the same parameters. ``cross`` has a further 5 D^2 + O(D) in each block (query, key, value, output and
+zero-initialised projection); a feed-forward wider by 5 D / 2 gives the other two as many. Attention scores of a sample
+and layer: ``none`` V (T N)^2, ``cross`` V (T N)^2 + T (V N)^2, ``tile`` (V T N)^2.
 
 Shapes: B batch, V views, T latent frames, C latent channels, D width, (h, w) token grid of one view, N = h w.
 """
