@@ -154,7 +154,7 @@ class WallwmConfig(PreTrainedConfig):
     # and masks it (the same losses, for comparison). Chunks and view_fusion=tile are always padded.
     packing: bool = True
     # Keeps only what enters each block of both towers and computes the rest again in the backward pass: less memory for
-    # about a third more time.
+    # more time (benchmarks/bench_packing.py).
     gradient_checkpointing: bool = False
     # Share of captions dropped for short and for long events (paper p. 19-20: 0.1 and 0.9 in stage `video`; else 0),
     # and the frames that count as short and long. None: the window's length and 220/129 of it, as in the paper.
@@ -207,7 +207,7 @@ class WallwmConfig(PreTrainedConfig):
     optimizer_grad_clip_norm: float = 1.0
     optimizer_momentum: float = 0.95  # of Muon
     # Muon orthogonalises each head's part of an attention matrix by itself: our choice. Off, the whole matrix, as in
-    # DMuon, at twice the time. No resumed run may change it.
+    # DMuon, and more of a step's time. No resumed run may change it.
     optimizer_per_head: bool = True
     scheduler_warmup_steps: int = 50
 
