@@ -37,12 +37,20 @@ def check_frame_size(height: int, width: int, spatial_stride: int, patch: int) -
         )
 
 
-def latent_error(error_BVCTHW: Tensor, weight_BVHW: Tensor | None = None) -> Tensor:
-    """Mean squared error of each latent frame ``(B, T)``; weights of latent pixels multiply the squares before it."""
+def latent_error(
+    error_BVCTHW: Tensor, weight_BVHW: Tensor | None = None, scale_C: Tensor | None = None
+) -> Tensor:
+    """Mean squared error of each latent frame ``(B, T)``.
+
+    Weights of latent pixels multiply the squares before the mean; each channel's error counts in units of its scale.
+    """
     squared = error_BVCTHW.square()
     if weight_BVHW is not None:
         squared = squared * weight_BVHW[:, :, None, None]
-    return squared.mean(dim=(1, 2, 4, 5))
+    by_channel = squared.mean(dim=(4, 5))  # (B, V, C, T): scaled here, not pixel by pixel
+    if scale_C is not None:
+        by_channel = by_channel / scale_C.square()[:, None]
+    return by_channel.mean(dim=(1, 2))
 
 
 class WaveletCodec(nn.Module):
@@ -100,7 +108,7 @@ class WaveletCodec(nn.Module):
         The transform is orthonormal, so the two are equal once the scale is undone. Weights of latent pixels multiply
         the squared error before the mean.
         """
-        return latent_error(error_BVCTHW / self.scale[:, None, None, None], weight_BVHW)
+        return latent_error(error_BVCTHW, weight_BVHW, self.scale)
 
     def check_size(self, height: int, width: int, patch: int) -> None:
         """Raises ValueError unless frames of this size split into whole patches of latents."""

@@ -75,9 +75,10 @@ class Imagination:
             self.text,
             self.hidden,
             view_ids=self.view_ids,
+            given=seen,
         )
         assert features.prediction is not None
-        prediction = features.prediction[:, :, :, seen:]
+        prediction = features.prediction
         if self.model.shape.video_prediction == "velocity":
             self.velocity, self.z_0_hat = prediction, self.z - t * prediction
         else:

@@ -101,15 +101,19 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     predict = "video" in shape.stage.losses
     hidden = mask_or_none(latent_valid)
     with _video_gradients(model):
-        features = model.video(z_t, t_frames, text, hidden, predict, event.sight, event.view_ids, packing)
+        features = model.video(
+            z_t, t_frames, text, hidden, predict, event.sight, event.view_ids, packing, given
+        )
     token_valid = _token_valid(model, event)
     video_loss = action_loss = z_0.new_zeros(batch)
     false = torch.zeros(batch, dtype=torch.bool, device=device)
     if features.prediction is not None:
-        weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
+        weights = None  # all one
+        if mask_or_none(event.token_valid) is not None or tubes is not None:
+            weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
         prediction, future = features.prediction, z_0[:, :, :, given:]
         if packing is None:
-            error = _video_error(model, prediction[:, :, :, given:], future, still, noise, weights)
+            error = _video_error(model, prediction, future, still, noise, weights)
             video_loss = fm.masked_mean_per_sample(error, latent_valid[:, given:])
         else:
             # Each frame as a sample of one view and one latent.
@@ -117,7 +121,8 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
                 packing.pack_future(x.transpose(2, 3))[:, None, :, None]
                 for x in (future, still.expand_as(future), noise)
             )
-            weights = packing.pack_views(weights)[packing.future, None]
+            if weights is not None:
+                weights = packing.pack_views(weights)[packing.future, None]
             error = _video_error(model, prediction[:, None, :, None], clean, still, noise, weights)
             video_loss = packing.mean_per_sample(error[:, 0], packing.future)
     if "action" in shape.stage.losses:
@@ -136,6 +141,8 @@ def _packing(model: WorldActionModel, event: Event, latent_valid: Tensor) -> Fra
     """Which latent frames to compute; None for all. Chunks fill their window, and a canvas of tiles stays padded."""
     if not model.shape.packing or event.chunk is not None or model.shape.view_fusion == "tile":
         return None
+    if bool(latent_valid.all()) and bool(event.action_valid.all()):
+        return None  # nothing to leave out: the padded layout does the same without gathering
     views = event.keyframes.shape[1]
     return FramePacking(latent_valid, views, model.tokens_per_latent, event.action_valid.sum(1))
 

@@ -33,7 +33,8 @@ class VideoFeatures:
 
     Attributes:
         layers: Hidden states after each block, ``depth`` tensors ``(B, V, T, N, D)``; the action tower reads them.
-        prediction: Output of the video head ``(B, V, C, T, H, W)``, or None where it was not asked for.
+        prediction: Output of the video head ``(B, V, C, T, H, W)`` without the given frames, or None where it was not
+            asked for.
 
     If packed, layers are ``(F, N, D)`` and the prediction is that of `FramePacking.future` alone, ``(., C, H, W)``.
     """
@@ -192,6 +193,7 @@ class MultiViewVideoTower(nn.Module):
         sight_BTSS: Tensor | None = None,
         view_ids: Tensor | None = None,
         packing: FramePacking | None = None,
+        given: int = 0,
     ) -> VideoFeatures:
         """Runs the tower.
 
@@ -206,6 +208,7 @@ class MultiViewVideoTower(nn.Module):
             view_ids: ``(V,)`` rows of the view table; None for the first V.
             packing: Runs the tower on these latent frames only, of which ``frame_valid_BT`` then says nothing new.
                 None runs it on all, and masks.
+            given: Latent frames that lead the window clean, which the head leaves out; packed, it leaves out slot 0.
 
         Returns:
             `VideoFeatures`.
@@ -252,8 +255,9 @@ class MultiViewVideoTower(nn.Module):
         layers = self._run_blocks(x, text, modulation, frames)
         prediction = None
         if predict:
-            prediction = self._head(layers[-1], time_embedding, grid)
-            prediction = prediction.transpose(1, 2).unflatten(0, (batch, views))
+            prediction = self._head(layers[-1][:, given:], time_embedding[:, given:], grid)
+            # In the order of latents, with which it will be compared value by value.
+            prediction = prediction.transpose(1, 2).contiguous().unflatten(0, (batch, views))
         return VideoFeatures([x.unflatten(0, (batch, views)) for x in layers], prediction)
 
     def _run_blocks(self, x: Tensor, text: Tensor, time: Tensor, frames: FrameLayout) -> list[Tensor]:
@@ -285,9 +289,10 @@ class MultiViewVideoTower(nn.Module):
         multiply nothing.
         """
         p = self.shape.patch
-        weight = self.patch_embedding.weight[:, : z.shape[-3]].flatten(1)
-        patches = z.unflatten(-1, (-1, p)).unflatten(-3, (-1, p))  # (..., C, h, p, w, p)
-        patches = patches.permute(*range(patches.ndim - 5), -4, -2, -5, -3, -1)  # (..., h, w, C, p, p)
+        weight = self.patch_embedding.weight[:, : z.shape[-3], 0].permute(0, 2, 3, 1).flatten(1)
+        # Channels last, so that each copy moves whole rows of C: single strided values cost as much as the product.
+        pixels = z.flatten(-2).transpose(-2, -1).contiguous()  # (..., H * W, C)
+        patches = pixels.unflatten(-2, (z.shape[-2] // p, p, -1, p)).transpose(-4, -3)  # (..., h, w, p, p, C)
         return F.linear(patches.flatten(-3).flatten(-3, -2), weight, self.patch_embedding.bias)
 
     def _embed_conditions(
@@ -309,6 +314,5 @@ class MultiViewVideoTower(nn.Module):
         x = (self.norm_out(x.float()) * (1 + scale) + shift).type_as(x)
         p, (h, w) = self.shape.patch, grid
         x = self.proj_out(x).unflatten(-1, (p, p, -1)).unflatten(-4, (h, w))  # (..., h, w, p, p, C)
-        lead = range(x.ndim - 5)
-        x = x.permute(*lead, -1, -5, -3, -4, -2)  # (..., C, h, p, w, p)
-        return x.flatten(-2).flatten(-3, -2)
+        pixels = x.transpose(-4, -3).flatten(-5, -2)  # (..., H * W, C): rows of C stay whole
+        return pixels.transpose(-2, -1).unflatten(-1, (h * p, w * p))

@@ -44,6 +44,7 @@ class TiledVideoTower(MultiViewVideoTower):
         sight_BTSS: Tensor | None = None,
         view_ids: Tensor | None = None,
         packing: FramePacking | None = None,
+        given: int = 0,
     ) -> VideoFeatures:
         """As `MultiViewVideoTower.forward`, with features and prediction cut back into views.
 
@@ -60,7 +61,9 @@ class TiledVideoTower(MultiViewVideoTower):
         if view_ids is None:
             view_ids = self.first_views(views)
         canvas = torch.cat(z_BVCTHW.unbind(1), dim=-1)[:, None]
-        features = super().forward(canvas, t_BT, text_BLE, frame_valid_BT, predict, None, view_ids)
+        features = super().forward(
+            canvas, t_BT, text_BLE, frame_valid_BT, predict, None, view_ids, given=given
+        )
         layers = [self._cut_tokens(layer, views) for layer in features.layers]
         prediction = features.prediction
         if prediction is not None:

@@ -117,10 +117,10 @@ def test_a_new_policy_predicts_what_wan_predicts(make_wan, folders):
 def oracle(z_0: torch.Tensor):
     """A video tower that knows the data: it predicts ``eps - z_0 = (z_t - z_0) / t``."""
 
-    def forward(z_t, t_BT, text, *args, predict: bool = True, **kwargs):
+    def forward(z_t, t_BT, text, valid=None, predict=True, sight=None, view_ids=None, packing=None, given=0):
         t = t_BT[:, None, None, :, None, None].clamp_min(1e-6)
         velocity = (z_t - z_0[: len(z_t), :, :, : z_t.shape[3]]) / t
-        return VideoFeatures(layers(z_t), velocity if predict else None)
+        return VideoFeatures(layers(z_t), velocity[:, :, :, given:] if predict else None)
 
     def layers(z):
         return [torch.zeros(*z.shape[:2], z.shape[3], 4, 24)] * 2
