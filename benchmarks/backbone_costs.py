@@ -38,8 +38,8 @@ def video_forward(size: Sizes, latents: int, head: bool = True, channels: int | 
         head_width = width // shape.heads
         frame_band = head_width - 4 * (head_width // 6)  # what Wan leaves to time
         once += size.views * 16 * frame_band // 2  # camera RoPE
-    if head:
-        once += tokens * width * shape.patch**2 * shape.latent_channels
+    if head:  # the given latent needs none
+        once += (tokens - frame) * width * shape.patch**2 * shape.latent_channels
     return shape.depth * layer + 2 * once
 
 

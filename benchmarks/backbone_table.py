@@ -101,7 +101,7 @@ def run_video(
     side = (size.grid[0] * size.video.patch, size.grid[1] * size.video.patch)
     z = torch.randn(1, size.views, channels, latents, *side, dtype=dtype)
     text = torch.randn(1, size.text_tokens, size.video.text_dim, dtype=dtype)
-    features = tower(z, torch.zeros(1, latents), text, predict=predict)
+    features = tower(z, torch.zeros(1, latents), text, predict=predict, given=1)
     return features.layers if features.prediction is None else [*features.layers, features.prediction]
 
 

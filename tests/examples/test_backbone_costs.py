@@ -83,4 +83,4 @@ def test_tower_of_the_table_is_the_one_that_runs():
     size = SIZES["nano"]
     layers = run_video(video_tower(size), size, size.latents, size.video.latent_channels, predict=True)
     assert len(layers) == size.video.depth + 1
-    assert layers[-1].shape == (1, size.views, size.video.latent_channels, size.latents, 12, 12)
+    assert layers[-1].shape == (1, size.views, size.video.latent_channels, size.latents - 1, 12, 12)
