@@ -196,10 +196,10 @@ def train(subject: Subject) -> Callable[[], object]:
 
 
 def act(subject: Subject, imagination: str | None = None) -> Callable[[], object]:
-    """All actions of one look."""
+    """All actions of one look, in evaluation mode since before."""
 
     def run() -> None:
-        subject.policy.eval().reset()
+        subject.policy.reset()
         if imagination is not None:
             subject.policy.config.imagination = imagination
         subject.policy.predict_action_chunk(subject.looking)
@@ -212,7 +212,7 @@ def control(subject: Subject) -> Callable[[], object]:
     horizon = len(subject.policy.config.action_delta_indices)
 
     def run() -> None:
-        subject.policy.eval().reset()
+        subject.policy.reset()
         if isinstance(subject.policy, WallwmPolicy):
             subject.policy.config.imagination = "none"
         for _ in range(horizon):

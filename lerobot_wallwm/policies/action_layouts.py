@@ -11,12 +11,14 @@ T latent frames, N tokens of one view at one latent frame, P packed tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from .varlen_attention import PackedSequences, attend, rotate
+from .rotary import Rope, rotate_both
+from .varlen_attention import PackedSequences, attend
 
 if TYPE_CHECKING:
     from .action_tower import Attention
@@ -29,11 +31,8 @@ class TokenLayout(Protocol):
     def per_token(self, by_kind: Tensor) -> Tensor:
         """Spreads what depends on the noise level alone over the tokens."""
 
-    def of_state(self, x: Tensor) -> Tensor:
-        """The state tokens."""
-
-    def to_all(self, state: Tensor) -> Tensor:
-        """Hands each token what belongs to its state token; broadcasts against the tokens."""
+    def from_state(self, read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Hands each token what ``read`` makes of its state token; broadcasts against the tokens."""
 
     def attend_self(self, attention: Attention, x: Tensor) -> Tensor:
         """Self-attention within each row."""
@@ -48,11 +47,11 @@ class PaddedTokens:
     Args:
         valid: ``(R, S - 1)``, False beyond the event's end and, among a chunk's given tokens, before the rollout.
         clean: How many tokens lead the sequence clean: the state and, in a chunk, the given tokens.
-        rope: Cosines and sines, ``(S, 1, D / heads)``.
+        rope: Tables ``(S, 1, D / heads)``.
         video_mask: ``(B, 1, 1, V * T * N)``, True where a video token lies inside the event; None if all do.
     """
 
-    def __init__(self, valid: Tensor, clean: int, rope: tuple[Tensor, Tensor], video_mask: Tensor | None):
+    def __init__(self, valid: Tensor, clean: int, rope: Rope, video_mask: Tensor | None):
         rows = len(valid)
         seen = torch.cat((valid.new_ones(rows, 1), valid), dim=1)
         self.self_mask = seen[:, None, None, :].expand(-1, 1, seen.shape[1], -1).clone()
@@ -66,13 +65,9 @@ class PaddedTokens:
             (by_kind[:, :1].expand(-1, self.clean, -1), by_kind[:, 1:].expand(-1, noised, -1)), dim=1
         )
 
-    def of_state(self, x: Tensor) -> Tensor:
-        """``(R, S, D)`` to ``(R, 1, D)``."""
-        return x[:, :1]
-
-    def to_all(self, state: Tensor) -> Tensor:
+    def from_state(self, read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """``(R, 1, D)``, which broadcasts."""
-        return state
+        return read(x[:, :1])
 
     def attend_self(self, attention: Attention, x: Tensor) -> Tensor:
         """``(R, S, D)``."""
@@ -94,10 +89,10 @@ class PackedTokens:
         valid_BH: False beyond the event's end.
         draws: K.
         frames: How the video is packed.
-        rope: Cosines and sines, ``(S, 1, D / heads)``.
+        rope: Tables ``(S, 1, D / heads)``.
     """
 
-    def __init__(self, valid_BH: Tensor, draws: int, frames: FramePacking, rope: tuple[Tensor, Tensor]):
+    def __init__(self, valid_BH: Tensor, draws: int, frames: FramePacking, rope: Rope):
         device, order = valid_BH.device, frames.order.cpu()
         batch, valid = len(order), valid_BH.cpu()[order]
         lengths = valid.sum(1)
@@ -139,6 +134,10 @@ class PackedTokens:
         """``(P, D)`` to ``(B, D)``."""
         return x.index_select(0, self.state)
 
+    def from_state(self, read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """``(P, D)``."""
+        return self.to_all(read(self.of_state(x)))
+
     def to_all(self, state: Tensor) -> Tensor:
         """``(B, D)`` to ``(P, D)``."""
         return state.index_select(0, self.sample)
@@ -149,8 +148,8 @@ class PackedTokens:
 
     def attend_self(self, attention: Attention, x: Tensor) -> Tensor:
         """``(P, D)``. A state token sees itself alone: softmax over one key returns that key's value."""
-        q, (k, v) = attention.queries(x), attention.keys_values(x)
-        q, k = rotate(q, *self.rope), rotate(k, *self.rope)
+        k, v = attention.keys_values(x)
+        q, k = rotate_both(attention.queries(x), k, self.rope)
         kv = torch.stack((k, v), dim=1).index_select(0, self.keys)
         out = attend(q.index_select(0, self.place), kv[:, 0], kv[:, 1], self.rows)
         return attention.to_out(v.index_copy(0, self.place, out).flatten(1))

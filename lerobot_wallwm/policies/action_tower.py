@@ -23,9 +23,9 @@ from torch.utils.checkpoint import checkpoint
 from .action_layouts import PackedTokens, PaddedTokens, TokenLayout
 from .chunk_tables import ChunkTables
 from .chunk_window import Given
-from .frame_layouts import FramePacking
+from .frame_layouts import FramePacking, over_video_tokens
 from .goal_reader import Goal
-from .varlen_attention import rotate
+from .rotary import Rope, rope_tables, rotate_both
 
 
 class Attention(nn.Module):
@@ -62,12 +62,15 @@ class Attention(nn.Module):
         x: Tensor,
         keys_values: tuple[Tensor, Tensor],
         mask: Tensor | None = None,
-        rope: tuple[Tensor, Tensor] | None = None,
+        rope: Rope | None = None,
     ) -> Tensor:
         """Attends ``x`` ``(R, S, D)`` to precomputed keys and values; ``mask`` is True where allowed."""
-        q, (k, v) = self.queries(x), keys_values
-        if rope is not None:
-            q, k = rotate(q, *rope), rotate(k, *rope)
+        k, v = keys_values
+        q, k = rotate_both(self.queries(x), k, rope)
+        return self.attend(q, k, v, mask)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The attention itself and its output projection; ``(R, tokens, heads, head_dim)`` to ``(R, tokens, D)``."""
         q, k, v = (y.transpose(1, 2) for y in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.to_out(out.transpose(1, 2).flatten(-2))
@@ -103,15 +106,24 @@ class ActionBlock(nn.Module):
             video_kv: This layer's keys and values; the K draws of a sample share them.
             tokens: The layout.
         """
-        by_token = tokens.per_token(self.modulation(time))
+        return self.update(x, tokens.per_token(self.modulation(time)), video_kv, tokens)
+
+    def update(
+        self, x: Tensor, by_token: Tensor, video_kv: tuple[Tensor, Tensor], tokens: TokenLayout
+    ) -> Tensor:
+        """`forward` with the modulation ``(..., 6 D)`` of each token already there."""
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = by_token.chunk(6, dim=-1)
-        normed = self.norms[0](x) * (1 + scale_a) + shift_a
-        x = x + gate_a * tokens.attend_self(self.self_attention, normed)
-        x = x + tokens.to_all(self.state_attention(self.norms[1](tokens.of_state(x))))
+        normed = torch.addcmul(shift_a, self.norms[0](x), 1 + scale_a)
+        x = torch.addcmul(x, gate_a, tokens.attend_self(self.self_attention, normed))
+        x = x + tokens.from_state(self.read_state, x)
         x = x + tokens.attend_video(self.video_attention, self.norms[2](x), video_kv)
-        normed = self.norms[3](x) * (1 + scale_f) + shift_f
+        normed = torch.addcmul(shift_f, self.norms[3](x), 1 + scale_f)
         value, gate = self.ffn_in(normed).chunk(2, dim=-1)
-        return x + gate_f * self.ffn_out(value * F.silu(gate))
+        return torch.addcmul(x, gate_f, self.ffn_out(value * F.silu(gate)))
+
+    def read_state(self, state: Tensor) -> Tensor:
+        """What every token of a row gets from its state token."""
+        return self.state_attention(self.norms[1](state))
 
 
 class ActionTower(nn.Module):
@@ -197,6 +209,7 @@ class ActionTower(nn.Module):
             repeat_interleave_real=True,
             freqs_dtype=torch.float32,
         )
+        cos, sin = rope_tables(cos, sin)
         self.register_buffer("rope_cos", cos, persistent=False)
         self.register_buffer("rope_sin", sin, persistent=False)
 
@@ -280,8 +293,8 @@ class ActionTower(nn.Module):
             assert given is None, "chunks fill their horizon: there is nothing to pack"
             return self._forward_packed(noised_RHA, t_R, state_RP, action_valid_RH, video_kv, packing, goal)
         rows, horizon, _ = noised_RHA.shape
-        state = self._embed_state(state_RP, None if goal is None else goal.features)
-        actions = self.encoder(self._widen(noised_RHA))
+        state = self.embed_state(state_RP, None if goal is None else goal.features)
+        actions = self.encoder(self.widen(noised_RHA))
         now = slice(self.past_steps, self.past_steps + 1 + horizon)
         cos, sin, tau = self.rope_cos[now], self.rope_sin[now], self.tau[: 1 + horizon]
         if given is None:
@@ -291,25 +304,20 @@ class ActionTower(nn.Module):
             assert self.chunk_tables is not None, (
                 "the shape's max_chunks is 0: this tower was built for events"
             )
-            past = self.encoder(self._widen(given.tokens))
+            past = self.encoder(self.widen(given.tokens))
             code = self.chunk_tables.action_code(self.tau_action.weight, tau, given.chunk)
             x = torch.cat((state[:, None], past, actions), dim=1) + code
             clean, valid = 1 + past.shape[1], torch.cat((given.valid, action_valid_RH), dim=1)
             # The state and the anchor share the position of the observed pose; history points back from it.
             cos = torch.cat((cos[:1], self.rope_cos[: now.stop]))
             sin = torch.cat((sin[:1], self.rope_sin[: now.stop]))
-        time = self._embed_time(t_R, x.dtype)
+        time = self.embed_time(t_R, x.dtype)
         time = F.silu(torch.stack((time[-1:].expand(rows, -1), time[:-1]), dim=1))
-        video_mask = None
-        if video_valid_BT is not None:
-            per_view = video_valid_BT.repeat_interleave(tokens_per_latent, 1)
-            video_mask = per_view.repeat(1, views)[:, None, None, :]
+        video_mask = over_video_tokens(video_valid_BT, tokens_per_latent, views)
         rope = cos[:, None].to(x.dtype), sin[:, None].to(x.dtype)
         x = self._run_blocks(x, time, video_kv, PaddedTokens(valid, clean, rope, video_mask))
-        flow = self.head(x[:, clean:])
-        if goal is not None:
-            flow = flow + self.along(x[:, clean:]) * goal.way[:, None]
-        return flow, self.remaining_head(x[:, 0]).squeeze(-1)
+        flow = self.read_out(x[:, clean:], None if goal is None else goal.way[:, None])
+        return flow, self.remaining_head(self.norm_out(x[:, 0])).squeeze(-1)
 
     def _forward_packed(
         self,
@@ -330,26 +338,31 @@ class ActionTower(nn.Module):
         )
         tokens = PackedTokens(action_valid_RH[::draws], draws, packing, (cos, sin))
         first = packing.order * draws
-        state = self._embed_state(state_RP[first], None if goal is None else goal.features[first])
-        actions = self.encoder(self._widen(noised_RHA[tokens.row, tokens.step]))
+        state = self.embed_state(state_RP[first], None if goal is None else goal.features[first])
+        actions = self.encoder(self.widen(noised_RHA[tokens.row, tokens.step]))
         x = tokens.join(state, actions) + self.tau_action(self.tau[tokens.position])
-        x = self._run_blocks(x, F.silu(self._embed_time(t_R, x.dtype)), video_kv, tokens)
-        actions = tokens.of_actions(x)
-        flow = self.head(actions)
-        if goal is not None:
-            flow = flow + self.along(actions) * goal.way[tokens.row]
-        log_remaining = self.remaining_head(tokens.of_state(x)).squeeze(-1)
+        x = self._run_blocks(x, F.silu(self.embed_time(t_R, x.dtype)), video_kv, tokens)
+        flow = self.read_out(tokens.of_actions(x), None if goal is None else goal.way[tokens.row])
+        log_remaining = self.remaining_head(self.norm_out(tokens.of_state(x))).squeeze(-1)
         velocity = flow.new_zeros(rows, horizon, self.action_dim).index_put((tokens.row, tokens.step), flow)
         return velocity, log_remaining[packing.order.argsort()].repeat_interleave(draws)
 
-    def _widen(self, x: Tensor) -> Tensor:
+    def read_out(self, actions: Tensor, way: Tensor | None) -> Tensor:
+        """Action tokens ``(..., D)`` to predictions ``(..., A)``; ``way`` is that to the goal, None without one."""
+        normed = self.norm_out(actions)
+        flow = self.head(normed)
+        return flow if way is None else torch.addcmul(flow, self.along(normed), way)
+
+    def widen(self, x: Tensor) -> Tensor:
+        """Zero-pads states or actions to the encoder's input."""
         return F.pad(x, (0, self.input_dim - x.shape[-1]))
 
-    def _embed_state(self, state: Tensor, goal_features: Tensor | None) -> Tensor:
-        state = self.encoder(self._widen(state)) + self.state_marker
+    def embed_state(self, state: Tensor, goal_features: Tensor | None) -> Tensor:
+        """``(R, P)`` to the state tokens ``(R, D)``, before E_tau."""
+        state = self.encoder(self.widen(state)) + self.state_marker
         return state if goal_features is None else state + goal_features
 
-    def _embed_time(self, t_R: Tensor, dtype: torch.dtype) -> Tensor:
+    def embed_time(self, t_R: Tensor, dtype: torch.dtype) -> Tensor:
         """Embeddings of all noise levels and, last, of the clean state's."""
         levels = torch.cat((t_R * 1000.0, t_R.new_zeros(1)))
         return self.time_embedder(self.timesteps(levels).to(dtype))
@@ -362,4 +375,4 @@ class ActionTower(nn.Module):
                 x = checkpoint(block, x, time, kv, tokens, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = block(x, time, kv, tokens)
-        return self.norm_out(x)
+        return x

@@ -9,24 +9,33 @@ events, G = F / V, N tokens of one view at one latent frame, D width, L text tok
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from .varlen_attention import PackedSequences, attend, rotate
+from .rotary import Rope, rotate_both
+from .varlen_attention import PackedSequences, attend
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanAttention
 
     from .video_tower import CrossViewAttention
 
-Rope = tuple[Tensor, Tensor]
-
 
 def mask_or_none(valid: Tensor | None) -> Tensor | None:
     """None for a mask that hides nothing: attention is faster without. A compiled graph cannot ask, so callers do."""
     return None if valid is None or bool(valid.all()) else valid
+
+
+def over_video_tokens(valid_BT: Tensor | None, tokens: int, views: int) -> Tensor | None:
+    """Validity of latent frames, for keys of all views side by side: ``(B, 1, 1, V * T * N)``; None stays None."""
+    if valid_BT is None:
+        return None
+    return valid_BT.repeat_interleave(tokens, 1).repeat(1, views)[:, None, None]
 
 
 class FramePacking:
@@ -118,7 +127,7 @@ class PaddedFrames:
 
     Args:
         views: V.
-        rope: Wan's rotary tables for T * N tokens.
+        rope: `rope_tables` of Wan's for T * N tokens.
         view_rope: Camera RoPE tables for V * N tokens.
         key_mask: ``(M, 1, 1, T * N)``, True where a token may be attended, or None.
         view_mask: ``(B * T, 1, V * N, V * N)``, True where tokens of one latent frame may see each other, or None.
@@ -137,7 +146,9 @@ class PaddedFrames:
 
     def within_view(self, attention: WanAttention, x: Tensor) -> Tensor:
         """``(M, T, N, D)``."""
-        return attention(x.flatten(1, 2), None, self.key_mask, self.rope).view_as(x)
+        rows = x.flatten(1, 2)
+        attend_to = partial(attend_padded, mask=self.key_mask)
+        return wan_attention(attention, rows, rows, attend_to, self.rope).view_as(x)
 
     def across_views(self, branch: CrossViewAttention, x: Tensor, gate: Tensor) -> Tensor:
         """``(M, T, N, D)``."""
@@ -146,7 +157,9 @@ class PaddedFrames:
 
     def to_text(self, attention: WanAttention, x: Tensor, text: Tensor) -> Tensor:
         """``(M, T, N, D)``; text is ``(B, L, D)``."""
-        return attention(x.flatten(1, 2), text.repeat_interleave(self.views, 0), None, None).view_as(x)
+        # A sample's views queue up as one long query: the caption's keys and values are made once.
+        queries = x.reshape(len(text), -1, x.shape[-1])
+        return wan_attention(attention, queries, text, attend_padded).view_as(x)
 
 
 class PackedFrames:
@@ -154,7 +167,7 @@ class PackedFrames:
 
     Args:
         packing: Which they are.
-        rope: Wan's rotary tables for T * N tokens.
+        rope: `rope_tables` of Wan's for T * N tokens.
         view_rope: Camera RoPE tables for V * N tokens.
         view_mask: ``(B, T, V * N, V * N)``, True where tokens of one latent frame may see each other, or None.
         text_tokens: L.
@@ -180,7 +193,9 @@ class PackedFrames:
 
     def within_view(self, attention: WanAttention, x: Tensor) -> Tensor:
         """``(F, N, D)``."""
-        return wan_attention(attention, x, x, self.packing.within_view, self.rope)
+        tokens = x.flatten(0, 1)
+        attend_to = partial(attend, sequences=self.packing.within_view)
+        return wan_attention(attention, tokens, tokens, attend_to, self.rope).view_as(x)
 
     def across_views(self, branch: CrossViewAttention, x: Tensor, gate: Tensor) -> Tensor:
         """``(F, N, D)``; the branch reads one latent frame after the other."""
@@ -191,26 +206,40 @@ class PackedFrames:
 
     def to_text(self, attention: WanAttention, x: Tensor, text: Tensor) -> Tensor:
         """``(F, N, D)``; text is ``(B, L, D)`` in packed order. A sample's views queue up as one long query."""
-        return wan_attention(attention, x, text, self.to_caption, None)
+        attend_to = partial(attend, sequences=self.to_caption)
+        return wan_attention(attention, x.flatten(0, 1), text.flatten(0, 1), attend_to).view_as(x)
 
 
 def wan_attention(
-    attention: WanAttention, x: Tensor, context: Tensor, sequences: PackedSequences, rope: Rope | None
+    attention: WanAttention,
+    x: Tensor,
+    context: Tensor,
+    attend_to: Callable[[Tensor, Tensor, Tensor], Tensor],
+    rope: Rope | None = None,
 ) -> Tensor:
-    """What `WanAttnProcessor` does to padded sequences, for packed ones.
+    """What `WanAttnProcessor` computes, with any layout of the tokens and fewer calls.
 
     Args:
         attention: Wan's projections and norms.
-        x: Tokens ``(., ., D)`` whose first two axes count packed tokens.
+        x: Tokens ``(..., D)``.
         context: Likewise, what keys and values come from.
-        sequences: Their lengths.
-        rope: Cosines and sines ``(tokens, 1, D / heads)``, or None.
+        attend_to: The attention itself on queries, keys and values ``(..., heads, D / heads)``.
+        rope: Tables that broadcast to queries and keys, or None.
 
     Returns:
         As ``x``.
     """
-    q, k = attention.norm_q(attention.to_q(x)), attention.norm_k(attention.to_k(context))
-    q, k, v = (y.flatten(0, 1).unflatten(-1, (attention.heads, -1)) for y in (q, k, attention.to_v(context)))
-    if rope is not None:
-        q, k = rotate(q, *rope), rotate(k, *rope)
-    return attention.to_out[0](attend(q, k, v, sequences).flatten(1)).view_as(x)
+    q, k, v = (
+        attention.norm_q(attention.to_q(x)),
+        attention.norm_k(attention.to_k(context)),
+        attention.to_v(context),
+    )
+    q, k, v = (y.unflatten(-1, (attention.heads, -1)) for y in (q, k, v))
+    q, k = rotate_both(q, k, rope)
+    return attention.to_out[0](attend_to(q, k, v).flatten(-2))
+
+
+def attend_padded(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax attention, ``(rows, tokens, heads, D / heads)``; ``mask`` is True where allowed."""
+    q, k, v = (y.transpose(1, 2) for y in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)

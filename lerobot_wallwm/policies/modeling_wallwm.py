@@ -271,15 +271,22 @@ class WallwmPolicy(PreTrainedPolicy):
         Returns:
             ``(B, H, A)``, normalised as the pipeline expects; entries beyond the predicted end repeat the last.
         """
+        self._stop_training()
         return self.rollout.event(batch)
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
+        self._stop_training()
         actions, film = self.rollout.step(batch)
         if film is not None:
             self.last_predicted_latents = film
         return actions
+
+    def _stop_training(self) -> None:
+        """Evaluation mode, as LeRobot's policies act in; walking through all modules at every tick would take a while."""
+        if self.training:
+            self.eval()
 
     @torch.no_grad()
     def decode_predicted_latents(self, latents: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ P proprioception dims. Frames are in [-1, 1], state and actions in the model's o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,9 +16,9 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from . import flow_matching as fm
-from .chunk_window import Chunk, Given
-from .frame_layouts import mask_or_none
-from .goal_reader import Goal
+from .action_denoising import ActionDenoiser
+from .chunk_window import Chunk
+from .frame_layouts import mask_or_none, over_video_tokens
 from .imagination import Imagination
 
 if TYPE_CHECKING:
@@ -77,86 +78,57 @@ def plan(
     """
     if imagination not in ("none", "anchor", "full"):
         raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
-    batch, device, horizon = len(captions), state.device, model.shape.horizon
+    batch, device, horizon, views = len(captions), state.device, model.shape.horizon, keyframes.shape[1]
     text = model.text_encoder(captions)
     given = None if chunk is None else chunk.given
     goal = model.read_goal(keyframes, state, text, here, view_ids) if chunk is None else None
     pose = None if goal is None else goal.pose
     seen, seen_valid = model.encode_seen(keyframes, chunk)
-    clean = torch.zeros(batch, seen.shape[3], device=device)
-    key_features = model.video(seen, clean, text, mask_or_none(seen_valid), False, view_ids=view_ids)
+    clean, key_hidden = torch.zeros(batch, seen.shape[3], device=device), mask_or_none(seen_valid)
+    key_features = model.video(seen, clean, text, key_hidden, False, view_ids=view_ids)
     key_kv = model.action.video_keys_values(
         key_features.layers, view_ids, None if given is None else given.chunk
     )
-    if chunk is None:
-        nothing = state.new_zeros(batch, 0, model.shape.action_dim)
-        _, log_remaining = model.action(
-            nothing, state.new_ones(batch), state, nothing[..., 0].bool(), key_kv, goal=goal
-        )
-        remaining = log_remaining.exp()
-    else:
-        remaining = state.new_full((batch,), float(horizon))
+    levels = fm.schedule(num_steps, device=device)
+    tokens = model.tokens_per_latent
+    key_mask = over_video_tokens(key_hidden, tokens, views)
+    look = ActionDenoiser(model.action, state, key_kv, levels, key_mask, goal, given)
+    remaining = look.log_remaining.exp() if chunk is None else state.new_full((batch,), float(horizon))
     planned = (remaining.round() if length is None else length).clamp(1, horizon).long()
     valid = torch.arange(horizon, device=device) < planned[:, None]
     actions = randn_tensor((batch, horizon, model.shape.action_dim), generator, state.device, state.dtype)
-    levels = fm.schedule(num_steps, device=device)
 
     if imagination == "none":
-        actions = _integrate_actions(
-            model, actions, levels, state, valid, key_kv, seen_valid, keyframes.shape[1], goal, given
-        )
+        actions = _integrate(model, look, actions, levels, valid)
         return Plan(actions, planned, remaining, pose, None)
     z_key = model.encode(keyframes[:, :, None])
     past = seen if model.shape.history_latents else None
     index = None if given is None else given.chunk
     dream = Imagination(model, z_key, text, planned, num_steps, generator, view_ids, past, seen_valid, index)
+    video_mask = over_video_tokens(dream.hidden, tokens, views)
     if imagination == "anchor":
-        kv = dream.to_anchor()
-        views = keyframes.shape[1]
-        actions = _integrate_actions(
-            model, actions, levels, state, valid, kv, dream.latent_valid, views, goal, given
-        )
+        look = ActionDenoiser(model.action, state, dream.to_anchor(), levels, video_mask, goal, given)
+        actions = _integrate(model, look, actions, levels, valid)
         return Plan(actions, planned, remaining, pose, dream.latents())
     for j in range(num_steps):
-        kv = dream.step()
         pair = levels[j : j + 2]
-        actions = _integrate_actions(
-            model, actions, pair, state, valid, kv, dream.latent_valid, keyframes.shape[1], goal, given
-        )
+        look = ActionDenoiser(model.action, state, dream.step(), pair, video_mask, goal, given)
+        actions = _integrate(model, look, actions, pair, valid)
     return Plan(actions, planned, remaining, pose, dream.latents())
 
 
-def _integrate_actions(
-    model: WorldActionModel,
-    actions: Tensor,
-    levels: Tensor,
-    state: Tensor,
-    valid: Tensor,
-    kv: list[tuple[Tensor, Tensor]],
-    latent_valid: Tensor | None,
-    views: int,
-    goal: Goal | None,
-    given: Given | None,
+def _integrate(
+    model: WorldActionModel, look: ActionDenoiser, actions: Tensor, levels: Tensor, valid: Tensor
 ) -> Tensor:
+    """Euler steps from the first level to the last."""
     longest = int(valid.sum(1).max())  # what lies beyond is never executed
     beyond, actions, valid = actions[:, longest:], actions[:, :longest], valid[:, :longest]
-    latent_valid = mask_or_none(latent_valid)
-    for t, s in zip(levels[:-1], levels[1:], strict=True):
-        t_rows = t.expand(len(actions))
-        prediction, _ = model.action(
-            actions * valid[..., None],
-            t_rows,
-            state,
-            valid,
-            kv,
-            latent_valid,
-            model.tokens_per_latent,
-            views,
-            goal,
-            given,
-        )
-        # With data prediction the last step to s = 0 lands on the prediction itself.
-        data = model.shape.action_prediction == "x"
-        velocity = fm.velocity_from_data(actions, prediction, t_rows, t_min=1e-6) if data else prediction
-        actions = actions + (s - t) * velocity
+    look.begin(valid)
+    for step, (t, s) in enumerate(pairwise(levels.tolist())):
+        prediction = look.predict(actions, step)
+        if model.shape.action_prediction == "x":
+            # The last step, to s = 0, lands on the prediction itself.
+            actions = torch.lerp(prediction, actions, s / t)
+        else:
+            actions = actions + (s - t) * prediction
     return torch.cat((actions, beyond), dim=1)

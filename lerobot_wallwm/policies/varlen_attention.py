@@ -15,13 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position code on interleaved pairs; ``cos`` and ``sin`` broadcast to ``x``."""
-    pairs = x.unflatten(-1, (-1, 2))
-    turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    return x * cos + turned * sin
-
-
 class PackedSequences:
     """Where each sequence lies among packed tokens.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,8 +24,16 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from .camera_geometry import CameraRoPE
-from .frame_layouts import FrameLayout, FramePacking, PackedFrames, PaddedFrames
+from .frame_layouts import (
+    FrameLayout,
+    FramePacking,
+    PackedFrames,
+    PaddedFrames,
+    attend_padded,
+    wan_attention,
+)
 from .model_shape import WanShape
+from .rotary import Rope, rope_tables
 
 
 @dataclass
@@ -64,13 +73,14 @@ class CrossViewAttention(nn.Module):
         x_MTND: Tensor,
         gate_MT1D: Tensor,
         views: int,
-        rope: tuple[Tensor, Tensor],
+        rope: Rope,
         mask: Tensor | None = None,
     ) -> Tensor:
         """Returns the gated update, ``(M, T, N, D)``; ``mask`` is ``(B * T, 1, V * N, V * N)``, True where allowed."""
         m, time, tokens, width = x_MTND.shape
         frames = x_MTND.unflatten(0, (-1, views)).transpose(1, 2).reshape(-1, views * tokens, width)
-        mixed = self.project(self.attention(frames, None, mask, rope))
+        mixed = wan_attention(self.attention, frames, frames, partial(attend_padded, mask=mask), rope)
+        mixed = self.project(mixed)
         mixed = mixed.reshape(m // views, time, views, tokens, width).transpose(1, 2).reshape_as(x_MTND)
         return mixed * (self.gate_table + gate_MT1D)
 
@@ -228,10 +238,10 @@ class MultiViewVideoTower(nn.Module):
                 f"latents have a token grid of {grid}, the tower was built for {tuple(position.shape[1:3])}."
             )
 
-        rope, tokens = self.rope(z), grid[0] * grid[1]
-        view_rope = None
+        wan_rope, tokens = self.rope(z), grid[0] * grid[1]
+        rope, view_rope = rope_tables(*wan_rope), None
         if views > 1 and self.camera_rope is not None:
-            view_rope = self.camera_rope(rope, view_ids, tokens)
+            view_rope = rope_tables(*self.camera_rope(wan_rope, view_ids, tokens))
         text, time_embedding, modulation = self._embed_conditions(t_BT, text_BLE, z.dtype)
         position = position.flatten(1, 2)  # (V, N, D)
         if packing is not None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 
-from lerobot_wallwm.policies.action_tower import rotate
 from lerobot_wallwm.policies.camera_geometry import CameraRoPE
+from lerobot_wallwm.policies.rotary import rope_tables, rotate
 
 HEAD_DIM, GRID, TOKENS = 24, (3, 2), 6
 
@@ -22,7 +22,7 @@ def tables(view_ids: list[int], frames: int = 2, seed: int = 0) -> tuple[CameraR
 
 def turn(x_SD: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """Applies tables ``(1, S, 1, D)`` to ``(S, D)``."""
-    return rotate(x_SD[None, None], rope[0][0, :, 0], rope[1][0, :, 0])[0, 0]
+    return rotate(x_SD[None, None], rope_tables(rope[0][0, :, 0], rope[1][0, :, 0]))[0, 0]
 
 
 def test_it_is_a_rotation():

@@ -9,6 +9,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from tiny_models import WAN, shake
 
 from lerobot_wallwm.policies.model_shape import WanShape
+from lerobot_wallwm.policies.rotary import rope_tables
 from lerobot_wallwm.policies.video_tower import MultiViewVideoTower
 
 GRID = (2, 3)
@@ -162,7 +163,8 @@ def test_branch_equals_a_loop_over_latent_frames():
             for v, row in enumerate(rows):
                 part = out[v * TOKENS : (v + 1) * TOKENS]
                 expected[row, f] = part * (branch.gate_table + gate[row, f])
-    torch.testing.assert_close(branch(x, gate, views, view_rope), expected, atol=1e-5, rtol=1e-5)
+    tables = rope_tables(*view_rope)
+    torch.testing.assert_close(branch(x, gate, views, tables), expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
