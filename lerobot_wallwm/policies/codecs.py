@@ -38,13 +38,16 @@ def check_frame_size(height: int, width: int, spatial_stride: int, patch: int) -
 
 
 def latent_error(
-    error_BVCTHW: Tensor, weight_BVHW: Tensor | None = None, scale_C: Tensor | None = None
+    prediction_BVCTHW: Tensor,
+    target_BVCTHW: Tensor,
+    weight_BVHW: Tensor | None = None,
+    scale_C: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error of each latent frame ``(B, T)``.
 
     Weights of latent pixels multiply the squares before the mean; each channel's error counts in units of its scale.
     """
-    squared = error_BVCTHW.square()
+    squared = F.mse_loss(prediction_BVCTHW, target_BVCTHW, reduction="none")
     if weight_BVHW is not None:
         squared = squared * weight_BVHW[:, :, None, None]
     by_channel = squared.mean(dim=(4, 5))  # (B, V, C, T): scaled here, not pixel by pixel
@@ -67,13 +70,16 @@ class WaveletCodec(nn.Module):
         levels: Spatial Haar levels; the spatial stride is ``2^levels``.
 
     Attributes:
+        still_channels: The channels that a still frame fills, which come first; its others are zero.
         scale: ``(C,)``; latents are orthonormal coefficients times this.
     """
 
     scale: Tensor
-    analysis: Tensor
-    synthesis: Tensor
+    in_time: Tensor
+    in_space: Tensor
     still: Tensor
+    gains: Tensor
+    synthesis: Tensor
 
     def __init__(self, levels: int = 3):
         super().__init__()
@@ -82,17 +88,22 @@ class WaveletCodec(nn.Module):
         self.levels = levels
         self.spatial_stride = 2**levels
         self.channels = 3 * 4**levels * FRAMES_PER_LATENT
+        self.still_channels = self.channels // FRAMES_PER_LATENT
         gains = self._band_gains() / 2**levels
         self.register_buffer("scale", gains.repeat_interleave(3), persistent=False)
-        # The whole transform of a block is one orthogonal matrix: a product is several times faster than its levels.
-        side = self.spatial_stride
-        basis = torch.eye(FRAMES_PER_LATENT * side * side).view(-1, FRAMES_PER_LATENT, side, side)
+        # The transform of a block is one orthogonal matrix over its frames and one over its pixels: two products are
+        # several times faster than all levels one by one.
+        side, pixels = self.spatial_stride, self.spatial_stride**2
+        frames = torch.eye(FRAMES_PER_LATENT).view(-1, FRAMES_PER_LATENT, 1, 1)
+        self.register_buffer("in_time", haar_block_transform(frames).T.contiguous(), persistent=False)
+        basis = torch.eye(FRAMES_PER_LATENT * pixels).view(-1, FRAMES_PER_LATENT, side, side)
         forward = haar_block_transform(basis)  # (pixels, bands)
-        self.register_buffer("analysis", forward * gains, persistent=False)
+        # What stands still fills the bands without motion, which come first, and no others.
+        still = forward.view(FRAMES_PER_LATENT, pixels, -1).sum(0)[:, :pixels]
+        self.register_buffer("in_space", (still / FRAMES_PER_LATENT**0.5).T.contiguous(), persistent=False)
+        self.register_buffer("still", still * gains[:pixels], persistent=False)
+        self.register_buffer("gains", gains.view(FRAMES_PER_LATENT, pixels, 1, 1, 1), persistent=False)
         self.register_buffer("synthesis", (forward / gains).T.contiguous(), persistent=False)
-        # A frame that stands still fills the bands without motion, which come first, and no others.
-        still = self.analysis.view(FRAMES_PER_LATENT, side * side, -1).sum(0)[:, : side * side]
-        self.register_buffer("still", still.contiguous(), persistent=False)
 
     def _band_gains(self) -> Tensor:
         """Gain of each band; bands count (coarse t, fine t, coarsest h, w, ..., finest h, w)."""
@@ -102,20 +113,23 @@ class WaveletCodec(nn.Module):
             gains = (gains[:, None, None] * band[:, None] * band).flatten()
         return gains.clamp_max(16.0)
 
-    def pixel_error(self, error_BVCTHW: Tensor, weight_BVHW: Tensor | None = None) -> Tensor:
-        """Mean squared pixel error, in [-1, 1] units, of an error in latents; ``(B, T)``.
+    def pixel_error(
+        self, prediction_BVCTHW: Tensor, target_BVCTHW: Tensor, weight_BVHW: Tensor | None = None
+    ) -> Tensor:
+        """Mean squared pixel error, in [-1, 1] units, of predicted latents; ``(B, T)``.
 
         The transform is orthonormal, so the two are equal once the scale is undone. Weights of latent pixels multiply
         the squared error before the mean.
         """
-        return latent_error(error_BVCTHW, weight_BVHW, self.scale)
+        return latent_error(prediction_BVCTHW, target_BVCTHW, weight_BVHW, self.scale)
 
     def check_size(self, height: int, width: int, patch: int) -> None:
         """Raises ValueError unless frames of this size split into whole patches of latents."""
         check_frame_size(height, width, self.spatial_stride, patch)
 
+    @torch.no_grad()
     def encode(self, frames_BFCHW: Tensor) -> Tensor:
-        """Encodes RGB clips.
+        """Encodes RGB clips; sends no gradient back.
 
         Args:
             frames_BFCHW: ``(B, 1 + 4N, 3, H, W)`` in [-1, 1].
@@ -123,15 +137,27 @@ class WaveletCodec(nn.Module):
         Returns:
             Latents ``(B, C, 1 + N, H / 2^levels, W / 2^levels)``.
         """
-        num_latents(frames_BFCHW.shape[1])
+        latents = num_latents(frames_BFCHW.shape[1])
         still = self.encode_still(frames_BFCHW[:, 0])
-        first = F.pad(still, (0, 0, 0, 0, 0, 0, 0, self.channels - still.shape[1]))
-        if frames_BFCHW.shape[1] == 1:
-            return first
-        blocks = self._blocks(frames_BFCHW[:, 1:]).unflatten(1, (-1, FRAMES_PER_LATENT))
-        clips = blocks.permute(0, 1, 3, 4, 5, 2, 6).flatten(-2)  # (B, N, 3, h, w, 4 * side^2)
-        bands = (clips @ self.analysis).permute(0, 5, 2, 1, 3, 4)
-        return torch.cat((first, bands.reshape(len(first), self.channels, -1, *first.shape[3:])), dim=2)
+        batch, used, _, height, width = still.shape
+        z = still.new_empty(batch, self.channels, latents, height, width)
+        z[:, :used, :1] = still
+        z[:, used:, 0] = 0.0
+        if latents == 1:
+            return z
+        side = self.spatial_stride
+        blocks = (
+            frames_BFCHW[:, 1:].unflatten(-1, (-1, side)).unflatten(-3, (-1, side))
+        )  # (B, 4 N, 3, h, s, w, s)
+        pixels = blocks.permute(0, 1, 2, 4, 6, 3, 5).reshape(batch * (latents - 1), FRAMES_PER_LATENT, -1)
+        bands = self.in_time.expand(len(pixels), -1, -1) @ pixels
+        bands = self.in_space @ bands.view(-1, side * side, height * width)
+        bands = bands.view(batch, latents - 1, FRAMES_PER_LATENT, 3, side * side, -1).permute(
+            0, 2, 4, 3, 1, 5
+        )
+        future = z.view(batch, FRAMES_PER_LATENT, side * side, 3, latents, -1)[..., 1:, :]
+        torch.mul(bands, self.gains, out=future)
+        return z
 
     def encode_still(self, frames_BCHW: Tensor) -> Tensor:
         """Latent 0 of single frames ``(B, 3, H, W)`` without its empty channels: ``(B, C / 4, 1, h, w)``.

@@ -25,8 +25,7 @@ def add_noise(z_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
     Returns:
         ``(1 - t) z_0 + t eps``, same shape as ``z_0``.
     """
-    t = expand_right(t, z_0)
-    return (1 - t) * z_0 + t * eps
+    return torch.lerp(z_0.to(t.dtype), eps.to(t.dtype), expand_right(t, z_0))
 
 
 def velocity(z_0: Tensor, eps: Tensor) -> Tensor:

@@ -91,13 +91,14 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     t_free = torch.rand(batch, shape.action_draws, device=device)
     t_action = torch.where(anchored[:, None], t_free, u[:, None])
 
-    noise = torch.randn_like(z_0[:, :, :, given:])
-    z_t = torch.cat((z_0[:, :, :, :given], fm.add_noise(z_0[:, :, :, given:], noise, t_video)), dim=3)
+    t_frames = t_video[:, None].expand(-1, z_0.shape[3] - given)
+    t_frames = torch.cat((t_video.new_zeros(batch, given), t_frames), dim=1)
+    noise = torch.randn_like(z_0)
+    z_t = fm.add_noise(z_0, noise, t_frames[:, None, None])  # at level 0 it stays what it is
+    noise = noise[:, :, :, given:]
     tubes = _tubes(model, event)
     if tubes is not None:
         z_t = tubes.hide(z_t, noise)
-    t_frames = t_video[:, None].expand(-1, z_0.shape[3] - given)
-    t_frames = torch.cat((t_video.new_zeros(batch, given), t_frames), dim=1)
     predict = "video" in shape.stage.losses
     hidden = mask_or_none(latent_valid)
     with _video_gradients(model):
@@ -111,19 +112,16 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
         weights = None  # all one
         if mask_or_none(event.token_valid) is not None or tubes is not None:
             weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
-        prediction, future = features.prediction, z_0[:, :, :, given:]
+        prediction, target = features.prediction, _video_target(model, z_0[:, :, :, given:], still, noise)
         if packing is None:
-            error = _video_error(model, prediction, future, still, noise, weights)
+            error = _video_error(model, prediction, target, weights)
             video_loss = fm.masked_mean_per_sample(error, latent_valid[:, given:])
         else:
             # Each frame as a sample of one view and one latent.
-            clean, still, noise = (
-                packing.pack_future(x.transpose(2, 3))[:, None, :, None]
-                for x in (future, still.expand_as(future), noise)
-            )
+            target = packing.pack_future(target.transpose(2, 3))[:, None, :, None]
             if weights is not None:
                 weights = packing.pack_views(weights)[packing.future, None]
-            error = _video_error(model, prediction[:, None, :, None], clean, still, noise, weights)
+            error = _video_error(model, prediction[:, None, :, None], target, weights)
             video_loss = packing.mean_per_sample(error[:, 0], packing.future)
     if "action" in shape.stage.losses:
         action_loss, _ = _action_losses(model, event, features.layers, t_action, hidden, goal, packing)
@@ -168,23 +166,30 @@ def _tubes(model: WorldActionModel, event: Event) -> Tubes | None:
     return draw_tubes(tube, region)
 
 
+def _video_target(model: WorldActionModel, z_0: Tensor, still: Tensor, noise: Tensor) -> Tensor:
+    """What the video head learns, ``(B, V, C, N, h, w)``: the velocity, or the data beside the still keyframe.
+
+    Overwrites the future latents ``z_0``, one of the largest tensors of a step.
+    """
+    if model.shape.video_prediction == "velocity":
+        return torch.sub(noise, z_0, out=z_0)
+    assert isinstance(model.codec, WaveletCodec)
+    moving = model.codec.still_channels  # a still frame's other channels are zero
+    z_0[:, :, :moving] -= still[:, :, :moving]
+    return z_0
+
+
 def _video_error(
-    model: WorldActionModel,
-    prediction: Tensor,
-    z_0: Tensor,
-    still: Tensor,
-    noise: Tensor,
-    weight_BVHW: Tensor | None,
+    model: WorldActionModel, prediction: Tensor, target: Tensor, weight_BVHW: Tensor | None
 ) -> Tensor:
     """Mean squared error of each future latent, ``(B, N)``. The paper leaves its weight w_V(t) open."""
     if model.shape.video_prediction == "velocity":
         # w_V = 1 in latent units, in which Wan's latents have about unit variance: as Wan was trained (our choice).
-        target = fm.velocity(z_0, noise)
-        return latent_error(prediction - target, weight_BVHW)
+        return latent_error(prediction, target, weight_BVHW)
     # w_V(t) = t^2 turns the velocity error of a data prediction into the data error, finite at every t. The codec
     # turns it into the mean squared error of pixels.
     assert isinstance(model.codec, WaveletCodec)
-    return model.codec.pixel_error(prediction - (z_0 - still), weight_BVHW)
+    return model.codec.pixel_error(prediction, target, weight_BVHW)
 
 
 def _video_gradients(model: WorldActionModel) -> AbstractContextManager[None]:

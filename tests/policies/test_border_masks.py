@@ -128,9 +128,9 @@ def test_what_lies_in_a_border_is_not_in_the_loss_and_the_rest_is_averaged():
     caught = {}
     original = model.codec.pixel_error
 
-    def catch(error, weight):
-        caught["error"] = error
-        return original(error, weight)
+    def catch(prediction, target, weight):
+        caught["error"] = prediction - target
+        return original(prediction, target, weight)
 
     model.codec.pixel_error = catch
     out = video_loss(model, replace(event, token_valid=valid))

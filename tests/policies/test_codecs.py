@@ -59,7 +59,7 @@ def test_inner_products_are_preserved():
 def test_an_error_in_latents_is_measured_in_pixels():
     codec = WaveletCodec(3)
     a, b = clip(0, 3, 3, 2, 2), clip(1, 3, 3, 2, 2)
-    error = codec.pixel_error(codec.encode(a)[:, None] - codec.encode(b)[:, None])
+    error = codec.pixel_error(codec.encode(a)[:, None], codec.encode(b)[:, None])
     pixels = (a - b).square().mean(dim=(2, 3, 4))  # (B, F)
     expected = torch.stack((pixels[:, 0], pixels[:, 1:5].mean(1), pixels[:, 5:].mean(1)), dim=1)
     torch.testing.assert_close(error, expected, rtol=1e-4, atol=1e-5)
