@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .rotary import Rope, rotate_both
+from .rotary import Rope, rope_tables, rotate_both
 
 if TYPE_CHECKING:
     from .action_tower import ActionTower, Attention
@@ -149,7 +149,7 @@ class ActionDenoiser:
         if not bool(valid.all()):
             mask = torch.cat((valid.new_ones(len(valid), 1), valid), dim=1)[:, None, None]
         turns = slice(first, tower.past_steps + 1 + horizon)
-        rope = tower.rope_cos[turns, None], tower.rope_sin[turns, None]
+        rope = rope_tables(tower.rope_cos[turns, None], tower.rope_sin[turns, None])
         self.layers = [ActionLayer(state, mask, rope) for state in self.state_layers]
 
     def predict(self, noised: Tensor, step: int) -> Tensor:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from .rotary import Rope, rotate_both
+from .rotary import Rope, rope_tables, rotate_both
 from .varlen_attention import PackedSequences, attend
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ class PackedTokens:
         valid_BH: False beyond the event's end.
         draws: K.
         frames: How the video is packed.
-        rope: Tables ``(S, 1, D / heads)``.
+        rope: Cosines and sines, ``(S, 1, D / heads)``.
     """
 
-    def __init__(self, valid_BH: Tensor, draws: int, frames: FramePacking, rope: Rope):
+    def __init__(self, valid_BH: Tensor, draws: int, frames: FramePacking, rope: tuple[Tensor, Tensor]):
         device, order = valid_BH.device, frames.order.cpu()
         batch, valid = len(order), valid_BH.cpu()[order]
         lengths = valid.sum(1)
@@ -117,7 +117,7 @@ class PackedTokens:
         )
         self.state, self.sample = state.to(device), torch.arange(batch).repeat_interleave(sizes).to(device)
         self.level, self.position, self.keys = level.to(device), position.to(device), keys.to(device)
-        self.rope = rope[0][self.position], rope[1][self.position]
+        self.rope = rope_tables(rope[0][self.position], rope[1][self.position])
         per_row = lengths.repeat_interleave(draws)
         self.rows = PackedSequences(per_row.tolist(), (1 + per_row).tolist())
         self.to_video = PackedSequences(sizes.tolist(), frames.tokens_per_sample)

@@ -209,7 +209,6 @@ class ActionTower(nn.Module):
             repeat_interleave_real=True,
             freqs_dtype=torch.float32,
         )
-        cos, sin = rope_tables(cos, sin)
         self.register_buffer("rope_cos", cos, persistent=False)
         self.register_buffer("rope_sin", sin, persistent=False)
 
@@ -314,7 +313,7 @@ class ActionTower(nn.Module):
         time = self.embed_time(t_R, x.dtype)
         time = F.silu(torch.stack((time[-1:].expand(rows, -1), time[:-1]), dim=1))
         video_mask = over_video_tokens(video_valid_BT, tokens_per_latent, views)
-        rope = cos[:, None].to(x.dtype), sin[:, None].to(x.dtype)
+        rope = rope_tables(cos[:, None].to(x.dtype), sin[:, None].to(x.dtype))
         x = self._run_blocks(x, time, video_kv, PaddedTokens(valid, clean, rope, video_mask))
         flow = self.read_out(x[:, clean:], None if goal is None else goal.way[:, None])
         return flow, self.remaining_head(self.norm_out(x[:, 0])).squeeze(-1)

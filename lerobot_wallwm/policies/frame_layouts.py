@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .rotary import Rope, rotate_both
+from .rotary import Rope, rope_tables, rotate_both
 from .varlen_attention import PackedSequences, attend
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class PackedFrames:
 
     Args:
         packing: Which they are.
-        rope: `rope_tables` of Wan's for T * N tokens.
+        rope: Wan's cosines and sines for T * N tokens.
         view_rope: Camera RoPE tables for V * N tokens.
         view_mask: ``(B, T, V * N, V * N)``, True where tokens of one latent frame may see each other, or None.
         text_tokens: L.
@@ -176,14 +176,16 @@ class PackedFrames:
     def __init__(
         self,
         packing: FramePacking,
-        rope: Rope,
+        rope: tuple[Tensor, Tensor],
         view_rope: Rope | None,
         view_mask: Tensor | None,
         text_tokens: int,
     ):
         self.packing, self.view_rope = packing, view_rope
         by_time = (table.squeeze(0).unflatten(0, (packing.length, -1)) for table in rope)
-        self.rope = tuple(table[packing.time].flatten(0, 1) for table in by_time)  # (F * N, 1, D / heads)
+        self.rope = rope_tables(
+            *(table[packing.time].flatten(0, 1) for table in by_time)
+        )  # (F * N, 1, D / heads)
         self.view_mask = None
         if view_mask is not None:
             first = packing.by_latent[:: packing.views]

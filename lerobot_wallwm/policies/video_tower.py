@@ -239,7 +239,7 @@ class MultiViewVideoTower(nn.Module):
             )
 
         wan_rope, tokens = self.rope(z), grid[0] * grid[1]
-        rope, view_rope = rope_tables(*wan_rope), None
+        view_rope = None
         if views > 1 and self.camera_rope is not None:
             view_rope = rope_tables(*self.camera_rope(wan_rope, view_ids, tokens))
         text, time_embedding, modulation = self._embed_conditions(t_BT, text_BLE, z.dtype)
@@ -247,7 +247,7 @@ class MultiViewVideoTower(nn.Module):
         if packing is not None:
             x = self._embed_patches(packing.pack(z_BVCTHW.transpose(2, 3))) + position[packing.view]
             text, modulation = text[packing.order], packing.pack_shared(modulation)
-            frames: FrameLayout = PackedFrames(packing, rope, view_rope, sight_BTSS, text.shape[1])
+            frames: FrameLayout = PackedFrames(packing, wan_rope, view_rope, sight_BTSS, text.shape[1])
             layers = self._run_blocks(x, text, modulation, frames)
             if not predict:
                 return VideoFeatures(layers, None)
@@ -261,7 +261,7 @@ class MultiViewVideoTower(nn.Module):
             per_token = frame_valid_BT.repeat_interleave(views, 0).repeat_interleave(tokens, 1)
             key_mask = per_token[:, None, None, :]
         view_mask = None if sight_BTSS is None else sight_BTSS.flatten(0, 1)[:, None]
-        frames = PaddedFrames(views, rope, view_rope, key_mask, view_mask)
+        frames = PaddedFrames(views, rope_tables(*wan_rope), view_rope, key_mask, view_mask)
         layers = self._run_blocks(x, text, modulation, frames)
         prediction = None
         if predict:
