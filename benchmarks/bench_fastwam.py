@@ -20,8 +20,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import torch
 from bench_policy import CAMERAS, JOINTS, observation, training_batch
@@ -33,6 +35,8 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor, nn
 
 from lerobot_wallwm import WallwmConfig
+from lerobot_wallwm.policies.action_denoising import ActionDenoiser
+from lerobot_wallwm.policies.frame_layouts import PaddedFrames
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 WARM_UP = 2
@@ -137,8 +141,8 @@ class Tokens:
         self.text.append(args[1].shape[1])
 
     def see_action(self, _: nn.Module, args: tuple[Any, ...]) -> None:
-        """Hook of our action block: tokens ``(R, S, D)``."""
-        self.action.append(args[0].shape[:2].numel())
+        """Hook of our action block's feed-forward: tokens ``(..., D)``."""
+        self.action.append(args[0].shape[:-1].numel())
 
     def row(self, batch: int) -> str:
         """Tokens per sample: ``72`` for one forward, ``1 33x5`` for several, the mean over a batch."""
@@ -166,7 +170,7 @@ def watch(policy: PreTrainedPolicy, call: Callable[[], object]) -> tuple[Tokens,
     else:
         hooks = [
             model.video.blocks[0].register_forward_pre_hook(tokens.see_video),
-            model.action.blocks[0].register_forward_pre_hook(tokens.see_action),
+            model.action.blocks[0].ffn_in.register_forward_pre_hook(tokens.see_action),
         ]
     with flop_counter() as flops:
         call()
@@ -196,8 +200,9 @@ def train(subject: Subject) -> Callable[[], object]:
 
 
 def act(subject: Subject, imagination: str | None = None) -> Callable[[], object]:
-    """All actions of one look, in evaluation mode since before."""
+    """All actions of one look, as LeRobot's loops ask for them."""
 
+    @torch.inference_mode()
     def run() -> None:
         subject.policy.reset()
         if imagination is not None:
@@ -211,6 +216,7 @@ def control(subject: Subject) -> Callable[[], object]:
     """One look and all its actions, through `select_action`."""
     horizon = len(subject.policy.config.action_delta_indices)
 
+    @torch.inference_mode()
     def run() -> None:
         subject.policy.reset()
         if isinstance(subject.policy, WallwmPolicy):
@@ -272,37 +278,44 @@ def profile(call: Callable[[], object], rows: int = 16, repeats: int = 3) -> str
 
 
 def parts(subject: Subject, call: Callable[[], object], repeats: int = 10) -> str:
-    """Forward time of our modules by name, inclusive: a child's time is also its parent's."""
-    model = subject.policy.model
-    watched = {
-        "video tower": [model.video],
-        "action tower": list(model.action.blocks),
-        "codec": [model.codec],
-    }
-    for name in ("attn1", "cross_view", "attn2", "ffn"):
-        watched[f"video {name}"] = [m for b in model.video.blocks if (m := getattr(b, name)) is not None]
-    for name in ("self_attention", "video_attention", "ffn_in", "ffn_out", "modulation"):
-        watched[f"action {name}"] = [getattr(block, name) for block in model.action.blocks]
+    """Time of our parts by name, inclusive: an inner call's time is also its caller's. Without the backward pass."""
+    model, block = subject.policy.model, subject.policy.model.video.blocks[0]
+    watched: list[tuple[str, Any, str]] = [
+        ("codec", model.codec, "encode"),
+        ("codec, still frame", model.codec, "encode_still"),
+        ("video tower", model.video, "forward"),
+        ("video blocks", type(block), "forward"),
+        ("video within views", PaddedFrames, "within_view"),
+        ("video across views", PaddedFrames, "across_views"),
+        ("video to text", PaddedFrames, "to_text"),
+        ("keys and values", model.action, "video_keys_values"),
+        ("action tower, training", model.action, "forward"),
+        ("action tower, state alone", ActionDenoiser, "__init__"),
+        ("action tower, its steps", ActionDenoiser, "predict"),
+    ]
     if model.goal_reader is not None:
-        watched["goal reader"] = [model.goal_reader]
-    spent, began, hooks = dict.fromkeys(watched, 0.0), dict.fromkeys(watched, 0.0), []
-    for name, modules in watched.items():
-        for module in modules:
-
-            def start(*_: Any, name: str = name) -> None:
-                began[name] = time.perf_counter()
-
-            def stop(*_: Any, name: str = name) -> None:
-                spent[name] += time.perf_counter() - began[name]
-
-            hooks += [module.register_forward_pre_hook(start), module.register_forward_hook(stop)]
-    begin = time.perf_counter()
-    for _ in range(repeats):
+        watched.append(("goal reader", model.goal_reader, "forward"))
+    spent: dict[str, float] = {}
+    with ExitStack() as stack:
+        for name, owner, method in watched:
+            stack.enter_context(mock.patch.object(owner, method, _timed(getattr(owner, method), name, spent)))
         call()
-    spent["whole call"] = time.perf_counter() - begin
-    for hook in hooks:
-        hook.remove()
+        spent.clear()
+        begin = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        spent["whole call"] = time.perf_counter() - begin
     return "\n".join(f"    {name:<26}{seconds / repeats * 1e3:8.1f} ms" for name, seconds in spent.items())
+
+
+def _timed(method: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        began = time.perf_counter()
+        result = method(*args, **kwargs)
+        spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
+        return result
+
+    return timed
 
 
 def main() -> None:
