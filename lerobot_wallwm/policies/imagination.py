@@ -65,7 +65,8 @@ class Imagination:
         self.z = randn_tensor(size, generator, device, z_key.dtype)[:, :, :, :longest]
         self.z_0_hat = z_key.expand_as(self.z)
 
-    def _forward(self) -> list[tuple[Tensor, Tensor]]:
+    def _forward(self) -> list[Tensor]:
+        """One forward at the current noise level; returns the tower's layers."""
         t = self.levels[self.done]
         batch, frames, seen = len(self.z), self.z.shape[3], self.z_seen.shape[3]
         t_frames = torch.cat((t.new_zeros(batch, seen), t.expand(batch, frames)), dim=1)
@@ -84,15 +85,22 @@ class Imagination:
         else:
             self.z_0_hat = self.z_key + prediction
             self.velocity = fm.velocity_from_data(self.z, self.z_0_hat, t.expand(batch))
-        return self.model.action.video_keys_values(features.layers, self.view_ids, self.chunk)
+        return features.layers
 
-    def step(self) -> list[tuple[Tensor, Tensor]]:
-        """One forward, then one Euler step of the video; returns the forward's keys and values."""
-        kv = self._forward()
+    def _advance(self) -> list[Tensor]:
+        """One forward, then one Euler step of the video; returns the forward's layers."""
+        layers = self._forward()
         t, s = self.levels[self.done], self.levels[self.done + 1]
         self.z = self.z + (s - t) * self.velocity
         self.done += 1
-        return kv
+        return layers
+
+    def _keys_values(self, layers: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        return self.model.action.video_keys_values(layers, self.view_ids, self.chunk)
+
+    def step(self) -> list[tuple[Tensor, Tensor]]:
+        """One forward, then one Euler step of the video; returns the forward's keys and values."""
+        return self._keys_values(self._advance())
 
     def to_anchor(self) -> list[tuple[Tensor, Tensor]]:
         """Integrates to s*; returns the keys and values of one forward there."""
@@ -103,10 +111,10 @@ class Imagination:
         )
         self.levels = fm.shift_noise_level(u, shape.video_shift)
         while self.done < self.stop:
-            self.step()
+            self._advance()
         if shape.anchor_step == shape.anchor_steps:  # s* at the very end of the schedule: t = 0
             self.z = self.z_0_hat
-        return self._forward()
+        return self._keys_values(self._forward())
 
     def latents(self) -> Tensor:
         """The best current guess of the clean latents, keyframe first; beyond the event the last one holds."""
