@@ -18,7 +18,8 @@ class Rope(NamedTuple):
     Attributes:
         cos: ``(..., d)``, each value twice.
         sin: Likewise, the first of each pair negated: once, here, instead of half of every query and key.
-        turn: Both as complex numbers ``(..., d / 2)``; None in a compiled graph, which fuses real arithmetic only.
+        turn: Both as complex numbers ``(..., d / 2)``. None in a compiled graph, which fuses real arithmetic only, and
+            on devices other than CPU and CUDA.
     """
 
     cos: Tensor
@@ -29,9 +30,9 @@ class Rope(NamedTuple):
 def rope_tables(cos: Tensor, sin: Tensor) -> Rope:
     """Tables from cosines and sines of which every value stands twice, ``(..., d)``."""
     sign = torch.tensor([-1.0, 1.0], dtype=sin.dtype, device=sin.device)
-    turn = (
-        None if torch.compiler.is_compiling() else torch.complex(cos[..., ::2].float(), sin[..., ::2].float())
-    )
+    turn = None
+    if not torch.compiler.is_compiling() and cos.device.type in ("cpu", "cuda"):
+        turn = torch.complex(cos[..., ::2].float(), sin[..., ::2].float())
     return Rope(cos, (sin.unflatten(-1, (-1, 2)) * sign).flatten(-2), turn)
 
 
