@@ -14,15 +14,25 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from bench_policy import nano, training_batch
+from torch import Tensor
 
 from lerobot_wallwm.policies import optimization
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
+
+PARTS = (
+    "alone",
+    "alone, orthogonalisation",
+    "shared",
+    "shared, orthogonalisation",
+    "shared, exchange",
+)
 
 
 def with_gradients(optimizer: str) -> tuple[WallwmPolicy, torch.optim.Optimizer]:
@@ -57,17 +67,47 @@ def _rank(rank: int, ranks: int, store: str, repeats: int, out: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
     _, optimizer = with_gradients("muon")
-    times: dict[str, list[float]] = {"alone": [], "shared": []}
-    for turn in range(repeats + 2):
-        dist.barrier()
-        if rank == 0:
-            with mock.patch.object(optimization, "ranks", lambda: 1):
-                alone = timed(optimizer.step)
-        dist.barrier()
-        shared = timed(optimizer.step)
-        if rank == 0 and turn >= 2:
-            times["alone"].append(alone)
-            times["shared"].append(shared)
+    times: dict[str, list[float]] = {name: [] for name in PARTS}
+    orthogonalize_all, exchange = optimization.orthogonalize_all, optimization.exchange
+    spent: dict[str, float] = {}
+
+    def orthogonalize_timed(*args: Any) -> list[Tensor]:
+        start = time.perf_counter()
+        results = orthogonalize_all(*args)
+        spent["orthogonalisation"] = (time.perf_counter() - start) * 1e3
+        return results
+
+    def exchange_timed(*args: Any) -> Callable[[], list[Tensor]]:
+        start = time.perf_counter()
+        wait = exchange(*args)
+        begun = (time.perf_counter() - start) * 1e3
+
+        def wait_timed() -> list[Tensor]:
+            start = time.perf_counter()
+            results = wait()
+            spent["exchange"] = begun + (time.perf_counter() - start) * 1e3
+            return results
+
+        return wait_timed
+
+    with (
+        mock.patch.object(optimization, "orthogonalize_all", orthogonalize_timed),
+        mock.patch.object(optimization, "exchange", exchange_timed),
+    ):
+        for turn in range(repeats + 2):
+            measured = {}
+            dist.barrier()
+            if rank == 0:
+                with mock.patch.object(optimization, "ranks", lambda: 1):
+                    measured["alone"] = timed(optimizer.step)
+                measured["alone, orthogonalisation"] = spent["orthogonalisation"]
+            dist.barrier()
+            measured["shared"] = timed(optimizer.step)
+            measured["shared, orthogonalisation"] = spent["orthogonalisation"]
+            measured["shared, exchange"] = spent["exchange"]
+            if rank == 0 and turn >= 2:
+                for name in PARTS:
+                    times[name].append(measured[name])
     if rank == 0:
         torch.save({name: statistics.median(values) for name, values in times.items()}, out)
     dist.destroy_process_group()
@@ -108,7 +148,9 @@ def main() -> None:
         ranks = torch.load(f"{folder}/time", weights_only=True)
     print(
         f"one thread each: {ranks['alone']:.1f} ms on one rank, {ranks['shared']:.1f} ms on two "
-        f"({ranks['shared'] / ranks['alone']:.0%})"
+        f"({ranks['shared'] / ranks['alone']:.0%}); of that orthogonalisation "
+        f"{ranks['alone, orthogonalisation']:.1f} and {ranks['shared, orthogonalisation']:.1f}, sending and waiting for "
+        f"the other {ranks['shared, exchange']:.1f}"
     )
 
 
