@@ -29,7 +29,7 @@ def video_forward(size: Sizes, latents: int, head: bool = True, channels: int | 
     if size.views > 1:
         linear += 5 * width**2  # cross-view attention and its zero projection
         scores += frame * tokens
-    text_kv = 2 * width**2 * size.views * size.text_tokens
+    text_kv = 2 * width**2 * size.text_tokens  # the same for all views
     layer = 2 * (tokens * linear + text_kv) + 4 * width * scores
     once = tokens * pixels * width
     once += latents * (shape.time_freq_dim * width + 7 * width**2)
