@@ -25,8 +25,8 @@ JOINTS = 6
 CAPTION = "move the red cube to the blue disc"
 
 
-def nano(imagination: str = "none") -> WallwmPolicy:
-    """The default policy for two 96 x 96 cameras and six joints."""
+def nano(imagination: str = "none", **sizes: int) -> WallwmPolicy:
+    """The default policy, or one of other sizes, for two 96 x 96 cameras and six joints."""
     visual = {key: PolicyFeature(FeatureType.VISUAL, (3, 96, 96)) for key in CAMERAS}
     config = WallwmConfig(
         input_features={**visual, "observation.state": PolicyFeature(FeatureType.STATE, (JOINTS,))},
@@ -35,6 +35,7 @@ def nano(imagination: str = "none") -> WallwmPolicy:
         planner="instruction",
         device="cpu",
         push_to_hub=False,
+        **sizes,
     )
     torch.manual_seed(0)
     policy = WallwmPolicy(config).eval()
