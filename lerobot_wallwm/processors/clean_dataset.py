@@ -25,7 +25,7 @@ from lerobot_wallwm.processors.cleaning_rules import (
 from lerobot_wallwm.processors.episodes import ACTION, STATE, SourceDataset, values_of
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
-from lerobot_wallwm.processors.video_check import VideoPackets, decode_problem, read_packets
+from lerobot_wallwm.processors.video_check import VideoFile
 from lerobot_wallwm.processors.work_folder import Journal
 
 _FIX = (
@@ -45,7 +45,7 @@ class DatasetCleaner:
 
     def __init__(self, cleaner: EpisodeCleaner, journal: Journal | None = None) -> None:
         self.cleaner, self.journal = cleaner, journal
-        self._packets: dict[Path, VideoPackets] = {}
+        self._videos: dict[Path, VideoFile] = {}  # the open file of each camera, by its folder
 
     def __call__(
         self, source: SourceDataset, progress: Callable[[int], object] | None = None
@@ -64,6 +64,9 @@ class DatasetCleaner:
             digests.append(digest)
             if progress is not None:
                 progress(1)
+        for video in self._videos.values():
+            video.close()
+        self._videos = {}
         sound = [
             digest
             for digest, findings in zip(digests, found, strict=True)
@@ -100,6 +103,16 @@ class DatasetCleaner:
         fit = all(f.verdict != EXCLUDE for f in own)
         return findings, Digest.of(recording, self.cleaner.kinematics) if fit else None
 
+    def _open(self, path: Path) -> VideoFile:
+        """The file, kept open while its camera's episodes lie in it."""
+        camera = path.parent.parent
+        video = self._videos.get(camera)
+        if video is None or video.path != path:
+            if video is not None:
+                video.close()
+            video = self._videos[camera] = VideoFile(path)
+        return video
+
     def _cameras(self, source: SourceDataset, meta: dict[str, Any]) -> list[Finding]:
         """`camera_streams`, `video` and `video_frames` of one episode."""
         config, fps, length = self.cleaner.config, source.fps, meta["length"]
@@ -113,33 +126,21 @@ class DatasetCleaner:
                 continue
             path = source.video_path(meta, key)
             name = path.relative_to(source.root).as_posix()
-            if path not in self._packets:
-                # A camera's next file replaces its last one: a dataset's packets need not fit in memory.
-                self._packets = {
-                    p: v for p, v in self._packets.items() if p.parent.parent != path.parent.parent
-                }
-                self._packets[path] = read_packets(path)
-            packets = self._packets[path]
-            if packets.problem == "is missing":
+            video = self._open(path)
+            if video.missing:
                 gone.append(f"{name} is missing")
                 continue
             start = meta[f"videos/{key}/from_timestamp"]
             end = start + length / fps
-            low, high = np.searchsorted(packets.times, (start - 0.5 / fps, end - 0.5 / fps))
-            short = abs(int(high - low) - length)
-            if high == low:
-                last = float(packets.times[-1]) if len(packets.times) else 0.0
-                problem = (
-                    packets.problem or f"ends at {last:.3f} s, but the episode needs a frame at {start:.3f} s"
-                )
-            else:
-                problem = decode_problem(path, start, end, fps, config.decode == "all")
+            count = video.count(start, end, fps)
+            short = abs(count - length)
+            problem = video.decode_problem(start, end, fps, config.decode == "all")
             if problem:
                 damaged.append(f"{name}: {problem}")
             elif short / length > worst:
                 worst = short / length
                 if worst > config.rate_tolerance:
-                    frames.append(f"{name} has {high - low} frames for {length} rows")
+                    frames.append(f"{name} has {count} frames for {length} rows")
         gone += [f"{key} is empty in this episode" for key in _empty_images(source, meta)]
         return [
             finding("camera_streams", EXCLUDE, "; ".join(gone), len(gone), 0),

@@ -281,11 +281,15 @@ def judge_episode(
     kinematics: KinematicsConfig | None = None,
     min_frames: int = 2,
 ) -> list[Finding]:
-    """All rules of this file, in order. A rule that cannot be asked, for want of a clock or of numbers, gives no finding."""
+    """All rules of this file, in order, but those in `skip`.
+
+    A rule that cannot be asked, for want of a clock or of numbers, gives no finding. Skipping one of `FIRST` is at your own
+    risk: the others need what it asks.
+    """
     kinematics = kinematics or KinematicsConfig()
     found: list[Finding] = []
     for name, rule in EPISODE_RULES.items():
-        if name in _CLOCKED and episode.timestamp is None:
+        if name in config.skip or (name in _CLOCKED and episode.timestamp is None):
             continue
         found.append(rule(episode, config, kinematics, min_frames))
         # `lengths` and `too_short` make the arrays unfit for the rest, a bad clock only its own rules.

@@ -7,91 +7,111 @@ decoded, or all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class VideoPackets:
-    """What one pass over a video file found.
+class VideoFile:
+    """A video file that may be bad. Nothing here raises for that: what can be read still counts.
 
     Attributes:
         times: (N,) seconds of the frames whose packets are whole, ascending.
+        missing: There is no such file.
         problem: What is wrong with the file, in one clause; empty if nothing is.
     """
 
-    times: np.ndarray
-    problem: str
+    def __init__(self, path: Path) -> None:
+        import av
 
-
-def read_packets(path: Path) -> VideoPackets:
-    """Counts a video's packets. Never raises for a bad file: what was read up to the fault still counts."""
-    import av
-
-    times: list[float] = []
-    if not path.is_file():
-        return VideoPackets(np.array([]), "is missing")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                return VideoPackets(np.array([]), "holds no video stream")
-            stream = container.streams.video[0]
-            if stream.time_base is None:
-                return VideoPackets(np.array([]), "the video has no time base")
+        self.path = path
+        self.times = np.array([])
+        self.missing = not path.is_file()
+        self.problem = "is missing" if self.missing else ""
+        self._container: Any = None
+        self._stream: Any = None
+        if self.missing:
+            return
+        times: list[int] = []
+        try:
+            self._container = av.open(str(path))
+            if not self._container.streams.video:
+                self.problem = "holds no video stream"
+                return
+            self._stream = self._container.streams.video[0]
+            if self._stream.time_base is None:
+                self.problem = "the video has no time base"
+                return
+            # A seek empties the decoder, and one with many threads fills up again before it gives its first frame.
+            self._stream.codec_context.thread_count = 1
             size = path.stat().st_size
-            for packet in container.demux(stream):
-                if packet.pts is None:
-                    continue
+            for packet in self._container.demux(self._stream):
                 # The index of a cut file still lists what is gone: such packets come short.
-                whole = not packet.is_corrupt and (packet.pos is None or packet.pos + packet.size <= size)
-                if whole:
-                    times.append(float(packet.pts * stream.time_base))
-    except (av.error.FFmpegError, OSError) as error:
-        return VideoPackets(np.sort(times), f"the video is truncated or damaged ({_reason(error)})")
-    return VideoPackets(np.sort(times), "")
+                cut = packet.is_corrupt or (packet.pos is not None and packet.pos + packet.size > size)
+                if packet.pts is not None and not cut:
+                    times.append(packet.pts)
+        except (av.error.FFmpegError, OSError) as error:
+            self.problem = f"the video is truncated or damaged ({_reason(error)})"
+        if self._stream is not None and self._stream.time_base is not None:
+            self.times = np.sort(np.array(times, dtype=np.float64)) * float(self._stream.time_base)
 
+    def close(self) -> None:
+        """Closes the file."""
+        if self._container is not None:
+            self._container.close()
 
-def decode_problem(path: Path, start_s: float, end_s: float, fps: float, every: bool) -> str:
-    """Decodes frames of `[start_s, end_s)` of a video. Returns what is wrong, or an empty string.
+    def count(self, start_s: float, end_s: float, fps: float) -> int:
+        """Frames whose packets are there in `[start_s, end_s)`."""
+        low, high = np.searchsorted(self.times, (start_s - 0.5 / fps, end_s - 0.5 / fps))
+        return int(high - low)
 
-    Args:
-        path: The file.
-        start_s: Time of the first frame.
-        end_s: One frame after the last.
-        fps: Frames per second.
-        every: Decode all frames, not only the first and the last.
-    """
-    import av
+    def decode_problem(self, start_s: float, end_s: float, fps: float, every: bool = False) -> str:
+        """Decodes frames of `[start_s, end_s)`.
 
-    last_s = end_s - 1.0 / fps
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            base = stream.time_base
-            if base is None:
-                return "the video has no time base"
+        Args:
+            start_s: Time of the first frame.
+            end_s: One frame after the last.
+            fps: Frames per second.
+            every: Decode all frames, not only the first and the last.
+
+        Returns:
+            What is wrong, or an empty string.
+        """
+        import av
+
+        last_s = end_s - 1.0 / fps
+        if self.count(start_s, end_s, fps) == 0:
+            until = float(self.times[-1]) if len(self.times) else 0.0
+            return self.problem or f"ends at {until:.3f} s, but the episode needs a frame at {last_s:.3f} s"
+        try:
             for wanted in (start_s,) if every else (start_s, last_s):
                 until = last_s if every else wanted
-                container.seek(max(0, int((wanted - 0.25 / fps) / base)), stream=stream, backward=True)
-                reached, count, seen = -1.0, 0, wanted
-                for frame in container.decode(stream):
-                    if frame.pts is None:
-                        continue
-                    at = float(frame.pts * base)
-                    reached = max(reached, at)
-                    if start_s - 0.5 / fps <= at < end_s - 0.5 / fps:
-                        count, seen = count + 1, at
-                    if reached >= until - 0.5 / fps:
-                        break
+                reached, count = self._decode(wanted, until, start_s, end_s, fps)
                 if reached < until - 0.5 / fps:
                     return f"ends at {max(reached, 0):.3f} s, but the episode needs a frame at {until:.3f} s"
                 if every and count < round((end_s - start_s) * fps):
-                    return f"only {count} frames of the episode decode, the last at {seen:.3f} s"
-    except (av.error.FFmpegError, OSError) as error:
-        return f"the video is truncated or damaged ({_reason(error)})"
-    return ""
+                    return f"only {count} frames of the episode decode"
+        except (av.error.FFmpegError, OSError) as error:
+            return f"the video is truncated or damaged ({_reason(error)})"
+        return ""
+
+    def _decode(
+        self, wanted: float, until: float, start_s: float, end_s: float, fps: float
+    ) -> tuple[float, int]:
+        """Decodes from a moment until another. Returns the last time reached, and how many frames lie in the episode."""
+        base = float(self._stream.time_base)
+        self._container.seek(max(0, int((wanted - 0.25 / fps) / base)), stream=self._stream, backward=True)
+        reached, count = -1.0, 0
+        for frame in self._container.decode(self._stream):
+            if frame.pts is None:
+                continue
+            at = frame.pts * base
+            reached = max(reached, at)
+            count += start_s - 0.5 / fps <= at < end_s - 0.5 / fps
+            if reached >= until - 0.5 / fps:
+                break
+        return reached, count
 
 
 def _reason(error: Exception) -> str:
