@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
     from lerobot_wallwm.processors.carver import EventCarver
+    from lerobot_wallwm.processors.cleaner import EpisodeCleaner, Verdict, read_cleaning, write_cleaning
+    from lerobot_wallwm.processors.cleaning_rules import CleanConfig, Recording
     from lerobot_wallwm.processors.episodes import Episode, SourceDataset
     from lerobot_wallwm.processors.errors import DataError
     from lerobot_wallwm.processors.events import (
@@ -32,6 +34,12 @@ _HOMES = {
     "EventCaptioner": "captioner",
     "number_events": "captioner",
     "EventCarver": "carver",
+    "CleanConfig": "cleaning_rules",
+    "EpisodeCleaner": "cleaner",
+    "Recording": "cleaning_rules",
+    "Verdict": "cleaner",
+    "read_cleaning": "cleaner",
+    "write_cleaning": "cleaner",
     "split_episodes": "split",
     "Episode": "episodes",
     "SourceDataset": "episodes",
@@ -55,8 +63,10 @@ _HOMES = {
 __all__ = [
     "LEVELS",
     "SCHEMA",
+    "CleanConfig",
     "DataError",
     "Episode",
+    "EpisodeCleaner",
     "Event",
     "EventCaptioner",
     "EventCarver",
@@ -64,15 +74,19 @@ __all__ = [
     "KinematicsConfig",
     "Segmentation",
     "SegmenterConfig",
+    "Recording",
     "SourceDataset",
+    "Verdict",
     "fill",
     "instruction_template",
     "number_events",
     "parse_instruction",
+    "read_cleaning",
     "read_events",
     "split_episodes",
     "validate_events",
     "verify_view",
+    "write_cleaning",
     "write_events",
 ]
 

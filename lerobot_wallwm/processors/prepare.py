@@ -17,13 +17,20 @@ import numpy as np
 from lerobot_wallwm.processors.atomic_folder import atomic_folder
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.carver import EventCarver
+from lerobot_wallwm.processors.clean_dataset import (
+    clean_for_prepare,
+    parameters as clean_parameters,
+    print_cleaning,
+)
+from lerobot_wallwm.processors.cleaning_rules import CleanConfig
+from lerobot_wallwm.processors.disk_space import check_space, estimate_space, room_runs_out_clearly
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.split import split_episodes
-from lerobot_wallwm.processors.video_check import check_videos
+from lerobot_wallwm.processors.work_folder import work_folder
 
 
 @dataclass
@@ -65,6 +72,8 @@ class PrepareConfig:
     # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
     # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
     prune_quasi_static: float = 0.0
+    # What a robot could not have done, and what becomes of it.
+    clean: CleanConfig = field(default_factory=CleanConfig)
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -76,10 +85,10 @@ class PrepareConfig:
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
-    """Segments, captions and carves a dataset. Returns the summary that is also written to `summary.json`.
+    """Cleans, segments, captions and carves a dataset. Returns the summary that is also written to `summary.json`.
 
     Raises:
-        DataError: The source cannot be used; nothing has been written.
+        DataError: The source cannot be used, or there is no room for the output; nothing has been written.
         FileExistsError: The output exists and `overwrite` is off.
         ValueError: A parameter is out of range.
     """
@@ -96,12 +105,22 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     root = _source_root(config.dataset)
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"--out.root={out} and --dataset.root={root} overlap. Fix: write outside the source")
-    with atomic_folder(out, overwrite=config.overwrite) as partial:
+    segmenter = EventSegmenter(config.segmenter, config.kinematics)
+    with (
+        room_runs_out_clearly(out),
+        atomic_folder(out, overwrite=config.overwrite) as partial,
+        work_folder(out, root) as work,
+    ):
         source = SourceDataset.open(root)
-        check_videos(source)
-        segmenter = EventSegmenter(config.segmenter, config.kinematics)
-        captioner = EventCaptioner(config.kinematics)
         least = segmenter.min_frames(source.fps)
+        splits = split_episodes(source.episode_indices, config.heldout, config.seed)
+        check_space(estimate_space(source, partial, splits), partial)
+        journal = work.journal("clean", clean_parameters(config.clean, config.kinematics, least))
+        with _progress(range(len(source)), "episodes", config.quiet, "clean") as bar:
+            source, cleaning = clean_for_prepare(
+                source, partial, config.clean, config.kinematics, least, journal, bar.update
+            )
+        captioner = EventCaptioner(config.kinematics)
         per_episode: list[list[Event]] = []
         lengths: dict[int, int] = {}
         spread, motion = _Spread(), Motion(config.kinematics)
@@ -127,6 +146,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "prune_quasi_static": config.prune_quasi_static,
             "segmenter": dataclasses.asdict(config.segmenter),
             "kinematics": dataclasses.asdict(config.kinematics),
+            "clean": dataclasses.asdict(config.clean),
         }
         views = {}
         for split, episodes in (("train", train), ("heldout", heldout)):
@@ -148,6 +168,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             }
         seconds = time.perf_counter() - started
         summary = _summary(config, source, events, lengths, views, spread, seconds)
+        summary["cleaning"] = cleaning
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -249,6 +270,7 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
     print(
         f"{summary['episodes']} episodes, {summary['frames']} frames, {summary['demonstration_seconds']:.0f} s at {summary['fps']:g} Hz"
     )
+    print_cleaning(summary["cleaning"])
     print("events      " + ", ".join(f"{level} {count}" for level, count in summary["events"].items()))
     print(f"\n{'label (' + summary['level'] + ')':<20}{'events':>8}{'median s':>10}{'min s':>8}{'max s':>8}")
     for label, row in summary["labels"].items():

@@ -288,7 +288,7 @@ class ViewWriter:
                 "events": events,
                 "source": {
                     "name": self.source.root.name,
-                    "total_episodes": len(self.source),
+                    "total_episodes": self.source.info.get("total_episodes", len(self.source)),
                     "total_frames": self.source.info.get("total_frames"),
                 },
                 "dropped_features": self.dropped,
