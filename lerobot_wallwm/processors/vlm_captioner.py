@@ -53,7 +53,8 @@ class VlmCaptioner:
     `captioner(source, events)` takes a `SourceDataset` and its kinematically captioned events and returns `Captioned`.
     As a transform of an episodes-as-rows `datasets.Dataset` that has been through `EventSegmenter` and
     `EventCaptioner`, `ds.map(captioner, batched=True, num_proc=...)` rewrites the column `events` and adds
-    `caption_records`, a list per episode; pictures are read from `root`.
+    `caption_records`, a list per episode; pictures are read from `root`. (`datasets` keeps the result of a map; to ask
+    again for what failed, map with `load_from_cache_file=False`.)
 
     Args:
         config: Server and settings; `model` must be given.
@@ -181,7 +182,7 @@ class VlmCaptioner:
         try:
             prompt = await asyncio.to_thread(builder, request)
         except DataError as error:
-            return Result(reason="no_frames", detail=plain_line(str(error), 300))
+            return Result(reason="unreadable", detail=plain_line(str(error), 300))
         kept = cache.get(prompt.key)
         if kept is not None and (checked := self._still_good(kept, request)) is not None:
             tokens = None if kept.prompt_tokens is None else (kept.prompt_tokens, kept.completion_tokens or 0)

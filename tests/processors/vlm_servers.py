@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -223,13 +222,3 @@ class VlmServer:
             self._httpd.shutdown()
             self._httpd.server_close()
             thread.join()
-
-
-def slowly(behaviour: Behaviour, seconds: float = 0.05) -> Behaviour:
-    """Waits a little first, so that requests overlap."""
-
-    def behave(body: dict) -> Answer:
-        time.sleep(seconds)
-        return behaviour(body)
-
-    return behave

@@ -1,0 +1,148 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm prepare --captioner=vlm` against `transformers serve` with a tiny vision-language model of random weights.
+
+Random weights write noise, so what this shows is the protocol (images, tokens, JSON) and the flagged fallback. It needs
+`pip install ".[vlm-server]"`.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lerobot_wallwm.cli import main
+from lerobot_wallwm.processors.events import read_events
+
+NEEDED = ("fastapi", "uvicorn", "openai")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in NEEDED),
+        reason=f"needs {', '.join(NEEDED)}: pip install '.[vlm-server]'",
+    ),
+]
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: "
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}\n{% endfor %}assistant:"
+)
+
+
+@pytest.fixture(scope="module")
+def tiny_vlm(tmp_path_factory) -> Path:
+    """A LLaVA of a few thousand random weights with a byte-level tokenizer, saved as a checkpoint."""
+    import torch
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+        PreTrainedTokenizerFast,
+    )
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<s>", "</s>", "<pad>", "<image>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(['{"captions": {"A1": "reach for the cube"}}'], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": AddedToken("<image>", special=True)},
+    )
+    image_size, patch = 56, 14
+    processor = LlavaProcessor(
+        image_processor=CLIPImageProcessor(
+            size={"shortest_edge": image_size}, crop_size={"height": image_size, "width": image_size}
+        ),
+        tokenizer=fast,
+        patch_size=patch,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    )
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**small, image_size=image_size, patch_size=patch),
+        text_config=LlamaConfig(
+            **small,
+            num_key_value_heads=2,
+            vocab_size=len(fast),
+            max_position_embeddings=32_768,
+            bos_token_id=fast.bos_token_id,
+            eos_token_id=fast.eos_token_id,
+            pad_token_id=fast.pad_token_id,
+        ),
+        image_token_index=fast.convert_tokens_to_ids("<image>"),
+        vision_feature_select_strategy="default",
+        vision_feature_layer=-1,
+    )
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("tiny_vlm") / "llava"
+    LlavaForConditionalGeneration(config).save_pretrained(root)
+    processor.save_pretrained(root)
+    return root
+
+
+@contextlib.contextmanager
+def serving(model: Path, log: Path):
+    """Runs `transformers serve` on a free port of 127.0.0.1 while the block runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        try:
+            until = time.monotonic() + 240
+            while True:
+                assert process.poll() is None, log.read_text()[-2000:]
+                assert time.monotonic() < until, "the server did not start\n" + log.read_text()[-2000:]
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                    break
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_a_real_server_with_a_random_model(tiny_dataset, tiny_vlm, tmp_path, capsys):
+    with serving(tiny_vlm, tmp_path / "server.log") as url:
+        flags = [f"--dataset.root={tiny_dataset}", f"--out.root={tmp_path / 'out'}", "--quiet=true"]
+        flags += ["--captioner=vlm", f"--vlm.base_url={url}", f"--vlm.model={tiny_vlm}", "--vlm.attempts=2"]
+        flags += ["--vlm.max_tokens=40", "--vlm.concurrency=2", "--vlm.tile=64", "--vlm.backoff_s=0.1"]
+        assert main(["prepare", *flags]) == 0, (tmp_path / "server.log").read_text()[-3000:]
+    print(capsys.readouterr().out)
+    report = json.loads((tmp_path / "out" / "summary.json").read_text())["captioning"]
+    # The protocol worked: the server took words and pictures, counted tokens and answered 200 every time ...
+    assert report["requests"] == 6 and report["attempts"] == 12, (tmp_path / "server.log").read_text()[-3000:]
+    assert report["answers_without_token_counts"] == 0
+    assert report["prompt_tokens"] > 12 * 500 and 0 < report["completion_tokens"] <= 12 * 40
+    # ... and every event stands with its kinematic caption and the reason.
+    assert set(report["fallback_reasons"]) <= {"cut_off", "not_json", "schema"}
+    events = read_events(tmp_path / "out" / "events.parquet")
+    records = pq.read_table(tmp_path / "out" / "captions.parquet").to_pylist()
+    assert len(records) == len(events) == report["events_kinematic"]
+    assert {(r["caption_source"], r["attempts"]) for r in records} == {("kinematic", 2)}
