@@ -1,8 +1,9 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""`wallwm prepare --captioner=vlm` against `transformers serve` with a tiny vision-language model of random weights.
+"""`wallwm prepare --captioner=vlm` against `transformers serve` with a tiny vision-language model.
 
-Random weights write noise, so what this shows is the protocol (images, tokens, JSON) and the flagged fallback. It needs
-`pip install ".[vlm-server]"`.
+Random weights write noise, so that model shows the protocol (pictures, words, token counts) and the flagged fallback. A
+second one, whose weights are set so that it says one fixed answer, shows that an answer comes through. Neither says
+anything about caption quality. It needs `pip install ".[vlm-server]"`.
 """
 
 import contextlib
@@ -39,9 +40,27 @@ CHAT_TEMPLATE = (
 )
 
 
-@pytest.fixture(scope="module")
-def tiny_vlm(tmp_path_factory) -> Path:
-    """A LLaVA of a few thousand random weights with a byte-level tokenizer, saved as a checkpoint."""
+# The tiny dataset's episodes all have one task, two stages and five actions.
+KNOWN = {
+    "T1": "put the red cube on the blue disc",
+    "S1": "fetch the red cube",
+    "S2": "bring the red cube to the blue disc",
+    "A1": "reach for the red cube",
+    "A2": "grip the red cube",
+    "A3": "carry the red cube to the blue disc",
+    "A4": "let go of the red cube",
+    "A5": "draw back from the blue disc",
+}
+
+
+def tiny_vlm(root: Path, answer: str | None = None) -> Path:
+    """Saves a LLaVA of a few thousand weights with a byte-level tokenizer as a checkpoint.
+
+    Args:
+        root: Where to.
+        answer: What it always says. It is one token then, and the weights are set by hand: whatever the last token,
+            the answer follows, and after the answer the end.
+    """
     import torch
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import (
@@ -68,6 +87,8 @@ def tiny_vlm(tmp_path_factory) -> Path:
         pad_token="<pad>",
         extra_special_tokens={"image_token": AddedToken("<image>", special=True)},
     )
+    if answer is not None:
+        fast.add_tokens([AddedToken(answer, normalized=False)])
     image_size, patch = 56, 14
     processor = LlavaProcessor(
         image_processor=CLIPImageProcessor(
@@ -96,8 +117,20 @@ def tiny_vlm(tmp_path_factory) -> Path:
         vision_feature_layer=-1,
     )
     torch.manual_seed(0)
-    root = tmp_path_factory.mktemp("tiny_vlm") / "llava"
-    LlavaForConditionalGeneration(config).save_pretrained(root)
+    model = LlavaForConditionalGeneration(config)
+    if answer is not None:
+        said, end = fast.convert_tokens_to_ids(answer), fast.eos_token_id
+        with torch.no_grad():
+            for layer in model.model.language_model.layers:
+                layer.self_attn.o_proj.weight.zero_()
+                layer.mlp.down_proj.weight.zero_()
+            words, head = model.get_input_embeddings().weight, model.lm_head.weight
+            words.zero_()
+            head.zero_()
+            words[:, 0] = 1.0
+            words[said, 0], words[said, 1] = 0.0, 1.0
+            head[said, 0] = head[end, 1] = 10.0
+    model.save_pretrained(root)
     processor.save_pretrained(root)
     return root
 
@@ -128,21 +161,36 @@ def serving(model: Path, log: Path):
             process.wait(30)
 
 
-def test_a_real_server_with_a_random_model(tiny_dataset, tiny_vlm, tmp_path, capsys):
-    with serving(tiny_vlm, tmp_path / "server.log") as url:
-        flags = [f"--dataset.root={tiny_dataset}", f"--out.root={tmp_path / 'out'}", "--quiet=true"]
-        flags += ["--captioner=vlm", f"--vlm.base_url={url}", f"--vlm.model={tiny_vlm}", "--vlm.attempts=2"]
+def prepare(dataset: Path, model: Path, folder: Path) -> dict:
+    """Runs `wallwm prepare` against a server with this model; returns the captioning part of its summary."""
+    log = folder / "server.log"
+    with serving(model, log) as url:
+        flags = [f"--dataset.root={dataset}", f"--out.root={folder / 'out'}", "--quiet=true"]
+        flags += ["--captioner=vlm", f"--vlm.base_url={url}", f"--vlm.model={model}", "--vlm.attempts=2"]
         flags += ["--vlm.max_tokens=40", "--vlm.concurrency=2", "--vlm.tile=64", "--vlm.backoff_s=0.1"]
-        assert main(["prepare", *flags]) == 0, (tmp_path / "server.log").read_text()[-3000:]
-    print(capsys.readouterr().out)
-    report = json.loads((tmp_path / "out" / "summary.json").read_text())["captioning"]
-    # The protocol worked: the server took words and pictures, counted tokens and answered 200 every time ...
-    assert report["requests"] == 6 and report["attempts"] == 12, (tmp_path / "server.log").read_text()[-3000:]
-    assert report["answers_without_token_counts"] == 0
-    assert report["prompt_tokens"] > 12 * 500 and 0 < report["completion_tokens"] <= 12 * 40
-    # ... and every event stands with its kinematic caption and the reason.
+        assert main(["prepare", *flags]) == 0, log.read_text()[-3000:]
+    report = json.loads((folder / "out" / "summary.json").read_text())["captioning"]
+    assert report["requests"] == 6 and report["answers_without_token_counts"] == 0, log.read_text()[-3000:]
+    assert report["prompt_tokens"] > 500 * report["attempts"]
+    return report
+
+
+def test_random_weights_give_noise_and_every_event_falls_back(tiny_dataset, tmp_path):
+    report = prepare(tiny_dataset, tiny_vlm(tmp_path / "llava"), tmp_path)
+    # The protocol worked: the server took words and pictures and answered 200 every time ...
+    assert report["attempts"] == 12 and 0 < report["completion_tokens"] <= 12 * 40
     assert set(report["fallback_reasons"]) <= {"cut_off", "not_json", "schema"}
+    # ... and every event stands with its kinematic caption and the reason.
     events = read_events(tmp_path / "out" / "events.parquet")
     records = pq.read_table(tmp_path / "out" / "captions.parquet").to_pylist()
     assert len(records) == len(events) == report["events_kinematic"]
     assert {(r["caption_source"], r["attempts"]) for r in records} == {("kinematic", 2)}
+
+
+def test_an_answer_of_a_real_server_becomes_captions(tiny_dataset, tmp_path):
+    report = prepare(tiny_dataset, tiny_vlm(tmp_path / "llava", json.dumps({"captions": KNOWN})), tmp_path)
+    assert report["attempts"] == 6 and report["events_kinematic"] == 0
+    events = read_events(tmp_path / "out" / "events.parquet")
+    for level, letter in (("task", "T"), ("subtask", "S"), ("action", "A"), ("segment", "A")):
+        own = [e.caption for e in events if e.level == level and e.episode_index == 4]
+        assert own == [caption for name, caption in KNOWN.items() if name.startswith(letter)]
