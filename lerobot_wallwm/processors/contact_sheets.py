@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _FIX = "record or download the video again"
-_STRIP = 18  # pixels of the line of text above a cell
+_STRIP = 20  # pixels of the line of text above a cell
 _BAR = 5  # pixels of the bar at a boundary
 _GAP = 2
 _LARGEST = 2048  # pixels of a sheet's longer side; vision encoders shrink what is larger
@@ -42,7 +42,7 @@ class Cell:
     Attributes:
         text: The line above it, e.g. `4.20s A3/G5`.
         pictures: One per camera, of any size; None where the camera has no such frame.
-        boundary: Level of the event that starts here, or empty.
+        boundary: Level of the coarsest event that starts here, or empty.
     """
 
     text: str
@@ -155,7 +155,7 @@ def draw_sheet(cells: Sequence[Cell], cameras: Sequence[str]) -> Image:
     columns = min(len(cells), max(1, round((len(cells) * height / width) ** 0.5)))
     rows = -(-len(cells) // columns)
     sheet = PilImage.new("RGB", (columns * width, rows * height), _WHITE)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     for i, cell in enumerate(cells):
         x, y = i % columns * width, i // columns * height
         draw.text((x + _BAR + 1, y + 1), cell.text, fill=_BLACK, font=font)

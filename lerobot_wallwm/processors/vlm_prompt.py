@@ -142,7 +142,7 @@ def build_prompt(
         first = leaf is not None and leaf.id not in seen
         seen.add(leaf.id if leaf else "")
         text = f"{frame / motion.fps:.2f}s {leaf.id if leaf else ''}"
-        boundary = leaf.event.level if leaf is not None and first else ""
+        boundary = request.starts_at(leaf.event.start) if leaf is not None and first else ""
         cells.append(Cell(text, tuple(row[i] for row in pictures), boundary))
     sheet = draw_sheet(cells, names)
     data = {
@@ -159,7 +159,8 @@ def _prompt(
 ) -> Prompt:
     intro = (
         "Contact sheet: moments in time order, left to right, then down. Above each stands its time and the event it "
-        "lies in. A coloured bar at the left marks the first picture of an event. The data:"
+        "lies in. A bar at the left marks the first picture after a boundary: red of a task or subtask, orange of an "
+        "action, blue of a segment. The data:"
     )
     closing = (
         f"Caption these events: {', '.join(ids)}. Answer with JSON of exactly this form, every id once, "

@@ -46,6 +46,11 @@ class CaptionRequest:
         """Names of the spans, in order."""
         return [span.id for span in self.spans]
 
+    def starts_at(self, frame: int) -> str:
+        """The coarsest level at which an event starts at a frame, or empty."""
+        starting = [s.event.level for s in (*self.context, *self.spans) if s.event.start == frame]
+        return min(starting, key=LEVELS.index, default="")
+
     def leaf_of(self, frame: int) -> Span | None:
         """The leaf that holds a frame."""
         return next((s for s in self.leaves if s.event.start <= frame < s.event.end), None)

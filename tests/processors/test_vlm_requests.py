@@ -45,6 +45,9 @@ def test_every_event_is_asked_about_once_and_shown(events, max_spans, more):
         assert 1 <= len(request.spans) <= max_spans and 1 <= len(request.frames) <= max_frames
         assert list(request.frames) == sorted(set(request.frames))
         for leaf in request.leaves:
+            level = request.starts_at(leaf.event.start)
+            assert LEVELS.index(level) <= LEVELS.index(leaf.event.level)
+            assert any(e.level == level and e.start == leaf.event.start for e in events)
             assert leaf in request.spans
             assert any(leaf.event.start <= f < leaf.event.end for f in request.frames)
         for span in request.spans:

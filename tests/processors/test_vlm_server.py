@@ -124,7 +124,7 @@ def test_one_bad_request_costs_its_own_events_and_nothing_else(misdeed, source, 
     monkeypatch.setenv("WALLWM_VLM_API_KEY", SECRET)
     bad = VlmServer(lambda index, attempt: behaviour if index == VICTIM else act.good)
     with bad.running():
-        patience = {"timeout_s": 0.4} if reason == "timeout" else {}
+        patience = {"timeout_s": 1.0} if reason == "timeout" else {}
         done = VlmCaptioner(config(bad, **patience), tmp_path / "answers")(source, few)
     victim = source.episode_indices[VICTIM]
     assert spans(done.events) == spans(few)
