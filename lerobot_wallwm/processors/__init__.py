@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from lerobot_wallwm.processors.segmenter import EventSegmenter, Segmentation, SegmenterConfig
     from lerobot_wallwm.processors.split import split_episodes
     from lerobot_wallwm.processors.verify import verify_view
+    from lerobot_wallwm.processors.vlm_captioner import VlmCaptioner
+    from lerobot_wallwm.processors.vlm_config import VlmConfig
 
 _HOMES = {
     "EventCaptioner": "captioner",
@@ -58,6 +60,8 @@ _HOMES = {
     "Segmentation": "segmenter",
     "SegmenterConfig": "segmenter",
     "verify_view": "verify",
+    "VlmCaptioner": "vlm_captioner",
+    "VlmConfig": "vlm_config",
 }
 
 __all__ = [
@@ -77,6 +81,8 @@ __all__ = [
     "Recording",
     "SourceDataset",
     "Verdict",
+    "VlmCaptioner",
+    "VlmConfig",
     "fill",
     "instruction_template",
     "number_events",

@@ -30,6 +30,9 @@ from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.split import split_episodes
+from lerobot_wallwm.processors.vlm_config import VlmConfig
+from lerobot_wallwm.processors.vlm_report import report_lines
+from lerobot_wallwm.processors.vlm_stage import CaptionStage
 from lerobot_wallwm.processors.work_folder import work_folder
 
 
@@ -82,6 +85,10 @@ class PrepareConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     # How state and action are read.
     kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
+    # Who words the events: kinematic (no model needed) or vlm (a vision-language model behind --vlm.base_url).
+    captioner: str = "kinematic"
+    # The model, its server, and how it is asked.
+    vlm: VlmConfig = field(default_factory=VlmConfig)
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
@@ -106,6 +113,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"--out.root={out} and --dataset.root={root} overlap. Fix: write outside the source")
     segmenter = EventSegmenter(config.segmenter, config.kinematics)
+    caption_stage = CaptionStage(config.captioner, config.vlm, config.kinematics, out, root)
     with (
         room_runs_out_clearly(out),
         atomic_folder(out, overwrite=config.overwrite) as partial,
@@ -131,7 +139,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             spread.add(episode)
             if config.prune_quasi_static:
                 motion.add(episode)
-        events = number_events(per_episode)
+        events = caption_stage(source, number_events(per_episode), partial, config.quiet)
         validate_events(events, lengths)
         write_events(events, partial / "events.parquet")
 
@@ -147,6 +155,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "segmenter": dataclasses.asdict(config.segmenter),
             "kinematics": dataclasses.asdict(config.kinematics),
             "clean": dataclasses.asdict(config.clean),
+            "captioner": config.captioner if config.captioner != "vlm" else f"vlm {config.vlm.model}",
         }
         views = {}
         for split, episodes in (("train", train), ("heldout", heldout)):
@@ -169,6 +178,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         summary = _summary(config, source, events, lengths, views, spread, seconds)
         summary["cleaning"] = cleaning
+        if caption_stage.report is not None:
+            summary["captioning"] = caption_stage.report
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -290,4 +301,6 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
         )
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
+    for line in report_lines(summary.get("captioning")):
+        print(line)
     print(f"{summary['seconds']:.2f} s, {summary['real_time_factor']:.0f} times real time -> {out}")
