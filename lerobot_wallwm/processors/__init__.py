@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from lerobot_wallwm.processors.kinematics import KinematicsConfig
     from lerobot_wallwm.processors.segmenter import EventSegmenter, Segmentation, SegmenterConfig
     from lerobot_wallwm.processors.split import split_episodes
+    from lerobot_wallwm.processors.sync_verdict import SyncVerdict
+    from lerobot_wallwm.processors.synchronize_dataset import CameraMotion, synchronize_dataset
+    from lerobot_wallwm.processors.synchronized_source import SynchronizedSource, read_verdicts
+    from lerobot_wallwm.processors.synchronizer import SynchronizerConfig, TemporalSynchronizer
     from lerobot_wallwm.processors.verify import verify_view
 
 _HOMES = {
@@ -49,12 +53,20 @@ _HOMES = {
     "EventSegmenter": "segmenter",
     "Segmentation": "segmenter",
     "SegmenterConfig": "segmenter",
+    "SyncVerdict": "sync_verdict",
+    "CameraMotion": "synchronize_dataset",
+    "synchronize_dataset": "synchronize_dataset",
+    "SynchronizedSource": "synchronized_source",
+    "read_verdicts": "synchronized_source",
+    "SynchronizerConfig": "synchronizer",
+    "TemporalSynchronizer": "synchronizer",
     "verify_view": "verify",
 }
 
 __all__ = [
     "LEVELS",
     "SCHEMA",
+    "CameraMotion",
     "DataError",
     "Episode",
     "Event",
@@ -65,12 +77,18 @@ __all__ = [
     "Segmentation",
     "SegmenterConfig",
     "SourceDataset",
+    "SyncVerdict",
+    "SynchronizedSource",
+    "SynchronizerConfig",
+    "TemporalSynchronizer",
     "fill",
     "instruction_template",
     "number_events",
     "parse_instruction",
     "read_events",
+    "read_verdicts",
     "split_episodes",
+    "synchronize_dataset",
     "validate_events",
     "verify_view",
     "write_events",

@@ -305,6 +305,10 @@ class SourceDataset:
             action_names=self.names(ACTION),
         )
 
+    def provenance(self, episode_index: int) -> dict[str, int]:
+        """What a carved view says beside each event of this episode: nothing, for rows that are the recording's own."""
+        return {}
+
     def __iter__(self) -> Iterator[Episode]:
         return (self.read(position) for position in range(len(self)))
 

@@ -23,6 +23,8 @@ from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.split import split_episodes
+from lerobot_wallwm.processors.synchronize_dataset import print_synchronization, synchronize_for_prepare
+from lerobot_wallwm.processors.synchronizer import SynchronizerConfig
 from lerobot_wallwm.processors.video_check import check_videos
 
 
@@ -65,6 +67,10 @@ class PrepareConfig:
     # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
     # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
     prune_quasi_static: float = 0.0
+    # Measures the lag between video and robot in each episode, mends it in the view, and leaves episodes out that are in
+    # doubt (synchronizer.py). Off: it decodes every frame, and at deployment the camera is as late as it was in the
+    # recording, so a policy that only reacts may be better off with the rows as they are.
+    synchronize: bool = False
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -73,6 +79,8 @@ class PrepareConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     # How state and action are read.
     kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
+    # Parameters of --synchronize.
+    synchronizer: SynchronizerConfig = field(default_factory=SynchronizerConfig)
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
@@ -99,6 +107,12 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     with atomic_folder(out, overwrite=config.overwrite) as partial:
         source = SourceDataset.open(root)
         check_videos(source)
+        synchronization = None
+        if config.synchronize:
+            bar = _progress(None, "episodes", config.quiet, "synchronize", len(source))
+            source, synchronization = synchronize_for_prepare(
+                source, partial, config.synchronizer, config.kinematics, bar
+            )
         segmenter = EventSegmenter(config.segmenter, config.kinematics)
         captioner = EventCaptioner(config.kinematics)
         least = segmenter.min_frames(source.fps)
@@ -128,6 +142,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "segmenter": dataclasses.asdict(config.segmenter),
             "kinematics": dataclasses.asdict(config.kinematics),
         }
+        if synchronization is not None:
+            parameters["synchronizer"] = dataclasses.asdict(config.synchronizer)
         views = {}
         for split, episodes in (("train", train), ("heldout", heldout)):
             if not episodes:
@@ -148,6 +164,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             }
         seconds = time.perf_counter() - started
         summary = _summary(config, source, events, lengths, views, spread, seconds)
+        if synchronization is not None:
+            summary["synchronization"] = synchronization
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -174,10 +192,10 @@ def _source_root(dataset: DatasetConfig) -> Path:
     return Path(LeRobotDataset(dataset.repo_id, revision=dataset.revision).root)
 
 
-def _progress(items: Any, unit: str, quiet: bool, name: str = "prepare") -> Any:
+def _progress(items: Any, unit: str, quiet: bool, name: str = "prepare", total: int | None = None) -> Any:
     from tqdm import tqdm
 
-    return tqdm(items, unit=f" {unit}", desc=name, file=sys.stderr, disable=quiet)
+    return tqdm(items, unit=f" {unit}", desc=name, total=total, file=sys.stderr, disable=quiet)
 
 
 class _Spread:
@@ -249,6 +267,8 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
     print(
         f"{summary['episodes']} episodes, {summary['frames']} frames, {summary['demonstration_seconds']:.0f} s at {summary['fps']:g} Hz"
     )
+    if "synchronization" in summary:
+        print_synchronization(summary["synchronization"])
     print("events      " + ", ".join(f"{level} {count}" for level, count in summary["events"].items()))
     print(f"\n{'label (' + summary['level'] + ')':<20}{'events':>8}{'median s':>10}{'min s':>8}{'max s':>8}")
     for label, row in summary["labels"].items():
