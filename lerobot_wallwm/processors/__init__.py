@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from lerobot_wallwm.processors.kinematics import KinematicsConfig
     from lerobot_wallwm.processors.segmenter import EventSegmenter, Segmentation, SegmenterConfig
     from lerobot_wallwm.processors.split import split_episodes
+    from lerobot_wallwm.processors.sync_verdict import SyncVerdict
+    from lerobot_wallwm.processors.synchronize_dataset import CameraMotion, synchronize_dataset
+    from lerobot_wallwm.processors.synchronized_source import SynchronizedSource, read_verdicts
+    from lerobot_wallwm.processors.synchronizer import SynchronizerConfig, TemporalSynchronizer
     from lerobot_wallwm.processors.verify import verify_view
     from lerobot_wallwm.processors.vlm_captioner import VlmCaptioner
     from lerobot_wallwm.processors.vlm_config import VlmConfig
@@ -59,6 +63,13 @@ _HOMES = {
     "EventSegmenter": "segmenter",
     "Segmentation": "segmenter",
     "SegmenterConfig": "segmenter",
+    "SyncVerdict": "sync_verdict",
+    "CameraMotion": "synchronize_dataset",
+    "synchronize_dataset": "synchronize_dataset",
+    "SynchronizedSource": "synchronized_source",
+    "read_verdicts": "synchronized_source",
+    "SynchronizerConfig": "synchronizer",
+    "TemporalSynchronizer": "synchronizer",
     "verify_view": "verify",
     "VlmCaptioner": "vlm_captioner",
     "VlmConfig": "vlm_config",
@@ -68,6 +79,7 @@ __all__ = [
     "LEVELS",
     "SCHEMA",
     "CleanConfig",
+    "CameraMotion",
     "DataError",
     "Episode",
     "EpisodeCleaner",
@@ -83,13 +95,19 @@ __all__ = [
     "Verdict",
     "VlmCaptioner",
     "VlmConfig",
+    "SyncVerdict",
+    "SynchronizedSource",
+    "SynchronizerConfig",
+    "TemporalSynchronizer",
     "fill",
     "instruction_template",
     "number_events",
     "parse_instruction",
     "read_cleaning",
     "read_events",
+    "read_verdicts",
     "split_episodes",
+    "synchronize_dataset",
     "validate_events",
     "verify_view",
     "write_cleaning",

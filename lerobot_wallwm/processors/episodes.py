@@ -98,7 +98,7 @@ def _read_parquet(path: Path, **kwargs: Any) -> pa.Table:
 class SourceDataset:
     """A LeRobotDataset v3 on disk.
 
-    Build it with `SourceDataset.open`. `read(i)` gives an `Episode`; `check_videos()` opens every video.
+    Build it with `SourceDataset.open`. `read(i)` gives an `Episode`.
     """
 
     root: Path
@@ -312,6 +312,10 @@ class SourceDataset:
             state_names=self.names(STATE),
             action_names=self.names(ACTION),
         )
+
+    def provenance(self, episode_index: int) -> dict[str, int]:
+        """What a carved view says beside each event of this episode: nothing, for rows that are the recording's own."""
+        return {}
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.read(position) for position in range(len(self)))

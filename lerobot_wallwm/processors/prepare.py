@@ -30,6 +30,8 @@ from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.split import split_episodes
+from lerobot_wallwm.processors.synchronize_dataset import print_synchronization, synchronize_for_prepare
+from lerobot_wallwm.processors.synchronizer import SynchronizerConfig
 from lerobot_wallwm.processors.vlm_config import VlmConfig
 from lerobot_wallwm.processors.vlm_report import report_lines
 from lerobot_wallwm.processors.vlm_stage import CaptionStage
@@ -77,6 +79,10 @@ class PrepareConfig:
     prune_quasi_static: float = 0.0
     # What a robot could not have done, and what becomes of it.
     clean: CleanConfig = field(default_factory=CleanConfig)
+    # Measures the lag between video and robot in each episode, mends it in the view, and leaves episodes out that are in
+    # doubt (synchronizer.py). Off: it decodes every frame, and at deployment the camera is as late as it was in the
+    # recording, so a policy that only reacts may be better off with the rows as they are.
+    synchronize: bool = False
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -89,6 +95,8 @@ class PrepareConfig:
     captioner: str = "kinematic"
     # The model, its server, and how it is asked.
     vlm: VlmConfig = field(default_factory=VlmConfig)
+    # Parameters of --synchronize.
+    synchronizer: SynchronizerConfig = field(default_factory=SynchronizerConfig)
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
@@ -128,6 +136,12 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             source, cleaning = clean_for_prepare(
                 source, partial, config.clean, config.kinematics, least, journal, bar.update
             )
+        synchronization = None
+        if config.synchronize:
+            bar = _progress(None, "episodes", config.quiet, "synchronize", len(source))
+            source, synchronization = synchronize_for_prepare(
+                source, partial, config.synchronizer, config.kinematics, bar
+            )
         captioner = EventCaptioner(config.kinematics)
         per_episode: list[list[Event]] = []
         lengths: dict[int, int] = {}
@@ -157,6 +171,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "clean": dataclasses.asdict(config.clean),
             "captioner": config.captioner if config.captioner != "vlm" else f"vlm {config.vlm.model}",
         }
+        if synchronization is not None:
+            parameters["synchronizer"] = dataclasses.asdict(config.synchronizer)
         views = {}
         for split, episodes in (("train", train), ("heldout", heldout)):
             if not episodes:
@@ -180,6 +196,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         summary["cleaning"] = cleaning
         if caption_stage.report is not None:
             summary["captioning"] = caption_stage.report
+        if synchronization is not None:
+            summary["synchronization"] = synchronization
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -206,10 +224,10 @@ def _source_root(dataset: DatasetConfig) -> Path:
     return Path(LeRobotDataset(dataset.repo_id, revision=dataset.revision).root)
 
 
-def _progress(items: Any, unit: str, quiet: bool, name: str = "prepare") -> Any:
+def _progress(items: Any, unit: str, quiet: bool, name: str = "prepare", total: int | None = None) -> Any:
     from tqdm import tqdm
 
-    return tqdm(items, unit=f" {unit}", desc=name, file=sys.stderr, disable=quiet)
+    return tqdm(items, unit=f" {unit}", desc=name, total=total, file=sys.stderr, disable=quiet)
 
 
 class _Spread:
@@ -282,6 +300,8 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
         f"{summary['episodes']} episodes, {summary['frames']} frames, {summary['demonstration_seconds']:.0f} s at {summary['fps']:g} Hz"
     )
     print_cleaning(summary["cleaning"])
+    if "synchronization" in summary:
+        print_synchronization(summary["synchronization"])
     print("events      " + ", ".join(f"{level} {count}" for level, count in summary["events"].items()))
     print(f"\n{'label (' + summary['level'] + ')':<20}{'events':>8}{'median s':>10}{'min s':>8}{'max s':>8}")
     for label, row in summary["labels"].items():

@@ -176,7 +176,7 @@ class ViewWriter:
                     "wallwm/instruction_template": instruction_template(instruction),
                     "wallwm/confidence": float(event.confidence),
                     "wallwm/copy": copy,
-                }
+                } | source.provenance(event.episode_index)
                 if kept is not None:
                     row["wallwm/pruned"] = event.length - length
                     self.pruned += event.length - length
