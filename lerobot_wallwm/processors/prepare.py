@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 from lerobot_wallwm.processors.atomic_folder import atomic_folder
+from lerobot_wallwm.processors.balance_stage import balance_events, print_figures
+from lerobot_wallwm.processors.balancer import BalancerConfig
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.carver import EventCarver
+from lerobot_wallwm.processors.clusterer import ClusterConfig
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
@@ -65,6 +68,8 @@ class PrepareConfig:
     # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
     # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
     prune_quasi_static: float = 0.0
+    # Clusters the events, and writes rare ones more often into the training view (balance_stage.py).
+    balance: bool = False
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -73,6 +78,10 @@ class PrepareConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     # How state and action are read.
     kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
+    # How events are clustered.
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    # How strongly clusters are balanced.
+    balancer: BalancerConfig = field(default_factory=BalancerConfig)
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
@@ -121,6 +130,21 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         if config.prune_quasi_static:
             pruner = QuasiStaticPruner(motion, config.prune_quasi_static, least)
         carver = EventCarver(config.level, pruner)
+        balance = None
+        if config.balance:
+            with _progress(None, "events", config.quiet, "embed") as bar:
+                balance = balance_events(
+                    source,
+                    [event for event in events if event.level == config.level],
+                    train,
+                    partial,
+                    config.cluster,
+                    config.balancer,
+                    kinematics=config.kinematics,
+                    pruner=pruner,
+                    seed=config.seed,
+                    progress=bar.update,
+                )
         parameters = {
             "heldout": config.heldout,
             "seed": config.seed,
@@ -128,15 +152,28 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "segmenter": dataclasses.asdict(config.segmenter),
             "kinematics": dataclasses.asdict(config.kinematics),
         }
+        if balance is not None:
+            parameters |= {
+                name: dataclasses.asdict(getattr(config, name)) for name in ("cluster", "balancer")
+            }
         views = {}
         for split, episodes in (("train", train), ("heldout", heldout)):
             if not episodes:
                 continue
             sidecar = {"split": split, "parameters": parameters}
+            copies = balance.copies if balance is not None and split == "train" else None
             with _progress(None, "events", config.quiet, f"carve {split}") as bar:
                 result = carver(
-                    source, events, partial / split, episodes=episodes, sidecar=sidecar, progress=bar.update
+                    source,
+                    events,
+                    partial / split,
+                    episodes=episodes,
+                    copies=copies,
+                    sidecar=sidecar,
+                    progress=bar.update,
                 )
+            if balance is not None:
+                balance.mark(partial / split, balanced=split == "train")
             views[split] = {
                 "episodes": len(episodes),
                 "events": result.events,
@@ -148,6 +185,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             }
         seconds = time.perf_counter() - started
         summary = _summary(config, source, events, lengths, views, spread, seconds)
+        if balance is not None:
+            summary["balance"] = balance.figures()
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -266,6 +305,8 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
             f"{view['videos_linked']} videos linked, {view['videos_copied']} copied"
             + (f", {view['frames_pruned']} quasi-static frames left out" if view["frames_pruned"] else "")
         )
+    if "balance" in summary:
+        print_figures(summary["balance"])
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
     print(f"{summary['seconds']:.2f} s, {summary['real_time_factor']:.0f} times real time -> {out}")
