@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""From demonstrations to events: segment, caption, carve. Nothing here imports the policy or, on import, LeRobot.
+"""From demonstrations to events: segment, caption, cluster, balance, carve. Nothing here imports the policy or, on import, LeRobot.
 
 Names are resolved on first use, so that a planner which only needs `parse_instruction` does not pay for scipy.
 """
@@ -10,10 +10,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lerobot_wallwm.processors.action_features import ActionFeatures
+    from lerobot_wallwm.processors.balancer import (
+        BalancerConfig,
+        ClusterBalancer,
+        balance_figures,
+        interleave_probabilities,
+    )
     from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
     from lerobot_wallwm.processors.carver import EventCarver
     from lerobot_wallwm.processors.cleaner import EpisodeCleaner, Verdict, read_cleaning, write_cleaning
     from lerobot_wallwm.processors.cleaning_rules import CleanConfig, Recording
+    from lerobot_wallwm.processors.clusterer import ClusterConfig, EventClusterer
+    from lerobot_wallwm.processors.embedder import EventEmbedder
     from lerobot_wallwm.processors.episodes import Episode, SourceDataset
     from lerobot_wallwm.processors.errors import DataError
     from lerobot_wallwm.processors.events import (
@@ -37,6 +46,14 @@ if TYPE_CHECKING:
     from lerobot_wallwm.processors.vlm_config import VlmConfig
 
 _HOMES = {
+    "ActionFeatures": "action_features",
+    "BalancerConfig": "balancer",
+    "ClusterBalancer": "balancer",
+    "balance_figures": "balancer",
+    "interleave_probabilities": "balancer",
+    "ClusterConfig": "clusterer",
+    "EventClusterer": "clusterer",
+    "EventEmbedder": "embedder",
     "EventCaptioner": "captioner",
     "number_events": "captioner",
     "EventCarver": "carver",
@@ -80,12 +97,18 @@ __all__ = [
     "SCHEMA",
     "CleanConfig",
     "CameraMotion",
+    "ActionFeatures",
+    "BalancerConfig",
+    "ClusterBalancer",
+    "ClusterConfig",
     "DataError",
     "Episode",
     "EpisodeCleaner",
     "Event",
     "EventCaptioner",
     "EventCarver",
+    "EventClusterer",
+    "EventEmbedder",
     "EventSegmenter",
     "KinematicsConfig",
     "Segmentation",
@@ -99,8 +122,10 @@ __all__ = [
     "SynchronizedSource",
     "SynchronizerConfig",
     "TemporalSynchronizer",
+    "balance_figures",
     "fill",
     "instruction_template",
+    "interleave_probabilities",
     "number_events",
     "parse_instruction",
     "read_cleaning",

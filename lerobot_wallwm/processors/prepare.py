@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from lerobot_wallwm.processors.atomic_folder import atomic_folder
+from lerobot_wallwm.processors.balance_stage import balance_events, print_figures
+from lerobot_wallwm.processors.balancer import BalancerConfig
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.carver import EventCarver
 from lerobot_wallwm.processors.clean_dataset import (
@@ -23,6 +25,7 @@ from lerobot_wallwm.processors.clean_dataset import (
     print_cleaning,
 )
 from lerobot_wallwm.processors.cleaning_rules import CleanConfig
+from lerobot_wallwm.processors.clusterer import ClusterConfig
 from lerobot_wallwm.processors.disk_space import check_space, estimate_space, room_runs_out_clearly
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
@@ -83,6 +86,8 @@ class PrepareConfig:
     # doubt (synchronizer.py). Off: it decodes every frame, and at deployment the camera is as late as it was in the
     # recording, so a policy that only reacts may be better off with the rows as they are.
     synchronize: bool = False
+    # Clusters the events, and writes rare ones more often into the training view (balance_stage.py).
+    balance: bool = False
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -97,6 +102,10 @@ class PrepareConfig:
     vlm: VlmConfig = field(default_factory=VlmConfig)
     # Parameters of --synchronize.
     synchronizer: SynchronizerConfig = field(default_factory=SynchronizerConfig)
+    # How events are clustered.
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    # How strongly clusters are balanced.
+    balancer: BalancerConfig = field(default_factory=BalancerConfig)
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
@@ -162,6 +171,21 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         if config.prune_quasi_static:
             pruner = QuasiStaticPruner(motion, config.prune_quasi_static, least)
         carver = EventCarver(config.level, pruner)
+        balance = None
+        if config.balance:
+            with _progress(None, "events", config.quiet, "embed") as bar:
+                balance = balance_events(
+                    source,
+                    [event for event in events if event.level == config.level],
+                    train,
+                    partial,
+                    config.cluster,
+                    config.balancer,
+                    kinematics=config.kinematics,
+                    pruner=pruner,
+                    seed=config.seed,
+                    progress=bar.update,
+                )
         parameters = {
             "heldout": config.heldout,
             "seed": config.seed,
@@ -173,15 +197,28 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         }
         if synchronization is not None:
             parameters["synchronizer"] = dataclasses.asdict(config.synchronizer)
+        if balance is not None:
+            parameters |= {
+                name: dataclasses.asdict(getattr(config, name)) for name in ("cluster", "balancer")
+            }
         views = {}
         for split, episodes in (("train", train), ("heldout", heldout)):
             if not episodes:
                 continue
             sidecar = {"split": split, "parameters": parameters}
+            copies = balance.copies if balance is not None and split == "train" else None
             with _progress(None, "events", config.quiet, f"carve {split}") as bar:
                 result = carver(
-                    source, events, partial / split, episodes=episodes, sidecar=sidecar, progress=bar.update
+                    source,
+                    events,
+                    partial / split,
+                    episodes=episodes,
+                    copies=copies,
+                    sidecar=sidecar,
+                    progress=bar.update,
                 )
+            if balance is not None:
+                balance.mark(partial / split, balanced=split == "train")
             views[split] = {
                 "episodes": len(episodes),
                 "events": result.events,
@@ -198,6 +235,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             summary["captioning"] = caption_stage.report
         if synchronization is not None:
             summary["synchronization"] = synchronization
+        if balance is not None:
+            summary["balance"] = balance.figures()
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -319,6 +358,8 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
             f"{view['videos_linked']} videos linked, {view['videos_copied']} copied"
             + (f", {view['frames_pruned']} quasi-static frames left out" if view["frames_pruned"] else "")
         )
+    if "balance" in summary:
+        print_figures(summary["balance"])
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
     for line in report_lines(summary.get("captioning")):
