@@ -11,8 +11,11 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from lerobot_wallwm.processors.events import Event
+from lerobot_wallwm.processors.vlm_config import VlmConfig
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
 
@@ -222,3 +225,14 @@ class VlmServer:
             self._httpd.shutdown()
             self._httpd.server_close()
             thread.join()
+
+
+def config(server: VlmServer, **fields) -> VlmConfig:
+    """Settings for a server on this machine: small pictures, short pauses, one request at a time."""
+    plain = {"model": "m", "attempts": 2, "backoff_s": 0.01, "timeout_s": 20.0, "concurrency": 1, "tile": 48}
+    return VlmConfig(base_url=server.url, **{**plain, **fields})
+
+
+def spans(events: list[Event]) -> list[Event]:
+    """The events without their words."""
+    return [replace(e, caption="", template="") for e in events]
