@@ -106,13 +106,13 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         raise ValueError(f"--out.root={out} and --dataset.root={root} overlap. Fix: write outside the source")
     with atomic_folder(out, overwrite=config.overwrite) as partial:
         source = SourceDataset.open(root)
-        check_videos(source)
         synchronization = None
         if config.synchronize:
             bar = _progress(None, "episodes", config.quiet, "synchronize", len(source))
             source, synchronization = synchronize_for_prepare(
                 source, partial, config.synchronizer, config.kinematics, bar
             )
+        check_videos(source)  # after that stage, which costs a damaged video only the episodes that it shows
         segmenter = EventSegmenter(config.segmenter, config.kinematics)
         captioner = EventCaptioner(config.kinematics)
         least = segmenter.min_frames(source.fps)
