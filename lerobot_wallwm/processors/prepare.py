@@ -19,6 +19,7 @@ from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.carver import EventCarver
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
+from lerobot_wallwm.processors.human_layer import HumanLayer
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
@@ -65,6 +66,9 @@ class PrepareConfig:
     # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
     # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
     prune_quasi_static: float = 0.0
+    # Corrections that `wallwm inspect` exported: a file, or a list of files in the order in which they were made.
+    # They win over every other source of boundaries and captions (human_layer.py).
+    human: Path | list[Path] | None = None
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -98,6 +102,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         raise ValueError(f"--out.root={out} and --dataset.root={root} overlap. Fix: write outside the source")
     with atomic_folder(out, overwrite=config.overwrite) as partial:
         source = SourceDataset.open(root)
+        human = HumanLayer(config.human or [], source)
         check_videos(source)
         segmenter = EventSegmenter(config.segmenter, config.kinematics)
         captioner = EventCaptioner(config.kinematics)
@@ -112,7 +117,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             spread.add(episode)
             if config.prune_quasi_static:
                 motion.add(episode)
-        events = number_events(per_episode)
+        events = human(number_events(per_episode))
         validate_events(events, lengths)
         write_events(events, partial / "events.parquet")
 
@@ -148,6 +153,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             }
         seconds = time.perf_counter() - started
         summary = _summary(config, source, events, lengths, views, spread, seconds)
+        if human.files:
+            summary["human"] = human.counts()
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 

@@ -73,7 +73,9 @@ def test_every_variant_changes_fields_that_exist():
 
 def made_up_run(variant, seed, near):
     actions = {name: {"near": near, "event": 2 * near} for name in ("none", "anchor")}
-    video = {name: {"psnr": 20.0, "psnr_moved": 10.0, "ssim": 0.8} for name in ("imagined", "repeat_keyframe")}
+    video = {
+        name: {"psnr": 20.0, "psnr_moved": 10.0, "ssim": 0.8} for name in ("imagined", "repeat_keyframe")
+    }
     return {
         "variant": variant,
         "seed": seed,
