@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lerobot_wallwm.processors.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import LEVELS, Event
 
