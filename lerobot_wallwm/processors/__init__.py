@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     )
     from lerobot_wallwm.processors.instruction import fill, instruction_template, parse_instruction
     from lerobot_wallwm.processors.kinematics import KinematicsConfig
+    from lerobot_wallwm.processors.recovery import Recovery, common_cycles, find_recoveries
+    from lerobot_wallwm.processors.recovery_sampler import RecoverySampler, lift_to_level
     from lerobot_wallwm.processors.segmenter import EventSegmenter, Segmentation, SegmenterConfig
     from lerobot_wallwm.processors.split import split_episodes
     from lerobot_wallwm.processors.verify import verify_view
@@ -46,6 +48,11 @@ _HOMES = {
     "instruction_template": "instruction",
     "parse_instruction": "instruction",
     "KinematicsConfig": "kinematics",
+    "Recovery": "recovery",
+    "common_cycles": "recovery",
+    "find_recoveries": "recovery",
+    "RecoverySampler": "recovery_sampler",
+    "lift_to_level": "recovery_sampler",
     "EventSegmenter": "segmenter",
     "Segmentation": "segmenter",
     "SegmenterConfig": "segmenter",
@@ -62,11 +69,16 @@ __all__ = [
     "EventCarver",
     "EventSegmenter",
     "KinematicsConfig",
+    "Recovery",
+    "RecoverySampler",
     "Segmentation",
     "SegmenterConfig",
     "SourceDataset",
+    "common_cycles",
     "fill",
+    "find_recoveries",
     "instruction_template",
+    "lift_to_level",
     "number_events",
     "parse_instruction",
     "read_events",

@@ -21,6 +21,7 @@ from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDat
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
+from lerobot_wallwm.processors.recovery_sampler import RecoveryConfig, print_recovery, recovery_copies
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.split import split_episodes
 from lerobot_wallwm.processors.video_check import check_videos
@@ -65,6 +66,8 @@ class PrepareConfig:
     # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
     # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
     prune_quasi_static: float = 0.0
+    # Draws retries, re-grasps and corrections more often, in the training view alone; off by default.
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -120,6 +123,9 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         pruner = None
         if config.prune_quasi_static:
             pruner = QuasiStaticPruner(motion, config.prune_quasi_static, least)
+        copies, recovery = recovery_copies(
+            config.recovery, config.kinematics, source, events, config.level, train, partial
+        )
         carver = EventCarver(config.level, pruner)
         parameters = {
             "heldout": config.heldout,
@@ -127,6 +133,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "prune_quasi_static": config.prune_quasi_static,
             "segmenter": dataclasses.asdict(config.segmenter),
             "kinematics": dataclasses.asdict(config.kinematics),
+            "recovery": dataclasses.asdict(config.recovery),
         }
         views = {}
         for split, episodes in (("train", train), ("heldout", heldout)):
@@ -135,7 +142,13 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             sidecar = {"split": split, "parameters": parameters}
             with _progress(None, "events", config.quiet, f"carve {split}") as bar:
                 result = carver(
-                    source, events, partial / split, episodes=episodes, sidecar=sidecar, progress=bar.update
+                    source,
+                    events,
+                    partial / split,
+                    episodes=episodes,
+                    copies=copies if split == "train" else None,
+                    sidecar=sidecar,
+                    progress=bar.update,
                 )
             views[split] = {
                 "episodes": len(episodes),
@@ -148,6 +161,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             }
         seconds = time.perf_counter() - started
         summary = _summary(config, source, events, lengths, views, spread, seconds)
+        if recovery:
+            summary["recovery"] = recovery
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -266,6 +281,7 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
             f"{view['videos_linked']} videos linked, {view['videos_copied']} copied"
             + (f", {view['frames_pruned']} quasi-static frames left out" if view["frames_pruned"] else "")
         )
+    print_recovery(summary.get("recovery", {}))
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
     print(f"{summary['seconds']:.2f} s, {summary['real_time_factor']:.0f} times real time -> {out}")
