@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from lerobot_wallwm.processors.human_layer import HumanLayer
     from lerobot_wallwm.processors.instruction import fill, instruction_template, parse_instruction
     from lerobot_wallwm.processors.kinematics import KinematicsConfig
+    from lerobot_wallwm.processors.recovery import Recovery, common_cycles, find_recoveries
+    from lerobot_wallwm.processors.recovery_sampler import RecoverySampler, lift_to_level
     from lerobot_wallwm.processors.segmenter import EventSegmenter, Segmentation, SegmenterConfig
     from lerobot_wallwm.processors.split import split_episodes
     from lerobot_wallwm.processors.sync_verdict import SyncVerdict
@@ -79,6 +81,11 @@ _HOMES = {
     "instruction_template": "instruction",
     "parse_instruction": "instruction",
     "KinematicsConfig": "kinematics",
+    "Recovery": "recovery",
+    "common_cycles": "recovery",
+    "find_recoveries": "recovery",
+    "RecoverySampler": "recovery_sampler",
+    "lift_to_level": "recovery_sampler",
     "EventSegmenter": "segmenter",
     "Segmentation": "segmenter",
     "SegmenterConfig": "segmenter",
@@ -114,6 +121,8 @@ __all__ = [
     "EventSegmenter",
     "HumanLayer",
     "KinematicsConfig",
+    "Recovery",
+    "RecoverySampler",
     "Segmentation",
     "SegmenterConfig",
     "Recording",
@@ -126,9 +135,12 @@ __all__ = [
     "SynchronizerConfig",
     "TemporalSynchronizer",
     "balance_figures",
+    "common_cycles",
     "fill",
+    "find_recoveries",
     "instruction_template",
     "interleave_probabilities",
+    "lift_to_level",
     "number_events",
     "parse_instruction",
     "read_cleaning",

@@ -32,6 +32,7 @@ from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, wri
 from lerobot_wallwm.processors.human_layer import HumanLayer
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
+from lerobot_wallwm.processors.recovery_sampler import RecoveryConfig, print_recovery, recovery_copies
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.split import split_episodes
 from lerobot_wallwm.processors.synchronize_dataset import print_synchronization, synchronize_for_prepare
@@ -92,6 +93,8 @@ class PrepareConfig:
     # Corrections that `wallwm inspect` exported: a file, or a list of files in the order in which they were made.
     # They win over every other source of boundaries and captions (human_layer.py).
     human: Path | list[Path] | None = None
+    # Draws retries, re-grasps and corrections more often, in the training view alone; off by default.
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -191,6 +194,16 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
                     seed=config.seed,
                     progress=bar.update,
                 )
+        train_copies, recovery = recovery_copies(
+            config.recovery,
+            config.kinematics,
+            source,
+            events,
+            config.level,
+            train,
+            partial,
+            None if balance is None else balance.copies,
+        )
         parameters = {
             "heldout": config.heldout,
             "seed": config.seed,
@@ -199,6 +212,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "kinematics": dataclasses.asdict(config.kinematics),
             "clean": dataclasses.asdict(config.clean),
             "captioner": config.captioner if config.captioner != "vlm" else f"vlm {config.vlm.model}",
+            "recovery": dataclasses.asdict(config.recovery),
         }
         if synchronization is not None:
             parameters["synchronizer"] = dataclasses.asdict(config.synchronizer)
@@ -211,7 +225,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             if not episodes:
                 continue
             sidecar = {"split": split, "parameters": parameters}
-            copies = balance.copies if balance is not None and split == "train" else None
+            copies = train_copies if split == "train" else None
             with _progress(None, "events", config.quiet, f"carve {split}") as bar:
                 result = carver(
                     source,
@@ -244,6 +258,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             summary["balance"] = balance.figures()
         if human.files:
             summary["human"] = human.counts()
+        if recovery:
+            summary["recovery"] = recovery
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -367,6 +383,7 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
         )
     if "balance" in summary:
         print_figures(summary["balance"])
+    print_recovery(summary.get("recovery", {}))
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
     for line in report_lines(summary.get("captioning")):
