@@ -31,7 +31,14 @@ def _prepare(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors import prepare as prepare_module
 
     config = _parse("prepare", prepare_module.PrepareConfig, args)
-    summary = prepare_module.prepare(config)
+    if config.scale.tasks:
+        from lerobot_wallwm.processors.scale_out import prepare_in_shards
+
+        summary = prepare_in_shards(config)
+        if summary is None:
+            return 0
+    else:
+        summary = prepare_module.prepare(config)
     prepare_module.print_summary(summary, config.out.root or config.out.repo_id or "")
     return 0
 

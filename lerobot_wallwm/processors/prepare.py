@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ import numpy as np
 from lerobot_wallwm.processors.atomic_folder import atomic_folder
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.carver import EventCarver
+from lerobot_wallwm.processors.dataset_card import command_line
+from lerobot_wallwm.processors.disk_space import check_space, view_bytes
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
+from lerobot_wallwm.processors.scale_config import ScaleConfig
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.split import split_episodes
 from lerobot_wallwm.processors.video_check import check_videos
@@ -65,6 +69,12 @@ class PrepareConfig:
     # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
     # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
     prune_quasi_static: float = 0.0
+    # Writes LeRobot's language columns: `subtask` rows from this level's captions, and a `plan` of what is still to do.
+    language: str | None = None
+    # Copies videos instead of linking them: views that can be uploaded or moved on their own, at the price of disk space.
+    copy_videos: bool = False
+    # K of a second view beside each, <split>_keyframes, with K + 1 rows an event (keyframe_view.py); 0 writes none.
+    keyframes: int = 0
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -73,10 +83,25 @@ class PrepareConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     # How state and action are read.
     kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
+    # Segmenting and captioning in shards (scale_out.py).
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
 
 
-def prepare(config: PrepareConfig) -> dict[str, Any]:
+def annotator(config: PrepareConfig) -> Callable[[Episode], list[Event]]:
+    """The steps that look at one episode at a time: from an `Episode` to its events, ids counted from 0."""
+    segmenter = EventSegmenter(config.segmenter, config.kinematics)
+    captioner = EventCaptioner(config.kinematics)
+    return lambda episode: captioner(episode, segmenter(episode))
+
+
+def prepare(
+    config: PrepareConfig, annotate: Callable[[Episode], list[Event]] | None = None
+) -> dict[str, Any]:
     """Segments, captions and carves a dataset. Returns the summary that is also written to `summary.json`.
+
+    Args:
+        config: See `PrepareConfig`.
+        annotate: Replaces `annotator(config)`, for events that were found elsewhere.
 
     Raises:
         DataError: The source cannot be used; nothing has been written.
@@ -92,22 +117,31 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         raise ValueError(
             f"--prune_quasi_static must be at least 0, got {config.prune_quasi_static}. Fix: 0 prunes nothing"
         )
-    out = _output_root(config.out)
-    root = _source_root(config.dataset)
+    if config.language is not None and config.language not in LEVELS:
+        raise ValueError(f"--language must be one of {', '.join(LEVELS)}, got {config.language!r}")
+    if config.keyframes < 0:
+        raise ValueError(
+            f"--keyframes must be at least 0, got {config.keyframes}. Fix: 0 writes no such view"
+        )
+    out = output_root(config.out)
+    root = source_root(config.dataset)
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"--out.root={out} and --dataset.root={root} overlap. Fix: write outside the source")
     with atomic_folder(out, overwrite=config.overwrite) as partial:
         source = SourceDataset.open(root)
         check_videos(source)
-        segmenter = EventSegmenter(config.segmenter, config.kinematics)
-        captioner = EventCaptioner(config.kinematics)
-        least = segmenter.min_frames(source.fps)
+        train, heldout = split_episodes(source.episode_indices, config.heldout, config.seed)
+        kinds = 2 if config.keyframes else 1
+        needed = [view_bytes(source, out, group, config.copy_videos) for group in (train, heldout) if group]
+        check_space(out, kinds * sum(needed))
+        annotate = annotate or annotator(config)
+        least = EventSegmenter(config.segmenter).min_frames(source.fps)
         per_episode: list[list[Event]] = []
         lengths: dict[int, int] = {}
         spread, motion = _Spread(), Motion(config.kinematics)
         for position in _progress(range(len(source)), "episodes", config.quiet):
             episode = source.read(position, least)
-            per_episode.append(captioner(episode, segmenter(episode)))
+            per_episode.append(annotate(episode))
             lengths[episode.index] = len(episode)
             spread.add(episode)
             if config.prune_quasi_static:
@@ -116,11 +150,12 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         validate_events(events, lengths)
         write_events(events, partial / "events.parquet")
 
-        train, heldout = split_episodes(source.episode_indices, config.heldout, config.seed)
         pruner = None
         if config.prune_quasi_static:
             pruner = QuasiStaticPruner(motion, config.prune_quasi_static, least)
-        carver = EventCarver(config.level, pruner)
+        copy_videos = config.copy_videos
+        carver = EventCarver(config.level, pruner, language=config.language, copy_videos=copy_videos)
+        sampler = EventCarver(config.level, keyframes=config.keyframes, copy_videos=copy_videos)
         parameters = {
             "heldout": config.heldout,
             "seed": config.seed,
@@ -132,11 +167,14 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         for split, episodes in (("train", train), ("heldout", heldout)):
             if not episodes:
                 continue
-            sidecar = {"split": split, "parameters": parameters}
+            sidecar = {"split": split, "command": _command(config), "parameters": parameters}
             with _progress(None, "events", config.quiet, f"carve {split}") as bar:
                 result = carver(
                     source, events, partial / split, episodes=episodes, sidecar=sidecar, progress=bar.update
                 )
+            if config.keyframes:
+                beside = partial / f"{split}_keyframes"
+                sampler(source, events, beside, episodes=episodes, sidecar=sidecar)
             views[split] = {
                 "episodes": len(episodes),
                 "events": result.events,
@@ -152,7 +190,13 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     return summary
 
 
-def _output_root(out: OutputConfig) -> Path:
+def _command(config: PrepareConfig) -> str:
+    """The command for the card, without what changes nothing in the output: where it lies, how it was shared out."""
+    same = dataclasses.replace(config, out=OutputConfig(), scale=ScaleConfig(), quiet=False, overwrite=False)
+    return command_line(same, PrepareConfig())
+
+
+def output_root(out: OutputConfig) -> Path:
     if out.root is not None:
         return Path(out.root)
     if out.repo_id is None:
@@ -162,7 +206,7 @@ def _output_root(out: OutputConfig) -> Path:
     return HF_LEROBOT_HOME / out.repo_id
 
 
-def _source_root(dataset: DatasetConfig) -> Path:
+def source_root(dataset: DatasetConfig) -> Path:
     if dataset.root is not None:
         return Path(dataset.root)
     if dataset.repo_id is None:
