@@ -44,9 +44,9 @@ def contents(root: Path) -> dict[str, str]:
     return found
 
 
-def config_of(root: Path, out: Path, **scale) -> PrepareConfig:
+def config_of(dataset: Path, out: Path, **scale) -> PrepareConfig:
     return PrepareConfig(
-        dataset=DatasetConfig(root=root),
+        dataset=DatasetConfig(root=dataset),
         out=OutputConfig(root=out),
         heldout=0.2,
         quiet=True,
@@ -122,7 +122,7 @@ def test_a_shard_holds_its_confidences_exactly(tiny_dataset, tmp_path):
     from lerobot_wallwm.processors.prepare import annotator
 
     assert shard == {episode.index: annotator(config)(episode) for episode in source}
-    assert any(np.float32(e.confidence) != e.confidence for group in shard.values() for e in group)
+    assert any(float(np.float32(e.confidence)) != e.confidence for group in shard.values() for e in group)
 
 
 def test_a_bad_episode_is_noted_and_the_other_shards_are_made(tiny_dataset, tmp_path):
