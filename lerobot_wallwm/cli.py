@@ -30,11 +30,19 @@ def _parse(command: str, config_class: type, args: Sequence[str]) -> Any:
 
 
 def _prepare(args: Sequence[str]) -> int:
-    from lerobot_wallwm.processors import prepare as prepare_module
+    from lerobot_wallwm.processors.prepare import PrepareConfig, prepare
+    from lerobot_wallwm.processors.prepare_summary import print_summary
 
-    config = _parse("prepare", prepare_module.PrepareConfig, args)
-    summary = prepare_module.prepare(config)
-    prepare_module.print_summary(summary, config.out.root or config.out.repo_id or "")
+    config = _parse("prepare", PrepareConfig, args)
+    if config.scale.tasks:
+        from lerobot_wallwm.processors.scale_out import prepare_in_shards
+
+        summary = prepare_in_shards(config)
+        if summary is None:
+            return 0
+    else:
+        summary = prepare(config)
+    print_summary(summary, config.out.root or config.out.repo_id or "")
     return 0
 
 

@@ -23,7 +23,7 @@ from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import LEVELS, Event, read_events, validate_events
 from lerobot_wallwm.processors.fingerprint import dataset_fingerprint
 from lerobot_wallwm.processors.kinematics import KinematicsConfig, grippers
-from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, _output_root, _source_root
+from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, output_root, source_root
 
 # Our choice: enough for a curve across a wide screen; 8 bits are finer than its pixels are high.
 _CURVE_BUCKETS = 150
@@ -60,7 +60,7 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
     """
     if not config.max_mb > 0 or config.workers < 1:
         raise ValueError("--max_mb must be above 0 and --workers at least 1. Fix: leave them out")
-    folder, source = _output_root(config.out), SourceDataset.open(_source_root(config.dataset))
+    folder, source = output_root(config.out), SourceDataset.open(source_root(config.dataset))
     page = Path(config.page or folder / "inspect.html")
     events = read_events(folder / "events.parquet")
     validate_events(events, path=folder / "events.parquet")

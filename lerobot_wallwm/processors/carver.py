@@ -8,6 +8,7 @@ decoded. A hard link shares its bytes with the source, and LeRobot never writes 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,11 +18,20 @@ from typing import Any
 
 import numpy as np
 
+from lerobot_wallwm.processors.dataset_card import write_card
+from lerobot_wallwm.processors.disk_space import (
+    check_space,
+    estimate_space,
+    existing_parent,
+    room_runs_out_clearly,
+)
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import LEVELS, Event
+from lerobot_wallwm.processors.keyframe_view import KeyframeViewWriter
+from lerobot_wallwm.processors.language_rows import LanguageRows
 from lerobot_wallwm.processors.quasi_static import QuasiStaticPruner
-from lerobot_wallwm.processors.view_writer import ViewWriter
+from lerobot_wallwm.processors.view_writer import SIDECAR, ViewWriter
 
 
 @dataclass(frozen=True)
@@ -48,12 +58,34 @@ class EventCarver:
     Args:
         level: Which events become episodes: task, subtask, action or segment.
         pruner: Leaves quasi-static frames out of the events; None keeps all.
+        language: Level whose captions become `subtask` rows of LeRobot's language columns (language_rows.py); None
+            writes no such columns.
+        copy_videos: Copies videos instead of linking them, so that the view can be moved or uploaded on its own.
+        keyframes: K of a keyframe view (keyframe_view.py); 0 writes all frames of an event.
     """
 
-    def __init__(self, level: str = "action", pruner: QuasiStaticPruner | None = None) -> None:
-        if level not in LEVELS:
-            raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
-        self.level, self.pruner = level, pruner
+    def __init__(
+        self,
+        level: str = "action",
+        pruner: QuasiStaticPruner | None = None,
+        *,
+        language: str | None = None,
+        copy_videos: bool = False,
+        keyframes: int = 0,
+    ) -> None:
+        for name in (level, language):
+            if name is not None and name not in LEVELS:
+                raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {name!r}")
+        if keyframes < 0:
+            raise ValueError(
+                f"--keyframes must be at least 0, got {keyframes}. Fix: 0 writes no keyframe view"
+            )
+        if keyframes and (pruner is not None or language is not None):
+            raise ValueError(
+                "a keyframe view has neither pruned frames nor language columns. Fix: leave pruner and language out"
+            )
+        self.level, self.pruner, self.language = level, pruner, language
+        self.copy_videos, self.keyframes = copy_videos, keyframes
 
     def __call__(
         self, source: Any, events: Iterable[Event] | None = None, out: str | Path | None = None, **kwargs: Any
@@ -113,9 +145,10 @@ class EventCarver:
 
         Raises:
             FileExistsError: If `out` exists.
-            DataError: If the source cannot be read, or lacks statistics of a camera.
+            DataError: If the source cannot be read, lacks statistics of a camera, or the disk has no room.
         """
         out = Path(out)
+        events = list(events)
         if out.exists():
             raise FileExistsError(f"{out} exists. Fix: choose another folder, or remove it")
         wanted = None if episodes is None else set(episodes)
@@ -127,14 +160,35 @@ class EventCarver:
             raise DataError(
                 out, "events", f"there is no {self.level} event to carve", "check the level and the split"
             )
+        own = [event for group in by_episode.values() for event in group]
+        weight = sum(e.length * (copies or {}).get(e.event_id, 1) for e in own) / sum(e.length for e in own)
+        place = existing_parent(out)
+        check_space(estimate_space(source, place, [list(by_episode)], self.copy_videos, weight), place)
         partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
-        try:
-            result = ViewWriter(source, partial, self.pruner).write(
-                by_episode, copies or {}, self.level, sidecar or {}, progress
-            )
-            os.replace(partial, out)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+        with room_runs_out_clearly(out):
+            try:
+                writer = self._writer(source, partial, events, by_episode)
+                result = writer.write(by_episode, copies or {}, self.level, sidecar or {}, progress)
+                info, about = (
+                    json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)
+                )
+                write_card(partial, source.root, events, writer.meta, info, about)
+                os.replace(partial, out)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
         return CarveResult(out, *result)
+
+    def _writer(
+        self,
+        source: SourceDataset,
+        root: Path,
+        events: Sequence[Event],
+        by_episode: Mapping[int, Sequence[Event]],
+    ) -> ViewWriter:
+        if self.keyframes:
+            own = (event for group in by_episode.values() for event in group)
+            return KeyframeViewWriter(source, root, self.keyframes, own, copy_videos=self.copy_videos)
+        language = None if self.language is None else LanguageRows(events, self.language)
+        return ViewWriter(source, root, self.pruner, language=language, copy_videos=self.copy_videos)

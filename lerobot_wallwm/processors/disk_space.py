@@ -50,13 +50,26 @@ def can_link(source: Path, folder: Path) -> bool:
     return True
 
 
-def estimate_space(source: SourceDataset, folder: Path, splits: Sequence[Iterable[int]]) -> SpaceEstimate:
+def existing_parent(path: Path) -> Path:
+    """`path`, or its nearest parent that exists."""
+    return path if path.exists() else existing_parent(path.absolute().parent)
+
+
+def estimate_space(
+    source: SourceDataset,
+    folder: Path,
+    splits: Sequence[Iterable[int]],
+    copy_videos: bool = False,
+    weight: float = 1.0,
+) -> SpaceEstimate:
     """How much the views of a dataset need at most. Files that are missing or damaged count as nothing: no view uses them.
 
     Args:
         source: The dataset.
         folder: Where the views will lie; it exists.
         splits: Episode indices of each view. Two views that share a video file need a copy each.
+        copy_videos: Videos are copied even where they could be linked.
+        weight: Rows of the views per row of the source, more than 1 where events are written several times.
     """
     position = {episode: i for i, episode in enumerate(source.episode_indices)}
     frames, videos = 0, 0
@@ -78,9 +91,10 @@ def estimate_space(source: SourceDataset, folder: Path, splits: Sequence[Iterabl
     for path in data:
         with contextlib.suppress(DataError):
             rows += uncompressed_size(path)
-    linked = probe is None or can_link(probe, folder)
+    linked = not copy_videos and (probe is None or can_link(probe, folder))
     return SpaceEstimate(
-        int(_ROWS_FACTOR * rows) + _BYTES_PER_FRAME * frames + _LEAST, 0 if linked else videos
+        int(_ROWS_FACTOR * rows * max(weight, 1.0)) + _BYTES_PER_FRAME * frames + _LEAST,
+        0 if linked else videos,
     )
 
 
@@ -96,8 +110,8 @@ def check_space(estimate: SpaceEstimate, folder: Path) -> None:
     parts = f"{_readable(estimate.rows)} of tables"
     fix = "free some space, or choose another --out.root"
     if estimate.copies:
-        parts += f" and {_readable(estimate.copies)} of videos, which cannot be hard-linked there"
-        fix += "; on the source's own file system videos are hard-linked and need no space"
+        parts += f" and {_readable(estimate.copies)} of copied videos"
+        fix += "; on the source's own file system, without --copy_videos=true, videos are hard-linked and need no space"
     raise DataError(
         folder.parent,
         "free space",

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 from lerobot_wallwm.processors.episodes import ACTION, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
+from lerobot_wallwm.processors.language_rows import FRAME, PERSISTENT
 from lerobot_wallwm.processors.sync_verdict import rows_behind
-from lerobot_wallwm.processors.view_writer import REINDEXED, SIDECAR
+from lerobot_wallwm.processors.view_writer import REINDEXED, SIDECAR, ViewWriter
 
 _WINDOW = 8  # frames asked of LeRobot at once
 
@@ -92,7 +93,16 @@ def verify_view(
         raise DataError(
             sidecar, "file", "is missing, so this is not a carved view", "point --view.root at <out>/train"
         )
-    dropped = set(json.loads(sidecar.read_text()).get("dropped_features", []))
+    content = json.loads(sidecar.read_text())
+    if content.get("format") != ViewWriter.format:
+        raise DataError(
+            sidecar,
+            "format",
+            f"is {content.get('format')}, whose rows are not the source's one by one",
+            "verify the view that was carved beside it",
+        )
+    # Language rows are on the event's clock, so they differ from the source's by design.
+    dropped = {*content.get("dropped_features", []), PERSISTENT, FRAME}
     report = VerifyReport()
     source_frames = _compare_rows(source, view, dropped, report)
     if frames:
@@ -121,7 +131,11 @@ def _compare_rows(
     rows = pa.concat_tables(tables)
     clock = {name: rows.column(name).to_numpy() for name in REINDEXED}
     cached: dict[int, dict[str, list[bytes]]] = {}
-    mine = {name: _bits(rows.column(name)) for name in rows.column_names if name not in REINDEXED}
+    mine = {
+        name: _bits(rows.column(name))
+        for name in rows.column_names
+        if name not in REINDEXED and name not in dropped
+    }
     for e in range(len(view)):
         meta = view.meta(e)
         begin, end = meta["dataset_from_index"], meta["dataset_to_index"]

@@ -17,10 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lerobot_wallwm import __version__
 from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import Event
 from lerobot_wallwm.processors.instruction import instruction_template
+from lerobot_wallwm.processors.language_rows import FRAME, LanguageRows, language_features
 from lerobot_wallwm.processors.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.view_stats import NumericStats
 
@@ -41,19 +43,32 @@ class ViewWriter:
         source: The dataset that the events were found in.
         root: The new dataset's folder.
         pruner: Leaves quasi-static frames out; None keeps all.
+        language: Writes LeRobot's language columns; None leaves them out.
+        copy_videos: Copies videos, so that the view shares no file with its source.
     """
 
-    def __init__(self, source: SourceDataset, root: Path, pruner: QuasiStaticPruner | None) -> None:
+    format = "wallwm-view"
+
+    def __init__(
+        self,
+        source: SourceDataset,
+        root: Path,
+        pruner: QuasiStaticPruner | None,
+        *,
+        language: LanguageRows | None = None,
+        copy_videos: bool = False,
+    ) -> None:
         self.source, self.pruner, self.pruned = source, pruner, 0
         self.root = root
+        self.language, self.copy_videos = language, copy_videos
         # `language_persistent` rows and the like carry times of the source episode, which an event's clock no longer
-        # shares; the caption takes their place.
-        self.dropped = [key for key in source.info["features"] if key.startswith("language_")]
+        # shares; the caption takes their place. `language_events` has no clock.
+        kept = () if language is None else (FRAME,)
+        self.dropped = [k for k in source.info["features"] if k.startswith("language_") and k not in kept]
         self.features = {k: v for k, v in source.info["features"].items() if k not in self.dropped}
-        self.numeric = [
-            key for key, value in self.features.items() if value["dtype"] not in ("video", "image", "string")
-        ]
-        self.stats = NumericStats(self.numeric)
+        if language is not None:
+            self.features |= language_features()
+        self.stats = NumericStats(self._numeric())
         self.meta: list[dict[str, Any]] = []
         self.pending: list[pa.Table] = []
         self.pending_rows = 0
@@ -102,7 +117,9 @@ class ViewWriter:
         self._flush()
         if self.writer is not None:
             self.writer.close()
-        linked = sum(_link(path, self.root / relative) for path, relative in videos.items())
+        linked = sum(
+            place_file(path, self.root / relative, copy=self.copy_videos) for path, relative in videos.items()
+        )
         self._write_meta(captions, image_stats, level, sidecar, events)
         copied = len(videos) - linked
         return events, len(self.meta), self.frames, linked, copied, len(captions), self.pruned
@@ -136,13 +153,10 @@ class ViewWriter:
                     f"has {len(rows)} frames, but event {event.event_id} ends at {event.end}",
                     "run the segmenter on this very dataset",
                 )
-            if kept is None:
-                part, at = rows.slice(event.start, event.length), clock[event.start : event.end]
-            else:
-                frames = kept(event.start, event.end)
-                part, at = rows.take(frames), clock[frames]
+            if copies.get(event.event_id, 1) <= 0:
+                continue
+            part, at, span, extra = self._part(rows, clock, event, kept)
             length = len(part)
-            span = length / fps if kept is None else float(at[-1] - at[0]) + 1 / fps
             for copy in range(copies.get(event.event_id, 1)):
                 index = len(self.meta)
                 if self.file_rows and self.file_rows + length > ROWS_PER_FILE:
@@ -176,10 +190,9 @@ class ViewWriter:
                     "wallwm/instruction_template": instruction_template(instruction),
                     "wallwm/confidence": float(event.confidence),
                     "wallwm/copy": copy,
+                    **extra,
                 } | source.provenance(event.episode_index)
-                if kept is not None:
-                    row["wallwm/pruned"] = event.length - length
-                    self.pruned += event.length - length
+                self.pruned += extra.get("wallwm/pruned", 0)
                 self.meta.append(row)
                 self.pending.append(part)
                 columns = (
@@ -196,6 +209,32 @@ class ViewWriter:
                 self.frames += length
         if self.pending_rows >= ROWS_PER_GROUP:
             self._flush()
+
+    def _part(
+        self, rows: pa.Table, clock: np.ndarray, event: Event, kept: Callable[[int, int], np.ndarray] | None
+    ) -> tuple[pa.Table, np.ndarray, float, dict[str, Any]]:
+        """The view's rows of one event.
+
+        Args:
+            rows: All rows of the source episode.
+            clock: Their timestamps, in seconds.
+            event: Which of them.
+            kept: Chooses among the frames of an interval; None takes all.
+
+        Returns:
+            T rows, their timestamps (T,) in the source episode, the seconds they last, and more metadata of the event.
+        """
+        extra: dict[str, Any] = {}
+        frames = np.arange(event.start, event.end) if kept is None else kept(event.start, event.end)
+        at = clock[frames]
+        if kept is None:
+            part, span = rows.slice(event.start, event.length), event.length / self.source.fps
+        else:
+            part, span = rows.take(frames), float(at[-1] - at[0]) + 1 / self.source.fps
+            extra["wallwm/pruned"] = event.length - len(frames)
+        if self.language is not None:
+            part = self.language.add(part, event.episode_index, frames, (at - at[0]).astype(np.float32))
+        return part, at, span, extra
 
     def _chunk(self) -> tuple[int, int]:
         return divmod(self.file_index, int(self.source.info.get("chunks_size", 1000)))
@@ -219,7 +258,7 @@ class ViewWriter:
             table = table.set_column(column, field, pa.array(np.concatenate(values)).cast(field.type))
             values.clear()
         self.pending, self.pending_rows = [], 0
-        self.stats.add(table)
+        self._add_stats(table)
         if self.writer is None:
             chunk, file = self._chunk()
             path = self.root / "data" / f"chunk-{chunk:03d}" / f"file-{file:03d}.parquet"
@@ -228,6 +267,17 @@ class ViewWriter:
         self.writer.write_table(table, row_group_size=ROWS_PER_GROUP)
 
     # -- metadata ----------------------------------------------------------------------------------------------------
+    def _numeric(self) -> list[str]:
+        """Features whose statistics are those of the view's rows."""
+        other = ("video", "image", "string", "language")
+        return [key for key, value in self.features.items() if value["dtype"] not in other]
+
+    def _add_stats(self, table: pa.Table) -> None:
+        self.stats.add(table)
+
+    def _numeric_stats(self) -> dict[str, Any]:
+        return self.stats.result()
+
     def _image_stats(self) -> dict[str, Any]:
         path = self.source.root / "meta" / "stats.json"
         try:
@@ -278,12 +328,13 @@ class ViewWriter:
             "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         }
         _write_json(folder / "info.json", info)
-        _write_json(folder / "stats.json", image_stats | self.stats.result())
+        _write_json(folder / "stats.json", image_stats | self._numeric_stats())
         _write_json(
             folder / SIDECAR,
             {
-                "format": "wallwm-view",
+                "format": self.format,
                 "format_version": FORMAT_VERSION,
+                "version": __version__,
                 "level": level,
                 "events": events,
                 "source": {
@@ -301,12 +352,16 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _link(source: Path, target: Path) -> bool:
-    """Hard-links a file, or copies it where links are impossible. Returns True for a link."""
+def place_file(source: Path, target: Path, *, copy: bool = False) -> bool:
+    """Hard-links a file, or copies it where links are impossible or not wanted. Returns True for a link."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source.resolve(), target)  # resolved: on the Hub's cache the file is a symlink into blobs/
-        return True
-    except OSError:
-        shutil.copy2(source, target)
-        return False
+    if not copy:
+        try:
+            os.link(
+                source.resolve(), target
+            )  # resolved: on the Hub's cache the file is a symlink into blobs/
+            return True
+        except OSError:
+            pass
+    shutil.copyfile(source, target)
+    return False

@@ -235,3 +235,25 @@ def test_a_dataset_with_language_rows_and_a_file(tiny_dataset, tmp_path):
     assert [s.caption for s in spans[2]] == ["grab it", "place it"] and spans[2][-1].end == lengths[2]
     assert len(refused) == 2 and "1000 s" in refused[0] and "99" in refused[1]
     assert read_annotations(SourceDataset.open(tiny_dataset)) == ({}, [])
+
+
+def test_prepare_uses_them_and_reports_the_unusable(tiny_dataset, tmp_path):
+    from lerobot_wallwm.processors.events import read_events
+    from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
+
+    path = write_file(
+        tmp_path / "a.json",
+        {"episode_index": 0, "spans": [{"level": "L1", "start": 0, "end": 10, "caption": "Tidy up"}]},
+        {"episode_index": 1, "spans": [{"level": "L1", "start": 0, "end": 9999, "caption": "too long"}]},
+    )
+    config = PrepareConfig(
+        dataset=DatasetConfig(root=tiny_dataset),
+        out=OutputConfig(root=tmp_path / "out"),
+        annotations=path,
+        quiet=True,
+    )
+    summary = prepare(config)
+    assert summary["annotated_episodes"] == 1
+    assert any("9999" in line and "not used" in line for line in summary["warnings"])
+    found = [e for e in read_events(tmp_path / "out" / "events.parquet") if e.caption == "Tidy up"]
+    assert [(e.episode_index, e.level, e.start, e.end) for e in found] == [(0, "action", 0, 10)]

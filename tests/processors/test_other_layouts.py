@@ -12,7 +12,7 @@ from lerobot_wallwm.processors.segmenter import EventSegmenter
 from lerobot_wallwm.processors.verify import verify_view
 
 
-def record(root, *, video: bool, **sizes):
+def record(root, *, video: bool, cameras=("top",), **sizes):
     from lerobot.configs.video import RGBEncoderConfig
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
@@ -30,7 +30,7 @@ def record(root, *, video: bool, **sizes):
         root=root,
         use_videos=video,
         features={
-            "observation.images.top": camera,
+            **{f"observation.images.{name}": camera for name in cameras},
             "observation.state": joints,
             "action": joints,
             "observation.force": {"dtype": "float32", "shape": (1,), "names": None},
@@ -47,7 +47,10 @@ def record(root, *, video: bool, **sizes):
         for state, action in zip(episode.state, episode.action, strict=True):
             dataset.add_frame(
                 {
-                    "observation.images.top": rng.integers(0, 255, (32, 32, 3), dtype=np.uint8),
+                    **{
+                        f"observation.images.{name}": rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+                        for name in cameras
+                    },
                     "observation.state": state.astype(np.float32),
                     "action": action.astype(np.float32),
                     "observation.force": rng.normal(size=1).astype(np.float32),
@@ -73,3 +76,21 @@ def test_carves_exactly(tmp_path, video, sizes, files):
     report = verify_view(source.root, tmp_path / "view", quiet=True)
     assert report.ok and report.frames == report.rows == source.info["total_frames"]
     assert {e.caption for e in events if e.level == "task"} == set(source.tasks)
+
+
+def test_a_subset_of_many_files_and_cameras_takes_only_the_files_it_needs(tmp_path):
+    sizes = {"video_files_size_in_mb": 0.01, "data_files_size_in_mb": 0.01}
+    cameras = ("top", "left", "wrist")
+    source = SourceDataset.open(record(tmp_path / "source", video=True, cameras=cameras, **sizes))
+    assert len(list((source.root / "videos").rglob("*.mp4"))) == 9
+    segmenter, captioner = EventSegmenter(), EventCaptioner()
+    events = number_events([captioner(episode, segmenter(episode)) for episode in source])
+    for copy_videos in (False, True):
+        out = tmp_path / f"copy_{copy_videos}"
+        result = EventCarver(copy_videos=copy_videos)(source, events, out, episodes=[0, 2])
+        assert result.linked == (0 if copy_videos else 6) and result.copied == 6 - result.linked
+        wanted = {source.video_path(source.meta(i), key) for i in (0, 2) for key in source.video_keys}
+        found = {source.root / path.relative_to(out) for path in out.rglob("*.mp4")}
+        assert found == wanted
+    report = verify_view(source.root, tmp_path / "copy_True", quiet=True)
+    assert report.ok and report.frames == 3 * report.rows > 0

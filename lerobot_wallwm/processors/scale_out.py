@@ -1,0 +1,213 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm prepare` in shards of episodes, on one machine or many; the output equals the single process's.
+
+Annotating (reading, segmenting, captioning) is per episode, so it is shared out: shard i of n holds a run of neighbouring
+episodes and becomes one parquet file that appears whole or not at all. Merging puts the shards' events in the order of the
+episodes and goes on as `prepare` does: numbering, splitting, carving.
+
+A shard carries the fingerprint of the source and of the parameters. A run that was killed takes up the shards that are
+there and match; the others are made again. Nothing but these parquet files is read back. datatrove pickles the task to its
+local processes (through a pipe); its Slurm executor, which reads a pickle from disk, is not used: see
+examples/scale_out/slurm.sh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lerobot_wallwm import __version__
+from lerobot_wallwm.processors.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.errors import DataError
+from lerobot_wallwm.processors.events import SCHEMA, Event, from_table, to_table
+from lerobot_wallwm.processors.prepare import (
+    PrepareConfig,
+    annotator,
+    output_root,
+    prepare,
+    source_root,
+)
+from lerobot_wallwm.processors.segmenter import EventSegmenter
+
+_FINGERPRINT, _NAME = b"wallwm_shard", b"wallwm_shard_name"
+
+
+def shard_positions(episodes: int, tasks: int, task: int) -> range:
+    """Positions of a shard's episodes: neighbours, which lie in one file; shards differ by one episode at most.
+
+    Raises:
+        ValueError: If there is no such shard.
+    """
+    if not 0 <= task < tasks:
+        raise ValueError(f"there is no shard {task} of {tasks}")
+    return range(task * episodes // tasks, (task + 1) * episodes // tasks)
+
+
+def shard_path(folder: Path, tasks: int, task: int) -> Path:
+    """File of shard `task`."""
+    return folder / f"shard-{task:05d}-of-{tasks:05d}.parquet"
+
+
+def fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
+    """What a shard's events follow from: the source's metadata and data files as they are, and the parameters.
+
+    Data files count by name, size and time of change; reading them all would take as long as the work itself.
+    """
+    digest = hashlib.sha256()
+    fields = [dataclasses.asdict(config.segmenter), dataclasses.asdict(config.kinematics)]
+    digest.update(json.dumps([__version__, fields], sort_keys=True, default=str).encode())
+    for path in sorted((source.root / "meta").rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(source.root).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted((source.root / "data").rglob("*.parquet")):
+        status = path.stat()
+        name = path.relative_to(source.root).as_posix()
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def read_shard(path: Path, mark: str) -> dict[int, list[Event]] | None:
+    """A shard's events by episode; None if it is not there, damaged, or of another source or other parameters."""
+    try:
+        file = pq.ParquetFile(path)
+        known = file.schema_arrow.metadata or {}
+        if known.get(_FINGERPRINT) != mark.encode() or known.get(_NAME) != path.name.encode():
+            return None
+        events = from_table(file.read())
+    except (OSError, KeyError, pa.ArrowException):
+        return None
+    by_episode: dict[int, list[Event]] = {}
+    for event in events:
+        by_episode.setdefault(event.episode_index, []).append(event)
+    return by_episode
+
+
+def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -> bool:
+    """Makes one shard, unless it is there already. Returns whether it had to be made.
+
+    Episodes that cannot be read are left out: the merge cleans the dataset, and says why.
+    """
+    source = SourceDataset.open(source_root(config.dataset))
+    path, mark = shard_path(folder, tasks, task), fingerprint(source, config)
+    if read_shard(path, mark) is not None:
+        return False
+    annotate = annotator(config)
+    least = EventSegmenter(config.segmenter).min_frames(source.fps)
+    events: list[Event] = []
+    for position in shard_positions(len(source), tasks, task):
+        with contextlib.suppress(DataError):
+            events += annotate(source.read(position, least))
+    # The event table rounds confidences to float32; the views hold them as they were found.
+    column = SCHEMA.get_field_index("confidence")
+    exact = pa.array([event.confidence for event in events], pa.float64())
+    table = to_table(events).set_column(column, "confidence", exact)
+    table = table.replace_schema_metadata({_FINGERPRINT: mark.encode(), _NAME: path.name.encode()})
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        pq.write_table(table, partial, compression="zstd")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+class AnnotateShard:
+    """`annotate_shard` as a step of a datatrove pipeline: one task, one shard."""
+
+    name, type = "annotate", "wallwm"
+
+    def __init__(self, config: PrepareConfig, folder: Path) -> None:
+        self.config, self.folder = config, folder
+
+    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        """Makes shard `rank` of `world_size`; passes nothing on."""
+        annotate_shard(self.config, self.folder, world_size, rank)
+
+
+def merged(config: PrepareConfig, folder: Path) -> dict[int, list[Event]]:
+    """The events of all shards by episode.
+
+    Raises:
+        DataError: Shards are missing, or belong to another source or other parameters.
+    """
+    source, tasks = SourceDataset.open(source_root(config.dataset)), config.scale.tasks
+    mark, everything, missing = fingerprint(source, config), {}, []
+    for task in range(tasks):
+        shard = read_shard(shard_path(folder, tasks, task), mark)
+        if shard is None:
+            missing.append(task)
+        else:
+            everything.update(shard)
+    if missing:
+        few = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        raise DataError(
+            folder,
+            f"shards {few} of {tasks}",
+            "are missing, damaged, or of another source or other parameters",
+            "run --scale.step=annotate for them with the flags of this run",
+        )
+    return everything
+
+
+def prepare_in_shards(config: PrepareConfig) -> dict[str, Any] | None:
+    """Does what `prepare` does, the annotating in `config.scale.tasks` shards.
+
+    Returns:
+        The summary; None where `scale.step` is annotate.
+
+    Raises:
+        DataError: The source cannot be used, or shards are missing; finished shards stay for the next run.
+        ValueError: datatrove is not installed, or a parameter is out of range or not for shards.
+    """
+    scale, out = config.scale, output_root(config.out)
+    if config.synchronize:
+        raise ValueError(
+            "--scale.tasks cannot be combined with --synchronize yet. Fix: leave one of them out"
+        )
+    folder = scale.root or out.with_name(f"{out.name}.shards")
+    if scale.step != "merge":
+        _annotate(config, folder)
+    if scale.step == "annotate":
+        return None
+    by_episode = merged(config, folder)
+
+    here = annotator(config)
+
+    def annotate(episode: Episode) -> list[Event]:
+        return by_episode.get(episode.index) or here(episode)
+
+    summary = prepare(config, annotate)
+    if scale.root is None:
+        shutil.rmtree(folder)  # ours alone, and everything in it is in the output
+    return summary
+
+
+def _annotate(config: PrepareConfig, folder: Path) -> None:
+    try:
+        from datatrove.executor import LocalPipelineExecutor
+    except ImportError as error:
+        raise ValueError(
+            f"--scale.tasks needs datatrove ({error}). Fix: pip install 'lerobot_policy_wallwm[scale]'"
+        ) from error
+    scale = config.scale
+    count = scale.tasks - scale.first if scale.count < 0 else scale.count
+    LocalPipelineExecutor(
+        pipeline=[AnnotateShard(config, folder)],
+        tasks=scale.tasks,
+        workers=min(scale.workers, count),
+        local_tasks=count,
+        local_rank_offset=scale.first,
+        logging_dir=str(folder / "logs"),
+        # datatrove's own marks say that a task ended, not with which source and parameters: our shards decide.
+        skip_completed=False,
+    ).run()
