@@ -27,11 +27,13 @@ class SpaceEstimate:
 
     Attributes:
         rows: Tables.
-        copies: Videos, where they cannot be hard-linked; 0 where they can.
+        copies: Videos, where they cannot be hard-linked or copies are asked for; 0 elsewhere.
+        asked: Whether copies are asked for.
     """
 
     rows: int
     copies: int
+    asked: bool = False
 
     @property
     def total(self) -> int:
@@ -92,10 +94,8 @@ def estimate_space(
         with contextlib.suppress(DataError):
             rows += uncompressed_size(path)
     linked = not copy_videos and (probe is None or can_link(probe, folder))
-    return SpaceEstimate(
-        int(_ROWS_FACTOR * rows * max(weight, 1.0)) + _BYTES_PER_FRAME * frames + _LEAST,
-        0 if linked else videos,
-    )
+    tables = int(_ROWS_FACTOR * rows * max(weight, 1.0)) + _BYTES_PER_FRAME * frames + _LEAST
+    return SpaceEstimate(tables, 0 if linked else videos, copy_videos)
 
 
 def check_space(estimate: SpaceEstimate, folder: Path) -> None:
@@ -110,8 +110,10 @@ def check_space(estimate: SpaceEstimate, folder: Path) -> None:
     parts = f"{_readable(estimate.rows)} of tables"
     fix = "free some space, or choose another --out.root"
     if estimate.copies:
-        parts += f" and {_readable(estimate.copies)} of copied videos"
-        fix += "; on the source's own file system, without --copy_videos=true, videos are hard-linked and need no space"
+        why = "which --copy_videos=true copies" if estimate.asked else "which cannot be hard-linked there"
+        parts += f" and {_readable(estimate.copies)} of videos, {why}"
+        fix += "; on the source's own file system videos are hard-linked and need no space"
+        fix += " without --copy_videos=true" if estimate.asked else ""
     raise DataError(
         folder.parent,
         "free space",

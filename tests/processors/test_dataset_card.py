@@ -69,6 +69,6 @@ def test_the_command_repeats_the_run_without_folders():
     config.segmenter.min_event_s = 0.5
     line = command_line(config, PrepareConfig())
     assert line == (
-        "wallwm prepare '--dataset.root=my cups' --level=task --language=action --segmenter.min_event_s=0.5"
+        "wallwm prepare '--dataset.root=my cups' --level=task --segmenter.min_event_s=0.5 --language=action"
     )
     assert json.dumps(line)

@@ -110,7 +110,7 @@ def test_room_that_runs_out_keeps_the_old_output(capsys, tiny_dataset, tmp_path,
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(view_writer.shutil, "copy2", full)
+    monkeypatch.setattr(view_writer.shutil, "copyfile", full)
     no_links(monkeypatch)
     code, err = run(capsys, tiny_dataset, out, "--overwrite=true")
     assert code == 2 and "No space left on device" in err
@@ -140,6 +140,7 @@ def test_a_real_small_disk(capsys, tiny_dataset, small_disk, monkeypatch):
     assert list(small_disk.iterdir()) == []
     # And if the estimate were wrong:
     monkeypatch.setattr("lerobot_wallwm.processors.prepare.check_space", lambda *args: None)
+    monkeypatch.setattr("lerobot_wallwm.processors.carver.check_space", lambda *args: None)
     (small_disk / "ballast").write_bytes(bytes(270_000))
     code, err = run(capsys, tiny_dataset, small_disk / "out")
     assert code == 2 and "No space left on device" in err, err

@@ -15,11 +15,13 @@ from hypothesis import given, strategies as st
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors import disk_space
 from lerobot_wallwm.processors.carver import EventCarver
+from lerobot_wallwm.processors.disk_space import estimate_space
 from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import read_events
 from lerobot_wallwm.processors.keyframe_view import keyframe_rows
 from lerobot_wallwm.processors.language_rows import PERSISTENT, LanguageRows, plan_text
+from lerobot_wallwm.processors.split import split_episodes
 from lerobot_wallwm.processors.verify import verify_view
 
 
@@ -219,17 +221,21 @@ Usage = namedtuple("Usage", "total used free")
 
 def test_too_full_a_disk_is_refused_before_the_first_byte(capsys, tiny_dataset, tmp_path, monkeypatch):
     """With room for the rows but not for copies of the videos, links still go through."""
-    rows = sum(p.stat().st_size for p in (tiny_dataset / "data").rglob("*.parquet"))
+    source = SourceDataset.open(tiny_dataset)
+    splits = split_episodes(source.episode_indices, 0.2, 0)
+    rows = estimate_space(source, tmp_path, splits).rows
     videos = sum(p.stat().st_size for p in (tiny_dataset / "videos").rglob("*.mp4"))
-    free = 10_000_000 + int(1.2 * rows) + videos  # train and held-out together copy them twice
+    free = rows + videos  # train and held-out together copy them twice
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: Usage(10**9, 0, free))
     flags = ["prepare", f"--dataset.root={tiny_dataset}", "--heldout=0.2", "--quiet=true"]
     assert main([*flags, f"--out.root={tmp_path / 'copied'}", "--copy_videos=true"]) == 2
     err = capsys.readouterr().err
-    assert "disk space" in err and "are free" in err and "Fix: " in err and err.count("\n") == 1
+    assert (
+        "free space" in err and "--copy_videos=true copies" in err and "Fix: " in err and err.count("\n") == 1
+    )
     assert list(tmp_path.iterdir()) == []
     # On another disk a link is impossible, so the same question is asked.
-    monkeypatch.setattr("lerobot_wallwm.processors.disk_space.will_link", lambda *_: False)
+    monkeypatch.setattr(disk_space, "can_link", lambda *_: False)
     assert main([*flags, f"--out.root={tmp_path / 'across'}"]) == 2
     monkeypatch.undo()
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: Usage(10**9, 0, free))
@@ -241,7 +247,7 @@ def test_a_disk_that_fills_up_half_way_leaves_nothing(source, events, tmp_path, 
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("lerobot_wallwm.processors.view_writer.shutil.copyfile", full)
-    with pytest.raises(DataError, match="disk space.*ran out"):
+    with pytest.raises(DataError, match="free space.*ran out"):
         EventCarver(copy_videos=True)(source, events, tmp_path / "view")
     assert list(tmp_path.iterdir()) == []
 
