@@ -119,9 +119,7 @@ class DatasetCleaner:
         gone, damaged, frames = [], [], []
         worst = 0.0
         for key in source.video_keys:
-            if any(
-                meta[f"videos/{key}/{n}"] is None for n in ("chunk_index", "file_index", "from_timestamp")
-            ):
+            if not source.has_video(meta, key):
                 gone.append(f"{key} has no video in this episode")
                 continue
             path = source.video_path(meta, key)

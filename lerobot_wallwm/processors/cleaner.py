@@ -17,6 +17,7 @@ from lerobot_wallwm.processors.cleaning_norms import Digest, Norms
 from lerobot_wallwm.processors.cleaning_rules import (
     EPISODE_RULES,
     EXCLUDE,
+    FIRST,
     FLAG,
     OK,
     CleanConfig,
@@ -84,7 +85,7 @@ class EpisodeCleaner:
         min_frames: Frames of the shortest event.
 
     Raises:
-        ValueError: `skip` or `exclude` names a rule that does not exist.
+        ValueError: `skip` or `exclude` names a rule that does not exist, or one that the rest cannot do without.
     """
 
     def __init__(
@@ -97,6 +98,12 @@ class EpisodeCleaner:
         self.kinematics = kinematics or KinematicsConfig()
         self.min_frames = max(2, min_frames)
         self.norms: Norms | None = None
+        for rule in self.config.skip:
+            if rule in (*FIRST, "rows", "task", "camera_streams"):
+                raise ValueError(
+                    f"--clean.skip: {rule!r} cannot be skipped: without it an episode cannot be read. "
+                    "Fix: leave it out"
+                )
         for flag in ("skip", "exclude"):
             for rule in getattr(self.config, flag):
                 if rule not in RULES:

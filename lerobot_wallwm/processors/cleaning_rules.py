@@ -272,7 +272,6 @@ EPISODE_RULES: dict[str, _Rule] = {
     "gripper_chatter": lambda e, c, k, m: gripper_chatter(e, c, k),
     "quasi_static": lambda e, c, k, m: quasi_static(e, c, k),
 }
-_CLOCKED = ("timestamps", "frame_rate", "gaps")
 
 
 def judge_episode(
@@ -283,16 +282,19 @@ def judge_episode(
 ) -> list[Finding]:
     """All rules of this file, in order, but those in `skip`.
 
-    A rule that cannot be asked, for want of a clock or of numbers, gives no finding. Skipping one of `FIRST` is at your own
-    risk: the others need what it asks.
+    A rule that cannot be asked, for want of a clock or of numbers, gives no finding.
     """
     kinematics = kinematics or KinematicsConfig()
     found: list[Finding] = []
+    # Of a clock that stands still there is no rate.
+    clock = episode.timestamp is not None and timestamps(episode, config).verdict == OK
     for name, rule in EPISODE_RULES.items():
-        if name in config.skip or (name in _CLOCKED and episode.timestamp is None):
+        asked = (
+            clock if name in ("frame_rate", "gaps") else name != "timestamps" or episode.timestamp is not None
+        )
+        if name in config.skip or not asked:
             continue
         found.append(rule(episode, config, kinematics, min_frames))
-        # `lengths` and `too_short` make the arrays unfit for the rest, a bad clock only its own rules.
         if found[-1].verdict == EXCLUDE and name in FIRST:
             break
     return found

@@ -69,9 +69,7 @@ def estimate_space(source: SourceDataset, folder: Path, splits: Sequence[Iterabl
             frames += meta["length"] or 0
             data.add(source.data_path(meta))
             used.update(
-                source.video_path(meta, key)
-                for key in source.video_keys
-                if meta[f"videos/{key}/chunk_index"] is not None
+                source.video_path(meta, key) for key in source.video_keys if source.has_video(meta, key)
             )
         present = sorted(path for path in used if path.is_file())
         videos += sum(path.stat().st_size for path in present)

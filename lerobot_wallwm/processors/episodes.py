@@ -213,11 +213,17 @@ class SourceDataset:
             chunk_index=meta["data/chunk_index"], file_index=meta["data/file_index"]
         )
 
+    def has_video(self, meta: dict[str, Any], key: str) -> bool:
+        """Whether the metadata says where this camera's video of the episode lies."""
+        where = (meta[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index", "from_timestamp"))
+        return all(value is not None and np.isfinite(value) for value in where)
+
     def video_path(self, meta: dict[str, Any], key: str) -> Path:
         return self.root / self.info["video_path"].format(
             video_key=key,
-            chunk_index=meta[f"videos/{key}/chunk_index"],
-            file_index=meta[f"videos/{key}/file_index"],
+            # Whole numbers, even where a tool that knows no integers with gaps has written floats.
+            chunk_index=int(meta[f"videos/{key}/chunk_index"]),
+            file_index=int(meta[f"videos/{key}/file_index"]),
         )
 
     def subset(self, episodes: Iterable[int]) -> SourceDataset:

@@ -158,8 +158,8 @@ class ViewWriter:
                 }
                 for key in source.video_keys:
                     begin = meta[f"videos/{key}/from_timestamp"] + float(at[0])
-                    row[f"videos/{key}/chunk_index"] = meta[f"videos/{key}/chunk_index"]
-                    row[f"videos/{key}/file_index"] = meta[f"videos/{key}/file_index"]
+                    row[f"videos/{key}/chunk_index"] = int(meta[f"videos/{key}/chunk_index"])
+                    row[f"videos/{key}/file_index"] = int(meta[f"videos/{key}/file_index"])
                     row[f"videos/{key}/from_timestamp"] = begin
                     row[f"videos/{key}/to_timestamp"] = begin + span
                 row |= {

@@ -9,6 +9,7 @@ another source or other parameters make another journal, and an old one is never
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from typing import IO, Any
 
 
 class Journal:
-    """Results by key in a file of lines, each `<crc32> <JSON>`; appended, and flushed line by line.
+    """Results by key in a file of lines, each `<crc32> <JSON>`; appended unbuffered, line by line.
 
     A kill can only cut the last line: reading stops at the first line that is not whole, and writing goes on from there.
     A result survives the death of the process at once, and that of the machine as far as its disk had got.
@@ -56,11 +57,12 @@ class Journal:
         """Keeps a result: plain JSON values. NaN and infinity survive, tuples come back as lists."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "ab")  # noqa: SIM115 - open for as long as the journal
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - open for as long as the journal
             self._file.truncate(self._good)
         body = json.dumps([key, result], ensure_ascii=True).encode()
-        self._file.write(b"%08x %s\n" % (zlib.crc32(body), body))
-        self._file.flush()
+        line = b"%08x %s\n" % (zlib.crc32(body), body)
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         self._results[key] = result
 
     def close(self) -> None:
