@@ -160,6 +160,7 @@ def test_twenty_kills_at_random_moments(damaged_source, unbroken, tmp_path):
     moments = np.random.default_rng().uniform(0, seconds, 20)
     print("moments of the kills, seconds:", np.round(moments, 4).tolist())
     hit = survive(damaged_source, tmp_path / "place", [f"{m:.4f}" for m in moments], expected, fresh=True)
+    print(f"{hit} of 20 kills hit a run that was not done yet")
     assert hit >= 10, "most kills came when the run was done already"
 
 
@@ -174,13 +175,14 @@ def test_a_kill_at_every_step_of_the_file_system(damaged_source, unbroken, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_killed_overwrite_has_the_old_output_or_the_new_one(damaged_source, unbroken, tmp_path):
     expected, count, _ = unbroken
     out = tmp_path / "place" / "out"
-    drive(damaged_source, out, ["none"])
     kills = [f"#{n}" for n in range(count - 4, count + 12, 3)]
-    for code, _, _ in drive(damaged_source, out, kills, overwrite=True):
-        assert code in (-signal.SIGKILL, 0)
-    ((code, _, _),) = drive(damaged_source, out, ["none"], overwrite=True)
-    assert code == 0 and content(out) == expected
+    first, *killed, last = (
+        code for code, _, _ in drive(damaged_source, out, ["none", *kills, "none"], overwrite=True)
+    )
+    assert first == last == 0 and set(killed) <= {-signal.SIGKILL, 0} and -signal.SIGKILL in killed
+    assert content(out) == expected
     assert os.listdir(out.parent) == ["out"]
