@@ -73,7 +73,7 @@ class EpisodeCleaner:
     """Judges episodes.
 
     `cleaner(episode)` returns a `Verdict`. As a transform of an episodes-as-rows `datasets.Dataset`
-    (`SourceDataset.to_hf()`), `ds.map(cleaner, batched=True)` adds the columns `clean_verdict` (a string) and
+    (rows of `clean_dataset.recordings`), `ds.map(cleaner, batched=True)` adds the columns `clean_verdict` (a string) and
     `clean_rule`, `clean_rule_verdict`, `clean_evidence`, `clean_value`, `clean_threshold` (a list per episode each);
     `ds.filter(lambda row: row["clean_verdict"] != "exclude")` is the clean dataset.
 

@@ -57,9 +57,9 @@ class CleanConfig:
     # Frames' time without a record that is flagged.
     gap_frames: float = 2.5
     # A step of a joint is a discontinuity if it is this many times the usual 99th percentile of its steps ...
-    jump_factor: float = 8.0
+    jump_factor: float = 4.0
     # ... and this part of its range, and 3 times the steps around it.
-    jump_range: float = 0.25
+    jump_range: float = 0.1
     # Jumps over half its range, per second, that a gripper's state may make.
     gripper_chatter: float = 2.0
     # Part of quasi-static frames above which an episode is flagged.
@@ -107,6 +107,12 @@ class Recording(Episode):
 
     timestamp: np.ndarray | None = None
     frame_index: np.ndarray | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        """The recording as one row of an episodes-as-rows `datasets.Dataset`, clock included."""
+        clock = None if self.timestamp is None else self.timestamp.tolist()
+        frames = None if self.frame_index is None else self.frame_index.tolist()
+        return super().to_row() | {"timestamp": clock, "frame_index": frames}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Recording:

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.clean_dataset import DatasetCleaner
+from lerobot_wallwm.processors.clean_dataset import DatasetCleaner, recordings
 from lerobot_wallwm.processors.cleaner import EpisodeCleaner, read_cleaning
-from lerobot_wallwm.processors.cleaning_rules import CleanConfig
+from lerobot_wallwm.processors.cleaning_rules import CleanConfig, Recording
 from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.events import read_events
 from lerobot_wallwm.processors.verify import verify_view
@@ -284,6 +284,21 @@ def test_skipping_a_rule_keeps_its_episodes(capsys, damaged, tmp_path):
     edit_rows(damaged, spoil)
     assert run(capsys, damaged, tmp_path / "out", "--clean.skip=[frame_rate,gaps]")[0] == 0
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["episodes"] == 6
+
+
+def test_recordings_are_all_that_can_be_read(damaged):
+    def spoil(frame):
+        values = frame["action"].tolist()
+        values[rows_of(frame, 2)[7]][3] = np.nan
+        frame["action"] = values
+        return frame.drop(rows_of(frame, 4)[:2])
+
+    edit_rows(damaged, spoil)
+    source = SourceDataset.open(damaged)
+    kept = list(recordings(source))
+    assert [r.index for r in kept] == [0, 1, 2, 3, 5]
+    assert np.isnan(Recording.from_row(kept[2].to_row()).action[7, 3])
+    assert (kept[0].action == source.read(0).action).all()
 
 
 def test_subset_keeps_rows_and_order(tiny_dataset):
