@@ -84,11 +84,8 @@ def synchronize_dataset(
         progress: Called with the number of episodes done since its last call.
 
     Returns:
-        A verdict per episode, in order, and the summary that `prepare` writes. An episode whose video cannot be read is
-        quarantined, as are weak and inconsistent ones; nothing is raised for them.
-
-    Raises:
-        DataError: State, action or metadata cannot be read.
+        A verdict per episode, in order, and the summary that `prepare` writes. An episode whose video or rows cannot be
+        read is quarantined, as are weak and inconsistent ones; nothing is raised for them.
     """
     synchronizer = TemporalSynchronizer(config, kinematics)
     own = threading.local()
@@ -96,7 +93,11 @@ def synchronize_dataset(
     def judged(position: int) -> SyncVerdict:
         if not hasattr(own, "source"):
             own.source = replace(source, _tables={})  # the cache of one file is not made for two threads
-        episode = own.source.read(position, min_frames=1)
+        meta = own.source.meta(position)
+        try:
+            episode = own.source.read(position, min_frames=1)
+        except DataError as error:
+            return refused(meta["episode_index"], meta["length"], f"unreadable_rows: {error}")
         try:
             motion = CameraMotion(own.source)(position)
             return synchronizer(episode, motion)
@@ -153,6 +154,8 @@ def summarize(
         "control_delay_frames": delay,
         "lags": {str(k): n for k, n in sorted(Counter(v.lag for v in good).items())},
         "action_lags": {str(k): n for k, n in sorted(Counter(v.action_lag for v in good).items())},
+        # In these, the action was moved with the state, unchecked.
+        "action_delay_unknown": sum(not np.isfinite(v.action_delay) for v in good),
         "frames_trimmed": sum(v.length - (v.end_frame - v.first_frame) for v in good),
         "quarantined": [
             {"episode_index": v.episode_index, "reason": v.reason} for v in verdicts if v.quarantined

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -188,6 +189,37 @@ def test_an_unreadable_video_costs_its_episodes_and_not_the_run(tiny_dataset, tm
     verdicts, summary = synchronize_dataset(SourceDataset.open(root), workers=2)
     assert len(verdicts) == 6 and summary["synchronized"] < 6
     assert any(v.reason.startswith("unreadable_video") and video.name in v.reason for v in verdicts)
+
+
+def test_a_cut_video_and_a_nan_leave_the_rest_of_the_dataset(tiny_dataset, tmp_path):
+    def with_nan(name, values, episode):
+        return np.where(episode == 1, np.nan, values)
+
+    root = rewritten(tiny_dataset, tmp_path / "cut", with_nan)
+    video, fps = next(root.glob("videos/*/*/*.mp4")), SourceDataset.open(root).fps
+    remuxed = tmp_path / "short.mp4"
+    keep = SourceDataset.open(root).meta(5)[f"videos/{video.parts[-3]}/from_timestamp"]
+    with av.open(str(video)) as source, av.open(str(remuxed), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.pts is not None and float(packet.pts * packet.time_base) < keep - 0.5 / fps:
+                packet.stream = stream
+                target.mux(packet)
+    remuxed.replace(video)
+    verdicts, summary = synchronize_dataset(SourceDataset.open(root))
+    assert "unreadable_rows" in verdicts[1].reason and "nan" in verdicts[1].reason
+    assert "unreadable_video" in verdicts[5].reason and video.name in verdicts[5].reason
+    assert not any("unreadable" in verdicts[e].reason for e in (0, 2, 3, 4))
+    assert summary["episodes"] == 6 and len(verdicts) == 6
+
+
+def test_a_synchronised_view_without_its_quasi_static_frames_verifies(late, tmp_path):
+    flags = [f"--dataset.root={late}", f"--out.root={tmp_path / 'out'}", "--quiet=true", *FLAGS]
+    assert main(["prepare", *flags, "--synchronize=true", "--prune_quasi_static=0.4"]) == 0
+    view = SourceDataset.open(tmp_path / "out" / "train")
+    assert sum(view.episodes.column("wallwm/pruned").to_pylist()) > 5
+    assert any(view.episodes.column("wallwm/first_frame").to_pylist())
+    assert verify_view(late, view.root, quiet=True).ok
 
 
 def test_workers_do_not_change_the_verdicts(late):
