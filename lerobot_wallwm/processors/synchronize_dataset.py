@@ -154,7 +154,7 @@ def summarize(
         "control_delay_frames": delay,
         "lags": {str(k): n for k, n in sorted(Counter(v.lag for v in good).items())},
         "action_lags": {str(k): n for k, n in sorted(Counter(v.action_lag for v in good).items())},
-        # Of these, the action was moved with the state, unchecked.
+        # In these, the action was moved with the state, unchecked.
         "action_delay_unknown": sum(not np.isfinite(v.action_delay) for v in good),
         "frames_trimmed": sum(v.length - (v.end_frame - v.first_frame) for v in good),
         "quarantined": [

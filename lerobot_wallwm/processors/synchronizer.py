@@ -10,7 +10,7 @@ An action is no measurement: the arm follows it one or more frames later. That c
 stay in the data, or a policy would learn to command what it already sees. So the action moves together with the state, by
 the same L, unless it is out of step with the state too: where the delay from action to state, measured in this episode,
 differs from the robot's own (`control_delay`; `prepare` takes the median of the dataset), the action moves by that
-difference as well. An error that all episodes share cannot be told from the robot's delay, and stays.
+difference as well; where the episode does not tell its delay, it is quarantined. An error that all episodes share cannot be told from the robot's delay, and stays.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class SynchronizerConfig:
     # Frames from an action to the motion it causes, where they are known. None: `prepare` measures them over the dataset,
     # and a synchronizer that sees one episode alone moves the action with the state.
     control_delay: float | None = None
+    # Where the robot's delay is known, quarantine an episode whose own cannot be told. Off: its action moves with the state.
+    require_action_delay: bool = True
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
@@ -261,7 +263,11 @@ class TemporalSynchronizer:
     def with_control_delay(self, verdict: SyncVerdict, frames: float, fps: float) -> SyncVerdict:
         """Moves the action by what its delay in this episode differs from the robot's, `frames`, as well."""
         if not np.isfinite(verdict.action_delay):
-            return verdict
+            if verdict.quarantined or not self.config.require_action_delay:
+                return verdict
+            return verdict.quarantine(
+                f"action_unknown: the robot's delay is {frames:.1f} frames, but this episode does not tell its own"
+            )
         moved = verdict.with_lags(verdict.lag, verdict.lag + round(verdict.action_delay - frames))
         if not moved.quarantined and abs(moved.action_lag) > self.max_lag(fps):
             return moved.quarantine(

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.cleaner import read_cleaning
 from lerobot_wallwm.processors.episodes import ACTION, STATE, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.gray_frames import gray_frames
@@ -207,14 +206,11 @@ def test_a_cut_video_and_a_nan_leave_the_rest_of_the_dataset(tiny_dataset, tmp_p
                 packet.stream = stream
                 target.mux(packet)
     remuxed.replace(video)
-    flags = [f"--dataset.root={root}", f"--out.root={tmp_path / 'out'}", "--quiet=true", *FLAGS]
-    assert main(["prepare", *flags, "--synchronize=true"]) == 0
-    # The cleaner has left both out before the synchroniser looks.
-    left_out = {v.episode_index for v in read_cleaning(tmp_path / "out/cleaning.parquet") if v.of("exclude")}
-    assert {1, 5} <= left_out
-    assert not left_out & set(read_verdicts(tmp_path / "out" / "sync.parquet"))
-    for split in ("train", "heldout"):
-        assert verify_view(root, tmp_path / "out" / split, frames=False).ok
+    verdicts, summary = synchronize_dataset(SourceDataset.open(root))
+    assert "unreadable_rows" in verdicts[1].reason and "nan" in verdicts[1].reason
+    assert "unreadable_video" in verdicts[5].reason and video.name in verdicts[5].reason
+    assert not any("unreadable" in verdicts[e].reason for e in (0, 2, 3, 4))
+    assert summary["episodes"] == 6 and len(verdicts) == 6
 
 
 def test_a_synchronised_view_without_its_quasi_static_frames_verifies(late, tmp_path):

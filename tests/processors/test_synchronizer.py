@@ -142,6 +142,17 @@ def test_what_cannot_be_trusted_is_quarantined_by_a_named_rule(damage, rules):
     assert seen <= rules
 
 
+def test_an_action_that_cannot_be_checked_is_quarantined_where_the_robots_delay_is_known():
+    episode, _ = pick_and_place(1, 20, pause_s=0.3)
+    motion = watched(episode, 1)
+    still = replace(episode, action=np.zeros_like(episode.action))
+    assert not TemporalSynchronizer()(still, motion).quarantined
+    verdict = TemporalSynchronizer(control_delay=1.0)(still, motion)
+    assert verdict.quarantined and verdict.reason.startswith("action_unknown")
+    lenient = TemporalSynchronizer(control_delay=1.0, require_action_delay=False)(still, motion)
+    assert not lenient.quarantined and lenient.action_lag == lenient.lag == 0
+
+
 def test_a_motion_of_another_length_is_refused():
     episode, _ = pick_and_place()
     with pytest.raises(ValueError, match=r"front has 3 frames, but episode 0 has \d+ rows"):
