@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         validate_events,
         write_events,
     )
+    from lerobot_wallwm.processors.human_layer import HumanLayer
     from lerobot_wallwm.processors.instruction import fill, instruction_template, parse_instruction
     from lerobot_wallwm.processors.kinematics import KinematicsConfig
     from lerobot_wallwm.processors.segmenter import EventSegmenter, Segmentation, SegmenterConfig
@@ -73,6 +74,7 @@ _HOMES = {
     "read_events": "events",
     "validate_events": "events",
     "write_events": "events",
+    "HumanLayer": "human_layer",
     "fill": "instruction",
     "instruction_template": "instruction",
     "parse_instruction": "instruction",
@@ -110,6 +112,7 @@ __all__ = [
     "EventClusterer",
     "EventEmbedder",
     "EventSegmenter",
+    "HumanLayer",
     "KinematicsConfig",
     "Segmentation",
     "SegmenterConfig",

@@ -29,6 +29,7 @@ from lerobot_wallwm.processors.clusterer import ClusterConfig
 from lerobot_wallwm.processors.disk_space import check_space, estimate_space, room_runs_out_clearly
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
+from lerobot_wallwm.processors.human_layer import HumanLayer
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
@@ -88,6 +89,9 @@ class PrepareConfig:
     synchronize: bool = False
     # Clusters the events, and writes rare ones more often into the training view (balance_stage.py).
     balance: bool = False
+    # Corrections that `wallwm inspect` exported: a file, or a list of files in the order in which they were made.
+    # They win over every other source of boundaries and captions (human_layer.py).
+    human: Path | list[Path] | None = None
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -137,6 +141,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         work_folder(out, root) as work,
     ):
         source = SourceDataset.open(root)
+        human = HumanLayer(config.human or [], source)
         least = segmenter.min_frames(source.fps)
         splits = split_episodes(source.episode_indices, config.heldout, config.seed)
         check_space(estimate_space(source, partial, splits), partial)
@@ -162,7 +167,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             spread.add(episode)
             if config.prune_quasi_static:
                 motion.add(episode)
-        events = caption_stage(source, number_events(per_episode), partial, config.quiet)
+        events = human(caption_stage(source, number_events(per_episode), partial, config.quiet))
         validate_events(events, lengths)
         write_events(events, partial / "events.parquet")
 
@@ -237,6 +242,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             summary["synchronization"] = synchronization
         if balance is not None:
             summary["balance"] = balance.figures()
+        if human.files:
+            summary["human"] = human.counts()
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 

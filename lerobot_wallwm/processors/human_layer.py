@@ -1,0 +1,211 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The Human layer (paper 6.4): a person's corrections win over whatever set a boundary or a caption.
+
+The tree stays nested and gapless because a boundary is a frame, shared by all levels that it bounds: moving it moves
+all of them. What a moved boundary passes of finer levels gives way; what it may not pass is an error that names it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lerobot_wallwm.processors.corrections import BoundaryMove, CaptionEdit, Corrections, read_corrections
+from lerobot_wallwm.processors.episodes import SourceDataset
+from lerobot_wallwm.processors.errors import DataError
+from lerobot_wallwm.processors.events import LEVELS, Event
+from lerobot_wallwm.processors.fingerprint import dataset_fingerprint
+from lerobot_wallwm.processors.instruction import parse_instruction, slot_template
+
+HUMAN = "human"
+_STALE = "prepare with the parameters that the page was made with, or make the page again"
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    content: Corrections
+    by_episode: Mapping[int, list[BoundaryMove | CaptionEdit]]
+
+
+class HumanLayer:
+    """Applies corrections files to events.
+
+    `layer(events)` takes events of any number of episodes and returns them corrected. Ids stay; those of events that gave
+    way are missing afterwards. As a transform of an episodes-as-rows `datasets.Dataset` that has been through `EventCaptioner`,
+    `ds.map(layer, batched=True)` corrects its column `events`.
+
+    Events whose start a person moved or confirmed, and events a person recaptioned, get source `human` and confidence 1.
+
+    Args:
+        paths: One corrections file or several. Each refers to the events as the file before it left them, so that a
+            second round of corrections can follow the first.
+        source: The dataset; where given, a file made for another one is refused.
+
+    Raises:
+        DataError: A file cannot be read, breaks the schema, or was made for another dataset.
+    """
+
+    def __init__(self, paths: str | Path | Sequence[str | Path], source: SourceDataset | None = None) -> None:
+        single = isinstance(paths, str | Path)
+        self.files = []
+        for path in [Path(p) for p in ([paths] if single else paths)]:  # type: ignore[union-attr, list-item]
+            content = read_corrections(path)
+            if source is not None:
+                _check_dataset(path, content, source)
+            by_episode = defaultdict(list)
+            for item in content.corrections:
+                by_episode[item.episode].append(item)
+            self.files.append(_File(path, content, dict(by_episode)))
+
+    def __call__(self, item: Sequence[Event] | Mapping[str, list]) -> Any:
+        """See the class.
+
+        Raises:
+            DataError: A correction names a boundary or event that is not there, contradicts another, or passes a
+                boundary that it may not pass.
+        """
+        if not isinstance(item, Mapping):
+            return self.correct(item)
+        rows = []
+        for events in item["events"]:
+            corrected = self.correct([Event(**event) for event in events])
+            rows.append([{name: getattr(e, name) for name in Event.__slots__} for e in corrected])
+        return {**item, "events": rows}
+
+    def correct(self, events: Sequence[Event]) -> list[Event]:
+        """The events with all files applied; see the class."""
+        by_episode: dict[int, list[Event]] = defaultdict(list)
+        for event in events:
+            by_episode[event.episode_index].append(event)
+        for file in self.files:
+            for episode, items in file.by_episode.items():
+                if episode in by_episode:
+                    by_episode[episode] = _correct_episode(by_episode[episode], items, file.path)
+        return [event for group in by_episode.values() for event in group]
+
+    def counts(self) -> dict[str, int]:
+        """How many boundaries and captions the files correct, for the summary."""
+        items = [item for file in self.files for item in file.content.corrections]
+        return {
+            "files": len(self.files),
+            "episodes": len({item.episode for item in items}),
+            "boundaries": sum(isinstance(item, BoundaryMove) for item in items),
+            "captions": sum(isinstance(item, CaptionEdit) for item in items),
+        }
+
+
+def _check_dataset(path: Path, content: Corrections, source: SourceDataset) -> None:
+    if content.dataset.fingerprint != dataset_fingerprint(source):
+        raise DataError(
+            path,
+            "dataset.fingerprint",
+            f"is of another dataset ({content.dataset.name or 'without a name'}), not of {source.root.name}, "
+            "or episodes were added, removed or renamed since",
+            "pass the corrections that were made for this dataset, or make the page again",
+        )
+    unknown = sorted({item.episode for item in content.corrections} - set(source.episode_indices))
+    if unknown:
+        raise DataError(
+            path,
+            "corrections.episode",
+            f"names episode {unknown[0]}, which is not in the dataset",
+            "correct that field",
+        )
+
+
+def _correct_episode(
+    events: Sequence[Event], items: Sequence[BoundaryMove | CaptionEdit], path: Path
+) -> list[Event]:
+    """One episode with one file's corrections."""
+    captioned = _edit_captions(events, [item for item in items if isinstance(item, CaptionEdit)], path)
+    return _move_boundaries(captioned, [item for item in items if isinstance(item, BoundaryMove)], path)
+
+
+def _edit_captions(events: Sequence[Event], edits: Sequence[CaptionEdit], path: Path) -> list[Event]:
+    task = next((event.caption for event in events if event.level == LEVELS[0]), "")
+    wanted: dict[tuple[str, int, int], CaptionEdit] = {}
+    places = {(event.level, event.start, event.end) for event in events}
+    for edit in edits:
+        place = (edit.level, edit.start, edit.end)
+        where = f"episode {edit.episode}, {edit.level} [{edit.start}, {edit.end})"
+        if place not in places:
+            raise DataError(path, where, "is not an event of this dataset as it is segmented now", _STALE)
+        other = wanted.setdefault(place, edit)
+        if (other.new, other.label) != (edit.new, edit.label):
+            raise DataError(path, where, "gets two different captions", "keep one of the two")
+    result = []
+    for event in events:
+        found = wanted.get((event.level, event.start, event.end))
+        if found is not None:
+            event = replace(
+                event,
+                caption=found.new,
+                template=slot_template(found.new, parse_instruction(task)),
+                label=found.label or event.label,
+                confidence=1.0,
+                source=HUMAN,
+            )
+        result.append(event)
+    return result
+
+
+def _move_boundaries(events: Sequence[Event], moves: Sequence[BoundaryMove], path: Path) -> list[Event]:
+    if not moves:
+        return list(events)
+    length = max(event.end for event in events)
+    depth: dict[int, int] = {}  # frame -> the coarsest level that it bounds
+    for event in events:
+        if event.start > 0:
+            depth[event.start] = min(depth.get(event.start, len(LEVELS)), LEVELS.index(event.level))
+
+    target: dict[int, BoundaryMove] = {}
+    for move in moves:
+        where = f"episode {move.episode}, {move.level} boundary {move.old}"
+        if depth.get(move.old, len(LEVELS)) > LEVELS.index(move.level):
+            own = [frame for frame, level in depth.items() if level <= LEVELS.index(move.level)]
+            near = f"the nearest is at {min(own, key=lambda f: abs(f - move.old))}" if own else "it has none"
+            raise DataError(path, where, f"is not a boundary of that level; {near}", _STALE)
+        if not 0 < move.new < length:
+            raise DataError(
+                path, where, f"moves to {move.new}, outside (0, {length})", "keep it inside the episode"
+            )
+        other = target.setdefault(move.old, move)
+        if other.new != move.new:
+            raise DataError(path, where, f"moves to both {other.new} and {move.new}", "keep one of the two")
+        if LEVELS.index(move.level) < LEVELS.index(other.level):
+            target[move.old] = move
+
+    place = {frame: target[frame].new if frame in target else frame for frame in depth}
+    for frame in depth:
+        passed = [
+            move
+            for move in target.values()
+            if (frame < move.old and place[frame] >= move.new)
+            or (frame > move.old and place[frame] <= move.new)
+        ]
+        for move in passed:
+            if frame in target or depth[frame] <= LEVELS.index(move.level):
+                raise DataError(
+                    path,
+                    f"episode {move.episode}, {move.level} boundary {move.old}",
+                    f"moves to {move.new} and would pass the {LEVELS[depth[frame]]} boundary at {frame}"
+                    + (f", which moves to {place[frame]}" if frame in target else ""),
+                    "leave at least one frame between the two",
+                )
+        if passed:  # gives way: its event now begins where the moved boundary is
+            right = [move.new for move in passed if move.old < frame]
+            place[frame] = max(right) if right else min(move.new for move in passed)
+
+    place |= {0: 0, length: length}
+    moved = {move.new for move in target.values()}
+    result = []
+    for event in events:
+        start, end = place[event.start], place[event.end]
+        if start < end:
+            marks = {"confidence": 1.0, "source": HUMAN} if start in moved else {}
+            result.append(replace(event, start=start, end=end, **marks))
+    return result
