@@ -12,6 +12,8 @@ USAGE = """usage: wallwm <command> [--flag=value ...]
 commands:
   prepare   cut a LeRobotDataset at its events: wallwm prepare --dataset.root=DIR --out.root=DIR
   verify    compare a carved view with its source: wallwm verify --source.root=DIR --view.root=DIR
+  inspect   write a page on which a person looks at the events and corrects them:
+            wallwm inspect --dataset.root=DIR --out.root=DIR
 
 `wallwm <command> --help` lists a command's flags."""
 
@@ -47,7 +49,15 @@ def _verify(args: Sequence[str]) -> int:
     return 0 if report.ok else 1
 
 
-COMMANDS = {"prepare": _prepare, "verify": _verify}
+def _inspect(args: Sequence[str]) -> int:
+    from lerobot_wallwm.inspect import build
+
+    result = build.inspect(_parse("inspect", build.InspectConfig, args))
+    print(f"{result['episodes']} episodes, {result['events']} events, {result['bytes'] / 1e6:.1f} MB -> {result['page']}")
+    return 0
+
+
+COMMANDS = {"prepare": _prepare, "verify": _verify, "inspect": _inspect}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,145 @@
+// Four caption tracks, their boundaries, and the curves under them, all on one scale of frames.
+const GUTTER = 112, RIGHT = 78;
+let open = null, frame = 0, picked = null, tree = null, curveRows = [];
+
+function buildTimeline() {
+  tree = corrected(open);
+  const line = $('timeline'), percent = f => f / open.length * 100 + '%';
+  line.replaceChildren(...LEVELS.map(level => {
+    const lane = el('div', {className: 'lane', 'data-level': level});
+    for (const e of tree[level]) {
+      const box = el('div', {className: 'event' + (e[COL.source] === 'human' ? ' human' : ''), textContent: e[COL.caption], title: `${e[COL.caption]}\n${e[COL.label]}, frames ${e[0]} to ${e[1]}, ${seconds(e[1] - e[0])}`});
+      Object.assign(box.style, {left: percent(e[0]), width: percent(e[1] - e[0]), background: colour(e[COL.label])});
+      box.onclick = () => seek(e[0]);
+      box.event = e;
+      lane.append(box);
+    }
+    for (const e of tree[level]) if (e[0] > 0) lane.append(boundary(level, e, percent));
+    return el('div', {className: 'track'}, el('span', {textContent: level}), lane);
+  }), el('canvas', {id: 'curves'}), el('div', {id: 'playhead'}));
+  drawCurves();
+  showFrame();
+}
+function boundary(level, e, percent) {
+  const c = e[COL.confidence], sure = e[COL.source] === 'human' ? 'human' : c < 0.5 ? 'faint' : c < 0.75 ? 'weak' : '';
+  const is = picked && picked.level === level && picked.old === e[6];
+  const handle = el('button', {className: `bound ${sure}${is ? ' picked' : ''}`, title: `${level} boundary at ${e[0]}: ${e[COL.source]}, confidence ${c.toFixed(2)}. Drag, or Alt + arrow keys.`, 'aria-label': `${level} boundary at frame ${e[0]}, confidence ${c.toFixed(2)}`});
+  handle.style.left = percent(e[0]);
+  handle.onfocus = () => pick(level, e[6], e[0]);
+  handle.onpointerdown = down => {
+    down.preventDefault(); handle.setPointerCapture(down.pointerId); pick(level, e[6], e[0]);
+    const [least, most] = room(open.events, level, e[6], tree), box = handle.parentElement.getBoundingClientRect();
+    let to = e[0];
+    handle.onpointermove = m => {
+      to = Math.min(most, Math.max(least, Math.round((m.clientX - box.left) / box.width * open.length)));
+      handle.style.left = percent(to); frame = to; showFrame();
+    };
+    handle.onpointerup = () => { handle.onpointermove = handle.onpointerup = null; if (to !== e[0]) moveTo(to); };
+  };
+  return handle;
+}
+function pick(level, old, at) {
+  picked = {level, old};
+  for (const b of document.querySelectorAll('.bound.picked')) b.classList.remove('picked');
+  const lane = document.querySelector(`.lane[data-level="${level}"]`), found = tree[level].findIndex(e => e[6] === old);
+  if (lane && found > 0) lane.querySelectorAll('.bound')[found - 1].classList.add('picked');
+  seek(at);
+}
+function moveTo(to) {
+  const problem = moveBoundary(open, picked.level, picked.old, to);
+  if (problem) $('detail').querySelector('.said').textContent = problem;
+  else seek(to);
+}
+function nudge(by) {
+  const e = picked && tree[picked.level].find(x => x[6] === picked.old);
+  if (!e) return;
+  const [least, most] = room(open.events, picked.level, picked.old, tree);
+  moveTo(Math.min(most, Math.max(least, e[0] + by)));
+}
+function step(by) { // to the next or previous boundary of any level, and picks it at its coarsest
+  const all = LEVELS.slice(1).flatMap(level => tree[level].filter(e => e[0] > 0).map(e => ({level, e})));
+  const rest = all.filter(b => by > 0 ? b.e[0] > frame : b.e[0] < frame).sort((a, b) => by * (a.e[0] - b.e[0]));
+  if (rest.length) pick(rest[0].level, rest[0].e[6], rest[0].e[0]);
+}
+function seek(to) { frame = Math.min(open.length - 1, Math.max(0, Math.round(to))); showFrame(); }
+
+function showFrame() {
+  const x = `calc(${GUTTER}px + (100% - ${GUTTER + RIGHT}px) * ${(frame + 0.5) / open.length})`;
+  $('playhead').style.left = x;
+  $('scrub').max = open.length - 1; $('scrub').value = frame;
+  $('clock').textContent = `frame ${frame} of ${open.length}, ${seconds(frame)}`;
+  for (const box of document.querySelectorAll('.event')) box.classList.toggle('current', box.event[0] <= frame && frame < box.event[1]);
+  showFrames(frame);
+  showDetail();
+  drawValues();
+}
+function showDetail() {
+  const holder = $('detail');
+  const key = LEVELS.map(l => tree[l].findIndex(e => e[0] <= frame && frame < e[1])).join() + JSON.stringify(picked) + JSON.stringify(edits);
+  if (holder.dataset.key === open.i + key) return;
+  holder.dataset.key = open.i + key;
+  const captions = el('div', {className: 'card'}, el('h3', {textContent: 'Captions here'}));
+  for (const level of LEVELS) {
+    const e = tree[level].find(x => x[0] <= frame && frame < x[1]);
+    const original = open.events[level].find(x => x[0] === e[6] && x[1] === e[7]);
+    const text = el('input', {value: e[COL.caption], maxLength: 2000, 'aria-label': level + ' caption', 'data-level': level, className: original[COL.caption] !== e[COL.caption] ? 'changed' : ''});
+    const verb = el('input', {value: e[COL.label], maxLength: 40, 'aria-label': level + ' label', className: original[COL.label] !== e[COL.label] ? 'changed' : ''});
+    text.onchange = verb.onchange = () => editCaption(open, level, e[6], e[7], text.value, verb.value);
+    captions.append(el('label', {}, el('span', {textContent: level}), text, verb));
+  }
+  const card = el('div', {className: 'card'}, el('h3', {textContent: 'Boundary'}));
+  const e = picked && tree[picked.level].find(x => x[6] === picked.old);
+  if (e) {
+    const list = el('dl');
+    for (const [name, value] of [['level', picked.level], ['frame', `${e[0]} (${seconds(e[0])})` + (e[6] !== e[0] ? `, was ${e[6]}` : '')], ['found by', e[COL.source]], ['confidence', e[COL.confidence].toFixed(2)]]) list.append(el('dt', {textContent: name}), el('dd', {textContent: value}));
+    const buttons = el('div', {className: 'row', style: {marginTop: '8px'}});
+    for (const [name, act] of [['- 1', () => nudge(-1)], ['+ 1', () => nudge(1)], ['To this frame', () => moveTo(frame)], ['Confirm', () => moveTo(e[0])]]) buttons.append(el('button', {textContent: name, onclick: act}));
+    card.append(list, buttons);
+  } else card.append(el('p', {className: 'soft', textContent: 'Click a boundary, or go to one with [ and ].'}));
+  card.append(el('p', {className: 'said flag', role: 'status', style: {background: 'none'}}));
+  holder.replaceChildren(captions, card);
+}
+
+function decode(row) { return row.values || (row.values = Uint8Array.from(atob(row.data), c => c.charCodeAt(0))); }
+function drawCurves() {
+  const canvas = $('curves'), width = canvas.parentElement.clientWidth, rows = open.curves.rows || [];
+  const names = new Map();
+  for (const row of rows) {
+    const same = names.get(row.name);
+    if (same && same.length < 2) same.push(row); else names.set(same ? row.kind + ' ' + row.name : row.name, [row]);
+  }
+  curveRows = [...names].sort((a, b) => b[1][0].grip - a[1][0].grip);
+  const each = curveRows.length > 10 ? 26 : 36, height = Math.max(24, curveRows.length * each + 8), scale = window.devicePixelRatio || 1;
+  canvas.width = width * scale; canvas.height = height * scale; canvas.style.height = height + 'px';
+  const pen = canvas.getContext('2d');
+  pen.scale(scale, scale); pen.font = '12px system-ui, "DejaVu Sans", sans-serif';
+  if (open.curves.problem) { pen.fillStyle = '#b3261e'; pen.fillText(open.curves.problem, 10, 16); return; }
+  const span = width - GUTTER - RIGHT;
+  pen.strokeStyle = '#e3e8ee';
+  for (const e of tree.action) if (e[0]) { const x = GUTTER + e[0] / open.length * span; pen.beginPath(); pen.moveTo(x, 0); pen.lineTo(x, height); pen.stroke(); }
+  curveRows.forEach(([name, group], k) => {
+    const top = k * each + 8, low = Math.min(...group.map(r => r.low)), high = Math.max(...group.map(r => r.high));
+    pen.fillStyle = '#5c6878'; pen.fillText(name.replace('.pos', '').slice(0, 17), 10, top + each / 2);
+    for (const row of [...group].reverse()) {
+      const values = decode(row), n = values.length;
+      pen.strokeStyle = row.kind === 'action' ? '#e0a458' : row.grip ? '#0a7d4f' : '#1f5fbf'; pen.lineWidth = row.kind === 'action' ? 1 : 1.5;
+      pen.beginPath();
+      for (let t = 0; t < n; t++) {
+        const value = row.low + values[t] / 255 * (row.high - row.low), unit = high > low ? (value - low) / (high - low) : 0.5;
+        pen.lineTo(GUTTER + (t + 0.5) / n * span, top + (1 - unit) * (each - 8));
+      }
+      pen.stroke();
+    }
+  });
+  canvas.each = each;
+}
+function drawValues() {
+  const canvas = $('curves'), width = canvas.parentElement.clientWidth;
+  if (open.curves.problem) return;
+  const pen = canvas.getContext('2d');
+  pen.clearRect(width - RIGHT + 4, 0, RIGHT, 10000); pen.fillStyle = '#1c2430';
+  curveRows.forEach(([, group], k) => {
+    const row = group[0], values = decode(row), at = Math.min(values.length - 1, Math.floor((frame + 0.5) / open.length * values.length));
+    pen.fillText((row.low + values[at] / 255 * (row.high - row.low)).toPrecision(3), width - RIGHT + 10, k * canvas.each + 8 + canvas.each / 2);
+  });
+}

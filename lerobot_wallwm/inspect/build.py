@@ -1,0 +1,232 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm inspect`: gathers a prepared folder and its source into the page's data."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lerobot_wallwm.inspect.page import write_page
+from lerobot_wallwm.inspect.sheets import choose_frames, episode_images, make_sheet, plan_sheets
+from lerobot_wallwm.inspect.sidecars import episode_facts, read_clusters, read_summary
+from lerobot_wallwm.processors.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.errors import DataError
+from lerobot_wallwm.processors.events import LEVELS, Event, read_events, validate_events
+from lerobot_wallwm.processors.fingerprint import dataset_fingerprint
+from lerobot_wallwm.processors.kinematics import KinematicsConfig, grippers
+from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, _output_root, _source_root
+
+# Our choice: enough for a curve across a wide screen; 8 bits are finer than its pixels are high.
+_CURVE_BUCKETS = 150
+
+
+@dataclass
+class InspectConfig:
+    """`wallwm inspect`."""
+
+    # The dataset that was prepared.
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    # What `wallwm prepare` wrote.
+    out: OutputConfig = field(default_factory=OutputConfig)
+    # The page to write; without it <out>/inspect.html.
+    page: Path | None = None
+    # About how large the page may get, MB; frames get smaller and fewer to stay below.
+    max_mb: float = 40.0
+    # Threads that decode videos.
+    workers: int = 2
+    # How state and action are read.
+    kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
+    # No progress bar.
+    quiet: bool = False
+
+
+def inspect(config: InspectConfig) -> dict[str, Any]:
+    """Writes the page. Returns its path, size in bytes, and numbers of episodes and events.
+
+    A video or episode that cannot be read is a line on the page; the rest is shown.
+
+    Raises:
+        DataError: The dataset or its event table cannot be read, or they do not belong together.
+        ValueError: A parameter is out of range.
+    """
+    if not config.max_mb > 0 or config.workers < 1:
+        raise ValueError("--max_mb must be above 0 and --workers at least 1. Fix: leave them out")
+    folder, source = _output_root(config.out), SourceDataset.open(_source_root(config.dataset))
+    page = Path(config.page or folder / "inspect.html")
+    events = read_events(folder / "events.parquet")
+    validate_events(events, path=folder / "events.parquet")
+    by_episode: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        by_episode[event.episode_index].append(event)
+    foreign = sorted(set(by_episode) - set(source.episode_indices))
+    if foreign:
+        raise DataError(
+            folder / "events.parquet",
+            f"episode_index {foreign[0]}",
+            f"is not in {source.root.name}",
+            "pass the --dataset.root that was prepared",
+        )
+    warnings: list[str] = []
+    facts, summary = episode_facts(folder, warnings), read_summary(folder, warnings)
+    warnings += [str(line) for line in summary.get("warnings", [])]
+    positions = [p for p, e in enumerate(source.episode_indices) if e in by_episode]
+    index = {
+        "format": "wallwm-inspect",
+        "dataset": {"name": source.root.name, "fingerprint": dataset_fingerprint(source)},
+        "fps": source.fps,
+        "levels": LEVELS,
+        "cameras": source.camera_keys,
+        "level": str(summary.get("level", "action")),
+        "counts": {level: sum(e.level == level for e in events) for level in LEVELS},
+        "warnings": warnings,
+        "clusters": read_clusters(folder, events, warnings),
+        "balance": {k: v for k, v in summary.items() if "balance" in k or "cluster" in k},
+        "episodes": [_row(source, p, by_episode, facts) for p in positions],
+    }
+    spent = sum(len(str(row)) for row in index["episodes"]) + 4000 * len(positions)
+    budget = max(config.max_mb * 1e6 - spent, 0.2 * config.max_mb * 1e6) * 0.75 * 0.97
+    plan = plan_sheets(len(positions) * len(source.camera_keys), budget)
+
+    def episodes() -> Iterator[dict[str, Any]]:
+        from tqdm import tqdm
+
+        def build(position: int) -> dict[str, Any]:
+            # An own reader a thread: SourceDataset keeps the last table it read.
+            own = SourceDataset(
+                source.root, source.info, source.episodes, source.tasks, source.camera_keys, source.video_keys
+            )
+            index = source.episode_indices[position]
+            return _episode(own, position, by_episode[index], facts.get(index, {}), plan, config.kinematics)
+
+        with ThreadPoolExecutor(config.workers) as pool:
+            done = pool.map(build, positions)
+            bar = tqdm(
+                done,
+                total=len(positions),
+                unit=" episodes",
+                desc="inspect",
+                file=sys.stderr,
+                disable=config.quiet,
+            )
+            yield from bar
+
+    page.parent.mkdir(parents=True, exist_ok=True)
+    partial = page.with_name(f".{page.name}.partial-{os.getpid()}")
+    try:
+        size = write_page(partial, f"{source.root.name}: events", index, episodes())
+        os.replace(partial, page)
+    finally:
+        partial.unlink(missing_ok=True)
+    return {"page": str(page), "bytes": size, "episodes": len(positions), "events": len(events)}
+
+
+def _row(
+    source: SourceDataset, position: int, by_episode: dict[int, list[Event]], facts: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
+    """What the list of episodes shows, sorts and searches."""
+    episode = source.episode_indices[position]
+    events, own = by_episode[episode], facts.get(episode, {})
+    actions = sorted((e for e in events if e.level == "action"), key=lambda e: e.start)
+    return {
+        "i": episode,
+        "task": next((e.caption for e in events if e.level == "task"), ""),
+        "length": max(e.end for e in events),
+        "strip": [[e.start, e.label] for e in actions],
+        "captions": sorted({e.caption for e in events}),
+        "least": round(min((e.confidence for e in events if e.start), default=1.0), 3),
+        "human": any(e.source == "human" for e in events),
+        "bad": sorted(name for name, entry in own.items() if entry["bad"]),
+    }
+
+
+def _episode(
+    source: SourceDataset,
+    position: int,
+    events: list[Event],
+    facts: dict[str, Any],
+    plan: Any,
+    kinematics: KinematicsConfig,
+) -> dict[str, Any]:
+    """What the page needs when an episode is opened."""
+    meta = source.meta(position)
+    length = max(event.end for event in events)
+    sync = (facts.get("sync") or {"rows": [{}]})["rows"][0]
+    first = int(sync.get("first_frame") or 0)  # events of a synchronised episode are counted from here
+    bounds = sorted((e for e in events if e.start), key=lambda e: (LEVELS.index(e.level), -e.confidence))
+    frames = choose_frames(length, [e.start for e in bounds], plan.frames)
+    sheets: dict[str, Any] = {}
+    for key in source.camera_keys:
+        try:
+            images = episode_images(source, meta, key, [first + f for f in frames], plan.width)
+            sheets[key] = make_sheet(images, frames, plan)
+        except (OSError, ValueError, IndexError, KeyError, TypeError) as error:  # av's errors are OSErrors
+            sheets[key] = {"problem": str(error)[:300]}
+    try:
+        curves = _curves(source.read(position, 1), first, length, sync, kinematics)
+    except DataError as error:
+        curves = {"problem": str(error)}
+    columns = ("start", "end", "label", "caption", "confidence", "source")
+    levels = {
+        level: [
+            [round(v, 4) if isinstance(v, float) else v for v in (getattr(e, c) for c in columns)]
+            for e in sorted(events, key=lambda e: e.start)
+            if e.level == level
+        ]
+        for level in LEVELS
+    }
+    return {
+        "i": int(meta["episode_index"]),
+        "length": length,
+        "events": levels,
+        "sheets": sheets,
+        "curves": curves,
+        "facts": facts,
+    }
+
+
+def _curves(
+    episode: Episode, first: int, length: int, sync: dict[str, Any], config: KinematicsConfig
+) -> dict[str, Any]:
+    """State and action of an episode: per bucket of frames the first-to-last range, in 8 bits between `low` and `high`."""
+    grip_action, grip_state = grippers(episode, config)
+    rows = []
+    for name, values, names, grip, lag in (
+        ("state", episode.state, episode.state_names, grip_state, int(sync.get("lag") or 0)),
+        ("action", episode.action, episode.action_names, grip_action, int(sync.get("action_lag") or 0)),
+    ):
+        frames = np.clip(np.arange(first, first + length) - lag, 0, len(values) - 1)
+        for d in range(values.shape[1]):
+            sampled = envelope(values[frames, d])
+            low, high = float(sampled.min()), float(sampled.max())
+            unit = np.round((sampled - low) / (high - low) * 255) if high > low else np.full(len(sampled), 128)
+            rows.append(
+                {
+                    "kind": name,
+                    "name": names[d] if d < len(names) else f"{name}[{d}]",
+                    "grip": d in grip,
+                    "low": float(f"{low:.5g}"),
+                    "high": float(f"{high:.5g}"),
+                    "data": base64.b64encode(unit.astype(np.uint8).tobytes()).decode(),
+                }
+            )
+    return {"rows": rows}
+
+
+def envelope(values: np.ndarray) -> np.ndarray:
+    """(T,) as it is if short, else `2 * _CURVE_BUCKETS` values: smallest and largest of each bucket in order of time."""
+    if len(values) <= 2 * _CURVE_BUCKETS:
+        return values
+    result = []
+    for part in np.array_split(values, _CURVE_BUCKETS):
+        low, high = int(part.argmin()), int(part.argmax())
+        result += [part[min(low, high)], part[max(low, high)]]
+    return np.array(result)
