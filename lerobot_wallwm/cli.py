@@ -53,7 +53,9 @@ def _inspect(args: Sequence[str]) -> int:
     from lerobot_wallwm.inspect import build
 
     result = build.inspect(_parse("inspect", build.InspectConfig, args))
-    print(f"{result['episodes']} episodes, {result['events']} events, {result['bytes'] / 1e6:.1f} MB -> {result['page']}")
+    print(
+        f"{result['episodes']} episodes, {result['events']} events, {result['bytes'] / 1e6:.1f} MB -> {result['page']}"
+    )
     return 0
 
 

@@ -207,7 +207,9 @@ def _curves(
         for d in range(values.shape[1]):
             sampled = envelope(values[frames, d])
             low, high = float(sampled.min()), float(sampled.max())
-            unit = np.round((sampled - low) / (high - low) * 255) if high > low else np.full(len(sampled), 128)
+            unit = (
+                np.round((sampled - low) / (high - low) * 255) if high > low else np.full(len(sampled), 128)
+            )
             rows.append(
                 {
                     "kind": name,

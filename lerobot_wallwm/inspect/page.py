@@ -44,7 +44,9 @@ def write_page(path: Path, title: str, index: dict[str, Any], episodes: Iterable
     )
     head, body = _asset("page.html").split("<!--DATA-->")
     head = (
-        head.replace("{{title}}", html.escape(title)).replace("{{policy}}", policy).replace("{{style}}", style)
+        head.replace("{{title}}", html.escape(title))
+        .replace("{{policy}}", policy)
+        .replace("{{style}}", style)
     )
 
     def data(out: TextIO, name: str, value: Any) -> None:

@@ -5,7 +5,8 @@ All of it is optional. What the page looks for:
 * `sync.parquet`, `cleaning.parquet`: `episode_index` and any other columns; a verdict is read from `quarantined`,
   `excluded` (true or false) or `verdict`, `status`, `decision` (text), a reason from `reason`.
 * `clusters.parquet`: `event_id` and any integer columns with `cluster` in their name (such as `vl_cluster` and
-  `action_cluster`); `weight` and `copies` where given. `weights.parquet` is not needed.
+  `action_cluster`); `weight` and `copies` where given; rows of another `split` than
+  `train` are left out.
 * `summary.json`: everything under keys that name balance or clusters is shown as it stands.
 """
 
@@ -80,6 +81,9 @@ def read_clusters(folder: Path, events: Sequence[Event], warnings: list[str]) ->
     rows = read_table(folder / "clusters.parquet", "event_id", warnings)
     by_id = {event.event_id: event for event in events}
     result = []
+    # Balancing is about what training draws, so where the table names splits, only the training split counts.
+    if any(row.get("split") == "train" for row in rows):
+        rows = [row for row in rows if row["split"] == "train"]
     names = [n for n in (rows[0] if rows else {}) if "cluster" in n and isinstance(rows[0][n], int)]
     for name in names:
         members: dict[int, list[Event]] = defaultdict(list)
@@ -87,7 +91,7 @@ def read_clusters(folder: Path, events: Sequence[Event], warnings: list[str]) ->
         after: dict[int, float] = defaultdict(float)
         for row in rows:
             event, cluster = by_id.get(row["event_id"]), row[name]
-            if event is None or cluster is None:
+            if event is None or cluster is None or cluster < 0:
                 continue
             members[cluster].append(event)
             before[cluster] += 1

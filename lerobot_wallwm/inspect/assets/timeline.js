@@ -67,7 +67,7 @@ function showFrame() {
   const x = `calc(${GUTTER}px + (100% - ${GUTTER + RIGHT}px) * ${(frame + 0.5) / open.length})`;
   $('playhead').style.left = x;
   $('scrub').max = open.length - 1; $('scrub').value = frame;
-  $('clock').textContent = `frame ${frame} of ${open.length}, ${seconds(frame)}`;
+  $('clock').textContent = `${frame} / ${open.length}\n${seconds(frame)}`;
   for (const box of document.querySelectorAll('.event')) box.classList.toggle('current', box.event[0] <= frame && frame < box.event[1]);
   showFrames(frame);
   showDetail();
@@ -132,6 +132,7 @@ function drawCurves() {
     }
   });
   canvas.each = each;
+  canvas.onclick = event => seek((event.offsetX - GUTTER) / span * open.length);
 }
 function drawValues() {
   const canvas = $('curves'), width = canvas.parentElement.clientWidth;
