@@ -19,7 +19,7 @@ from lerobot_wallwm.inspect.page import safe_json
 from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
 from lerobot_wallwm.inspect.sidecars import concentration
 from lerobot_wallwm.processors.errors import DataError
-from lerobot_wallwm.processors.events import LEVELS, read_events
+from lerobot_wallwm.processors.events import LEVELS, read_events, write_events
 from lerobot_wallwm.processors.human_layer import HumanLayer
 
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2> & \u2028 'cup' \"lid\""
@@ -85,6 +85,17 @@ def test_the_page_is_whole_and_the_dataset_stays_data(prepared):
         row[:2] for row in episode["events"]["action"]
     ]
     assert json.loads(safe_json(EVIL)) == EVIL and not re.search("[<>&\u2028]", safe_json(EVIL))
+
+
+def test_episodes_that_were_left_out_are_shown(prepared, tmp_path):
+    source, out = prepared[0], Path(shutil.copytree(prepared[1], tmp_path / "out"))
+    kept = [e for e in read_events(out / "events.parquet") if e.episode_index != 1]
+    write_events(kept, out / "events.parquet")
+    assert main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
+    parsed = elements(out / "inspect.html")
+    row = json.loads(parsed.data["index"])["episodes"][1]
+    assert (row["i"], row["bad"], row["strip"]) == (1, ["cleaning"], [[0, "left out"]])
+    assert json.loads(parsed.data["episode-1"])["length"] == row["length"] > 10
 
 
 def test_same_input_gives_the_same_page(prepared, tmp_path):

@@ -79,6 +79,9 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
     warnings: list[str] = []
     facts, summary = episode_facts(folder, warnings), read_summary(folder, warnings)
     warnings += [str(line) for line in summary.get("warnings", [])]
+    for position, episode in enumerate(source.episode_indices):
+        if episode in facts and episode not in by_episode:
+            by_episode[episode] = _left_out(source.meta(position), source.tasks)
     positions = [p for p, e in enumerate(source.episode_indices) if e in by_episode]
     rows = [_row(source, p, by_episode, facts) for p in positions]
     index = {
@@ -133,6 +136,17 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
     finally:
         partial.unlink(missing_ok=True)
     return {"page": str(page), "bytes": size, "episodes": len(positions), "events": len(events)}
+
+
+def _left_out(meta: dict[str, Any], tasks: list[str]) -> list[Event]:
+    """One event a level for an episode that cleaning or synchronisation left out, so that it can be looked at."""
+    names = meta.get("tasks") or tasks[:1] or [""]
+    rest = ("left out", "{object}", -1, 1.0, "episode")
+    return [
+        Event(-1, int(meta["episode_index"]), level, 0, int(meta["length"]), rest[0], text, *rest[1:])
+        for level in LEVELS
+        for text in [str(names[0]) if level == LEVELS[0] else "left out"]
+    ]
 
 
 def _row(
