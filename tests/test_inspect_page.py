@@ -19,7 +19,7 @@ from lerobot_wallwm.inspect.page import safe_json
 from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
 from lerobot_wallwm.inspect.sidecars import concentration
 from lerobot_wallwm.processors.errors import DataError
-from lerobot_wallwm.processors.events import LEVELS, read_events
+from lerobot_wallwm.processors.events import LEVELS, read_events, write_events
 from lerobot_wallwm.processors.human_layer import HumanLayer
 
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2> & \u2028 'cup' \"lid\""
@@ -85,6 +85,17 @@ def test_the_page_is_whole_and_the_dataset_stays_data(prepared):
         row[:2] for row in episode["events"]["action"]
     ]
     assert json.loads(safe_json(EVIL)) == EVIL and not re.search("[<>&\u2028]", safe_json(EVIL))
+
+
+def test_episodes_that_were_left_out_are_shown(prepared, tmp_path):
+    source, out = prepared[0], Path(shutil.copytree(prepared[1], tmp_path / "out"))
+    kept = [e for e in read_events(out / "events.parquet") if e.episode_index != 1]
+    write_events(kept, out / "events.parquet")
+    assert main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
+    parsed = elements(out / "inspect.html")
+    row = json.loads(parsed.data["index"])["episodes"][1]
+    assert (row["i"], row["bad"], row["strip"]) == (1, ["cleaning"], [[0, "left out"]])
+    assert json.loads(parsed.data["episode-1"])["length"] == row["length"] > 10
 
 
 def test_same_input_gives_the_same_page(prepared, tmp_path):
@@ -190,18 +201,20 @@ def test_scrub_filter_and_tabs(tab):
     assert EVIL.split("\u2028")[0] in tab.text_content("#task")
     tab.fill("#scrub", "20")
     assert tab.text_content("#clock").startswith("20 / ")
-    tab.wait_for_function("Math.abs(document.querySelector('#cameras canvas').dataset.frame - 20) < 6")
+    near = [f"#cameras canvas[data-frame='{k}']" for k in range(14, 27)]
+    tab.wait_for_selector(", ".join(near))
     tab.focus("#scrub")
     tab.keyboard.press("Shift+ArrowRight")
     assert tab.text_content("#clock").startswith("30 / ")
     tab.select_option("#filter", "bad")
     assert tab.text_content("#found") == "2 of 6 episodes"
     tab.fill("#search", "no such words")
-    tab.wait_for_function("document.getElementById('found').textContent === '0 of 6 episodes'")
+    tab.wait_for_selector("#found:text-is('0 of 6 episodes')")
     tab.fill("#search", "")
     tab.select_option("#filter", "all")
+    tab.wait_for_selector("#found:text-is('6 of 6 episodes')")
     tab.click(".item >> nth=2")
-    assert "sync refused" in tab.text_content("#chips") and "<img src=x" in tab.text_content("#facts")
+    assert "sync: quarantined" in tab.text_content("#chips") and "<img src=x" in tab.text_content("#facts")
     tab.click("#tab-clusters")
     tab.wait_for_selector("#clusters canvas[data-frame]")
     assert "vl cluster: 3 clusters" in tab.text_content("#clusters")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import sys
 from collections import defaultdict
@@ -78,10 +79,18 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
     warnings: list[str] = []
     facts, summary = episode_facts(folder, warnings), read_summary(folder, warnings)
     warnings += [str(line) for line in summary.get("warnings", [])]
+    for position, episode in enumerate(source.episode_indices):
+        if episode in facts and episode not in by_episode:
+            by_episode[episode] = _left_out(source.meta(position), source.tasks)
     positions = [p for p, e in enumerate(source.episode_indices) if e in by_episode]
+    rows = [_row(source, p, by_episode, facts) for p in positions]
     index = {
         "format": "wallwm-inspect",
         "dataset": {"name": source.root.name, "fingerprint": dataset_fingerprint(source)},
+        # Corrections that a browser keeps belong to these events alone.
+        "events": hashlib.sha256(
+            repr([(e.episode_index, e.level, e.start, e.end) for e in events]).encode()
+        ).hexdigest(),
         "fps": source.fps,
         "levels": LEVELS,
         "cameras": source.camera_keys,
@@ -90,9 +99,9 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
         "warnings": warnings,
         "clusters": read_clusters(folder, events, warnings),
         "balance": {k: v for k, v in summary.items() if "balance" in k or "cluster" in k},
-        "episodes": [_row(source, p, by_episode, facts) for p in positions],
+        "episodes": rows,
     }
-    spent = sum(len(str(row)) for row in index["episodes"]) + 4000 * len(positions)
+    spent = sum(len(str(row)) for row in rows) + 4000 * len(positions)
     budget = max(config.max_mb * 1e6 - spent, 0.2 * config.max_mb * 1e6) * 0.75 * 0.97
     plan = plan_sheets(len(positions) * len(source.camera_keys), budget)
 
@@ -127,6 +136,17 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
     finally:
         partial.unlink(missing_ok=True)
     return {"page": str(page), "bytes": size, "episodes": len(positions), "events": len(events)}
+
+
+def _left_out(meta: dict[str, Any], tasks: list[str]) -> list[Event]:
+    """One event a level for an episode that cleaning or synchronisation left out, so that it can be looked at."""
+    names = meta.get("tasks") or tasks[:1] or [""]
+    rest = ("left out", "{object}", -1, 1.0, "episode")
+    return [
+        Event(-1, int(meta["episode_index"]), level, 0, int(meta["length"]), rest[0], text, *rest[1:])
+        for level in LEVELS
+        for text in [str(names[0]) if level == LEVELS[0] else "left out"]
+    ]
 
 
 def _row(
@@ -164,11 +184,13 @@ def _episode(
     bounds = sorted((e for e in events if e.start), key=lambda e: (LEVELS.index(e.level), -e.confidence))
     frames = choose_frames(length, [e.start for e in bounds], plan.frames)
     sheets: dict[str, Any] = {}
+    from av.error import FFmpegError
+
     for key in source.camera_keys:
         try:
             images = episode_images(source, meta, key, [first + f for f in frames], plan.width)
             sheets[key] = make_sheet(images, frames, plan)
-        except (OSError, ValueError, IndexError, KeyError, TypeError) as error:  # av's errors are OSErrors
+        except (FFmpegError, OSError, ValueError, IndexError, KeyError, TypeError) as error:
             sheets[key] = {"problem": str(error)[:300]}
     try:
         curves = _curves(source.read(position, 1), first, length, sync, kinematics)

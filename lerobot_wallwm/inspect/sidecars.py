@@ -98,7 +98,7 @@ def read_clusters(folder: Path, events: Sequence[Event], warnings: list[str]) ->
             drawn = next((row[k] for k in ("copies", "weight") if row.get(k) is not None), None)
             after[cluster] += 1.0 if drawn is None else float(drawn)
         total, drawn_total = sum(before.values()), sum(after.values())
-        clusters = []
+        clusters: list[dict[str, Any]] = []
         for cluster, count in before.most_common(_MOST_CLUSTERS):
             own = members[cluster]
             step = max(1, len(own) // _EXAMPLES)

@@ -50,9 +50,8 @@ class HumanLayer:
     """
 
     def __init__(self, paths: str | Path | Sequence[str | Path], source: SourceDataset | None = None) -> None:
-        single = isinstance(paths, str | Path)
-        self.files = []
-        for path in [Path(p) for p in ([paths] if single else paths)]:  # type: ignore[union-attr, list-item]
+        self.files: list[_File] = []
+        for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
             content = read_corrections(path)
             if source is not None:
                 _check_dataset(path, content, source)
@@ -206,6 +205,7 @@ def _move_boundaries(events: Sequence[Event], moves: Sequence[BoundaryMove], pat
     for event in events:
         start, end = place[event.start], place[event.end]
         if start < end:
-            marks = {"confidence": 1.0, "source": HUMAN} if start in moved else {}
-            result.append(replace(event, start=start, end=end, **marks))
+            if start in moved:
+                event = replace(event, confidence=1.0, source=HUMAN)
+            result.append(replace(event, start=start, end=end))
     return result

@@ -5,9 +5,9 @@ function openEpisode(i, at = 0) {
   open = data; frame = at; picked = null; stop();
   const row = ROWS.get(i);
   $('task').textContent = `${i}  ${row.task}`;
-  const chips = Object.entries(data.facts).map(([name, fact]) => el('span', {className: 'flag' + (fact.bad ? '' : ' ok'), textContent: `${name} ${fact.bad ? 'refused' : 'passed'}`}));
+  const chips = Object.entries(data.facts).map(([name, fact]) => el('span', {className: 'flag' + (fact.bad ? '' : ' ok'), textContent: `${name}: ${fact.bad ? (name === 'sync' ? 'quarantined' : 'excluded') : 'passed'}`}));
   $('chips').replaceChildren(...chips);
-  $('facts').replaceChildren(...Object.entries(data.facts).map(([name, fact]) => el('div', {className: 'card'}, el('h3', {textContent: name}), ...fact.rows.map(facts))));
+  $('facts').replaceChildren(...Object.entries(data.facts).map(([name, fact]) => el('div', {className: 'card'}, el('h3', {textContent: name}), facts(fact.rows.length > 1 ? fact.rows : fact.rows[0] || {}))));
   buildCameras(data);
   buildTimeline();
   drawRows();

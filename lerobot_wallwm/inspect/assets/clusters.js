@@ -1,6 +1,12 @@
 // Clusters with examples, and what balancing does to their shares. Thumbnails are drawn when they come into sight.
 function facts(value) { // any JSON value as nested lists of text
   if (value === null || typeof value !== 'object') return document.createTextNode(typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(4) : String(value));
+  if (Array.isArray(value) && value.length && value.every(row => row && typeof row === 'object' && !Array.isArray(row))) {
+    const names = [...new Set(value.flatMap(Object.keys))];
+    const line = (tag, cells) => el('tr', {}, ...cells.map(cell => el(tag, {}, cell)));
+    return el('table', {}, line('th', names.map(name => name.replaceAll('_', ' '))), ...value.map(row => line('td', names.map(name => name in row ? facts(row[name]) : ''))));
+  }
+  if (Array.isArray(value)) return document.createTextNode(value.map(item => JSON.stringify(item)).join(', '));
   const list = el('dl');
   for (const [key, item] of Object.entries(value)) list.append(el('dt', {textContent: key.replaceAll('_', ' ')}), el('dd', {}, facts(item)));
   return list;

@@ -35,7 +35,7 @@ function drawRows() {
       Object.assign(part.style, {left: start / row.length * 100 + '%', width: (end - start) / row.length * 100 + '%', background: colour(label).replace('86%', '70%')});
       strip.append(part);
     });
-    const meta = el('div', {className: 'meta'}, el('span', {textContent: `${seconds(row.length)}, ${row.strip.length} actions, least sure ${row.least.toFixed(2)}`}), ...row.bad.map(name => el('span', {className: 'flag', textContent: name})));
+    const meta = el('div', {className: 'meta'}, el('span', {textContent: `${seconds(row.length)}, ${row.strip.length} actions, least ${row.least.toFixed(2)}`, title: 'length, number of actions, confidence of the least sure boundary'}), ...row.bad.map(name => el('span', {className: 'flag', textContent: name})));
     if (FILTERS.human[1](row)) meta.append(el('span', {className: 'flag human', textContent: 'human'}));
     const item = el('div', {className: 'item', role: 'option', 'aria-selected': String(!!open && open.i === row.i), onclick: () => openEpisode(row.i)}, el('div', {className: 'text'}, el('b', {textContent: row.i}), row.task), meta, strip);
     item.style.top = (from + k) * ROW + 'px';

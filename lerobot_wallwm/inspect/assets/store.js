@@ -25,9 +25,9 @@ function episodeData(i) {
   return data;
 }
 
-const KEY = 'wallwm-corrections:' + INDEX.dataset.fingerprint + ':' + JSON.stringify(INDEX.counts);
+const KEY = 'wallwm-corrections:' + INDEX.dataset.fingerprint + ':' + INDEX.events;
 let edits = [], exported = '[]';
-try { const kept = JSON.parse(localStorage.getItem(KEY) || '[]'); if (Array.isArray(kept)) edits = kept; } catch { /* a browser without storage */ }
+try { const kept = JSON.parse(localStorage.getItem(KEY) || '[]'); if (Array.isArray(kept)) edits = kept.filter(e => e && ROWS.has(e.episode)); } catch { /* a browser without storage */ }
 const history = [];
 const listeners = [];
 

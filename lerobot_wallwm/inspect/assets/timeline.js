@@ -16,9 +16,13 @@ function buildTimeline() {
     }
     for (const e of tree[level]) if (e[0] > 0) lane.append(boundary(level, e, percent));
     return el('div', {className: 'track'}, el('span', {textContent: level}), lane);
-  }), el('canvas', {id: 'curves'}), el('div', {id: 'playhead'}));
+  }), el('canvas', {id: 'curves'}), legend(), el('div', {id: 'playhead'}));
   drawCurves();
   showFrame();
+}
+function legend() {
+  const entries = [['#56606d', 'boundary'], ['#e08a00', 'confidence below 0.75'], ['#d0453b', 'below 0.5'], ['#0a7d4f', 'human; gripper'], ['#1f5fbf', 'state'], ['#e0a458', 'action']];
+  return el('div', {className: 'legend'}, ...entries.map(([background, name]) => el('span', {}, el('i', {style: {background}}), name)));
 }
 function boundary(level, e, percent) {
   const c = e[COL.confidence], sure = e[COL.source] === 'human' ? 'human' : c < 0.5 ? 'faint' : c < 0.75 ? 'weak' : '';
