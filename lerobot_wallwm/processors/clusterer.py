@@ -218,9 +218,9 @@ def kmeans(points_ND: np.ndarray, clusters: int, seed: int = 0, backend: str = "
         model = faiss.Kmeans(points_ND.shape[1], clusters, niter=20, seed=seed, min_points_per_centroid=1)
         model.train(np.ascontiguousarray(points_ND))
         return model.centroids.astype(np.float32)
-    # Our choice: batches of 10 points a cluster; some 100 of them for small data, 5 passes over large data.
+    # Our choice: batches of 10 points a cluster; at least 100 of them and 2 passes.
     batch = int(np.clip(10 * clusters, 1024, 16384))
-    passes = max(5, -(-100 * batch // count))
+    passes = max(2, -(-100 * batch // count))
     model = MiniBatchKMeans(
         clusters,
         batch_size=batch,
