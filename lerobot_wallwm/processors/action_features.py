@@ -7,9 +7,6 @@ algorithm are given). Shapes: T frames, A action dimensions, R points after resa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from scipy.fft import dct
 
@@ -54,8 +51,8 @@ class ActionFeatures:
     each action dimension, in its own units, and the logarithm of the duration in seconds. Arm dimensions are relative to
     the event's first frame, as the policy learns them; grippers are absolute, for carrying is not reaching.
 
-    As a transform of rows made by `EventCarver` (one per event), `ds.map(features, batched=True)` adds the column
-    `action_feature`.
+    `EventEmbedder` is their transform: whether a command is a position shows in the whole demonstration, not in a short
+    event.
 
     Args:
         config: How state and action are read.
@@ -77,16 +74,7 @@ class ActionFeatures:
         self.config = config or KinematicsConfig()
         self.points, self.coefficients = points, coefficients
 
-    def __call__(self, batch: Mapping[str, list]) -> dict[str, Any]:
-        """See the class."""
-        rows = []
-        for values in zip(*batch.values(), strict=True):
-            row = dict(zip(batch.keys(), values, strict=True))
-            episode = Episode.from_row(row)
-            rows.append(self.of_event(episode, trajectory(episode, self.config), 0, len(episode)))
-        return {**batch, "action_feature": rows}
-
-    def of_event(self, episode: Episode, path_TA: np.ndarray, start: int, end: int) -> np.ndarray:
+    def __call__(self, episode: Episode, path_TA: np.ndarray, start: int, end: int) -> np.ndarray:
         """Features of ``[start, end)``.
 
         Args:

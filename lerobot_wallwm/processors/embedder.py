@@ -110,7 +110,7 @@ class EventEmbedder:
             rows = by_episode[episode_index]
             episode = self.source.read(position[episode_index])
             path = trajectory(episode, self.features.config)
-            features = [self.features.of_event(episode, path, *spans[i][1:]) for i in rows]
+            features = [self.features(episode, path, *spans[i][1:]) for i in rows]
             pictures = read_frames(self.source, position[episode_index], [spans[i][1] for i in rows])
             embedded = self.encoder.images(pictures, len(rows))
             if image is None or action is None:

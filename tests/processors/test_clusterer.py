@@ -32,7 +32,7 @@ def wave(frames: int, fps: float, shift: float = 0.0, names=("a.pos", "b.pos", "
 
 
 def features_of(episode, **kwargs):
-    return ActionFeatures(**kwargs).of_event(episode, trajectory(episode), 0, len(episode))
+    return ActionFeatures(**kwargs)(episode, trajectory(episode), 0, len(episode))
 
 
 def test_frame_rate_and_start_do_not_matter_but_the_gripper_does():
@@ -85,7 +85,7 @@ def test_events_outside_their_episode_are_refused():
     episode = wave(21, 20)
     for start, end in ((0, 22), (5, 5), (-1, 3)):
         with pytest.raises(ValueError, match="does not lie in"):
-            ActionFeatures().of_event(episode, episode.action, start, end)
+            ActionFeatures()(episode, episode.action, start, end)
     with pytest.raises(ValueError, match="coefficients"):
         ActionFeatures(points=4, coefficients=5)
 
