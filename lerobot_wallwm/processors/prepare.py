@@ -27,6 +27,7 @@ from lerobot_wallwm.processors.clean_dataset import (
 from lerobot_wallwm.processors.cleaning_rules import CleanConfig
 from lerobot_wallwm.processors.clusterer import ClusterConfig
 from lerobot_wallwm.processors.disk_space import check_space, estimate_space, room_runs_out_clearly
+from lerobot_wallwm.processors.embedder import EventEmbedder
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
@@ -137,6 +138,10 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         work_folder(out, root) as work,
     ):
         source = SourceDataset.open(root)
+        embedder = None
+        if config.balance:
+            embedder = EventEmbedder(root, config.cluster.encoder, config.kinematics, config.cluster.device)
+            embedder.load()
         least = segmenter.min_frames(source.fps)
         splits = split_episodes(source.episode_indices, config.heldout, config.seed)
         check_space(estimate_space(source, partial, splits), partial)
@@ -172,16 +177,16 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             pruner = QuasiStaticPruner(motion, config.prune_quasi_static, least)
         carver = EventCarver(config.level, pruner)
         balance = None
-        if config.balance:
+        if embedder is not None:
             with _progress(None, "events", config.quiet, "embed") as bar:
                 balance = balance_events(
+                    embedder,
                     source,
                     [event for event in events if event.level == config.level],
                     train,
                     partial,
                     config.cluster,
                     config.balancer,
-                    kinematics=config.kinematics,
                     pruner=pruner,
                     seed=config.seed,
                     progress=bar.update,
