@@ -123,6 +123,7 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
     from lerobot_wallwm.processors.balancer import BalancerConfig
     from lerobot_wallwm.processors.carver import EventCarver
     from lerobot_wallwm.processors.clusterer import ClusterConfig
+    from lerobot_wallwm.processors.embedder import EventEmbedder
     from lerobot_wallwm.processors.episodes import SourceDataset
     from lerobot_wallwm.processors.events import read_events
     from lerobot_wallwm.processors.instruction import parse_instruction
@@ -144,7 +145,13 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
         events = [event for event in read_events(whole / "events.parquet") if event.level == "action"]
         events = [event for event in events if event.episode_index in set(kept)]
         balance = balance_events(
-            source, events, kept, args.out, ClusterConfig(), BalancerConfig(growth=args.growth)
+            EventEmbedder(args.dataset),
+            source,
+            events,
+            kept,
+            args.out,
+            ClusterConfig(),
+            BalancerConfig(growth=args.growth),
         )
         rare_share = {}
         for view, copies in (("plain", {}), ("balanced", balance.copies)):

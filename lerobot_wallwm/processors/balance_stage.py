@@ -21,7 +21,6 @@ from lerobot_wallwm.processors.embedder import EventEmbedder
 from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import Event
-from lerobot_wallwm.processors.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.quasi_static import QuasiStaticPruner
 
 CLUSTERINGS = ("vl", "action")
@@ -112,6 +111,7 @@ class Balance:
 
 
 def balance_events(
+    embedder: EventEmbedder,
     source: SourceDataset,
     events: Sequence[Event],
     train: Iterable[int],
@@ -119,7 +119,6 @@ def balance_events(
     cluster: ClusterConfig,
     balancer: BalancerConfig,
     *,
-    kinematics: KinematicsConfig | None = None,
     pruner: QuasiStaticPruner | None = None,
     seed: int = 0,
     progress: Callable[[int], object] | None = None,
@@ -127,26 +126,25 @@ def balance_events(
     """Embeds, clusters and weighs events.
 
     Args:
-        source: The dataset.
+        embedder: Of keyframes, captions and trajectories.
+        source: The dataset, cleaned and synchronised as it is carved.
         events: Those that become episodes, i.e. of one level.
         train: Source episodes of the training view.
         out: Folder for `clusters.parquet` and the centres, `clusters.safetensors`.
         cluster: How to cluster.
         balancer: How to balance.
-        kinematics: How state and action are read.
         pruner: Leaves quasi-static frames out of the view, which changes how many rows an event has.
         seed: Of the rounding to copies.
         progress: Called with the number of events embedded since its last call.
 
     Raises:
         DataError: A keyframe does not decode, or there is no event to balance.
-        ValueError: The encoder cannot be loaded.
     """
     train = set(train)
     learn = np.array([event.episode_index in train for event in events], dtype=bool)
     if not learn.any():
         raise DataError(source.root, "events", "there is none to balance", "check the level and the split")
-    parts = EventEmbedder(source.root, cluster.encoder, kinematics, cluster.device).embed(events, progress)
+    parts = embedder.embed(events, progress, source)
     clusterer = EventClusterer(cluster).fit(*(part[learn] for part in parts))
     labels = clusterer.predict(*parts)
     balance = Balance(events, labels, _rows(source, events, pruner), train, balancer, seed)

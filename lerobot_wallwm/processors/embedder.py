@@ -61,44 +61,59 @@ class EventEmbedder:
             self._encoder = make_encoder(self.name, self.device)
         return self._encoder
 
+    def load(self) -> None:
+        """Loads the encoder now, so that a wrong name is refused before any long work.
+
+        Raises:
+            ValueError: It cannot be loaded.
+        """
+        _ = self.encoder
+
     def __call__(self, batch: Mapping[str, list]) -> dict[str, Any]:
         """See the class."""
         spans = list(zip(batch["episode_index"], batch["start"], batch["end"], strict=True))
-        image, text, action = self._embed(spans, batch["task"], None)
+        image, text, action = self._embed(spans, batch["task"], None, self.source)
         columns = {"image_embedding": image, "text_embedding": text, "action_feature": action}
         return {**batch, **{name: list(values) for name, values in columns.items()}}
 
     def embed(
-        self, events: Sequence[Event], progress: Callable[[int], object] | None = None
+        self,
+        events: Sequence[Event],
+        progress: Callable[[int], object] | None = None,
+        source: SourceDataset | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``(N, D)`` embeddings of keyframes and of captions and ``(N, F)`` action features, float32.
 
         Args:
             events: Of one level, in any order.
             progress: Called with the number of events done since its last call.
+            source: The dataset as it was segmented, e.g. cleaned and synchronised; None: as it lies at `root`.
 
         Raises:
             DataError: A keyframe does not decode, or an event lies outside the dataset.
         """
         spans = [(event.episode_index, event.start, event.end) for event in events]
-        return self._embed(spans, [event.caption for event in events], progress)
+        return self._embed(
+            spans, [event.caption for event in events], progress, self.source if source is None else source
+        )
 
     def _embed(
         self,
         spans: Sequence[tuple[int, int, int]],
         captions: Sequence[str],
         progress: Callable[[int], object] | None,
+        source: SourceDataset,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         # Captions repeat: each is encoded once.
         distinct = sorted(set(captions))
         place = {caption: i for i, caption in enumerate(distinct)}
         text = self.encoder.texts(distinct)[[place[caption] for caption in captions]]
-        position = {episode: i for i, episode in enumerate(self.source.episode_indices)}
+        position = {episode: i for i, episode in enumerate(source.episode_indices)}
         by_episode: dict[int, list[int]] = {}
         for i, (episode_index, _, _) in enumerate(spans):
             if episode_index not in position:
                 raise DataError(
-                    self.root,
+                    source.root,
                     f"episode_index {episode_index}",
                     "is not in this dataset",
                     "use the dataset that the events were found in",
@@ -108,10 +123,10 @@ class EventEmbedder:
         # In the dataset's order, so that each parquet file is read once.
         for episode_index in sorted(by_episode, key=position.__getitem__):
             rows = by_episode[episode_index]
-            episode = self.source.read(position[episode_index])
+            episode = source.read(position[episode_index])
             path = trajectory(episode, self.features.config)
             features = [self.features(episode, path, *spans[i][1:]) for i in rows]
-            pictures = read_frames(self.source, position[episode_index], [spans[i][1] for i in rows])
+            pictures = read_frames(source, position[episode_index], [spans[i][1] for i in rows])
             embedded = self.encoder.images(pictures, len(rows))
             if image is None or action is None:
                 image = np.zeros((len(spans), embedded.shape[1]), np.float32)
@@ -120,5 +135,5 @@ class EventEmbedder:
             if progress is not None:
                 progress(len(rows))
         if image is None or action is None:
-            raise DataError(self.root, "events", "there is none to embed", "check the level")
+            raise DataError(source.root, "events", "there is none to embed", "check the level")
         return image, text, action

@@ -22,6 +22,7 @@ from lerobot_wallwm.processors.carver import EventCarver
 from lerobot_wallwm.processors.clean_dataset import clean_for_prepare, parameters as clean_parameters
 from lerobot_wallwm.processors.dataset_card import command_line
 from lerobot_wallwm.processors.disk_space import check_space, estimate_space, room_runs_out_clearly
+from lerobot_wallwm.processors.embedder import EventEmbedder
 from lerobot_wallwm.processors.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.events import Event, validate_events, write_events
 from lerobot_wallwm.processors.human_layer import HumanLayer
@@ -74,6 +75,10 @@ def prepare(
     ):
         source = SourceDataset.open(root)
         human = HumanLayer(config.human or [], source)
+        embedder = None
+        if config.balance:
+            embedder = EventEmbedder(root, config.cluster.encoder, config.kinematics, config.cluster.device)
+            embedder.load()  # before the long work: a wrong name is refused at once
         least = EventSegmenter(config.segmenter, config.kinematics).min_frames(source.fps)
         splits = split_episodes(source.episode_indices, config.heldout, config.seed) * (
             2 if config.keyframes else 1
@@ -112,16 +117,16 @@ def prepare(
         if config.prune_quasi_static:
             pruner = QuasiStaticPruner(motion, config.prune_quasi_static, least)
         balance = None
-        if config.balance:
+        if embedder is not None:
             with _progress(None, "events", config.quiet, "embed") as bar:
                 balance = balance_events(
+                    embedder,
                     source,
                     [event for event in events if event.level == config.level],
                     train,
                     partial,
                     config.cluster,
                     config.balancer,
-                    kinematics=config.kinematics,
                     pruner=pruner,
                     seed=config.seed,
                     progress=bar.update,

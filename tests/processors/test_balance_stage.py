@@ -207,3 +207,27 @@ def test_a_damaged_keyframe_names_its_file(capsys, tiny_dataset, tmp_path):
     path.write_bytes(b"no video")
     with pytest.raises(ValueError, match=f"{path.name}.*does not decode.*Fix: "):
         read_frames(SourceDataset.open(source), 1, [0])
+
+
+def test_events_of_a_synchronised_dataset_are_embedded_on_its_clock(tiny_dataset):
+    """Its frames count from the first one that has picture, state and action, not from the recording's first."""
+    from dataclasses import replace
+
+    from lerobot_wallwm.processors.sync_verdict import SyncVerdict
+    from lerobot_wallwm.processors.synchronized_source import SynchronizedSource
+
+    raw = SourceDataset.open(tiny_dataset)
+    length = len(raw.read(1))
+    verdict = SyncVerdict(raw.episode_indices[1], length, 0, 0, 1.0, 9.0, 0.0, 3, length)
+    late = next(
+        e
+        for e in EventCaptioner()(raw.read(1), EventSegmenter()(raw.read(1)))
+        if e.level == "action" and e.start > 3
+    )
+    embedder = EventEmbedder(tiny_dataset)
+    moved = replace(late, start=late.start - 3, end=late.end - 3)
+    there = embedder.embed([moved], source=SynchronizedSource.of(raw, [verdict]))
+    here, wrong = embedder.embed([late]), embedder.embed([moved])
+    np.testing.assert_allclose(there[0], here[0], atol=1e-6)
+    np.testing.assert_allclose(there[2], here[2], atol=1e-5)
+    assert np.abs(wrong[0] - here[0]).max() > 1e-3 and np.abs(wrong[2] - here[2]).max() > 1e-3
