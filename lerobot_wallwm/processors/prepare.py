@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lerobot_wallwm.processors.annotations import AnnotationMerger, read_annotations
 from lerobot_wallwm.processors.atomic_folder import atomic_folder
 from lerobot_wallwm.processors.balance_stage import balance_events, print_figures
 from lerobot_wallwm.processors.balancer import BalancerConfig
@@ -77,6 +78,8 @@ class PrepareConfig:
     heldout: float = 0.1
     # Of the split.
     seed: int = 0
+    # A JSON file of annotated spans, which win over the proposals (annotations.py). LeRobot's subtask rows need no flag.
+    annotations: Path | None = None
     # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
     # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
     prune_quasi_static: float = 0.0
@@ -155,14 +158,17 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         per_episode: list[list[Event]] = []
         lengths: dict[int, int] = {}
         spread, motion = _Spread(), Motion(config.kinematics)
+        spans, refused = read_annotations(source, config.annotations)
+        merger = AnnotationMerger(spans, least)
         for position in _progress(range(len(source)), "episodes", config.quiet):
             episode = source.read(position, least)
-            per_episode.append(captioner(episode, segmenter(episode)))
+            per_episode.append(merger(captioner(episode, segmenter(episode))))
             lengths[episode.index] = len(episode)
             spread.add(episode)
             if config.prune_quasi_static:
                 motion.add(episode)
         events = caption_stage(source, number_events(per_episode), partial, config.quiet)
+        events = merger.keep_captions(events)
         validate_events(events, lengths)
         write_events(events, partial / "events.parquet")
 
@@ -190,6 +196,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "heldout": config.heldout,
             "seed": config.seed,
             "prune_quasi_static": config.prune_quasi_static,
+            "annotations": None if config.annotations is None else config.annotations.name,
             "segmenter": dataclasses.asdict(config.segmenter),
             "kinematics": dataclasses.asdict(config.kinematics),
             "clean": dataclasses.asdict(config.clean),
@@ -237,6 +244,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             summary["synchronization"] = synchronization
         if balance is not None:
             summary["balance"] = balance.figures()
+        summary["annotated_episodes"] = len(spans)
+        summary["warnings"] += [f"annotation not used: {line}" for line in refused]
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 

@@ -3,6 +3,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -157,6 +158,16 @@ def test_only_the_annotated_level_and_time_change():
     assert AnnotationMerger({}, least=4)(events) == events
 
 
+def test_a_later_caption_does_not_replace_an_annotated_one():
+    episode, events = proposals()
+    merger = AnnotationMerger({0: [AnnotatedSpan("subtask", 0, 30, "Grab it")]}, least=4)
+    merged = merger(events)
+    rewritten = [replace(event, caption="a model's words") for event in merged]
+    kept = merger.keep_captions(rewritten)
+    assert [e.caption for e in kept if e.caption != "a model's words"] == ["Grab it"]
+    assert [(e.level, e.start, e.end) for e in kept] == [(e.level, e.start, e.end) for e in merged]
+
+
 def test_as_a_transform_in_two_processes():
     episode, _ = pick_and_place(0, 20)
     spans = {0: [AnnotatedSpan("subtask", 0, 30, "grab it")]}
@@ -235,3 +246,25 @@ def test_a_dataset_with_language_rows_and_a_file(tiny_dataset, tmp_path):
     assert [s.caption for s in spans[2]] == ["grab it", "place it"] and spans[2][-1].end == lengths[2]
     assert len(refused) == 2 and "1000 s" in refused[0] and "99" in refused[1]
     assert read_annotations(SourceDataset.open(tiny_dataset)) == ({}, [])
+
+
+def test_prepare_uses_them_and_reports_the_unusable(tiny_dataset, tmp_path):
+    from lerobot_wallwm.processors.events import read_events
+    from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
+
+    path = write_file(
+        tmp_path / "a.json",
+        {"episode_index": 0, "spans": [{"level": "L1", "start": 0, "end": 10, "caption": "Tidy up"}]},
+        {"episode_index": 1, "spans": [{"level": "L1", "start": 0, "end": 9999, "caption": "too long"}]},
+    )
+    config = PrepareConfig(
+        dataset=DatasetConfig(root=tiny_dataset),
+        out=OutputConfig(root=tmp_path / "out"),
+        annotations=path,
+        quiet=True,
+    )
+    summary = prepare(config)
+    assert summary["annotated_episodes"] == 1
+    assert any("9999" in line and "not used" in line for line in summary["warnings"])
+    found = [e for e in read_events(tmp_path / "out" / "events.parquet") if e.caption == "Tidy up"]
+    assert [(e.episode_index, e.level, e.start, e.end) for e in found] == [(0, "action", 0, 10)]
