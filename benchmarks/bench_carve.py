@@ -4,10 +4,11 @@
 With `--large 100000` it instead carves that many events (each event of the demonstrations that many times over) and compares
 the time of one event with that of LeRobot's own split, which cuts and encodes videos anew. LeRobot splits between
 episodes only, so it is given our view, in which each event is one, and divides `--split` of them into two datasets,
-through the function behind `lerobot-edit-dataset` (its start is not counted); its time is scaled per event. Exits with 1
+through the function behind `lerobot-edit-dataset` (its start is not counted); its time is scaled per event, and the more
+events it splits the less its fixed costs count. Exits with 1
 above 180 s, or if LeRobot takes less than 30 times as long.
 
-    python benchmarks/bench_carve.py [--large 100000 --split 16]
+    python benchmarks/bench_carve.py [--large 100000 --split 128]
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def main() -> int:
     parser.add_argument(
         "--large", type=int, default=0, help="instead carve this many events and compare with LeRobot"
     )
-    parser.add_argument("--split", type=int, default=16, help="events that LeRobot splits for the comparison")
+    parser.add_argument(
+        "--split", type=int, default=128, help="events that LeRobot splits for the comparison"
+    )
     args = parser.parse_args()
     if args.large:
         ok = carve_many(args.dataset, args.large, args.split)
