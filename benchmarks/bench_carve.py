@@ -1,7 +1,14 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Carving speed (events/s) and the real-time factor of `wallwm prepare`. Exits with 1 below 300 events/s or 20 times.
 
-python benchmarks/bench_carve.py
+With `--large 100000` it instead carves that many events (each event of the demonstrations that many times over) and compares
+the time of one event with that of LeRobot's own split, which cuts and encodes videos anew. LeRobot splits between
+episodes only, so it is given our view, in which each event is one, and divides `--split` of them into two datasets,
+through the function behind `lerobot-edit-dataset` (its start is not counted); its time is scaled per event, and the more
+events it splits the less its fixed costs count. Exits with 1
+above 180 s, or if LeRobot takes less than 30 times as long.
+
+    python benchmarks/bench_carve.py [--large 100000 --split 128]
 """
 
 from __future__ import annotations
@@ -21,6 +28,38 @@ from lerobot_wallwm.processors.segmenter import EventSegmenter
 
 DATASET = Path(__file__).resolve().parents[1] / "examples/so101_sim/data/so101_pick_place"
 NEEDED_EVENTS_PER_S, NEEDED_REAL_TIME = 300, 20
+LARGE_SECONDS, NEEDED_RATIO = 180, 30
+
+
+def carve_many(dataset: Path, count: int, split: int) -> bool:
+    """Times `count` events of our carver and `split` events of LeRobot's split; prints both."""
+    from lerobot.datasets.dataset_tools import split_dataset
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    source = SourceDataset.open(dataset)
+    segmenter, captioner = EventSegmenter(), EventCaptioner()
+    events = number_events([captioner(episode, segmenter(episode)) for episode in source])
+    actions = [event for event in events if event.level == "action"]
+    times, more = divmod(count, len(actions))
+    copies = {event.event_id: times + (i < more) for i, event in enumerate(actions)}
+    with tempfile.TemporaryDirectory(dir=dataset.resolve().parent, prefix=".bench-") as folder:
+        begin = time.perf_counter()
+        result = EventCarver()(source, events, Path(folder) / "large", copies=copies)
+        ours = time.perf_counter() - begin
+        EventCarver()(source, events, Path(folder) / "view")
+        view = LeRobotDataset("local/view", root=Path(folder) / "view")
+        halves = {"first": list(range(split // 2)), "second": list(range(split // 2, split))}
+        begin = time.perf_counter()
+        split_dataset(view, halves, output_dir=Path(folder) / "split")
+        theirs = time.perf_counter() - begin
+    ratio = (theirs / split) / (ours / result.episodes)
+    print(
+        f"carve {result.episodes} events       {ours:8.2f} s {1e3 * ours / result.episodes:10.3f} ms an event"
+    )
+    print(
+        f"LeRobot's split, {split:>3} events {theirs:8.2f} s {1e3 * theirs / split:10.3f} ms an event, {ratio:.0f} times ours"
+    )
+    return ours <= LARGE_SECONDS and ratio >= NEEDED_RATIO
 
 
 def main() -> int:
@@ -30,7 +69,17 @@ def main() -> int:
     parser.add_argument("--dataset", type=Path, default=DATASET)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--copies", type=int, default=20, help="copies of each event in the large view")
+    parser.add_argument(
+        "--large", type=int, default=0, help="instead carve this many events and compare with LeRobot"
+    )
+    parser.add_argument(
+        "--split", type=int, default=128, help="events that LeRobot splits for the comparison"
+    )
     args = parser.parse_args()
+    if args.large:
+        ok = carve_many(args.dataset, args.large, args.split)
+        print("passes" if ok else f"FAILS: needs {LARGE_SECONDS} s and {NEEDED_RATIO} times")
+        return 0 if ok else 1
     source = SourceDataset.open(args.dataset)
     segmenter, captioner = EventSegmenter(), EventCaptioner()
     events = number_events([captioner(episode, segmenter(episode)) for episode in source])

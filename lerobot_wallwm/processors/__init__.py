@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lerobot_wallwm.processors.action_features import ActionFeatures
+    from lerobot_wallwm.processors.annotations import AnnotatedSpan, AnnotationMerger, read_annotations
     from lerobot_wallwm.processors.balancer import (
         BalancerConfig,
         ClusterBalancer,
@@ -57,6 +58,9 @@ _HOMES = {
     "ClusterConfig": "clusterer",
     "EventClusterer": "clusterer",
     "EventEmbedder": "embedder",
+    "AnnotatedSpan": "annotations",
+    "AnnotationMerger": "annotations",
+    "read_annotations": "annotations",
     "EventCaptioner": "captioner",
     "number_events": "captioner",
     "EventCarver": "carver",
@@ -110,6 +114,8 @@ __all__ = [
     "BalancerConfig",
     "ClusterBalancer",
     "ClusterConfig",
+    "AnnotatedSpan",
+    "AnnotationMerger",
     "DataError",
     "Episode",
     "EpisodeCleaner",
@@ -144,6 +150,7 @@ __all__ = [
     "number_events",
     "parse_instruction",
     "read_cleaning",
+    "read_annotations",
     "read_events",
     "read_verdicts",
     "split_episodes",

@@ -17,7 +17,7 @@ does the time between spans. Where both sources annotate a level of an episode, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -305,6 +305,15 @@ class AnnotationMerger:
             merged += row
             parents = row
         return merged
+
+    def keep_captions(self, events: Sequence[Event]) -> list[Event]:
+        """Events of any number of episodes, with the annotated captions where a later stage has written others."""
+        own = {(i, s.level, s.start, s.end): s.caption for i, spans in self.spans.items() for s in spans}
+        captions = (own.get((e.episode_index, e.level, e.start, e.end), e.caption) for e in events)
+        return [
+            e if e.caption == caption else replace(e, caption=caption, template=caption)
+            for e, caption in zip(events, captions, strict=True)
+        ]
 
 
 def _snap(frame: int, spans: Sequence[AnnotatedSpan]) -> int:

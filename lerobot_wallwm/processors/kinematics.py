@@ -266,11 +266,13 @@ def _find_switches(
 
 def _settled(finger: np.ndarray, begin: int, end: int, fps: float) -> int:
     """The frame at which the finger stands still again after a switch, at most 1 s after its command ended."""
-    rate = np.abs(np.diff(finger, append=finger[-1:])) / np.ptp(finger) * fps
-    stop = min(len(finger) - 1, end + round(fps))
+    rate = np.diff(finger, append=finger[-1:]) / np.ptp(finger) * fps
+    stop = min(len(finger), end + round(fps))
+    # Along the way it took first: springing back from what it grasps is no longer the switch.
+    rate = rate * np.sign(finger[stop - 1] - finger[begin])
     frame = max(begin + 1, end)
     started = False
-    while frame < stop:
+    while frame < min(stop, len(finger) - 1):
         started = started or rate[frame] > 0.3
         if started and rate[frame] <= 0.3:
             break

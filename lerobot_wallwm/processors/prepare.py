@@ -10,11 +10,11 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lerobot_wallwm.processors.annotations import AnnotatedSpan, AnnotationMerger, read_annotations
+from lerobot_wallwm.processors.annotations import AnnotationMerger, read_annotations
 from lerobot_wallwm.processors.atomic_folder import atomic_folder
 from lerobot_wallwm.processors.balance_stage import balance_events
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
@@ -106,9 +106,8 @@ def prepare(
             spread.add(episode)
             if config.prune_quasi_static:
                 motion.add(episode)
-        proposed = number_events(per_episode)
-        captioned = caption_stage(source, proposed, partial, config.quiet)
-        events = human(_keep_annotated(proposed, captioned, spans))
+        captioned = caption_stage(source, number_events(per_episode), partial, config.quiet)
+        events = human(merger.keep_captions(captioned))
         validate_events(events, lengths)
         write_events(events, partial / "events.parquet")
 
@@ -186,17 +185,6 @@ def prepare(
         summary["warnings"] += [f"annotation not used: {line}" for line in refused]
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
-
-
-def _keep_annotated(
-    proposed: Sequence[Event], captioned: Sequence[Event], spans: Mapping[int, Sequence[AnnotatedSpan]]
-) -> list[Event]:
-    """The captioned events, but those that somebody annotated as they were annotated."""
-    given = {(episode, s.level, s.start, s.end) for episode, group in spans.items() for s in group}
-    return [
-        before if (before.episode_index, before.level, before.start, before.end) in given else after
-        for before, after in zip(proposed, captioned, strict=True)
-    ]
 
 
 def _parameters(config: PrepareConfig) -> dict[str, Any]:

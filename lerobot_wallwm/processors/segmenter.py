@@ -24,7 +24,7 @@ class SegmenterConfig:
     """Parameters of `EventSegmenter`. Times are seconds, so one setting serves 10 to 80 Hz."""
 
     # Shortest event.
-    min_event_s: float = 0.2
+    min_event_s: float = 0.15
     # Proposals closer than this are one cut.
     merge_s: float = 0.15
     # A pause is slower than this part of the slower of the two motions around it.
@@ -34,7 +34,7 @@ class SegmenterConfig:
     # Penalty of a change point, as seconds of unit-direction motion: larger finds fewer.
     change_penalty_s: float = 0.15
     # Least confidence of a cut between actions.
-    action_confidence: float = 0.5
+    action_confidence: float = 0.4
     # Least confidence of a cut between segments.
     segment_confidence: float = 0.25
 
@@ -76,6 +76,8 @@ class Segmentation:
 
 # Our choice of how far to trust a cue on its own.
 _SWITCH, _SWITCH_END = 0.95, 0.8
+# A turn is slower than this part of the motion around it.
+_TURN = 0.6
 _PRIORITY = {"gripper": 3, "pause": 2, "change": 1}
 
 
@@ -222,7 +224,10 @@ def _departure(motion: Kinematics, start: int, end: int) -> int:
     quiet = [t for t in range(start, stop) if speed[t] <= motion.still]
     if not quiet:
         slow = start + int(np.argmin(speed[start : max(end, start + 1)]))
-        return end if speed[slow] > 0.3 else _onset(motion, slow)
+        # Never at rest. It may have turned around in the second half of the switch, clearly slower than before and after.
+        around = min(speed[max(0, start - motion.frames(0.1)) : slow + 1].max(), speed[slow:stop].max())
+        turned = speed[slow] <= max(0.3, _TURN * around) and (start + end) / 2 <= slow < end - 1
+        return _onset(motion, slow) if turned else end
     frame = quiet[0]
     while frame < stop and speed[frame] <= motion.still:
         frame += 1

@@ -3,6 +3,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -155,6 +156,16 @@ def test_only_the_annotated_level_and_time_change():
     # The boundary is as sure at the finer levels, whose captions are still proposals.
     assert {e.confidence for e in merged if e.start == cut} == {1.0}
     assert AnnotationMerger({}, least=4)(events) == events
+
+
+def test_a_later_caption_does_not_replace_an_annotated_one():
+    episode, events = proposals()
+    merger = AnnotationMerger({0: [AnnotatedSpan("subtask", 0, 30, "Grab it")]}, least=4)
+    merged = merger(events)
+    rewritten = [replace(event, caption="a model's words") for event in merged]
+    kept = merger.keep_captions(rewritten)
+    assert [e.caption for e in kept if e.caption != "a model's words"] == ["Grab it"]
+    assert [(e.level, e.start, e.end) for e in kept] == [(e.level, e.start, e.end) for e in merged]
 
 
 def test_as_a_transform_in_two_processes():
