@@ -8,7 +8,6 @@ decoded. A hard link shares its bytes with the source, and LeRobot never writes 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lerobot_wallwm.processors.dataset_card import write_card
-from lerobot_wallwm.processors.disk_space import NO_SPACE, check_space, view_bytes
+from lerobot_wallwm.processors.disk_space import check_space, estimate_space, room_runs_out_clearly
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import LEVELS, Event
@@ -156,24 +155,19 @@ class EventCarver:
             raise DataError(
                 out, "events", f"there is no {self.level} event to carve", "check the level and the split"
             )
-        own = [event for group in by_episode.values() for event in group]
-        weight = sum(e.length * (copies or {}).get(e.event_id, 1) for e in own) / sum(e.length for e in own)
-        check_space(out, view_bytes(source, out, by_episode, self.copy_videos, weight))
+        if self.copy_videos:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            check_space(estimate_space(source, out.parent, [by_episode], copy_videos=True), out.parent)
         partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            writer = self._writer(source, partial, events, by_episode)
-            result = writer.write(by_episode, copies or {}, self.level, sidecar or {}, progress)
-            info, about = (
-                json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)
-            )
-            write_card(partial, source.root, events, writer.meta, info, about)
-            os.replace(partial, out)
-        except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if error.errno != errno.ENOSPC:
-                raise
-            raise DataError(out, "disk space", "ran out while the view was written", NO_SPACE) from error
+            with room_runs_out_clearly(out):
+                writer = self._writer(source, partial, events, by_episode)
+                result = writer.write(by_episode, copies or {}, self.level, sidecar or {}, progress)
+                meta = partial / "meta"
+                info, about = (json.loads((meta / name).read_text()) for name in ("info.json", SIDECAR))
+                write_card(partial, source.root, events, writer.meta, info, about)
+                os.replace(partial, out)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise

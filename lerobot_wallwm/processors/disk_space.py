@@ -1,86 +1,142 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Is there room for the view? Asked before its first byte is written."""
+"""Is there room for the output? Asked before anything is written; and one clear error where room runs out all the same."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lerobot_wallwm.processors.episodes import SourceDataset
+from lerobot_wallwm.processors.episodes import SourceDataset, uncompressed_size
 from lerobot_wallwm.processors.errors import DataError
 
-# Our choice: rows, metadata and a filesystem's own needs, beside the videos.
-_MARGIN = 1.05
-NO_SPACE = (
-    "free some space, choose an --out.root on the source's disk (videos are then linked, unless --copy_videos=true), "
-    "or prepare fewer episodes"
-)
+# Our choices. Rows are written with another compression than the source's, so its uncompressed size is the bound.
+_ROWS_FACTOR = 1.1
+_BYTES_PER_FRAME = 64  # event tables, cleaning report, metadata
+_LEAST = 1_000_000
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def existing_parent(path: Path) -> Path:
-    """`path`, or its nearest parent that exists."""
-    return path if path.exists() else existing_parent(path.absolute().parent)
+@dataclass(frozen=True)
+class SpaceEstimate:
+    """Bytes that an output needs.
+
+    Attributes:
+        rows: Tables.
+        copies: Videos, where they cannot be hard-linked or are not to be; else 0.
+    """
+
+    rows: int
+    copies: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.rows + self.copies
 
 
-def will_link(source: Path, out: Path) -> bool:
-    """Whether a hard link from `source` can lie in `out`: both are on one filesystem."""
-    return os.stat(source).st_dev == os.stat(existing_parent(out)).st_dev
+def can_link(source: Path, folder: Path) -> bool:
+    """Whether a file of the source can be hard-linked into a folder. Tried: a common device is not enough."""
+    probe = folder / f".link-{os.getpid()}"
+    try:
+        os.link(source.resolve(), probe)
+    except OSError:
+        return False
+    probe.unlink()
+    return True
 
 
-def view_bytes(
-    source: SourceDataset, out: Path, episodes: Iterable[int], copy_videos: bool, weight: float = 1.0
-) -> int:
-    """Bytes that a view of these source episodes writes, estimated from the sizes of the source's files.
+def estimate_space(
+    source: SourceDataset, folder: Path, splits: Sequence[Iterable[int]], *, copy_videos: bool = False
+) -> SpaceEstimate:
+    """How much the views of a dataset need at most. Files that are missing or damaged count as nothing: no view uses them.
 
     Args:
-        source: The dataset that is carved.
-        out: The view's folder; decides whether videos can be linked.
-        episodes: Source episodes in the view.
-        copy_videos: Videos are copied even where they could be linked.
-        weight: Rows of the view per row of the source, more than 1 where events are written several times.
+        source: The dataset.
+        folder: Where the views will lie; it exists.
+        splits: Episode indices of each view. Two views that share a video file need a copy each.
+        copy_videos: Videos are copied even where they could be hard-linked.
     """
-    wanted = set(episodes)
-    videos: set[Path] = set()
-    rows: dict[Path, int] = {}
-    frames: dict[Path, int] = {}
-    for position, episode in enumerate(source.episode_indices):
-        meta = source.meta(position)
-        data = source.data_path(meta)
-        frames[data] = frames.get(data, 0) + meta["length"]
-        if episode in wanted:
-            rows[data] = rows.get(data, 0) + meta["length"]
-            videos.update(source.video_path(meta, key) for key in source.video_keys)
-    size = sum(_size(path) * count / max(frames[path], 1) for path, count in rows.items()) * weight
-    if copy_videos or not will_link(source.root, out):
-        size += sum(_size(path) for path in videos)
-    return int(size)
+    position = {episode: i for i, episode in enumerate(source.episode_indices)}
+    frames, videos = 0, 0
+    data: set[Path] = set()
+    probe: Path | None = None
+    for episodes in splits:
+        used: set[Path] = set()
+        for episode in episodes:
+            meta = source.meta(position[episode])
+            frames += meta["length"] or 0
+            data.add(source.data_path(meta))
+            used.update(
+                source.video_path(meta, key)
+                for key in source.video_keys
+                if meta[f"videos/{key}/chunk_index"] is not None
+            )
+        present = sorted(path for path in used if path.is_file())
+        videos += sum(path.stat().st_size for path in present)
+        probe = probe or next(iter(present), None)
+    rows = 0
+    for path in data:
+        with contextlib.suppress(DataError):
+            rows += uncompressed_size(path)
+    linked = not copy_videos and (probe is None or can_link(probe, folder))
+    return SpaceEstimate(
+        int(_ROWS_FACTOR * rows) + _BYTES_PER_FRAME * frames + _LEAST, 0 if linked else videos
+    )
 
 
-def check_space(out: Path, needed: int) -> None:
-    """Refuses to begin what the disk cannot hold.
+def check_space(estimate: SpaceEstimate, folder: Path) -> None:
+    """Compares an estimate with what is free.
 
     Raises:
-        DataError: If `needed` bytes and a margin of 5 % do not fit beside `out`.
+        DataError: There is not enough.
     """
-    free = shutil.disk_usage(existing_parent(out)).free
-    if needed * _MARGIN > free:
+    free = shutil.disk_usage(folder).free
+    if estimate.total <= free:
+        return
+    parts = f"{_readable(estimate.rows)} of tables"
+    fix = "free some space, or choose another --out.root"
+    if estimate.copies:
+        parts += (
+            f" and {_readable(estimate.copies)} of videos, which cannot or shall not be hard-linked there"
+        )
+        fix += "; on the source's own file system videos are hard-linked and need no space, unless --copy_videos=true"
+    raise DataError(
+        folder.parent,
+        "free space",
+        f"is {_readable(free)}, but up to {_readable(estimate.total)} are needed ({parts}); nothing was written",
+        fix,
+    )
+
+
+@contextlib.contextmanager
+def room_runs_out_clearly(out: Path) -> Iterator[None]:
+    """Turns a full disk, a quota or a file size limit into a `DataError`. The block itself must remove what it wrote.
+
+    Raises:
+        DataError: The block met one of them.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
         raise DataError(
             out,
-            "disk space",
-            f"about {_human(needed * _MARGIN)} are needed, {_human(free)} are free",
-            NO_SPACE,
-        )
+            "free space",
+            f"ran out while writing ({os.strerror(error.errno)}); what was written is removed again",
+            "free some space (or raise the quota or `ulimit -f`), or choose another --out.root, and start again",
+        ) from error
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _human(size: float) -> str:
+def _readable(size: int) -> str:
+    value = float(size)
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

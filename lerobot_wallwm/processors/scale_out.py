@@ -2,8 +2,8 @@
 """`wallwm prepare` in shards of episodes, on one machine or many; the output equals the single process's.
 
 Annotating (reading, segmenting, captioning) is per episode, so it is shared out: shard i of n holds a run of neighbouring
-episodes and becomes one parquet file that appears whole or not at all. Merging puts the shards' events in the order of the
-episodes and goes on as `prepare` does: numbering, splitting, carving.
+episodes and becomes one parquet file that appears whole or not at all. Merging is `prepare` itself, which takes an episode's events
+from the shards if the episode is bit for bit the one they were found in, and finds them anew if not.
 
 A shard carries the fingerprint of the source and of the parameters. A run that was killed takes up the shards that are
 there and match; the others are made again. Nothing but these parquet files is read back. datatrove pickles the task to its
@@ -13,14 +13,16 @@ examples/scale_out/slurm.sh.
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -36,23 +38,9 @@ from lerobot_wallwm.processors.prepare import (
     source_root,
 )
 from lerobot_wallwm.processors.segmenter import EventSegmenter
+from lerobot_wallwm.processors.work_folder import source_fingerprint
 
-_FINGERPRINT = b"wallwm_shard"
-# What decides where the work is done and how it is shown, and the views rather than the events: no part of a shard.
-_ELSEWHERE = (
-    "dataset",
-    "out",
-    "scale",
-    "level",
-    "heldout",
-    "seed",
-    "prune_quasi_static",
-    "language",
-    "copy_videos",
-    "keyframes",
-    "overwrite",
-    "quiet",
-)
+_MARK, _EPISODES = b"wallwm_shard", b"wallwm_episodes"
 
 
 def shard_positions(episodes: int, tasks: int, task: int) -> range:
@@ -72,58 +60,65 @@ def shard_path(folder: Path, tasks: int, task: int) -> Path:
 
 
 def fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
-    """What a shard's events follow from: the source's metadata and data files as they are, and the parameters.
+    """What a shard's events follow from: the source's files by name, size and time of change, and the parameters."""
+    parameters = [asdict(config.segmenter), asdict(config.kinematics)]
+    text = json.dumps([__version__, source_fingerprint(source.root), parameters], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
-    Data files count by name, size and time of change; reading them all would take as long as the work itself.
-    """
-    digest = hashlib.sha256()
-    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in _ELSEWHERE}
-    digest.update(json.dumps([__version__, fields], sort_keys=True, default=str).encode())
-    for path in sorted((source.root / "meta").rglob("*")):
-        if path.is_file():
-            digest.update(path.relative_to(source.root).as_posix().encode() + b"\0" + path.read_bytes())
-    for path in sorted((source.root / "data").rglob("*.parquet")):
-        status = path.stat()
-        name = path.relative_to(source.root).as_posix()
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+
+def episode_key(episode: Episode) -> str:
+    """Hash of all that an annotation can depend on: what another step changes in an episode changes its key."""
+    about = [episode.index, episode.task, episode.fps, episode.state_names, episode.action_names]
+    digest = hashlib.sha256(json.dumps([*about, episode.state.shape, episode.action.shape]).encode())
+    for values in (episode.state, episode.action):
+        digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
 
-def read_shard(path: Path, mark: str) -> dict[int, list[Event]] | None:
-    """A shard's events by episode; None if it is not there, damaged, or of another source or other parameters."""
+def read_shard(path: Path, mark: str) -> dict[str, list[Event]] | None:
+    """A shard's events by `episode_key`; None if it is not there, damaged, or its mark is another one."""
     try:
         file = pq.ParquetFile(path)
-        if (file.schema_arrow.metadata or {}).get(_FINGERPRINT) != mark.encode():
+        metadata = file.schema_arrow.metadata or {}
+        if metadata.get(_MARK) != mark.encode():
             return None
+        keys = {index: key for key, index in json.loads(metadata[_EPISODES]).items()}
         events = from_table(file.read())
-    except (OSError, KeyError, pa.ArrowException):
+    except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
-    by_episode: dict[int, list[Event]] = {}
+    by_key: dict[str, list[Event]] = {key: [] for key in keys.values()}
     for event in events:
-        by_episode.setdefault(event.episode_index, []).append(event)
-    return by_episode
+        by_key[keys[event.episode_index]].append(event)
+    return by_key
+
+
+def _mark(source: SourceDataset, config: PrepareConfig, tasks: int, task: int) -> str:
+    return f"{fingerprint(source, config)} {task} of {tasks}"
 
 
 def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -> bool:
     """Makes one shard, unless it is there already. Returns whether it had to be made.
 
-    Raises:
-        DataError: An episode cannot be used; the shard is not written.
+    An episode that cannot be read is left out: cleaning excludes it, or the merge names its fault.
     """
     source = SourceDataset.open(source_root(config.dataset))
-    path, mark = shard_path(folder, tasks, task), fingerprint(source, config)
+    path, mark = shard_path(folder, tasks, task), _mark(source, config, tasks, task)
     if read_shard(path, mark) is not None:
         return False
     annotate = annotator(config)
     least = EventSegmenter(config.segmenter).min_frames(source.fps)
     events: list[Event] = []
+    keys: dict[str, int] = {}
     for position in shard_positions(len(source), tasks, task):
-        events += annotate(source.read(position, least))
+        with contextlib.suppress(DataError):
+            episode = source.read(position, least)
+            events += annotate(episode)
+            keys[episode_key(episode)] = episode.index
     # The event table rounds confidences to float32; the views hold them as they were found.
     column = SCHEMA.get_field_index("confidence")
     exact = pa.array([event.confidence for event in events], pa.float64())
     table = to_table(events).set_column(column, "confidence", exact)
-    table = table.replace_schema_metadata({_FINGERPRINT: mark.encode()})
+    table = table.replace_schema_metadata({_MARK: mark.encode(), _EPISODES: json.dumps(keys).encode()})
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
@@ -137,44 +132,27 @@ def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -
 class AnnotateShard:
     """`annotate_shard` as a step of a datatrove pipeline: one task, one shard."""
 
-    name, type = "annotate", "wallwm"
-
     def __init__(self, config: PrepareConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
 
     def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
-        """Makes shard `rank` of `world_size`; passes nothing on. A bad episode is noted beside the shard's place.
-
-        Raised, it would end the other processes of the pool in the middle of their shards.
-        """
-        note = _note_path(self.folder, world_size, rank)
-        note.unlink(missing_ok=True)
-        try:
-            annotate_shard(self.config, self.folder, world_size, rank)
-        except DataError as error:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            fields = {name: getattr(error, name) for name in ("file", "key", "problem", "fix")}
-            partial = note.with_name(f".{note.name}.partial-{os.getpid()}")
-            partial.write_text(json.dumps(fields))
-            os.replace(partial, note)
+        """Makes shard `rank` of `world_size`; passes nothing on."""
+        annotate_shard(self.config, self.folder, world_size, rank)
 
 
-def _note_path(folder: Path, tasks: int, task: int) -> Path:
-    return shard_path(folder, tasks, task).with_suffix(".error.json")
-
-
-def merged(config: PrepareConfig, folder: Path) -> dict[int, list[Event]]:
-    """The events of all shards by episode.
+def merged(config: PrepareConfig, folder: Path) -> dict[str, list[Event]]:
+    """The events of all shards by `episode_key`.
 
     Raises:
         DataError: Shards are missing, or belong to another source or other parameters.
     """
     source, tasks = SourceDataset.open(source_root(config.dataset)), config.scale.tasks
-    mark, everything, missing = fingerprint(source, config), {}, []
+    everything: dict[str, list[Event]] = {}
+    missing = []
+    mark = fingerprint(source, config)
     for task in range(tasks):
-        shard = read_shard(shard_path(folder, tasks, task), mark)
-        positions = shard_positions(len(source), tasks, task)
-        if shard is None or set(shard) != {source.episode_indices[k] for k in positions}:
+        shard = read_shard(shard_path(folder, tasks, task), f"{mark} {task} of {tasks}")
+        if shard is None:
             missing.append(task)
         else:
             everything.update(shard)
@@ -196,7 +174,7 @@ def prepare_in_shards(config: PrepareConfig) -> dict[str, Any] | None:
         The summary; None where `scale.step` is annotate.
 
     Raises:
-        DataError: An episode cannot be used, or shards are missing; finished shards stay for the next run.
+        DataError: As `prepare`, or shards are missing; finished shards stay for the next run.
         ValueError: datatrove is not installed, or a parameter is out of range.
     """
     scale, out = config.scale, output_root(config.out)
@@ -205,10 +183,12 @@ def prepare_in_shards(config: PrepareConfig) -> dict[str, Any] | None:
         _annotate(config, folder)
     if scale.step == "annotate":
         return None
-    by_episode = merged(config, folder)
+    found, alone = merged(config, folder), annotator(config)
 
     def annotate(episode: Episode) -> list[Event]:
-        return by_episode[episode.index]
+        # What cleaning or synchronising has changed is annotated as it is now.
+        events = found.get(episode_key(episode))
+        return alone(episode) if events is None else events
 
     summary = prepare(config, annotate)
     if scale.root is None:
@@ -235,15 +215,3 @@ def _annotate(config: PrepareConfig, folder: Path) -> None:
         # datatrove's own marks say that a task ended, not with which source and parameters: our shards decide.
         skip_completed=False,
     ).run()
-    notes = [_note_path(folder, scale.tasks, task) for task in range(scale.first, scale.first + count)]
-    failed = [json.loads(note.read_text()) for note in notes if note.is_file()]
-    if failed:
-        first = DataError(**failed[0])
-        if len(failed) > 1:
-            first = DataError(
-                first.file,
-                first.key,
-                f"{first.problem} ({len(failed)} of {count} shards hold a bad episode)",
-                first.fix,
-            )
-        raise first

@@ -190,6 +190,7 @@ class ViewWriter:
                     "wallwm/instruction_template": instruction_template(instruction),
                     "wallwm/confidence": float(event.confidence),
                     "wallwm/copy": copy,
+                    **source.provenance(event.episode_index),
                     **extra,
                 }
                 self.pruned += extra.get("wallwm/pruned", 0)
@@ -339,7 +340,7 @@ class ViewWriter:
                 "events": events,
                 "source": {
                     "name": self.source.root.name,
-                    "total_episodes": len(self.source),
+                    "total_episodes": self.source.info.get("total_episodes", len(self.source)),
                     "total_frames": self.source.info.get("total_frames"),
                 },
                 "dropped_features": self.dropped,

@@ -217,23 +217,26 @@ def test_a_copied_view_shares_no_file_and_outlives_its_source(tiny_dataset, even
 Usage = namedtuple("Usage", "total used free")
 
 
-def test_too_full_a_disk_is_refused_before_the_first_byte(capsys, tiny_dataset, tmp_path, monkeypatch):
-    """With room for the rows but not for copies of the videos, links still go through."""
-    rows = sum(p.stat().st_size for p in (tiny_dataset / "data").rglob("*.parquet"))
+def test_room_for_copies_is_asked_for_before_the_first_byte(
+    capsys, tiny_dataset, events, tmp_path, monkeypatch
+):
     videos = sum(p.stat().st_size for p in (tiny_dataset / "videos").rglob("*.mp4"))
-    free = int(1.2 * rows) + videos  # train and held-out together copy them twice
+    source = SourceDataset.open(tiny_dataset)
+    splits = [[0, 1, 2, 3, 4], [5]]
+    linked = disk_space.estimate_space(source, tmp_path, splits)
+    copied = disk_space.estimate_space(source, tmp_path, splits, copy_videos=True)
+    assert linked.copies == 0 and copied.copies == 2 * videos  # each view has a copy of its own
+    free = linked.total + videos
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: Usage(10**9, 0, free))
     flags = ["prepare", f"--dataset.root={tiny_dataset}", "--heldout=0.2", "--quiet=true"]
     assert main([*flags, f"--out.root={tmp_path / 'copied'}", "--copy_videos=true"]) == 2
     err = capsys.readouterr().err
-    assert "disk space" in err and "are free" in err and "Fix: " in err and err.count("\n") == 1
+    assert "free space" in err and "Fix: " in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-    # On another disk a link is impossible, so the same question is asked.
-    monkeypatch.setattr("lerobot_wallwm.processors.disk_space.will_link", lambda *_: False)
-    assert main([*flags, f"--out.root={tmp_path / 'across'}"]) == 2
-    monkeypatch.undo()
-    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: Usage(10**9, 0, free))
-    assert main([*flags, f"--out.root={tmp_path / 'linked'}"]) == 0
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: Usage(10**9, 0, 1000))
+    with pytest.raises(DataError, match="free space"):
+        EventCarver(copy_videos=True)(source, events, tmp_path / "view")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fills_up_half_way_leaves_nothing(source, events, tmp_path, monkeypatch):
@@ -241,7 +244,7 @@ def test_a_disk_that_fills_up_half_way_leaves_nothing(source, events, tmp_path, 
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("lerobot_wallwm.processors.view_writer.shutil.copyfile", full)
-    with pytest.raises(DataError, match="disk space.*ran out"):
+    with pytest.raises(DataError, match="free space.*ran out"):
         EventCarver(copy_videos=True)(source, events, tmp_path / "view")
     assert list(tmp_path.iterdir()) == []
 
