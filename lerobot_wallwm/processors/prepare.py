@@ -32,6 +32,7 @@ from lerobot_wallwm.processors.disk_space import check_space, estimate_space, ro
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig, output_root, source_root
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.scale_config import ScaleConfig
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
@@ -42,28 +43,6 @@ from lerobot_wallwm.processors.vlm_config import VlmConfig
 from lerobot_wallwm.processors.vlm_report import report_lines
 from lerobot_wallwm.processors.vlm_stage import CaptionStage
 from lerobot_wallwm.processors.work_folder import work_folder
-
-
-@dataclass
-class DatasetConfig:
-    """The dataset to prepare."""
-
-    # Its folder on this machine.
-    root: Path | None = None
-    # Its name on the Hub; fetched by LeRobot where root is not given.
-    repo_id: str | None = None
-    # Branch, tag or commit on the Hub.
-    revision: str | None = None
-
-
-@dataclass
-class OutputConfig:
-    """Where to write."""
-
-    # The output folder; gets train/, heldout/, events.parquet and summary.json.
-    root: Path | None = None
-    # A name under LeRobot's own cache folder, used where root is not given.
-    repo_id: str | None = None
 
 
 @dataclass
@@ -282,28 +261,6 @@ def _command(config: PrepareConfig) -> str:
     same = dataclasses.replace(config, out=OutputConfig(), scale=ScaleConfig(), quiet=False, overwrite=False)
     same.vlm = VlmConfig(model=config.vlm.model)
     return command_line(same, PrepareConfig())
-
-
-def output_root(out: OutputConfig) -> Path:
-    if out.root is not None:
-        return Path(out.root)
-    if out.repo_id is None:
-        raise ValueError("no output folder. Fix: pass --out.root=<folder> or --out.repo_id=<name>")
-    from lerobot.utils.constants import HF_LEROBOT_HOME
-
-    return HF_LEROBOT_HOME / out.repo_id
-
-
-def source_root(dataset: DatasetConfig) -> Path:
-    if dataset.root is not None:
-        return Path(dataset.root)
-    if dataset.repo_id is None:
-        raise ValueError(
-            "no dataset. Fix: pass --dataset.root=<folder> or --dataset.repo_id=<name on the Hub>"
-        )
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    return Path(LeRobotDataset(dataset.repo_id, revision=dataset.revision).root)
 
 
 def _progress(items: Any, unit: str, quiet: bool, name: str = "prepare", total: int | None = None) -> Any:

@@ -30,13 +30,8 @@ from lerobot_wallwm import __version__
 from lerobot_wallwm.processors.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import SCHEMA, Event, from_table, to_table
-from lerobot_wallwm.processors.prepare import (
-    PrepareConfig,
-    annotator,
-    output_root,
-    prepare,
-    source_root,
-)
+from lerobot_wallwm.processors.places import output_root, source_root
+from lerobot_wallwm.processors.prepare import PrepareConfig, annotator, prepare
 from lerobot_wallwm.processors.segmenter import EventSegmenter
 from lerobot_wallwm.processors.work_folder import source_fingerprint
 
