@@ -65,7 +65,9 @@ def _prepare(args: argparse.Namespace) -> None:
 
     from lerobot_env_so101_sim.calibration import main as write_calibration
     from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
-    from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
+    from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
+    from lerobot_wallwm.processors.prepare import prepare
+    from lerobot_wallwm.processors.prepare_config import PrepareConfig
 
     args.out.mkdir(parents=True, exist_ok=True)
     events = args.out / "events"

@@ -127,7 +127,9 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
     from lerobot_wallwm.processors.episodes import SourceDataset
     from lerobot_wallwm.processors.events import read_events
     from lerobot_wallwm.processors.instruction import parse_instruction
-    from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
+    from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
+    from lerobot_wallwm.processors.prepare import prepare
+    from lerobot_wallwm.processors.prepare_config import PrepareConfig
     from lerobot_wallwm.processors.split import split_episodes
 
     facts = args.out / "mixture.json"

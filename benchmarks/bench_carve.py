@@ -23,7 +23,9 @@ from pathlib import Path
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.carver import EventCarver
 from lerobot_wallwm.processors.episodes import SourceDataset
-from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
+from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
+from lerobot_wallwm.processors.prepare import prepare
+from lerobot_wallwm.processors.prepare_config import PrepareConfig
 from lerobot_wallwm.processors.segmenter import EventSegmenter
 
 DATASET = Path(__file__).resolve().parents[1] / "examples/so101_sim/data/so101_pick_place"

@@ -30,7 +30,8 @@ def _parse(command: str, config_class: type, args: Sequence[str]) -> Any:
 
 
 def _prepare(args: Sequence[str]) -> int:
-    from lerobot_wallwm.processors.prepare import PrepareConfig, prepare
+    from lerobot_wallwm.processors.prepare import prepare
+    from lerobot_wallwm.processors.prepare_config import PrepareConfig
     from lerobot_wallwm.processors.prepare_summary import print_summary
 
     config = _parse("prepare", PrepareConfig, args)

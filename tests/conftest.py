@@ -213,7 +213,9 @@ def tiny_dataset(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_view(tiny_dataset, tmp_path_factory) -> Path:
     """What `wallwm prepare` makes of `tiny_dataset`: a folder with ``train/`` and ``heldout/`` views."""
-    from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
+    from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
+    from lerobot_wallwm.processors.prepare import prepare
+    from lerobot_wallwm.processors.prepare_config import PrepareConfig
 
     out = tmp_path_factory.mktemp("tiny_view") / "events"
     config = PrepareConfig(

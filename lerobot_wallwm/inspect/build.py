@@ -24,7 +24,7 @@ from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import LEVELS, Event, read_events, validate_events
 from lerobot_wallwm.processors.fingerprint import dataset_fingerprint
 from lerobot_wallwm.processors.kinematics import KinematicsConfig, grippers
-from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, output_root, source_root
+from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig, output_root, source_root
 
 # Our choice: enough for a curve across a wide screen; 8 bits are finer than its pixels are high.
 _CURVE_BUCKETS = 150

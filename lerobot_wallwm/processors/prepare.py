@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from lerobot_wallwm.processors.annotations import AnnotationMerger, read_annotations
@@ -26,7 +25,8 @@ from lerobot_wallwm.processors.embedder import EventEmbedder
 from lerobot_wallwm.processors.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.events import Event, validate_events, write_events
 from lerobot_wallwm.processors.human_layer import HumanLayer
-from lerobot_wallwm.processors.prepare_config import DatasetConfig, OutputConfig, PrepareConfig
+from lerobot_wallwm.processors.places import OutputConfig, output_root, source_root
+from lerobot_wallwm.processors.prepare_config import PrepareConfig
 from lerobot_wallwm.processors.prepare_summary import Spread, summarise
 from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.recovery_sampler import recovery_copies
@@ -207,38 +207,6 @@ def _command(config: PrepareConfig) -> str:
     """The command for the card, without what changes nothing in the output: where it lies, how it was shared out."""
     same = dataclasses.replace(config, out=OutputConfig(), scale=ScaleConfig(), quiet=False, overwrite=False)
     return command_line(same, PrepareConfig())
-
-
-def output_root(out: OutputConfig) -> Path:
-    """The output folder.
-
-    Raises:
-        ValueError: None is given.
-    """
-    if out.root is not None:
-        return Path(out.root)
-    if out.repo_id is None:
-        raise ValueError("no output folder. Fix: pass --out.root=<folder> or --out.repo_id=<name>")
-    from lerobot.utils.constants import HF_LEROBOT_HOME
-
-    return HF_LEROBOT_HOME / out.repo_id
-
-
-def source_root(dataset: DatasetConfig) -> Path:
-    """The dataset's folder, fetched by LeRobot where only its name is given.
-
-    Raises:
-        ValueError: Neither is given.
-    """
-    if dataset.root is not None:
-        return Path(dataset.root)
-    if dataset.repo_id is None:
-        raise ValueError(
-            "no dataset. Fix: pass --dataset.root=<folder> or --dataset.repo_id=<name on the Hub>"
-        )
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    return Path(LeRobotDataset(dataset.repo_id, revision=dataset.revision).root)
 
 
 def _progress(items: Any, unit: str, quiet: bool, name: str = "prepare", total: int | None = None) -> Any:

@@ -13,33 +13,12 @@ from lerobot_wallwm.processors.cleaning_rules import CleanConfig
 from lerobot_wallwm.processors.clusterer import ClusterConfig
 from lerobot_wallwm.processors.events import LEVELS
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
 from lerobot_wallwm.processors.recovery_sampler import RecoveryConfig
 from lerobot_wallwm.processors.scale_config import ScaleConfig
 from lerobot_wallwm.processors.segmenter import SegmenterConfig
 from lerobot_wallwm.processors.synchronizer import SynchronizerConfig
 from lerobot_wallwm.processors.vlm_config import VlmConfig
-
-
-@dataclass
-class DatasetConfig:
-    """The dataset to prepare."""
-
-    # Its folder on this machine.
-    root: Path | None = None
-    # Its name on the Hub; fetched by LeRobot where root is not given.
-    repo_id: str | None = None
-    # Branch, tag or commit on the Hub.
-    revision: str | None = None
-
-
-@dataclass
-class OutputConfig:
-    """Where to write."""
-
-    # The output folder; gets train/, heldout/, events.parquet and summary.json.
-    root: Path | None = None
-    # A name under LeRobot's own cache folder, used where root is not given.
-    repo_id: str | None = None
 
 
 @dataclass

@@ -2,8 +2,8 @@
 """`wallwm prepare` in shards of episodes, on one machine or many; the output equals the single process's.
 
 Annotating (reading, segmenting, captioning) is per episode, so it is shared out: shard i of n holds a run of neighbouring
-episodes and becomes one parquet file that appears whole or not at all. Merging puts the shards' events in the order of the
-episodes and goes on as `prepare` does: numbering, splitting, carving.
+episodes and becomes one parquet file that appears whole or not at all. Merging is `prepare` itself, which takes an episode's events
+from the shards if the episode is bit for bit the one they were found in, and finds them anew if not.
 
 A shard carries the fingerprint of the source and of the parameters. A run that was killed takes up the shards that are
 there and match; the others are made again. Nothing but these parquet files is read back. datatrove pickles the task to its
@@ -14,14 +14,15 @@ examples/scale_out/slurm.sh.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -29,16 +30,13 @@ from lerobot_wallwm import __version__
 from lerobot_wallwm.processors.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import SCHEMA, Event, from_table, to_table
-from lerobot_wallwm.processors.prepare import (
-    PrepareConfig,
-    annotator,
-    output_root,
-    prepare,
-    source_root,
-)
+from lerobot_wallwm.processors.places import output_root, source_root
+from lerobot_wallwm.processors.prepare import annotator, prepare
+from lerobot_wallwm.processors.prepare_config import PrepareConfig
 from lerobot_wallwm.processors.segmenter import EventSegmenter
+from lerobot_wallwm.processors.work_folder import source_fingerprint
 
-_FINGERPRINT, _NAME = b"wallwm_shard", b"wallwm_shard_name"
+_MARK, _EPISODES = b"wallwm_shard", b"wallwm_episodes"
 
 
 def shard_positions(episodes: int, tasks: int, task: int) -> range:
@@ -58,59 +56,65 @@ def shard_path(folder: Path, tasks: int, task: int) -> Path:
 
 
 def fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
-    """What a shard's events follow from: the source's metadata and data files as they are, and the parameters.
+    """What a shard's events follow from: the source's files by name, size and time of change, and the parameters."""
+    parameters = [asdict(config.segmenter), asdict(config.kinematics)]
+    text = json.dumps([__version__, source_fingerprint(source.root), parameters], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
-    Data files count by name, size and time of change; reading them all would take as long as the work itself.
-    """
-    digest = hashlib.sha256()
-    fields = [dataclasses.asdict(config.segmenter), dataclasses.asdict(config.kinematics)]
-    digest.update(json.dumps([__version__, fields], sort_keys=True, default=str).encode())
-    for path in sorted((source.root / "meta").rglob("*")):
-        if path.is_file():
-            digest.update(path.relative_to(source.root).as_posix().encode() + b"\0" + path.read_bytes())
-    for path in sorted((source.root / "data").rglob("*.parquet")):
-        status = path.stat()
-        name = path.relative_to(source.root).as_posix()
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+
+def episode_key(episode: Episode) -> str:
+    """Hash of all that an annotation can depend on: what another step changes in an episode changes its key."""
+    about = [episode.index, episode.task, episode.fps, episode.state_names, episode.action_names]
+    digest = hashlib.sha256(json.dumps([*about, episode.state.shape, episode.action.shape]).encode())
+    for values in (episode.state, episode.action):
+        digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
 
-def read_shard(path: Path, mark: str) -> dict[int, list[Event]] | None:
-    """A shard's events by episode; None if it is not there, damaged, or of another source or other parameters."""
+def read_shard(path: Path, mark: str) -> dict[str, list[Event]] | None:
+    """A shard's events by `episode_key`; None if it is not there, damaged, or its mark is another one."""
     try:
         file = pq.ParquetFile(path)
-        known = file.schema_arrow.metadata or {}
-        if known.get(_FINGERPRINT) != mark.encode() or known.get(_NAME) != path.name.encode():
+        metadata = file.schema_arrow.metadata or {}
+        if metadata.get(_MARK) != mark.encode():
             return None
+        keys = {index: key for key, index in json.loads(metadata[_EPISODES]).items()}
         events = from_table(file.read())
-    except (OSError, KeyError, pa.ArrowException):
+    except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
-    by_episode: dict[int, list[Event]] = {}
+    by_key: dict[str, list[Event]] = {key: [] for key in keys.values()}
     for event in events:
-        by_episode.setdefault(event.episode_index, []).append(event)
-    return by_episode
+        by_key[keys[event.episode_index]].append(event)
+    return by_key
+
+
+def _mark(source: SourceDataset, config: PrepareConfig, tasks: int, task: int) -> str:
+    return f"{fingerprint(source, config)} {task} of {tasks}"
 
 
 def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -> bool:
     """Makes one shard, unless it is there already. Returns whether it had to be made.
 
-    Episodes that cannot be read are left out: the merge cleans the dataset, and says why.
+    An episode that cannot be read is left out: cleaning excludes it, or the merge names its fault.
     """
     source = SourceDataset.open(source_root(config.dataset))
-    path, mark = shard_path(folder, tasks, task), fingerprint(source, config)
+    path, mark = shard_path(folder, tasks, task), _mark(source, config, tasks, task)
     if read_shard(path, mark) is not None:
         return False
     annotate = annotator(config)
     least = EventSegmenter(config.segmenter).min_frames(source.fps)
     events: list[Event] = []
+    keys: dict[str, int] = {}
     for position in shard_positions(len(source), tasks, task):
         with contextlib.suppress(DataError):
-            events += annotate(source.read(position, least))
+            episode = source.read(position, least)
+            events += annotate(episode)
+            keys[episode_key(episode)] = episode.index
     # The event table rounds confidences to float32; the views hold them as they were found.
     column = SCHEMA.get_field_index("confidence")
     exact = pa.array([event.confidence for event in events], pa.float64())
     table = to_table(events).set_column(column, "confidence", exact)
-    table = table.replace_schema_metadata({_FINGERPRINT: mark.encode(), _NAME: path.name.encode()})
+    table = table.replace_schema_metadata({_MARK: mark.encode(), _EPISODES: json.dumps(keys).encode()})
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
@@ -124,8 +128,6 @@ def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -
 class AnnotateShard:
     """`annotate_shard` as a step of a datatrove pipeline: one task, one shard."""
 
-    name, type = "annotate", "wallwm"
-
     def __init__(self, config: PrepareConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
 
@@ -134,16 +136,18 @@ class AnnotateShard:
         annotate_shard(self.config, self.folder, world_size, rank)
 
 
-def merged(config: PrepareConfig, folder: Path) -> dict[int, list[Event]]:
-    """The events of all shards by episode.
+def merged(config: PrepareConfig, folder: Path) -> dict[str, list[Event]]:
+    """The events of all shards by `episode_key`.
 
     Raises:
         DataError: Shards are missing, or belong to another source or other parameters.
     """
     source, tasks = SourceDataset.open(source_root(config.dataset)), config.scale.tasks
-    mark, everything, missing = fingerprint(source, config), {}, []
+    everything: dict[str, list[Event]] = {}
+    missing = []
+    mark = fingerprint(source, config)
     for task in range(tasks):
-        shard = read_shard(shard_path(folder, tasks, task), mark)
+        shard = read_shard(shard_path(folder, tasks, task), f"{mark} {task} of {tasks}")
         if shard is None:
             missing.append(task)
         else:
@@ -166,25 +170,21 @@ def prepare_in_shards(config: PrepareConfig) -> dict[str, Any] | None:
         The summary; None where `scale.step` is annotate.
 
     Raises:
-        DataError: The source cannot be used, or shards are missing; finished shards stay for the next run.
-        ValueError: datatrove is not installed, or a parameter is out of range or not for shards.
+        DataError: As `prepare`, or shards are missing; finished shards stay for the next run.
+        ValueError: datatrove is not installed, or a parameter is out of range.
     """
     scale, out = config.scale, output_root(config.out)
-    if config.synchronize:
-        raise ValueError(
-            "--scale.tasks cannot be combined with --synchronize yet. Fix: leave one of them out"
-        )
     folder = scale.root or out.with_name(f"{out.name}.shards")
     if scale.step != "merge":
         _annotate(config, folder)
     if scale.step == "annotate":
         return None
-    by_episode = merged(config, folder)
-
-    here = annotator(config)
+    found, alone = merged(config, folder), annotator(config)
 
     def annotate(episode: Episode) -> list[Event]:
-        return by_episode.get(episode.index) or here(episode)
+        # What cleaning or synchronising has changed is annotated as it is now.
+        events = found.get(episode_key(episode))
+        return alone(episode) if events is None else events
 
     summary = prepare(config, annotate)
     if scale.root is None:

@@ -250,7 +250,9 @@ def test_a_dataset_with_language_rows_and_a_file(tiny_dataset, tmp_path):
 
 def test_prepare_uses_them_and_reports_the_unusable(tiny_dataset, tmp_path):
     from lerobot_wallwm.processors.events import read_events
-    from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
+    from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
+    from lerobot_wallwm.processors.prepare import prepare
+    from lerobot_wallwm.processors.prepare_config import PrepareConfig
 
     path = write_file(
         tmp_path / "a.json",

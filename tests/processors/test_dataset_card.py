@@ -12,7 +12,10 @@ from huggingface_hub import DatasetCard
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.processors.dataset_card import command_line, plain, source_card_data
-from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
+from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
+from lerobot_wallwm.processors.prepare import _command, prepare
+from lerobot_wallwm.processors.prepare_config import PrepareConfig
+from lerobot_wallwm.processors.vlm_config import VlmConfig
 
 
 def test_the_hub_reads_it_and_its_figures_are_the_views(tiny_view):
@@ -72,3 +75,11 @@ def test_the_command_repeats_the_run_without_folders():
         "wallwm prepare '--dataset.root=my cups' --level=task --segmenter.min_event_s=0.5 --language=action"
     )
     assert json.dumps(line)
+
+
+def test_the_published_command_names_no_server_and_no_key():
+    config = PrepareConfig(out=OutputConfig(root=Path("/home/me/out")), captioner="vlm", quiet=True)
+    config.vlm = VlmConfig(
+        base_url="http://10.1.2.3:9/v1", model="tiny", api_key_env="MY_KEY", extra_body={"token": "secret"}
+    )
+    assert _command(config) == "wallwm prepare --captioner=vlm --vlm.model=tiny"

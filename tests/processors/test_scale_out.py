@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
@@ -16,11 +18,13 @@ from hypothesis import given, strategies as st
 from lerobot_wallwm.cli import _parse, main
 from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.errors import DataError
-from lerobot_wallwm.processors.prepare import DatasetConfig, OutputConfig, PrepareConfig, prepare
+from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
+from lerobot_wallwm.processors.prepare import annotator, prepare
+from lerobot_wallwm.processors.prepare_config import PrepareConfig
 from lerobot_wallwm.processors.scale_config import ScaleConfig
 from lerobot_wallwm.processors.scale_out import (
-    AnnotateShard,
     annotate_shard,
+    episode_key,
     fingerprint,
     merged,
     prepare_in_shards,
@@ -118,36 +122,34 @@ def test_a_shard_holds_its_confidences_exactly(tiny_dataset, tmp_path):
     config = config_of(tiny_dataset, tmp_path / "out", tasks=1)
     annotate_shard(config, tmp_path, 1, 0)
     source = SourceDataset.open(tiny_dataset)
-    shard = read_shard(shard_path(tmp_path, 1, 0), fingerprint(source, config))
-    from lerobot_wallwm.processors.prepare import annotator
-
-    assert shard == {episode.index: annotator(config)(episode) for episode in source}
-    assert any(float(np.float32(e.confidence)) != e.confidence for group in shard.values() for e in group)
+    found = read_shard(shard_path(tmp_path, 1, 0), f"{fingerprint(source, config)} 0 of 1")
+    assert found == {episode_key(episode): annotator(config)(episode) for episode in source}
+    assert any(float(np.float32(e.confidence)) != e.confidence for group in found.values() for e in group)
 
 
-def test_a_bad_episode_costs_only_itself(tiny_dataset, tmp_path):
-    """Shards leave it out, and the merge says why, as one process does."""
+def test_bad_episodes_and_changed_ones_end_as_in_one_process(tiny_dataset, tmp_path):
+    """Cleaning leaves an episode out of the views that no shard could read; trimming one changes its key."""
     source = Path(shutil.copytree(tiny_dataset, tmp_path / "source"))
     path = next((source / "data").glob("*/*.parquet"))
     table = pq.read_table(path)
-    pq.write_table(table.slice(0, len(table) - 3), path)
-    config = config_of(source, tmp_path / "out", tasks=3)
-    for task in range(3):
-        AnnotateShard(config, tmp_path / "shards")(None, task, 3)
-    assert 5 not in merged(config, tmp_path / "shards")
-    config.scale.step, config.scale.root = "merge", tmp_path / "shards"
-    summary = prepare_in_shards(config)
-    assert summary is not None
-    assert [row["episode_index"] for row in summary["cleaning"]["excluded"]] == [5]
-    alone = config_of(source, tmp_path / "alone", tasks=0)
-    assert prepare(alone)["events"] == summary["events"]
-
-
-def test_shards_cannot_be_synchronised(tiny_dataset, tmp_path):
-    config = config_of(tiny_dataset, tmp_path / "out", tasks=2)
-    config.synchronize = True
-    with pytest.raises(ValueError, match="--synchronize"):
-        prepare_in_shards(config)
+    state = np.array(table["observation.state"].to_pylist(), dtype=np.float32)
+    state[np.flatnonzero(np.array(table["episode_index"].to_pylist()) == 2)[7], 3] = np.nan
+    column = table.schema.get_field_index("observation.state")
+    field = table.schema.field(column)
+    pq.write_table(table.set_column(column, field, pa.array(state.tolist(), field.type)), path)
+    folder = tmp_path / "shards"
+    config = config_of(source, tmp_path / "merged", tasks=3, step="merge", root=folder)
+    annotate_all(config, folder)
+    found = merged(config, folder)
+    assert len(found) == 5
+    prepare_in_shards(config)
+    prepare(config_of(source, tmp_path / "alone"))
+    assert contents(tmp_path / "merged") == contents(tmp_path / "alone")
+    # Events of an episode that is no longer the same are not taken.
+    episode = SourceDataset.open(source).read(0)
+    assert episode_key(episode) in found
+    assert episode_key(replace(episode, state=episode.state[1:], action=episode.action[1:])) not in found
+    assert episode_key(replace(episode, task="another")) not in found
 
 
 @pytest.mark.parametrize("flag", ["step=some", "tasks=-1", "workers=0", "first=4", "count=9"])
@@ -205,7 +207,7 @@ def test_the_slurm_script_submits_every_shard_once_and_then_the_merge(tmp_path):
 
 
 @pytest.mark.slow
-def test_under_datatrove_in_two_processes(tiny_dataset, tiny_view, tmp_path, capfd):
+def test_under_datatrove_in_two_processes(tiny_dataset, tiny_view, tmp_path):
     pytest.importorskip("datatrove")
     flags = [f"--dataset.root={tiny_dataset}", "--heldout=0.2", "--quiet=true", "--scale.tasks=4"]
     flags += ["--scale.workers=2"]
@@ -218,13 +220,3 @@ def test_under_datatrove_in_two_processes(tiny_dataset, tiny_view, tmp_path, cap
     assert contents(tmp_path / "apart") == contents(tmp_path / "whole") == contents(tiny_view)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["apart", "shards", "whole"]
     assert not list((tmp_path / "shards").rglob("*.pik*"))
-
-    source = Path(shutil.copytree(tiny_dataset, tmp_path / "bad"))
-    path = next((source / "data").glob("*/*.parquet"))
-    table = pq.read_table(path)
-    pq.write_table(table.slice(0, len(table) - 3), path)
-    flags[0] = f"--dataset.root={source}"
-    capfd.readouterr()
-    assert main(["prepare", *flags, f"--out.root={tmp_path / 'refused'}"]) == 2
-    assert "episode_index 5" in capfd.readouterr().err and not (tmp_path / "refused").exists()
-    assert len(list((tmp_path / "refused.shards").glob("*.parquet"))) == 3
