@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +168,12 @@ def _drive_all(
 
     settings = config.robot
     assert settings is not None
-    if hasattr(settings, "cameras"):
-        settings.cameras = {}  # no picture is needed to drive
-    if config.hold and hasattr(settings, "disable_torque_on_disconnect"):
-        settings.disable_torque_on_disconnect = False
+    # Arms with two sides keep one configuration for each.
+    for part in (settings, *(value for value in vars(settings).values() if is_dataclass(value))):
+        if hasattr(part, "cameras"):
+            part.cameras = {}  # no picture is needed to drive
+        if config.hold and hasattr(part, "disable_torque_on_disconnect"):
+            part.disable_torque_on_disconnect = False
     try:
         robot = make_robot_from_config(settings)
     except ImportError as error:  # the motor library of this arm; LeRobot names it
@@ -181,7 +183,10 @@ def _drive_all(
             f"--robot.type={settings.type} moves {', '.join(robot.action_features)}, but the dataset recorded "
             f"{', '.join(names)}. Fix: use the arm that the dataset was recorded with"
         )
-    print("The way is followed by joint angles alone: clear the table, and keep a hand on the plug.")
+    print(
+        "Nothing here knows the table: the arm goes straight to the recorded way, by joint angles alone. Clear the table, "
+        "keep a hand on the plug, and use the --robot flags of the recording (units, calibration)."
+    )
     if not config.hold:
         print("The arm goes limp when its port is let go (--hold=false).")
     try:
@@ -193,12 +198,7 @@ def _drive_all(
                     return 0
                 if not answer.startswith("y"):
                     continue
-            try:
-                robot.connect()
-            except OSError as error:  # LeRobot's connection errors are ConnectionErrors
-                raise ValueError(
-                    f"--robot.type={settings.type} does not answer: {error}. Fix: check --robot.port, cable and power"
-                ) from error
+            robot.connect()
             try:
                 drive(robot, names, np.vstack([start.way, start.start]), config.speed, **driving)
             finally:
@@ -209,6 +209,10 @@ def _drive_all(
     except (KeyboardInterrupt, EOFError):
         print("\nStopped. The arm was told to stay where it is.")
         return 130
+    except OSError as error:  # LeRobot's connection errors are ConnectionErrors
+        raise ValueError(
+            f"--robot.type={settings.type} does not answer: {error}. Fix: check --robot.port, cable and power"
+        ) from error
     except ArmBlockedError as error:
         raise ValueError(f"{error}. Fix: clear the way, check the power, and start again") from error
     return 0

@@ -89,3 +89,23 @@ def test_unperturbed_demonstrations_are_as_before(blind_env):
             np.stack([frame[key] for frame in plain]), np.stack([frame[key] for frame in again])
         )
     assert "perturbed" not in phase_rows(0, 61, commands, style)[0]
+
+
+def test_a_perturbed_recording_loads_and_says_what_was_drawn(tmp_path, monkeypatch):
+    import pyarrow.parquet as pq
+    from lerobot.datasets import LeRobotDataset
+
+    from lerobot_env_so101_sim import record as record_module
+    from lerobot_env_so101_sim.env import So101PickPlaceEnv
+
+    monkeypatch.setattr(
+        record_module, "So101PickPlaceEnv", lambda split: So101PickPlaceEnv(split=split, cameras=False)
+    )
+    root = tmp_path / "near"
+    summary = record(root, 1, 31, perturb=0.02, perturb_yaw=10, perturb_at="place")
+    dataset = LeRobotDataset("local/near", root=root)
+    assert dataset.num_frames == summary["frames"] and dataset.num_episodes == 1
+    rows = pq.read_table(tmp_path / "near_phases.parquet").to_pylist()
+    assert [row["phase"] for row in rows] == RECORDED["place"]
+    drawn = Perturbation.draw(rows[0]["seed"], 0.02, 10, "place")
+    assert drawn.columns().items() <= rows[0].items()
