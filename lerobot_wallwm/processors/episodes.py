@@ -8,8 +8,8 @@ carved view unusable is refused here, before anything is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def _read_parquet(path: Path, **kwargs: Any) -> pa.Table:
 class SourceDataset:
     """A LeRobotDataset v3 on disk.
 
-    Build it with `SourceDataset.open`. `read(i)` gives an `Episode`; `check_videos()` opens every video.
+    Build it with `SourceDataset.open`. `read(i)` gives an `Episode`.
     """
 
     root: Path
@@ -175,14 +175,17 @@ class SourceDataset:
             part = part.select(keep)
             needed = ["episode_index", "length", "dataset_from_index", "dataset_to_index"]
             needed += ["data/chunk_index", "data/file_index"]
-            needed += [
-                f"videos/{k}/{n}" for k in videos for n in ("chunk_index", "file_index", "from_timestamp")
-            ]
             for name in needed:
                 if name not in keep:
                     raise DataError(path, name, "column is missing", _RERECORD)
             parts.append(part)
         episodes = pa.concat_tables(parts, promote_options="default").sort_by("episode_index")
+        # A camera that only some episodes have is theirs to lack; one that none has is a fault of the dataset.
+        for name in (
+            f"videos/{k}/{n}" for k in videos for n in ("chunk_index", "file_index", "from_timestamp")
+        ):
+            if name not in episodes.column_names:
+                raise DataError(files[0], name, "column is missing", _RERECORD)
         return cls(root, info, episodes, _read_tasks(root), cameras, videos)
 
     # -- shape -------------------------------------------------------------------------------------------------------
@@ -217,6 +220,13 @@ class SourceDataset:
             file_index=meta[f"videos/{key}/file_index"],
         )
 
+    def subset(self, episodes: Iterable[int]) -> SourceDataset:
+        """The same dataset with only these episodes, by `episode_index`."""
+        wanted = pc.is_in(
+            self.episodes.column("episode_index"), value_set=pa.array(list(episodes), pa.int64())
+        )
+        return replace(self, episodes=self.episodes.filter(wanted), _tables={})
+
     # -- rows --------------------------------------------------------------------------------------------------------
     def rows(self, meta: dict[str, Any]) -> pa.Table:
         """All columns of one episode, rows in frame order.
@@ -233,7 +243,7 @@ class SourceDataset:
         table = self._tables[path]
         episode = meta["episode_index"]
         where = np.flatnonzero(np.asarray(pc.equal(table.column("episode_index"), episode)))
-        if len(where) != meta["length"]:
+        if len(where) != meta["length"] or not len(where):
             raise DataError(
                 path,
                 f"episode_index {episode}",
@@ -267,9 +277,7 @@ class SourceDataset:
         part = self.rows(meta)
         arrays = {}
         for key in (STATE, ACTION):
-            column = part.column(key).combine_chunks()
-            flat = column.flatten() if pa.types.is_nested(column.type) else column
-            values = np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64).reshape(len(part), -1)
+            values = values_of(part, key, path)
             bad = np.argwhere(~np.isfinite(values))
             if len(bad):
                 frame, dim = bad[0]
@@ -305,6 +313,10 @@ class SourceDataset:
             action_names=self.names(ACTION),
         )
 
+    def provenance(self, episode_index: int) -> dict[str, int]:
+        """What a carved view says beside each event of this episode: nothing, for rows that are the recording's own."""
+        return {}
+
     def __iter__(self) -> Iterator[Episode]:
         return (self.read(position) for position in range(len(self)))
 
@@ -313,6 +325,32 @@ class SourceDataset:
         import datasets
 
         return datasets.Dataset.from_list([episode.to_row() for episode in self])
+
+
+def values_of(part: pa.Table, key: str, path: Path) -> np.ndarray:
+    """A column of numbers or of lists of numbers as (T, D) float64.
+
+    Raises:
+        DataError: A record is missing, or has another width than the others.
+    """
+    column = part.column(key).combine_chunks()
+    if column.null_count:
+        raise DataError(path, key, f"is missing in {column.null_count} records", _RERECORD)
+    flat = column.flatten() if pa.types.is_nested(column.type) else column
+    if len(flat) % len(part) or (
+        pa.types.is_list(column.type) and pc.count_distinct(pc.list_value_length(column)).as_py() > 1
+    ):
+        raise DataError(path, key, "has records of different widths", _RERECORD)
+    return np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64).reshape(len(part), -1)
+
+
+def uncompressed_size(path: Path) -> int:
+    """Bytes of a parquet file's columns before compression, from its footer."""
+    try:
+        footer = pq.ParquetFile(path).metadata
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(path, "file", f"is truncated or not parquet ({error})", _RERECORD) from error
+    return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
 
 
 def _read_tasks(root: Path) -> list[str]:

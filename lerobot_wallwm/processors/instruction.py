@@ -125,8 +125,12 @@ def instruction_template(text: str) -> str:
 
     Two instructions that ask for the same thing with other objects have the same template.
     """
+    return slot_template(text, parse_instruction(text))
+
+
+def slot_template(text: str, slots: Mapping[str, str]) -> str:
+    """A sentence with the first mention of each slot's value replaced by `{slot}`; the inverse of `fill`. Never raises."""
     template = re.sub(r"\s+", " ", str(text or "")).strip()
-    slots = parse_instruction(text)
     # The longer name first, so that an object "cube" does not eat a part of the target "cube tray".
     for name in sorted(slots, key=lambda slot: -len(slots[slot])):
         value = re.escape(slots[name]).replace(r"\ ", r"[ _]+")

@@ -15,8 +15,18 @@ from typing import Any
 import numpy as np
 
 from lerobot_wallwm.processors.atomic_folder import atomic_folder
+from lerobot_wallwm.processors.balance_stage import balance_events, print_figures
+from lerobot_wallwm.processors.balancer import BalancerConfig
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.carver import EventCarver
+from lerobot_wallwm.processors.clean_dataset import (
+    clean_for_prepare,
+    parameters as clean_parameters,
+    print_cleaning,
+)
+from lerobot_wallwm.processors.cleaning_rules import CleanConfig
+from lerobot_wallwm.processors.clusterer import ClusterConfig
+from lerobot_wallwm.processors.disk_space import check_space, estimate_space, room_runs_out_clearly
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.events import LEVELS, Event, validate_events, write_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
@@ -24,7 +34,12 @@ from lerobot_wallwm.processors.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.recovery_sampler import RecoveryConfig, print_recovery, recovery_copies
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.split import split_episodes
-from lerobot_wallwm.processors.video_check import check_videos
+from lerobot_wallwm.processors.synchronize_dataset import print_synchronization, synchronize_for_prepare
+from lerobot_wallwm.processors.synchronizer import SynchronizerConfig
+from lerobot_wallwm.processors.vlm_config import VlmConfig
+from lerobot_wallwm.processors.vlm_report import report_lines
+from lerobot_wallwm.processors.vlm_stage import CaptionStage
+from lerobot_wallwm.processors.work_folder import work_folder
 
 
 @dataclass
@@ -68,6 +83,14 @@ class PrepareConfig:
     prune_quasi_static: float = 0.0
     # Draws retries, re-grasps and corrections more often, in the training view alone; off by default.
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    # What a robot could not have done, and what becomes of it.
+    clean: CleanConfig = field(default_factory=CleanConfig)
+    # Measures the lag between video and robot in each episode, mends it in the view, and leaves episodes out that are in
+    # doubt (synchronizer.py). Off: it decodes every frame, and at deployment the camera is as late as it was in the
+    # recording, so a policy that only reacts may be better off with the rows as they are.
+    synchronize: bool = False
+    # Clusters the events, and writes rare ones more often into the training view (balance_stage.py).
+    balance: bool = False
     # Replace an earlier output.
     overwrite: bool = False
     # No progress bar.
@@ -76,13 +99,23 @@ class PrepareConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     # How state and action are read.
     kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
+    # Who words the events: kinematic (no model needed) or vlm (a vision-language model behind --vlm.base_url).
+    captioner: str = "kinematic"
+    # The model, its server, and how it is asked.
+    vlm: VlmConfig = field(default_factory=VlmConfig)
+    # Parameters of --synchronize.
+    synchronizer: SynchronizerConfig = field(default_factory=SynchronizerConfig)
+    # How events are clustered.
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    # How strongly clusters are balanced.
+    balancer: BalancerConfig = field(default_factory=BalancerConfig)
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
-    """Segments, captions and carves a dataset. Returns the summary that is also written to `summary.json`.
+    """Cleans, segments, captions and carves a dataset. Returns the summary that is also written to `summary.json`.
 
     Raises:
-        DataError: The source cannot be used; nothing has been written.
+        DataError: The source cannot be used, or there is no room for the output; nothing has been written.
         FileExistsError: The output exists and `overwrite` is off.
         ValueError: A parameter is out of range.
     """
@@ -99,12 +132,29 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     root = _source_root(config.dataset)
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"--out.root={out} and --dataset.root={root} overlap. Fix: write outside the source")
-    with atomic_folder(out, overwrite=config.overwrite) as partial:
+    segmenter = EventSegmenter(config.segmenter, config.kinematics)
+    caption_stage = CaptionStage(config.captioner, config.vlm, config.kinematics, out, root)
+    with (
+        room_runs_out_clearly(out),
+        atomic_folder(out, overwrite=config.overwrite) as partial,
+        work_folder(out, root) as work,
+    ):
         source = SourceDataset.open(root)
-        check_videos(source)
-        segmenter = EventSegmenter(config.segmenter, config.kinematics)
-        captioner = EventCaptioner(config.kinematics)
         least = segmenter.min_frames(source.fps)
+        splits = split_episodes(source.episode_indices, config.heldout, config.seed)
+        check_space(estimate_space(source, partial, splits), partial)
+        journal = work.journal("clean", clean_parameters(config.clean, config.kinematics, least))
+        with _progress(range(len(source)), "episodes", config.quiet, "clean") as bar:
+            source, cleaning = clean_for_prepare(
+                source, partial, config.clean, config.kinematics, least, journal, bar.update
+            )
+        synchronization = None
+        if config.synchronize:
+            bar = _progress(None, "episodes", config.quiet, "synchronize", len(source))
+            source, synchronization = synchronize_for_prepare(
+                source, partial, config.synchronizer, config.kinematics, bar
+            )
+        captioner = EventCaptioner(config.kinematics)
         per_episode: list[list[Event]] = []
         lengths: dict[int, int] = {}
         spread, motion = _Spread(), Motion(config.kinematics)
@@ -115,7 +165,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             spread.add(episode)
             if config.prune_quasi_static:
                 motion.add(episode)
-        events = number_events(per_episode)
+        events = caption_stage(source, number_events(per_episode), partial, config.quiet)
         validate_events(events, lengths)
         write_events(events, partial / "events.parquet")
 
@@ -123,10 +173,32 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         pruner = None
         if config.prune_quasi_static:
             pruner = QuasiStaticPruner(motion, config.prune_quasi_static, least)
-        copies, recovery = recovery_copies(
-            config.recovery, config.kinematics, source, events, config.level, train, partial
-        )
         carver = EventCarver(config.level, pruner)
+        balance = None
+        if config.balance:
+            with _progress(None, "events", config.quiet, "embed") as bar:
+                balance = balance_events(
+                    source,
+                    [event for event in events if event.level == config.level],
+                    train,
+                    partial,
+                    config.cluster,
+                    config.balancer,
+                    kinematics=config.kinematics,
+                    pruner=pruner,
+                    seed=config.seed,
+                    progress=bar.update,
+                )
+        copies, recovery = recovery_copies(
+            config.recovery,
+            config.kinematics,
+            source,
+            events,
+            config.level,
+            train,
+            partial,
+            balance.copies if balance is not None else None,
+        )
         parameters = {
             "heldout": config.heldout,
             "seed": config.seed,
@@ -134,7 +206,15 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "segmenter": dataclasses.asdict(config.segmenter),
             "kinematics": dataclasses.asdict(config.kinematics),
             "recovery": dataclasses.asdict(config.recovery),
+            "clean": dataclasses.asdict(config.clean),
+            "captioner": config.captioner if config.captioner != "vlm" else f"vlm {config.vlm.model}",
         }
+        if synchronization is not None:
+            parameters["synchronizer"] = dataclasses.asdict(config.synchronizer)
+        if balance is not None:
+            parameters |= {
+                name: dataclasses.asdict(getattr(config, name)) for name in ("cluster", "balancer")
+            }
         views = {}
         for split, episodes in (("train", train), ("heldout", heldout)):
             if not episodes:
@@ -150,6 +230,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
                     sidecar=sidecar,
                     progress=bar.update,
                 )
+            if balance is not None:
+                balance.mark(partial / split, balanced=split == "train")
             views[split] = {
                 "episodes": len(episodes),
                 "events": result.events,
@@ -163,6 +245,13 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         summary = _summary(config, source, events, lengths, views, spread, seconds)
         if recovery:
             summary["recovery"] = recovery
+        summary["cleaning"] = cleaning
+        if caption_stage.report is not None:
+            summary["captioning"] = caption_stage.report
+        if synchronization is not None:
+            summary["synchronization"] = synchronization
+        if balance is not None:
+            summary["balance"] = balance.figures()
         (partial / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -189,10 +278,10 @@ def _source_root(dataset: DatasetConfig) -> Path:
     return Path(LeRobotDataset(dataset.repo_id, revision=dataset.revision).root)
 
 
-def _progress(items: Any, unit: str, quiet: bool, name: str = "prepare") -> Any:
+def _progress(items: Any, unit: str, quiet: bool, name: str = "prepare", total: int | None = None) -> Any:
     from tqdm import tqdm
 
-    return tqdm(items, unit=f" {unit}", desc=name, file=sys.stderr, disable=quiet)
+    return tqdm(items, unit=f" {unit}", desc=name, total=total, file=sys.stderr, disable=quiet)
 
 
 class _Spread:
@@ -264,6 +353,9 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
     print(
         f"{summary['episodes']} episodes, {summary['frames']} frames, {summary['demonstration_seconds']:.0f} s at {summary['fps']:g} Hz"
     )
+    print_cleaning(summary["cleaning"])
+    if "synchronization" in summary:
+        print_synchronization(summary["synchronization"])
     print("events      " + ", ".join(f"{level} {count}" for level, count in summary["events"].items()))
     print(f"\n{'label (' + summary['level'] + ')':<20}{'events':>8}{'median s':>10}{'min s':>8}{'max s':>8}")
     for label, row in summary["labels"].items():
@@ -282,6 +374,10 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
             + (f", {view['frames_pruned']} quasi-static frames left out" if view["frames_pruned"] else "")
         )
     print_recovery(summary.get("recovery", {}))
+    if "balance" in summary:
+        print_figures(summary["balance"])
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
+    for line in report_lines(summary.get("captioning")):
+        print(line)
     print(f"{summary['seconds']:.2f} s, {summary['real_time_factor']:.0f} times real time -> {out}")

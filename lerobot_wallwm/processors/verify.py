@@ -1,7 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Compares a carved view with its source, through LeRobot's own loader: every row, every frame, every pad.
 
-In a view without its quasi-static frames, a row's timestamp says which source frame it must equal.
+In a view without its quasi-static frames, a row's timestamp says which source frame it must equal. In a synchronised view
+an event's metadata says from how many rows before its frames state and action must be.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 
 from lerobot_wallwm.processors.episodes import ACTION, SourceDataset
 from lerobot_wallwm.processors.errors import DataError
+from lerobot_wallwm.processors.sync_verdict import rows_behind
 from lerobot_wallwm.processors.view_writer import REINDEXED, SIDECAR
 
 _WINDOW = 8  # frames asked of LeRobot at once
@@ -112,7 +114,7 @@ def _bits(column: pa.ChunkedArray) -> list[bytes]:
 def _compare_rows(
     source: SourceDataset, view: SourceDataset, dropped: set[str], report: VerifyReport
 ) -> list[np.ndarray]:
-    """Compares rows and indices; returns the source frames of each event, counted from its episode's first."""
+    """Compares rows and indices; returns the source frames of each event, counted from its recording's first."""
     all_frames: list[np.ndarray] = []
     position = {episode: i for i, episode in enumerate(source.episode_indices)}
     tables = [pq.read_table(path) for path in sorted((view.root / "data").glob("*/*.parquet"))]
@@ -143,7 +145,12 @@ def _compare_rows(
         for name in theirs.keys() | mine.keys():
             ours = mine.get(name, [b"missing"] * len(rows))[begin:end]
             column = theirs.get(name)
-            expected = [b"missing" if column is None else column[k] for k in frames]
+            at = frames - rows_behind(name, source.camera_keys, *_lags(meta))
+            inside = (at >= 0) & (at < len(moments))
+            expected = [
+                b"missing" if column is None or not ok else column[k]
+                for k, ok in zip(at, inside, strict=True)
+            ]
             wrong |= np.array([a != b for a, b in zip(ours, expected, strict=True)])
         report.row_mismatches += int(wrong.sum())
         length = np.arange(end - begin)
@@ -158,6 +165,11 @@ def _compare_rows(
     return all_frames
 
 
+def _lags(meta: dict[str, Any]) -> tuple[int, int]:
+    """Rows by which state and action of an event lie before its frames; 0 in a view that was not synchronised."""
+    return int(meta.get("wallwm/lag") or 0), int(meta.get("wallwm/action_lag") or 0)
+
+
 def _source_frames(
     meta: dict[str, Any], timestamps: np.ndarray, moments: np.ndarray, fps: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +178,8 @@ def _source_frames(
     Without pruning rows follow each other, whatever their clock says. With it the clock chooses among the event's frames:
     they must ascend, from its first to its last, and as many must be missing as the metadata says.
     """
-    start, end, rows = meta["wallwm/start"], meta["wallwm/end"], len(timestamps)
+    first, rows = int(meta.get("wallwm/first_frame") or 0), len(timestamps)
+    start, end = first + meta["wallwm/start"], first + meta["wallwm/end"]
     if not meta.get("wallwm/pruned"):
         ahead = np.arange(rows)
         return start + ahead, np.abs(timestamps - ahead / fps) < 1e-4
@@ -210,13 +223,16 @@ def _compare_frames(
         meta = view.meta(e)
         begin, length = meta["dataset_from_index"], meta["length"]
         origin = first[meta["wallwm/source_episode"]]
-        windows = _FrameWindows(theirs)  # a window ends with its episode, so each event reads its own
+        # A window ends with its episode, so each event reads its own; of the actions another one, where they are shifted.
+        behind = {key: rows_behind(key, source.camera_keys, *_lags(meta)) for key in deltas}
+        windows = {shift: _FrameWindows(theirs) for shift in set(behind.values())}
         for anchor in range(0, length, _WINDOW):
             item: dict[str, Any] = ours[begin + anchor]
             past_end = torch.tensor([anchor + k >= length for k in offsets])
             inside = min(_WINDOW, length - anchor)
             expected = [
-                {key: windows(origin + k, key) for key in deltas} for k in frames[e][anchor:][:inside]
+                {key: windows[behind[key]](int(origin + k - behind[key]), key) for key in deltas}
+                for k in frames[e][anchor:][:inside]
             ]
             for key in deltas:
                 report.pads += _WINDOW

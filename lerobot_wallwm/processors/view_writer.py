@@ -176,7 +176,7 @@ class ViewWriter:
                     "wallwm/instruction_template": instruction_template(instruction),
                     "wallwm/confidence": float(event.confidence),
                     "wallwm/copy": copy,
-                }
+                } | source.provenance(event.episode_index)
                 if kept is not None:
                     row["wallwm/pruned"] = event.length - length
                     self.pruned += event.length - length
@@ -288,7 +288,7 @@ class ViewWriter:
                 "events": events,
                 "source": {
                     "name": self.source.root.name,
-                    "total_episodes": len(self.source),
+                    "total_episodes": self.source.info.get("total_episodes", len(self.source)),
                     "total_frames": self.source.info.get("total_frames"),
                 },
                 "dropped_features": self.dropped,

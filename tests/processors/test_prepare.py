@@ -25,6 +25,10 @@ def run(capsys, source: Path, out: Path, *flags: str) -> tuple[int, str, str]:
     return code, captured.out, captured.err
 
 
+# At the first bad episode; without it prepare leaves the episode out and goes on (test_clean_dataset.py).
+STOP = ("--clean.on_bad=error",)
+
+
 @pytest.fixture
 def damaged(tiny_dataset, tmp_path):
     """A private copy of the tiny dataset to damage."""
@@ -62,6 +66,7 @@ def test_writes_views_events_and_summary(capsys, tiny_dataset, tmp_path):
     code, printed, _ = run(capsys, tiny_dataset, tmp_path / "out", "--heldout=0.34", "--seed=5")
     assert code == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "cleaning.parquet",
         "events.parquet",
         "heldout",
         "summary.json",
@@ -142,7 +147,8 @@ def test_nan(capsys, tmp_path, damaged, key):
         values[np.flatnonzero(episodes == 2)[7], 3] = np.nan
 
     edit_column(damaged, key, spoil)
-    refuse(capsys, tmp_path, damaged, ".parquet", f"{key}[3]", "nan", "episode 2, frame 7", "delete_episodes")
+    needed = (".parquet", f"{key}[3]", "nan", "episode 2, frame 7", "delete_episodes")
+    refuse(capsys, tmp_path, damaged, *needed, flags=STOP)
 
 
 def test_constant_state(capsys, tmp_path, damaged):
@@ -150,7 +156,7 @@ def test_constant_state(capsys, tmp_path, damaged):
         values[episodes == 1] = 12.5
 
     edit_column(damaged, "observation.state", freeze)
-    refuse(capsys, tmp_path, damaged, ".parquet", "observation.state", "constant", "episode 1")
+    refuse(capsys, tmp_path, damaged, ".parquet", "observation.state", "constant", "episode 1", flags=STOP)
 
 
 def test_constant_dimension_is_a_warning(capsys, tmp_path, damaged):
@@ -172,7 +178,7 @@ def test_missing_rows(capsys, tmp_path, damaged):
     path = next((damaged / "data").glob("*/*.parquet"))
     table = pq.read_table(path)
     pq.write_table(table.slice(0, len(table) - 3), path)
-    refuse(capsys, tmp_path, damaged, str(path), "episode_index 5")
+    refuse(capsys, tmp_path, damaged, str(path), "episode_index 5", flags=STOP)
 
 
 @pytest.mark.parametrize("faststart", [False, True])
@@ -192,7 +198,7 @@ def test_truncated_video(capsys, tmp_path, damaged, faststart):
         moved.replace(path)
         assert run(capsys, damaged, tmp_path / "whole")[0] == 0
     os.truncate(path, int(path.stat().st_size * 0.7))
-    refuse(capsys, tmp_path, damaged, str(path), "video")
+    refuse(capsys, tmp_path, damaged, str(path), "video", flags=STOP)
 
 
 def test_missing_and_short_video(capsys, tmp_path, damaged):
@@ -205,7 +211,7 @@ def test_video_shorter_than_its_episodes(capsys, tmp_path, damaged):
     path = next((damaged / "meta" / "episodes").glob("*/*.parquet"))
     table = pq.read_table(path)
     name = next(n for n in table.column_names if n.endswith("/from_timestamp"))
-    late = [v + 5 for v in table[name].to_pylist()]
+    late = [v + 500 for v in table[name].to_pylist()]
     pq.write_table(table.set_column(table.schema.get_field_index(name), name, pa.array(late)), path)
     refuse(capsys, tmp_path, damaged, ".mp4", "ends at")
 
@@ -226,6 +232,9 @@ def test_too_short_episode(capsys, tmp_path, damaged):
         "--segmenter.min_event_s=-1",
         "--segmenter.action_confidence=0.1",
         "--kinematics.gripper_open=sideways",
+        "--clean.on_bad=shrug",
+        "--clean.skip=[nan]",
+        "--clean.jump_factor=-1",
     ],
 )
 def test_parameters_out_of_range(capsys, tmp_path, tiny_dataset, flag):
