@@ -3,7 +3,7 @@
 
 An episode is a recovery episode if its `missed_grasp` says so; there a frame recovers if it lies between the end of the
 missed `close` and the end of the next one. Perturbed recordings (`--perturb`) have no such frames: what they hold is all
-recovery, and they are left out. Precision and recall of episodes and of frames (0 / 0 counts as 1), each kind of
+recovery, and they are left out. Precision and recall of episodes and of frames, each kind of
 recovery on its own: the expert never re-grasps nor corrects, so anything of those kinds is a false alarm. "Measured
 motion" reads the arm's own positions instead of its commands. The committed data was at hand while the rules were
 written; for a clean figure `--fresh` plays new demonstrations in the simulator, without cameras (1 to 2 s each).
@@ -80,9 +80,9 @@ def as_measured(episode: Episode) -> Episode:
     return replace(episode, action=np.vstack([episode.state[1:], episode.state[-1:]]))
 
 
-def ratio(hits: int, of: int) -> float:
-    """`hits / of`, 1 where there is nothing to find."""
-    return hits / of if of else 1.0
+def ratio(hits: int, of: int) -> str:
+    """`hits / of` with three digits, or a dash."""
+    return f"{hits / of:.3f}" if of else "-"
 
 
 def score(name: str, episodes: Iterable[Episode], truth: dict[int, tuple[int, int] | None]) -> None:
@@ -117,8 +117,8 @@ def score(name: str, episodes: Iterable[Episode], truth: dict[int, tuple[int, in
                 total + int(true.sum()),
             )
         print(
-            f"{kind:<12}{len(own):>8}{len(flagged):>10}{ratio(hits, len(flagged)):>11.3f}"
-            f"{ratio(hits, len(missed)):>8.3f}{ratio(tp, marked):>19.3f}{ratio(tp, total):>8.3f}"
+            f"{kind:<12}{len(own):>8}{len(flagged):>10}{ratio(hits, len(flagged)):>11}"
+            f"{ratio(hits, len(missed)):>8}{ratio(tp, marked):>19}{ratio(tp, total):>8}"
         )
     actions = [event for event in table if event.level == "action"]
     for share in (0.05, 0.1, 0.2):

@@ -11,6 +11,7 @@ USAGE = """usage: wallwm <command> [--flag=value ...]
 
 commands:
   prepare   cut a LeRobotDataset at its events: wallwm prepare --dataset.root=DIR --out.root=DIR
+  recover   starts near recorded contacts, to record recoveries from: wallwm recover --dataset.root=DIR [--robot.type=...]
   verify    compare a carved view with its source: wallwm verify --source.root=DIR --view.root=DIR
   inspect   write a page on which a person looks at the events and corrects them:
             wallwm inspect --dataset.root=DIR --out.root=DIR
@@ -47,6 +48,13 @@ def _prepare(args: Sequence[str]) -> int:
     return 0
 
 
+def _recover(args: Sequence[str]) -> int:
+    from lerobot_wallwm import recover as recover_module
+
+    recover_module.register_robots()
+    return recover_module.recover(_parse("recover", recover_module.RecoverConfig, args))
+
+
 def _verify(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors import verify as verify_module
 
@@ -68,7 +76,7 @@ def _inspect(args: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS = {"prepare": _prepare, "verify": _verify, "inspect": _inspect}
+COMMANDS = {"prepare": _prepare, "recover": _recover, "verify": _verify, "inspect": _inspect}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -180,7 +180,7 @@ def _still(motion: Kinematics, span: _Span) -> bool:
 
 def _name_actions(actions: list[_Span], motion: Kinematics) -> None:
     """Sets the labels: first the gripper's own actions, then what lies between them by order."""
-    holding = released = False
+    holding, released = _holds_from_the_start(actions, motion), False
     stretch: list[_Span] = []  # arm motion since the gripper's last action
 
     def close_stretch(before: str) -> None:
@@ -234,6 +234,17 @@ def _name_actions(actions: list[_Span], motion: Kinematics) -> None:
             stretch.append(span)
         if position == len(actions) - 1:
             close_stretch("end")
+
+
+def _holds_from_the_start(actions: list[_Span], motion: Kinematics) -> bool:
+    """Whether the episode begins with something in the gripper: it moves, opens, and never closes.
+
+    So does a recording that starts in the middle, such as a recovery near the place where a thing goes.
+    """
+    if not motion.switches or any(switch.closing for switch in motion.switches):
+        return False
+    opens = motion.switches[0].start
+    return any(span.end <= opens and not _still(motion, span) for span in actions)
 
 
 def _own_switches(actions: list[_Span], motion: Kinematics) -> dict[int, Any]:

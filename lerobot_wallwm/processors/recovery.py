@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lerobot_wallwm.processors.episodes import Episode
+from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import Event
 from lerobot_wallwm.processors.kinematics import KinematicsConfig, grippers, kinematics
 
@@ -84,6 +85,9 @@ def find_recoveries(
     Returns:
         One row per recovering event, by `event_id`. Actions and segments only: the segments of a recovering action
         recover with it. An event that fits two kinds keeps the first of `KINDS`.
+
+    Raises:
+        DataError: The table belongs to other episodes than these.
     """
     table = list(events)
     cycles = common_cycles(table) if cycles is None else cycles
@@ -203,6 +207,13 @@ def _corrections(episode: Episode, own: Sequence[Event], config: KinematicsConfi
     switches = kinematics(episode, config).switches
     groups: dict[int, list[Event]] = defaultdict(list)
     for event in own:
+        if event.end > len(arm):
+            raise DataError(
+                "events",
+                f"event_id {event.event_id}",
+                f"ends at frame {event.end}, but episode {episode.index} has {len(arm)}",
+                "pass the event table of this very dataset",
+            )
         if event.level == "segment" and event.label != "wait":
             groups[event.parent].append(event)
     found = []

@@ -180,10 +180,10 @@ def lift_to_level(table: Sequence[Event], recoveries: Iterable[Recovery], level:
     depth = LEVELS.index(level)
     first: dict[int, Recovery] = {}
     for recovery in sorted(recoveries, key=lambda r: (KINDS.index(r.kind), r.event_id)):
-        event = by_id[recovery.event_id]
-        while LEVELS.index(event.level) > depth:
-            event = by_id[event.parent]
-        if event.level == level:
+        event = by_id.get(recovery.event_id)
+        while event is not None and LEVELS.index(event.level) > depth:
+            event = by_id.get(event.parent)
+        if event is not None and event.level == level:
             row = Recovery(event.event_id, recovery.kind, recovery.cause, recovery.evidence)
             first.setdefault(event.event_id, row)
     return [first[event_id] for event_id in sorted(first)]

@@ -171,3 +171,18 @@ def test_numbering_keeps_ids_unique_and_parents_right():
 def test_the_captioner_asks_for_cuts():
     with pytest.raises(ValueError, match="EventSegmenter"):
         EventCaptioner()({"episode_index": [0]})
+
+
+def test_what_is_in_the_gripper_from_the_start_is_placed_and_released():
+
+    episode, bounds = pick_and_place(seed=3, pause_s=0.2)
+    from_lift = replace(episode, state=episode.state[bounds[3] :], action=episode.action[bounds[3] :])
+    labels = [
+        e.label for e in EventCaptioner()(from_lift, EventSegmenter()(from_lift)) if e.level == "action"
+    ]
+    assert "release" in labels and labels[-1] == "retreat" and "reach" not in labels
+    # Opened before it moves: nothing was held.
+    at = bounds[5]
+    opened = replace(episode, state=episode.state[at:], action=episode.action[at:])
+    labels = [e.label for e in EventCaptioner()(opened, EventSegmenter()(opened)) if e.level == "action"]
+    assert "release" not in labels

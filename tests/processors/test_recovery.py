@@ -12,6 +12,7 @@ from synthetic import TASK
 
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.episodes import Episode
+from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.events import Event, validate_events
 from lerobot_wallwm.processors.recovery import Recovery, common_cycles, find_recoveries
 from lerobot_wallwm.processors.segmenter import EventSegmenter
@@ -201,3 +202,11 @@ def test_the_committed_demonstrations_missed_grasps_are_found():
     flagged = {by_id[r.event_id].episode_index for r in found}
     assert flagged == {episode for episode, missed in truth.items() if missed}
     assert {r.kind for r in found} == {"retry"}
+
+
+def test_a_table_of_other_episodes_is_refused():
+    episode = arm_episode([30])
+    with pytest.raises(
+        DataError, match=r"event_id \d+: ends at frame .* Fix: pass the event table of this very"
+    ):
+        find_recoveries(episode_events(ONCE), [episode])

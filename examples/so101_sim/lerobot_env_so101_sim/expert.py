@@ -10,12 +10,13 @@ above the cube, a learner could go straight down from wherever it is and never l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lerobot_env_so101_sim.env import CUBE_HALF_EDGE, So101PickPlaceEnv
 from lerobot_env_so101_sim.inverse_kinematics import BASE, VerticalGraspSolver
+from lerobot_env_so101_sim.perturbation import Perturbation
 
 PHASES = ("reach", "descend", "close", "lift", "move", "lower", "open", "retreat")
 # Steps before the demonstration begins; they are not recorded.
@@ -98,12 +99,23 @@ class Expert:
         env: The environment, unwrapped and reset.
         rng: Source of the demonstration's variety.
         style: Fixed style; drawn from ``rng`` if left out.
+        perturbation: Begin near a contact instead; the way there is ``SET_UP``. It replaces the starts elsewhere and the
+            missed grasp of the style.
     """
 
-    def __init__(self, env: So101PickPlaceEnv, rng: np.random.Generator, style: Style | None = None) -> None:
+    def __init__(
+        self,
+        env: So101PickPlaceEnv,
+        rng: np.random.Generator,
+        style: Style | None = None,
+        perturbation: Perturbation | None = None,
+    ) -> None:
         self._env = env
         self._rng = rng
+        self._perturbation = perturbation
         self.style = style or Style.draw(rng)
+        if perturbation is not None:
+            self.style = replace(self.style, misses_first_grasp=False, starts_elsewhere=False)
         self._solver = VerticalGraspSolver(env.simulation)
         self._now = env.to_joints(env.to_row(env.simulation.data.qpos[:6]))
         self._noise = np.zeros(6)
@@ -120,19 +132,28 @@ class Expert:
         if self.style.misses_first_grasp:
             yield from self._grasp_at(self._beside_cube())
             yield from self._phase("open", grip=GRIP_OPEN)
+        near = self._perturbation
+        if near is not None and near.contact == "grasp":
+            yield from self._go_near_cube(near)
         cube, yaw = self._cube()
         along = rng.uniform(-0.003, 0.003)
         grasp = cube + _turned((-TOWARDS_FIXED_FINGER, along, 0.0), yaw)
         grasp[2] = CUBE_HALF_EDGE + rng.uniform(-0.003, 0.003)
-        yield from self._grasp_at((grasp, yaw))
-        lifted = grasp + [0.0, 0.0, rng.uniform(0.06, 0.085)]
-        yield from self._phase("lift", tool=lifted, yaw=yaw)
+        placing = near is not None and near.contact == "place"
+        for command in self._pick(grasp, yaw):
+            yield replace(command, phase=SET_UP) if placing else command
 
         disc = self._env.simulation._get_target_pos() + [*rng.uniform(-0.012, 0.012, 2), 0.0]
         # The cube hangs a little off the tool's centre; that much the disc is approached off-centre too.
         goal_yaw = _radial(disc) + NOMINAL_YAW + rng.uniform(-0.25, 0.25)
         goal = disc - _turned((HELD_OFF_CENTRE, -along, 0.0), goal_yaw)
         above = goal + [*rng.uniform(-ROUGH_MOVE, ROUGH_MOVE, 2), rng.uniform(0.07, 0.09)]
+        if near is not None and placing:
+            low = grasp[2] + 0.003
+            start = near.near(goal + [0.0, 0.0, low], lowest=low)
+            high = np.array([*start[:2], max(start[2], above[2])])
+            yield from self._phase(SET_UP, tool=high, yaw=goal_yaw + near.yaw)
+            yield from self._phase(SET_UP, tool=start, yaw=goal_yaw + near.yaw)
         yield from self._phase("move", tool=above, yaw=goal_yaw)
         yield from self._phase("lower", tool=goal + [0.0, 0.0, grasp[2] + 0.003], yaw=goal_yaw)
         yield from self._phase("open", grip=GRIP_OPEN * rng.uniform(0.85, 1.0))
@@ -144,6 +165,20 @@ class Expert:
         yield from self._phase("reach", tool=above, yaw=yaw, grip=GRIP_OPEN * self._rng.uniform(0.9, 1.05))
         yield from self._phase("descend", tool=tool, yaw=yaw)
         yield from self._phase("close", grip=GRIP_CLOSED)
+
+    def _pick(self, grasp: np.ndarray, yaw: float) -> Iterator[Command]:
+        yield from self._grasp_at((grasp, yaw))
+        lifted = grasp + [0.0, 0.0, self._rng.uniform(0.06, 0.085)]
+        yield from self._phase("lift", tool=lifted, yaw=yaw)
+
+    def _go_near_cube(self, near: Perturbation) -> Iterator[Command]:
+        """From above to the start near the grasp, fingers open, not deeper than a grasp goes."""
+        cube, yaw = self._cube()
+        nominal = cube + _turned((-TOWARDS_FIXED_FINGER, 0.0, 0.0), yaw)
+        start = near.near(np.array([*nominal[:2], CUBE_HALF_EDGE]), lowest=CUBE_HALF_EDGE - 0.003)
+        high = np.array([*start[:2], max(start[2], CUBE_HALF_EDGE + 0.07)])
+        yield from self._phase(SET_UP, tool=high, yaw=yaw + near.yaw, grip=GRIP_OPEN)
+        yield from self._phase(SET_UP, tool=start, yaw=yaw + near.yaw)
 
     def _go_elsewhere(self) -> Iterator[Command]:
         """To some place above the table where an earlier try may have left the arm."""

@@ -7,6 +7,11 @@ The dataset holds what a real SO-101 would record and nothing else. The expert's
 beside it (``<root>_phases.parquet``), ground truth for scoring a segmentation: one row per phase with
 ``episode_index, phase, start, end`` (half-open frames), and the episode's ``seed``, ``execution_noise``,
 ``missed_grasp`` and ``starts_elsewhere``.
+
+``--perturb 0.03`` records recoveries instead: each demonstration starts in a ball of 3 cm around the tool's pose at the
+grasp or at the placing, turned by up to ``--perturb_yaw`` degrees. The way there is not recorded. The phases file then
+also says ``perturbed`` (grasp or place) and the offset drawn: ``offset_x, offset_y, offset_z`` (metres) and
+``offset_yaw`` (radians).
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from tqdm import tqdm
 from lerobot_env_so101_sim.configuration import CAMERAS, FPS, IMAGE_SIZE
 from lerobot_env_so101_sim.env import MOTORS, So101PickPlaceEnv
 from lerobot_env_so101_sim.expert import SET_UP, Command, Expert, Style
+from lerobot_env_so101_sim.perturbation import CONTACTS, Perturbation
 
 ROBOT_TYPE = "so101_follower"
 # Our choice, measured in the README: a longer group of pictures than LeRobot's 2 makes these still scenes several
@@ -40,19 +46,22 @@ def features() -> dict:
     return {"action": dict(joints), "observation.state": dict(joints), **cameras}
 
 
-def demonstrate(env: So101PickPlaceEnv, seed: int) -> tuple[list[dict], list[Command], Style, bool]:
+def demonstrate(
+    env: So101PickPlaceEnv, seed: int, perturbation: Perturbation | None = None
+) -> tuple[list[dict], list[Command], Style, bool]:
     """Plays one demonstration.
 
     Args:
         env: The environment, unwrapped.
         seed: Fixes scene and demonstration.
+        perturbation: A start near a contact; None starts where the seed says.
 
     Returns:
         One frame per step in the dataset's features, the commands, the style, and whether it ended in full success.
         A scene with a waypoint out of reach counts as a failure.
     """
     observation, _ = env.reset(seed=seed)
-    expert = Expert(env, np.random.default_rng([seed, 202]))
+    expert = Expert(env, np.random.default_rng([seed, 202]), perturbation=perturbation)
     frames: list[dict] = []
     commands: list[Command] = []
     success = False
@@ -72,7 +81,16 @@ def demonstrate(env: So101PickPlaceEnv, seed: int) -> tuple[list[dict], list[Com
     return frames, commands, expert.style, success
 
 
-def record(root: Path, episodes: int, seed: int, crf: int = CRF, gop: int = GOP) -> dict:
+def record(
+    root: Path,
+    episodes: int,
+    seed: int,
+    crf: int = CRF,
+    gop: int = GOP,
+    perturb: float = 0.0,
+    perturb_yaw: float = 0.0,
+    perturb_at: str | None = None,
+) -> dict:
     """Writes a LeRobotDataset of successful demonstrations and the phases file beside it.
 
     Args:
@@ -81,13 +99,21 @@ def record(root: Path, episodes: int, seed: int, crf: int = CRF, gop: int = GOP)
         seed: Seed of the first demonstration; each try takes the next.
         crf: Quality of the AV1 video, 0 (best) to 63.
         gop: Frames from one key frame to the next.
+        perturb: Radius of the ball around the contact pose, metres; 0 records whole demonstrations.
+        perturb_yaw: Largest turn of the tool, degrees.
+        perturb_at: ``grasp`` or ``place``; either with equal chance if left out.
 
     Returns:
         ``{"episodes", "tries", "frames"}``.
 
     Raises:
         FileExistsError: The dataset or the phases file exists.
+        ValueError: A perturbation is out of range.
     """
+    if perturb:
+        Perturbation.draw(seed, perturb, perturb_yaw, perturb_at)
+    elif perturb_yaw or perturb_at:
+        raise ValueError("perturb_yaw and perturb_at need perturb, the ball's radius in metres, e.g. 0.03")
     import pyarrow as pa
     import pyarrow.parquet as pq
     from lerobot.configs.video import RGBEncoderConfig
@@ -117,7 +143,10 @@ def record(root: Path, episodes: int, seed: int, crf: int = CRF, gop: int = GOP)
     kept = tries = total = 0
     with tqdm(total=episodes, desc="recording", unit="episode") as bar:
         while kept < episodes:
-            frames, commands, style, success = demonstrate(env, seed + tries)
+            perturbation = None
+            if perturb:
+                perturbation = Perturbation.draw(seed + tries, perturb, perturb_yaw, perturb_at)
+            frames, commands, style, success = demonstrate(env, seed + tries, perturbation)
             tries += 1
             bar.set_postfix(tries=tries)
             if not success:
@@ -125,7 +154,7 @@ def record(root: Path, episodes: int, seed: int, crf: int = CRF, gop: int = GOP)
             for frame in frames:
                 dataset.add_frame({**frame, "task": env.task_description})
             dataset.save_episode(parallel_encoding=False)
-            rows += phase_rows(kept, seed + tries - 1, commands, style)
+            rows += phase_rows(kept, seed + tries - 1, commands, style, perturbation)
             kept, total = kept + 1, total + len(frames)
             bar.update()
     dataset.finalize()
@@ -137,7 +166,9 @@ def record(root: Path, episodes: int, seed: int, crf: int = CRF, gop: int = GOP)
     return {"episodes": kept, "tries": tries, "frames": total}
 
 
-def phase_rows(episode: int, seed: int, commands: list[Command], style: Style) -> list[dict]:
+def phase_rows(
+    episode: int, seed: int, commands: list[Command], style: Style, perturbation: Perturbation | None = None
+) -> list[dict]:
     """Returns one row per phase of an episode, with half-open frame intervals that cover it without gaps."""
     rows: list[dict] = []
     start = 0
@@ -153,6 +184,7 @@ def phase_rows(episode: int, seed: int, commands: list[Command], style: Style) -
                 "execution_noise": style.noisy,
                 "missed_grasp": style.misses_first_grasp,
                 "starts_elsewhere": style.starts_elsewhere,
+                **(perturbation.columns() if perturbation else {}),
             }
         )
         start = end
@@ -169,8 +201,25 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the first demonstration")
     parser.add_argument("--crf", type=int, default=CRF, help="video quality, 0 (best) to 63")
     parser.add_argument("--gop", type=int, default=GOP, help="frames from one key frame to the next")
+    parser.add_argument(
+        "--perturb", type=float, default=0.0, help="radius of starts around a contact pose, metres"
+    )
+    parser.add_argument("--perturb_yaw", type=float, default=0.0, help="and their largest turn, degrees")
+    parser.add_argument("--perturb_at", choices=CONTACTS, help="which contact; default: either")
     arguments = parser.parse_args()
-    summary = record(arguments.root, arguments.episodes, arguments.seed, arguments.crf, arguments.gop)
+    try:
+        summary = record(
+            arguments.root,
+            arguments.episodes,
+            arguments.seed,
+            arguments.crf,
+            arguments.gop,
+            arguments.perturb,
+            arguments.perturb_yaw,
+            arguments.perturb_at,
+        )
+    except (ValueError, FileExistsError) as error:
+        parser.error(str(error))
     size = sum(path.stat().st_size for path in arguments.root.rglob("*") if path.is_file())
     print(
         f"{arguments.root}: {summary['episodes']} episodes of {summary['tries']} tries, "
