@@ -34,9 +34,10 @@ $(STAMP): pyproject.toml examples/so101_sim/pyproject.toml
 		python=$$(scripts/find_python.sh) && echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "installing; the first time takes some minutes and 6 GB, most of it PyTorch"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sim,wan,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sim,wan,scale,vlm-server,browser,dev]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e examples/so101_sim
 	@scripts/rendering_libraries.sh $(BIN)/python
+	@scripts/browser.sh
 	@touch $(STAMP)
 
 demo: install ## cut demonstrations at events, train, imagine, act; writes outputs/demo/report.html (about 12 minutes)

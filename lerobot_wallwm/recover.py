@@ -21,7 +21,7 @@ from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.events import Event, read_events
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
-from lerobot_wallwm.processors.prepare import DatasetConfig, _source_root
+from lerobot_wallwm.processors.places import DatasetConfig, source_root
 from lerobot_wallwm.processors.recovery_starts import PerturbedStart, perturbed_starts
 from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
 
@@ -91,7 +91,7 @@ def recover(config: RecoverConfig, ask: Callable[[str], str] = input, **driving:
         ValueError: A flag is out of range, or the robot's joints are not the dataset's.
     """
     labels = [label.strip() for label in config.events.split(",") if label.strip()]
-    source = SourceDataset.open(_source_root(config.dataset))
+    source = SourceDataset.open(source_root(config.dataset))
     names, starts = perturbed_starts(
         source,
         read_events(config.table) if config.table else _events(source, config),
