@@ -17,7 +17,7 @@ from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.episodes import SourceDataset
 from lerobot_wallwm.processors.errors import DataError
-from lerobot_wallwm.processors.prepare import DatasetConfig
+from lerobot_wallwm.processors.places import DatasetConfig
 from lerobot_wallwm.processors.recovery_starts import perturbed_starts
 from lerobot_wallwm.processors.segmenter import EventSegmenter
 from lerobot_wallwm.recover import RecoverConfig, recover

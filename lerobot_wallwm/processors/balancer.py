@@ -26,7 +26,7 @@ from scipy.optimize import isotonic_regression
 
 # Our choice: on the SO-101 demonstrations (20 and 20 clusters, 83 of 400 combinations occur) 0.85 lifts the normalised
 # entropies from 0.95 to 0.97 with weights of at most 14, where exact raking ends at 0.90 and 0.94 with weights of 50; on
-# mixtures without contradictions it costs 0.004.
+# mixtures without contradictions it costs 0.004. With today's default of some 40 clusters they stay at 0.96 and 0.94.
 _GIVE = 0.85
 
 

@@ -34,6 +34,7 @@ from lerobot_wallwm.processors.scale_config import ScaleConfig
 from lerobot_wallwm.processors.segmenter import EventSegmenter
 from lerobot_wallwm.processors.split import split_episodes
 from lerobot_wallwm.processors.synchronize_dataset import synchronize_for_prepare
+from lerobot_wallwm.processors.vlm_config import VlmConfig
 from lerobot_wallwm.processors.vlm_stage import CaptionStage
 from lerobot_wallwm.processors.work_folder import work_folder
 
@@ -204,8 +205,9 @@ def _parameters(config: PrepareConfig) -> dict[str, Any]:
 
 
 def _command(config: PrepareConfig) -> str:
-    """The command for the card, without what changes nothing in the output: where it lies, how it was shared out."""
+    """The command for the card, without where things lie, how work was shared out, and the model's server and keys."""
     same = dataclasses.replace(config, out=OutputConfig(), scale=ScaleConfig(), quiet=False, overwrite=False)
+    same.vlm = VlmConfig(model=config.vlm.model)
     return command_line(same, PrepareConfig())
 
 
