@@ -36,7 +36,7 @@ class ClusterConfig:
     encoder: str = EMBEDDED
     # Where a transformers encoder runs.
     device: str = "cpu"
-    # Number of vision-language clusters. 0: the root of half the number of events, at most 1000 (our choice).
+    # Number of vision-language clusters. 0: the root of twice the number of events, at most 1000 (our choice).
     vl_clusters: int = 0
     # Number of action clusters. 0: as above.
     action_clusters: int = 0
@@ -193,8 +193,11 @@ class EventClusterer:
 
 
 def default_clusters(count: int) -> int:
-    """The root of half the number of events, between 1 and 1000: a few events a cluster in a hobbyist's data."""
-    return int(np.clip(round(np.sqrt(count / 2)), 1, 1000))
+    """The root of twice the number of events, between 1 and 1000.
+
+    Our choice: on 307 training events of 8 verbs and 4 colours, 12 clusters follow the verbs alone, 24 the colours too.
+    """
+    return int(np.clip(round(np.sqrt(2 * count)), 1, 1000))
 
 
 def kmeans(points_ND: np.ndarray, clusters: int, seed: int = 0, backend: str = "auto") -> np.ndarray:

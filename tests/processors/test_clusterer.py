@@ -303,4 +303,4 @@ def test_one_event_is_one_cluster():
     one = (np.ones((1, 4), np.float32), np.ones((1, 4), np.float32), np.ones((1, 13), np.float32))
     labels = EventClusterer().fit(*one).predict(*one)
     assert labels[0].tolist() == labels[1].tolist() == [0]
-    assert [default_clusters(n) for n in (1, 200, 10**7)] == [1, 10, 1000]
+    assert [default_clusters(n) for n in (1, 200, 10**7)] == [1, 20, 1000]
