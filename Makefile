@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml examples/so101_sim/pyproject.toml
 		python=$$(scripts/find_python.sh) && echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "installing; the first time takes some minutes and 6 GB, most of it PyTorch"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sim,wan,scale,vlm-server,browser,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sim,arms,wan,scale,vlm-server,browser,dev]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e examples/so101_sim
 	@scripts/rendering_libraries.sh $(BIN)/python
 	@scripts/browser.sh
