@@ -106,7 +106,8 @@ def read_actions(source: str, arm: Arm) -> tuple[np.ndarray, float]:
         arm: The arm that is to follow them.
 
     Returns:
-        The rows in LeRobot's units, (T, joints) float64, and their rate in Hz.
+        The rows in the arm's units, (T, joints) float64, and their rate in Hz. Rows of an SO arm, in degrees, become
+        percent of a Koch arm's travel, at the same angles.
 
     Raises:
         ValueError: No such dataset or episode, or its actions are not this arm's joints; the message says which.
@@ -138,4 +139,17 @@ def read_actions(source: str, arm: Arm) -> tuple[np.ndarray, float]:
     missing = [episode for episode, length in lengths.items() if length == 0]
     if missing:
         raise ValueError(f"{root} has no episode {missing[0]}; it has {info['total_episodes']} episodes")
-    return np.concatenate([part for parts in pieces.values() for part in parts]), float(info["fps"])
+    found = np.concatenate([part for parts in pieces.values() for part in parts])
+    if str(info.get("robot_type")).startswith("so10"):
+        found = from_degrees(found, arm)
+    return found, float(info["fps"])
+
+
+def from_degrees(rows: np.ndarray, arm: Arm) -> np.ndarray:
+    """Joint angles of an SO arm, (T, joints), in an arm's units; LeRobot calls the middle of a joint's travel 0 %."""
+    converted = rows.copy()
+    for index, joint in enumerate(arm.joints):
+        if joint.units == "signed_percent":
+            low, high = (-180.0, 180.0) if joint.full_turn else (joint.low, joint.high)
+            converted[:, index] = (rows[:, index] - (low + high) / 2) / (high - low) * 200
+    return converted
