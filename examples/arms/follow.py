@@ -112,8 +112,11 @@ class Follower:
                 terminal.wait_for(READY, 180.0)
                 self._running.append(terminal)
             else:
-                outcome.exit = terminal.watch(_Person(self, step, terminal, outcome), self.limit)
+                person = _Person(self, step, terminal, outcome)
+                outcome.exit = terminal.watch(person, self.limit)
                 terminal.close()
+                if person.never and outcome.exit in step.exits:
+                    outcome.trouble = f"it never said {person.never[0].pattern.pattern!r}"
         except (RuntimeError, TimeoutError) as error:
             outcome.trouble = str(error)
         outcome.seconds = round(time.monotonic() - began, 1)
@@ -176,6 +179,7 @@ class _Person:
     def __init__(self, follower: Follower, step: Step, terminal: Terminal, outcome: Outcome) -> None:
         self._follower, self._step, self._terminal, self._outcome = follower, step, terminal, outcome
         self._at = 0
+        self.never = list(step.prompts)
 
     def __call__(self, text: str) -> None:
         while True:
@@ -184,6 +188,7 @@ class _Person:
                 return
             found, prompt = min(hits, key=lambda hit: hit[0].start())
             self._at = found.end()
+            self.never = [other for other in self.never if other is not prompt]
             self._act(prompt, found)
             text = self._terminal.text
 

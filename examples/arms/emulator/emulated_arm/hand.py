@@ -97,6 +97,14 @@ def along(rows: np.ndarray, fps: float, travels: list[Travel], loops: bool, back
     return Motion(times, shafts, loops)
 
 
+def led_in(motion: Motion, now: list[float], seconds: float = 1.0) -> Motion:
+    """The same motion after a way to its start, as no hand jumps there: from ``now`` (shaft ticks) in ``seconds``."""
+    return Motion(
+        np.concatenate([[0.0], motion.times + seconds]),
+        {index: np.concatenate([[now[index]], path]) for index, path in motion.shafts.items()},
+    )
+
+
 def read_actions(source: str, arm: Arm) -> tuple[np.ndarray, float]:
     """Reads the actions of a LeRobotDataset v3.
 
