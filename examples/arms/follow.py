@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -237,7 +238,9 @@ def follow_recipe(
     """
     folder = out / "my_arm"
     if folder.exists():
-        raise FileExistsError(f"{folder} is there already. Fix: remove it, or give another folder with --out")
+        raise FileExistsError(
+            f"{folder} is there already. Fix: --fresh removes it, --out=FOLDER works elsewhere"
+        )
     folder.mkdir(parents=True)
     # The recipe is followed in a folder of the repository, and takes demonstrations from there.
     (out / "examples").unlink(missing_ok=True)
@@ -284,12 +287,16 @@ def main() -> int:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a line for my_arm.sh"
     )
+    parser.add_argument("--fresh", action="store_true", help="remove what an earlier run left there")
     parser.add_argument("--until", metavar="STEP", help="the last step")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one command")
     arguments = parser.parse_args()
     out = (arguments.out or HERE.parents[1] / f"outputs/arms/{arguments.arm}_{arguments.cameras}").resolve()
     choices = {"arm": arguments.arm, "cameras": arguments.cameras, "world": arguments.world}
     began = time.monotonic()
+    if arguments.fresh:
+        for name in ("my_arm", "logs"):
+            shutil.rmtree(out / name, ignore_errors=True)
     try:
         outcomes = follow_recipe(
             HERE / RECIPES[arguments.arm], out, choices, arguments.set, arguments.until, arguments.limit
