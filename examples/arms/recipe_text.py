@@ -4,7 +4,7 @@
 A recipe is Markdown for people. What a program needs in order to follow it:
 
 * each ``bash`` block has a comment before it: ``<!-- run: NAME; OPTION; OPTION=VALUE -->``, or ``<!-- not run: WHY -->``;
-* a paragraph after the block that begins with "You see" quotes output in backticks, in order; one that begins with
+* a sentence after the block that begins with "You see" quotes output in backticks, in order; one that begins with
   "It writes" quotes paths;
 * a table after the block says what to do when: quoted output, what a person does (keys as ``<kbd>Enter</kbd>``), and the
   commands that stand in for the person's hands, in backticks, carried out before the keys.
@@ -23,6 +23,7 @@ MARK = re.compile(r"^<!--\s*(run|not run):\s*(.+?)\s*-->$")
 QUOTED = re.compile(r"`([^`]+)`")
 KEY = re.compile(r"<kbd>(.+?)</kbd>")
 NAME = re.compile(r"<([a-z_]+)>")
+SENTENCE = re.compile(r"(?<=[.:])\s+")
 OPTIONS = {"again", "background", "arm", "cameras", "exit", "world"}
 
 
@@ -154,13 +155,18 @@ def _after(step: Step, lines: list[str], number: int) -> int:
         if len(cells) == 3 and shown:
             step.prompts.append(Prompt(as_pattern(shown[1]), KEY.findall(cells[1]), QUOTED.findall(cells[2])))
         return number
-    if not text.startswith(("You see", "It writes")):
+    if not text.strip() or text.startswith("<!--"):
         return number
     end = number
-    while end + 1 < len(lines) and lines[end + 1].strip() and not lines[end + 1].startswith(("|", "`", "#")):
+    while (
+        end + 1 < len(lines)
+        and lines[end + 1].strip()
+        and not lines[end + 1].startswith(("|", "`", "#", "<"))
+    ):
         end += 1
-    paragraph = " ".join(lines[number : end + 1])
-    seen, _, written = paragraph.partition("It writes") if text.startswith("You") else ("", "", paragraph)
-    step.sees += [as_pattern(quoted) for quoted in QUOTED.findall(seen)]
-    step.writes += QUOTED.findall(written)
+    for sentence in SENTENCE.split(" ".join(lines[number : end + 1])):
+        if sentence.startswith("You see"):
+            step.sees += [as_pattern(quoted) for quoted in QUOTED.findall(sentence)]
+        elif sentence.startswith("It writes"):
+            step.writes += QUOTED.findall(sentence)
     return end
