@@ -13,6 +13,9 @@ from emulated_arm.arms import Arm, Travel, middle_of
 
 # Our choice: how long a person holds a joint at its end. LeRobot looks at the positions every 20 ms or so.
 HOLD = 0.4
+# Percent of the travel: where LeRobot lets a Koch leader's gripper spring to, and, our choice, how far open an SO arm's
+# gripper counts as open.
+SPRING, OPEN = 50.0, 30.0
 
 
 @dataclass
@@ -154,10 +157,15 @@ def read_actions(source: str, arm: Arm) -> tuple[np.ndarray, float]:
 
 
 def from_degrees(rows: np.ndarray, arm: Arm) -> np.ndarray:
-    """Joint angles of an SO arm, (T, joints), in an arm's units; LeRobot calls the middle of a joint's travel 0 %."""
+    """Joint angles of an SO arm, (T, joints), in an arm's units; LeRobot calls the middle of a joint's travel 0 %.
+
+    A Koch leader's gripper is a trigger that springs open: where the demonstration's is open, the hand lets go of it.
+    """
     converted = rows.copy()
     for index, joint in enumerate(arm.joints):
         if joint.units == "signed_percent":
             low, high = (-180.0, 180.0) if joint.full_turn else (joint.low, joint.high)
             converted[:, index] = (rows[:, index] - (low + high) / 2) / (high - low) * 200
+        elif arm.name.startswith("koch"):
+            converted[:, index] = np.interp(rows[:, index], [0.0, OPEN], [0.0, SPRING])
     return converted
