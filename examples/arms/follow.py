@@ -228,7 +228,7 @@ def follow_recipe(
     Args:
         recipe: The Markdown file.
         out: Folder to work in; ``my_arm`` in it is the recipe's own.
-        choices: ``arm``, ``cameras`` and ``world``.
+        choices: ``arm`` and ``cameras``.
         extra: Lines for the end of the settings.
         until: The last step.
         limit: Seconds for one command.
@@ -282,7 +282,6 @@ def main() -> int:
     )
     parser.add_argument("--arm", default="so101", choices=sorted(RECIPES))
     parser.add_argument("--cameras", default="2", choices=("1", "2"))
-    parser.add_argument("--world", default="first_order", choices=("first_order", "mujoco"))
     parser.add_argument("--out", type=Path, help="folder to work in (default outputs/arms/ARM_CAMERAS)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a line for my_arm.sh"
@@ -292,7 +291,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one command")
     arguments = parser.parse_args()
     out = (arguments.out or HERE.parents[1] / f"outputs/arms/{arguments.arm}_{arguments.cameras}").resolve()
-    choices = {"arm": arguments.arm, "cameras": arguments.cameras, "world": arguments.world}
+    choices = {"arm": arguments.arm, "cameras": arguments.cameras}
     began = time.monotonic()
     if arguments.fresh:
         for name in ("my_arm", "logs"):

@@ -24,7 +24,7 @@ QUOTED = re.compile(r"`([^`]+)`")
 KEY = re.compile(r"<kbd>(.+?)</kbd>")
 NAME = re.compile(r"<([a-z_]+)>")
 SENTENCE = re.compile(r"(?<=[.:])\s+")
-OPTIONS = {"again", "background", "arm", "cameras", "exit", "world"}
+OPTIONS = {"again", "background", "arm", "cameras", "exit"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Step:
         name: From the comment.
         line: In the file, of the block's first command.
         command: As printed, any number of lines.
-        options: ``background``: runs until the end; ``arm``, ``cameras``, ``world``: only for that choice; ``exit``: allowed
+        options: ``background``: runs until the end; ``arm``, ``cameras``: only for that choice; ``exit``: allowed
             exit codes, separated by commas; ``again``: how often it may be tried once more, because the recipe says so.
         why_not: Why it is not run, or None.
         sees: Patterns that the output holds, in order.
@@ -67,7 +67,7 @@ class Step:
         return {int(code) for code in self.options.get("exit", "0").split(",")}
 
     def applies(self, **choices: str) -> bool:
-        """Whether the step belongs to the chosen arm, number of cameras and world."""
+        """Whether the step belongs to the chosen arm and number of cameras."""
         return self.why_not is None and all(
             self.options.get(name, choice) == choice for name, choice in choices.items()
         )

@@ -17,7 +17,7 @@ from follow import RECIPES, follow_recipe, table  # noqa: E402
 from recipe_text import as_pattern, read_recipe  # noqa: E402
 
 VARIABLE = re.compile(r"^([A-Z_]+)=", re.MULTILINE)
-ANY_ARM = {"arm": "so101", "cameras": "2", "world": "first_order"}
+ANY_ARM = {"arm": "so101", "cameras": "2"}
 
 
 def write(folder: Path, text: str) -> Path:
@@ -160,9 +160,7 @@ def test_both_recipes_have_the_same_steps():
 @pytest.mark.parametrize("arm", ["so101", "so100", "koch"])
 def test_the_recipe_works_to_the_letter(tmp_path, arm, cameras):
     """Few episodes and steps; otherwise as printed."""
-    few = ["EPISODES=3", "STEPS=10", "MORE_STEPS=5", "CORRECTIONS=1", "ROLLOUT_SECONDS=4"]
-    outcomes = follow_recipe(
-        ARMS / RECIPES[arm], tmp_path, {"arm": arm, "cameras": cameras, "world": "first_order"}, few
-    )
+    few = ["EPISODES=3", "STEPS=10", "MORE_STEPS=5", "CORRECTIONS=2", "ROLLOUT_SECONDS=4"]
+    outcomes = follow_recipe(ARMS / RECIPES[arm], tmp_path, {"arm": arm, "cameras": cameras}, few)
     assert not [o.trouble for o in outcomes if o.trouble], table(outcomes)
     assert outcomes[-1].step == "publish_dry"
