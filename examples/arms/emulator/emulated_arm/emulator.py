@@ -26,8 +26,6 @@ from emulated_arm.shared import MOST_VIEWS, SharedState, folder_of
 
 # Our choice: seconds between looks at whether everything still runs.
 WATCH = 0.1
-# A servo does not compete for the processor. The bus needs a few per cent of it, but at once.
-NICENESS = -10
 MUJOCO_FPS = 20.0
 MUJOCO_VIEWS = ("wrist", "overhead")
 START_TIMEOUT = 120.0
@@ -210,11 +208,6 @@ class Emulator:
 
     def run(self, ended: threading.Event) -> int:
         """Runs until ``ended`` is set or something breaks; returns the exit code."""
-        # Only a privileged user may; for others everything works too, with longer delays on a busy machine.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-            for thread in Path("/proc/self/task").glob("[0-9]*"):
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), NICENESS)
         while not ended.wait(WATCH):
             self.journal.flush()
             if self._bus.failure is not None or self._world.poll() is not None:
