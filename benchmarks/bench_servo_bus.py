@@ -20,9 +20,10 @@ import tty
 from pathlib import Path
 
 import numpy as np
+from lerobot.robots import koch_follower, make_robot_from_config, so_follower
+
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built
 from emulated_arm.process import EmulatorProcess
-from lerobot.robots import koch_follower, make_robot_from_config, so_follower
 from lerobot_camera_emulated_arm import EmulatedCameraConfig
 from lerobot_camera_emulated_arm.emulated import EmulatedCamera
 

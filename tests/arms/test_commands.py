@@ -228,6 +228,8 @@ def test_the_emulators_own_commands(start, tmp_path):
     refused = emulated_arm("--arm=koch_leader", f"--port={tmp_path / 'occupied'}")
     assert refused.returncode == 1 and "not a link" in refused.stderr
     assert (tmp_path / "occupied").read_text() == "mine"
+    refused = emulated_arm("--arm=koch_leader", f"--port={emulator.port}")
+    assert refused.returncode == 1 and "already" in refused.stderr
     assert emulated_arm("send", str(emulator.port), "quit").returncode == 0
     assert emulator.process.wait(timeout=20) == 0
     assert not emulator.port.is_symlink()

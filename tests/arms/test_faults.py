@@ -173,6 +173,7 @@ def test_scripts_with_mistakes_name_them(tmp_path):
         ('{"faults": [{"kind": "fire"}]}', "fire.*unknown"),
         ('{"faults": [{"kind": "drop", "when": 3}]}', "when"),
         ('{"faults": [{"kind": "drop", "at": "soon"}]}', "numbers"),
+        ('{"faults": [{"kind": "silent", "count": 2}]}', "seconds instead"),
         ('{"fault": []}', "unknown keys"),
         ("{", "faults.json"),
     ):
