@@ -31,7 +31,7 @@ def require_finite_weights(module: nn.Module, file: Path, fix: str) -> None:
         if not bool(torch.isfinite(tensor.detach().sum())) and not bool(torch.isfinite(tensor).all()):
             broken.append(name)
     if broken:
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        named = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
         raise WeightsError(
-            f"{file} has weights that are NaN or infinite: {', '.join(broken[:3])}{more}. Fix: {fix}."
+            file, f"{len(broken)} of its tensors hold NaN or infinity ({named}).", fix + ".", broken
         )
