@@ -105,6 +105,13 @@ class Rollout:
             if row < len(self.cursors):
                 self.cursors[row].forget()
 
+    def told(self, actions: Tensor) -> None:
+        """What the guards let through of the last `step`, ``(B, A)``: it is what is held, and what the past contains."""
+        self.last_action = actions
+        if self.config.chunked:
+            for history, action in zip(self.histories, actions, strict=True):
+                history.amend(action)
+
     def _refill(self, batch: dict[str, Any], rows: list[int]) -> Tensor | None:
         """Plans for the rows whose queues ran dry; returns the film of the first robot's new event."""
         config, cursors = self.config, [self.cursors[i] for i in rows]
