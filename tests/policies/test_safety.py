@@ -16,7 +16,7 @@ from lerobot_wallwm.hub.weights import WeightsError
 from lerobot_wallwm.policies.interventions import SafetyError
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 from lerobot_wallwm.policies.motion_limits import MotionLimits
-from lerobot_wallwm.policies.safety import MARK
+from lerobot_wallwm.policies.safety import ARM_MODULES, MARK
 
 LIMITS = {
     "step": [2.0] * 5 + [10.0],
@@ -274,10 +274,13 @@ def test_guards_go_by_who_drives_the_policy(make_policy, monkeypatch):
     import sys
 
     policy = make_policy()
-    monkeypatch.delitem(sys.modules, "lerobot.rollout", raising=False)
+    for name in ARM_MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     assert not policy.safety.on_arm
-    monkeypatch.setitem(sys.modules, "lerobot.rollout", sys)
-    assert policy.safety.on_arm
+    for name in ARM_MODULES:
+        with monkeypatch.context() as only:
+            only.setitem(sys.modules, name, sys)
+            assert policy.safety.on_arm
 
 
 # --------------------------------------------------------------- observations
