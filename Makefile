@@ -29,13 +29,13 @@ help: ## list the targets
 
 install: $(STAMP) ## make .venv and install the package, the simulator and the tools (again only if a pyproject changed)
 
-$(STAMP): pyproject.toml examples/so101_sim/pyproject.toml
+$(STAMP): pyproject.toml examples/so101_sim/pyproject.toml examples/arms/emulator/pyproject.toml
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		python=$$(scripts/find_python.sh) && echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "installing; the first time takes some minutes and 6 GB, most of it PyTorch"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sim,arms,wan,scale,vlm-server,browser,dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e examples/so101_sim
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e examples/so101_sim -e examples/arms/emulator
 	@scripts/rendering_libraries.sh $(BIN)/python
 	@scripts/browser.sh
 	@touch $(STAMP)
