@@ -15,6 +15,7 @@ commands:
   verify    compare a carved view with its source: wallwm verify --source.root=DIR --view.root=DIR
   inspect   write a page on which a person looks at the events and corrects them:
             wallwm inspect --dataset.root=DIR --out.root=DIR
+  limits    give an old checkpoint the motion limits of its data: wallwm limits --policy.path=DIR --dataset.root=DIR
 
 `wallwm <command> --help` lists a command's flags."""
 
@@ -76,7 +77,22 @@ def _inspect(args: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS = {"prepare": _prepare, "recover": _recover, "verify": _verify, "inspect": _inspect}
+def _limits(args: Sequence[str]) -> int:
+    from lerobot_wallwm import limits as limits_module
+
+    found = limits_module.add_limits(_parse("limits", limits_module.LimitsConfig, args))
+    for name, values in found.items():
+        print(f"{name}: {', '.join(f'{value:.4g}' for value in values)}")
+    return 0
+
+
+COMMANDS = {
+    "prepare": _prepare,
+    "recover": _recover,
+    "verify": _verify,
+    "inspect": _inspect,
+    "limits": _limits,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

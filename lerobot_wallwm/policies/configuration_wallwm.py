@@ -13,6 +13,7 @@ from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, L
 from .caption_drop import CaptionDrop
 from .configuration_checks import check_backbone, check_features, check_fields
 from .optimization import MuonAdamWConfig
+from .safety_fields import SafetyFields
 from .shape_from_config import defaults_of
 from .stages import STAGES
 
@@ -22,7 +23,7 @@ _BY_BACKBONE: Any = None
 
 @PreTrainedConfig.register_subclass("wallwm")
 @dataclass
-class WallwmConfig(PreTrainedConfig):
+class WallwmConfig(SafetyFields, PreTrainedConfig):
     """Configuration of the WALL-WM policy.
 
     Defaults are the `nano` model: two CPU cores, no download. "our choice" marks what the paper leaves open.
@@ -183,7 +184,7 @@ class WallwmConfig(PreTrainedConfig):
     end_threshold: float = 1.5
     # An event is left after this multiple of the longest one in the data, whatever the model predicts.
     max_event_stretch: float = 1.5
-    # Extra room, in half ranges, beyond the actions that the data has seen.
+    # Extra room, in half ranges, beyond the actions that the data has seen (more guards: safety_fields.py).
     action_clamp_margin: float = 0.0
     # Collects imagined video for LeRobot's `pred_episode_N.mp4`; costs one imagination per event.
     save_predicted_video: bool = False
@@ -231,6 +232,7 @@ class WallwmConfig(PreTrainedConfig):
         if self.caption_drop_frames is not None:
             self.caption_drop_frames = (int(self.caption_drop_frames[0]), int(self.caption_drop_frames[1]))
         check_fields(self)
+        self.check_safety()
 
     def validate_features(self) -> None:
         """Raises ValueError for a dataset or robot that the policy cannot be built for."""

@@ -50,6 +50,13 @@ class EventCursor:
             self.leaving, self.is_new_event = caption is None, True
         return self.caption
 
+    def forget(self) -> None:
+        """Drops the queued actions without having run them; the event is not over."""
+        if self.queue:
+            self.frames_in_event -= len(self.queue)
+            self.leaving = False
+            self.queue.clear()
+
     def accept(self, actions_HA: Tensor, length: int, remaining: float, limit: float) -> None:
         """Queues the actions to run before the next look and decides whether the event ends with them.
 

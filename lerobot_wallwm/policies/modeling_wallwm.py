@@ -24,12 +24,14 @@ from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
 from .camera_stack import CameraStack
 from .chunk_batches import ChunkReader
-from .config_from_dataset import bind_cameras, learn_events
+from .config_from_dataset import bind_cameras, learn_events, learn_limits
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import displacement_std
 from .event_batches import EventReader
 from .event_window import Event
+from .finite_weights import require_finite_weights
 from .rollout import Rollout
+from .safety import Safety
 from .shape_from_config import model_shape
 from .stage_handover import load_checkpoint
 from .stages import LOSSES, STAGES
@@ -75,6 +77,7 @@ class WallwmPolicy(PreTrainedPolicy):
         assert config.robot_state_feature is not None and config.action_feature is not None
         if dataset_meta is not None:
             learn_events(config, dataset_meta)
+        learn_limits(config, dataset_stats, dataset_meta)
         backbone = find_backbone(config, empty)
         self.model = WorldActionModel(model_shape(config), backbone)
         if backbone is not None and dataset_meta is not None:
@@ -92,6 +95,7 @@ class WallwmPolicy(PreTrainedPolicy):
             shapes, config.camera_rows, config.image_size, config.resize, config.allow_missing_cameras
         )
         self.image_keys = list(self._images.shapes)
+        self.safety = Safety(config, self.action_space, self._images.shapes)
         reader = ChunkReader if config.chunked else EventReader
         self._events = reader(config, self._images, self.action_space, self.model.video.grid, dataset_meta)
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
@@ -132,6 +136,7 @@ class WallwmPolicy(PreTrainedPolicy):
         device = str(resolve_safetensors_device(map_location))
         average = next(iter(model._averages()), None)
         fresh = load_checkpoint(model, average, model.config.stage, Path(model_file), CHECKPOINT_FIX, device)
+        require_finite_weights(model, Path(model_file), CHECKPOINT_FIX)
         if fresh:
             logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))
         return model
@@ -259,6 +264,7 @@ class WallwmPolicy(PreTrainedPolicy):
 
     def reset(self) -> None:
         """Forgets the rollout: plans, queues, noise."""
+        self.safety.reset()
         self.rollout = Rollout(self.config, self.model, self.action_space, self._images)
         self.last_predicted_latents: Tensor | None = None
 
@@ -272,16 +278,23 @@ class WallwmPolicy(PreTrainedPolicy):
             ``(B, H, A)``, normalised as the pipeline expects; entries beyond the predicted end repeat the last.
         """
         self._stop_training()
-        return self.rollout.event(batch)
+        return self.safety.chunk(batch, self.rollout.event(batch))
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
         self._stop_training()
+        return self.safety.act(batch, self._act, self.rollout.forget)
+
+    def _act(self, batch: dict[str, Any]) -> Tensor:
         actions, film = self.rollout.step(batch)
         if film is not None:
             self.last_predicted_latents = film
         return actions
+
+    def safety_report(self) -> dict[str, Any]:
+        """Interventions of the guards since the policy was built (`Interventions.report`, docs/safety.md)."""
+        return self.safety.report()
 
     def _stop_training(self) -> None:
         """Evaluation mode, as LeRobot's policies act in; walking through all modules at every tick would take a while."""

@@ -7,6 +7,7 @@ latent pixels.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -97,6 +98,12 @@ class Rollout:
             for i, history in enumerate(self.histories):
                 history.add(None if seen is None else seen[i], actions[i])
         return actions, film
+
+    def forget(self, rows: Collection[int]) -> None:
+        """Drops the queued actions of these robots; they look again at the next tick, in the event they are in."""
+        for row in rows:
+            if row < len(self.cursors):
+                self.cursors[row].forget()
 
     def _refill(self, batch: dict[str, Any], rows: list[int]) -> Tensor | None:
         """Plans for the rows whose queues ran dry; returns the film of the first robot's new event."""

@@ -94,7 +94,8 @@ def plan(
     key_mask = over_video_tokens(key_hidden, tokens, views)
     look = ActionDenoiser(model.action, state, key_kv, levels, key_mask, goal, given)
     remaining = look.log_remaining.exp() if chunk is None else state.new_full((batch,), float(horizon))
-    planned = (remaining.round() if length is None else length).clamp(1, horizon).long()
+    # A broken model predicts NaN, which as a whole number is anything; its actions show that it is broken.
+    planned = (remaining.nan_to_num(1.0).round() if length is None else length).clamp(1, horizon).long()
     valid = torch.arange(horizon, device=device) < planned[:, None]
     actions = randn_tensor((batch, horizon, model.shape.action_dim), generator, state.device, state.dtype)
 
