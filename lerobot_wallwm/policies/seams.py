@@ -114,13 +114,10 @@ class CommandPath:
         self.last = self.before = pose_A.clamp(-self.bound, self.bound)
 
     def follow(self, plan_LA: Tensor) -> Tensor:
-        """A plan for the coming ticks, blended from here ``(L, A)``. Where it is not finite, the last command is held."""
-        if self.last is None or self.before is None:
+        """A plan for the coming ticks, blended from here ``(L, A)``; one that is not finite is left for the guards to see."""
+        if self.last is None or self.before is None or self.steps < 2:
             return plan_LA
-        finite = torch.isfinite(plan_LA)
-        if not bool(finite.all()):
-            plan_LA = torch.where(finite, plan_LA, self.last)
-        if self.steps < 2:
+        if not bool(torch.isfinite(plan_LA).all()):
             return plan_LA
         return blend(plan_LA, self.last, self.before, self.steps, self.bound)
 
@@ -139,7 +136,9 @@ class CommandPath:
 
     def told(self, command_A: Tensor, holding: bool = False) -> None:
         """Remembers the command of this tick, as the pipeline will clamp it."""
-        command = torch.nan_to_num(command_A, nan=0.0).clamp(-self.bound, self.bound)
+        command = command_A.clamp(-self.bound, self.bound)
+        if self.last is not None:  # the guards hold where it is not finite
+            command = torch.where(torch.isfinite(command_A), command, self.last)
         self.before = command if self.last is None else self.last
         self.last = command
         if not holding:
