@@ -141,6 +141,14 @@ class EmulatedArm:
         self.state.set("goal_step", self._steps)
         self.on_step()
 
+    def skip_step(self) -> None:
+        """Moves the simulated clock on without motion, for a world that is set up anew."""
+        with self.lock:
+            if self.simulated_clock:
+                self._steps += 1
+                self._last = self.clock
+                self.state.set("goal_step", self._steps)
+
     def _record_goals(self) -> None:
         for servo in self.servos:
             for goal in servo.goals:
@@ -197,7 +205,6 @@ class EmulatedArm:
         with self.lock:
             self._update_faults()
             self.advance()
-        self.journal.flush()
 
     def play(self, motion: Motion, at_first_read: bool = False) -> None:
         """Lets the hand move the joints.
@@ -235,6 +242,7 @@ class EmulatedArm:
     def status(self) -> dict:
         """What there is to know, ready for JSON."""
         with self.lock:
+            self.mechanics.settle()
             self.advance()
             joints = {
                 joint.name: {

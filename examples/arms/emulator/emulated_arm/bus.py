@@ -15,9 +15,12 @@ import tty
 from pathlib import Path
 
 from emulated_arm.arm import EmulatedArm
+from emulated_arm.protocol import Packet
 
 # Linux' ioctl for the terminal's settings with the baud rate as a number (asm-generic/ioctls.h).
 TCGETS2 = 0x802C542A
+# Our choice: how often motion and faults go on, in seconds, while the bus is quiet.
+TICK = 0.01
 TERMIOS2 = struct.Struct("=4I20s2I")
 
 
@@ -57,6 +60,24 @@ class SerialLine:
             return 0
         return TERMIOS2.unpack(answer)[-1]
 
+    def read(self) -> bytes:
+        """All bytes that have come in."""
+        pieces = []
+        try:
+            while piece := os.read(self.near, 4096):
+                pieces.append(piece)
+        except BlockingIOError:
+            pass
+        except OSError:
+            # Some systems report every open and close at the far end like this.
+            time.sleep(0.01)
+        return b"".join(pieces)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether more bytes have come in."""
+        return bool(select.select([self.near], [], [], 0)[0])
+
     def write(self, data: bytes) -> None:
         """Sends bytes; like a real line it loses them if nobody reads for long."""
         with contextlib.suppress(BlockingIOError):
@@ -73,6 +94,10 @@ class SerialLine:
 class Bus(threading.Thread):
     """Listens on a line and answers for an arm.
 
+    On a busy machine this process may be the slow one: a servo answers within a millisecond, and a driver that has waited
+    50 ms asks again. The answer to a question that was asked again is not sent, and a repetition that crossed its answer
+    on the line is not answered twice: else the driver would take each answer for that to its next question, for ever.
+
     Args:
         line: The line.
         arm: The arm.
@@ -86,6 +111,7 @@ class Bus(threading.Thread):
         self._protocol = arm.kind.protocol()
         self._late: list[tuple[float, int, bytes]] = []
         self._sent = 0
+        self._answered_again: Packet | None = None
         self._stop_read, self._stop_write = os.pipe()
         self.failure: BaseException | None = None
 
@@ -95,14 +121,17 @@ class Bus(threading.Thread):
         poll.register(self._stop_read, select.POLLIN)
         try:
             while True:
-                wait = None
+                wait = TICK
                 if self._late:
-                    wait = max(0.0, (self._late[0][0] - time.monotonic()) * 1000)
-                ready = dict(poll.poll(wait))
+                    wait = min(wait, max(0.0, self._late[0][0] - time.monotonic()))
+                ready = dict(poll.poll(wait * 1000))
                 if self._stop_read in ready:
                     return
                 if self._line.near in ready:
                     self._listen()
+                elif not ready:
+                    # In this thread too: a second one would make the bus wait for it now and then.
+                    self._arm.tick()
                 while self._late and self._late[0][0] <= time.monotonic():
                     self._line.write(heapq.heappop(self._late)[2])
         except BaseException as error:
@@ -110,31 +139,31 @@ class Bus(threading.Thread):
             raise
 
     def _listen(self) -> None:
-        try:
-            data = os.read(self._line.near, 4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            # Some systems report every open and close at the far end like this.
-            time.sleep(0.01)
-            return
+        data = self._line.read()
         baudrate = self._line.baudrate if self._check_baudrate else 0
-        for packet in self._protocol.feed(data, time.monotonic()):
+        packets = self._protocol.feed(data, time.monotonic())
+        for index, packet in enumerate(packets):
             replies = self._arm.receive(packet, self._protocol, baudrate)
-            if self._arm.simulated_clock and self._asked_again():
-                # The driver has given up on this answer; sent now, it would be taken for the next one.
+            given_up = index + 1 < len(packets) or self._line.waiting
+            answered, self._answered_again = self._answered_again, None
+            if given_up or packet == answered:
                 continue
-            due = time.monotonic()
-            for delay, reply in replies:
-                due += delay
-                if delay == 0 and not self._late:
-                    self._line.write(reply)
-                else:
-                    self._sent += 1
-                    heapq.heappush(self._late, (due, self._sent, reply))
+            self._send(replies)
+            if self._line.waiting:
+                self._answered_again = packet
 
-    def _asked_again(self) -> bool:
-        return bool(select.select([self._line.near], [], [], 0)[0])
+    def _send(self, replies: list[tuple[float, bytes]]) -> None:
+        due = time.monotonic()
+        at_once = b""
+        for delay, reply in replies:
+            due += delay
+            if delay == 0 and not self._late:
+                at_once += reply
+            else:
+                self._sent += 1
+                heapq.heappush(self._late, (due, self._sent, reply))
+        if at_once:
+            self._line.write(at_once)
 
     def stop(self) -> None:
         """Ends the thread."""

@@ -27,6 +27,7 @@ STATE = np.dtype(
         ("reset_seed", "i8"),
         ("reset_asked", "i8"),
         ("reset_done", "i8"),
+        ("reset_taken", "i8"),  # resets after which the goals were set anew
         ("success", "i8"),  # the success test holds now
         ("succeeded", "i8"),  # it held at some time since the reset
         ("milestones", "i8"),
