@@ -13,11 +13,10 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 
-T = TypeVar("T")
 
 # Added to the worker's niceness on Linux, where threads have their own: the scheduler then prefers the control loop.
 # Our choice; 10 is what `nice` adds by default.
@@ -29,7 +28,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-class BackgroundWorker(Generic[T]):
+class BackgroundWorker[T]:
     """Runs one job at a time on a thread of its own.
 
     Args:

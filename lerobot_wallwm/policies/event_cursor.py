@@ -118,24 +118,29 @@ class EventCursor:
             self.leaving = False
         self._drop()
 
-    def look_due(self, lead: int, since: int) -> str | None:
-        """The caption that a look taken now, ahead of need, would serve; None while none is due.
+    def look_due(self, lead: int, since: int) -> tuple[str, bool] | None:
+        """What a look taken now, ahead of need, would serve: a caption, and whether its event is still to come.
 
         Args:
             lead: Ticks that a look takes.
             since: Ticks since the observation of the plan at hand.
+
+        Returns:
+            None while no look is due.
         """
         if self.paused:
             return None
-        if self.leaving:
-            if len(self.queue) > lead:
-                return None
-            self._coming = self._coming or self._ask()
-            if self._coming is None and not self.queue:
-                self._enter(None)
-            return None if self._coming is None else self._coming[0]
-        due = len(self.queue) <= lead or 0 < self.replan_steps <= since
-        return self.caption if due else None
+        # The last look inside an event ends soon enough for the one at the next event to begin.
+        spare = len(self.queue) - (2 * lead if self.leaving else 0)
+        again = 0 < self.replan_steps <= since and spare > 0
+        if self.caption is not None and (again or (not self.leaving and len(self.queue) <= lead)):
+            return self.caption, False
+        if not self.leaving or len(self.queue) > lead:
+            return None
+        self._coming = self._coming or self._ask()
+        if self._coming is None and not self.queue:
+            self._enter(None)
+        return None if self._coming is None else (self._coming[0], True)
 
     def _take_coming(self) -> tuple[str, int | None] | None:
         coming, self._coming = self._coming or self._ask(), None
@@ -189,10 +194,9 @@ class EventCursor:
             return None
         return max(1, self._frames - self.frames_in_event + len(self.queue))
 
-    @property
-    def frames_to_look_at(self) -> int | None:
-        """The same for the event that a look taken now would serve: the one to come, once that is known."""
-        return self._coming[1] if self._coming is not None else self.frames_left
+    def frames_of(self, coming: bool) -> int | None:
+        """The same, or the whole duration of the event to come."""
+        return self._coming[1] if coming and self._coming is not None else self.frames_left
 
     def accept(self, actions_HA: Tensor, length: int, remaining: float, limit: float) -> None:
         """Queues the actions to run before the next look and decides whether the event ends with them.
@@ -221,10 +225,12 @@ class EventCursor:
             passed: Actions that the arm was told since the observation.
         """
         self._drop()
-        then = 0 if self.is_new_event else max(0, self.frames_in_event - passed)
+        new = self.is_new_event
+        then = 0 if new else max(0, self.frames_in_event - passed)
         # As far as `accept` would go, look by look.
         last = math.floor(remaining - self.end_threshold) + 1 if math.isfinite(remaining) else length
         run, *_ = self._decide(min(length, max(1, last)), remaining, limit, then)
+        passed = min(passed, run - 1) if new else passed  # no event is left out altogether
         fresh = actions_HA[passed:run]
         self.queue.extend(fresh)
         self.frames_in_event = then + passed + len(fresh)

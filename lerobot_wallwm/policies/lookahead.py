@@ -89,13 +89,11 @@ class LookAhead:
             self._arrive(plan)
         self._begin_events()
         cursors, tick = self.rollout.cursors, self.rollout.tick
-        due: dict[int, str] = {}
+        due: dict[int, tuple[str, bool]] = {}
         for row, cursor in enumerate(cursors):
-            caption = None
-            if row not in self._ready:
-                caption = cursor.look_due(self.lead, tick - self._seen.get(row, -(10**9)))
-            if caption is not None:
-                due[row] = caption
+            look = None if row in self._ready else cursor.look_due(self.lead, tick - self._seen.get(row, tick))
+            if look is not None:
+                due[row] = look
         if due and not self.worker.busy:
             self._start(batch, due)
         self._count_late(due)
@@ -105,14 +103,14 @@ class LookAhead:
         self.worker.drop()
         self._look = None
 
-    def _start(self, batch: dict[str, Any], due: dict[int, str]) -> None:
-        rollout, rows, captions = self.rollout, list(due), list(due.values())
+    def _start(self, batch: dict[str, Any], due: dict[int, tuple[str, bool]]) -> None:
+        rollout, rows = self.rollout, list(due)
+        captions, coming = [caption for caption, _ in due.values()], [new for _, new in due.values()]
         cursors = [rollout.cursors[row] for row in rows]
-        coming = [cursor.leaving for cursor in cursors]
         epochs, executed = [c.epoch for c in cursors], [c.executed for c in cursors]
         self._look = _Look(rollout.tick, time.perf_counter(), rows, captions, epochs, executed, coming)
         part = rollout.rows_of(batch, rows)
-        job = rollout.job(part, rows, captions, rollout.chunk_of_rows(batch, rows))
+        job = rollout.job(part, rows, captions, rollout.chunk_of_rows(batch, rows), coming)
         if rollout.tick == 0:  # the arm rests, and has nothing to do meanwhile
             self._arrive(job())
             self._begin_events()
@@ -159,7 +157,7 @@ class LookAhead:
         seconds = round(time.perf_counter() - look.began, 4)
         rollout.report(cursor, caption, remaining, delay=passed, seconds=seconds)
 
-    def _count_late(self, due: dict[int, str]) -> None:
+    def _count_late(self, due: dict[int, tuple[str, bool]]) -> None:
         """A robot that holds although its next caption is known waits for a look."""
         rollout = self.rollout
         for row, cursor in enumerate(rollout.cursors):

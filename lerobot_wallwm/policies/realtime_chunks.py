@@ -65,7 +65,7 @@ class RealtimeChunks:
         rollout.watch(0, batch[OBS_STATE][0], max(done, 1))
         left = self.chunk[done:] if self.chunk is not None else None
         plan = self._plan(batch, delay)
-        chunk = self._hold(left) if plan is None else self._lead_over(plan, left, delay)
+        chunk = self._hold(left, delay) if plan is None else self._lead_over(plan, left, delay)
         self.chunk = chunk
         if plan is None:
             time.sleep(_IDLE_S)
@@ -127,12 +127,18 @@ class RealtimeChunks:
         assert before is not None
         return torch.cat((plan, brake(plan[-1], before, path.steps, path.bound)))
 
-    def _hold(self, left: Tensor | None) -> Tensor:
-        """Comes to rest from where the arm is told to be, and stays for a horizon."""
+    def _hold(self, left: Tensor | None, delay: int) -> Tensor:
+        """Comes to rest from where the arm will be, and stays for a horizon."""
         path, horizon = self.rollout.paths[0], self.rollout.config.horizon
+        begun = self._events == 0 and left is not None and len(left) > 0
         self._events = 0
-        assert path.last is not None and path.before is not None
-        way = brake(path.last, path.before, path.steps, path.bound)
+        if begun:  # the last answer was such a way already
+            assert left is not None
+            way = left
+        else:
+            rest = list(left[:delay]) if left is not None else []
+            before, last = [*self._told, *rest][-2:]
+            way = torch.stack([*rest, *brake(last, before, path.steps, path.bound)])
         return torch.cat((way, way[-1:].expand(max(1, horizon - len(way)), -1)))
 
 

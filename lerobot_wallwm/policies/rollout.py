@@ -226,11 +226,25 @@ class Rollout:
         return {key: batch[key][index] for key in (*self.images.present(batch), OBS_STATE)}
 
     def job(
-        self, part: dict[str, Tensor], rows: list[int], captions: list[str], chunk: Chunk | None
+        self,
+        part: dict[str, Tensor],
+        rows: list[int],
+        captions: list[str],
+        chunk: Chunk | None,
+        coming: list[bool] | None = None,
     ) -> PlanJob:
-        """A look at some robots, ready to be computed anywhere: it reads nothing that a tick changes."""
+        """A look at some robots, ready to be computed anywhere: it reads nothing that a tick changes.
+
+        Args:
+            part: Their observations.
+            rows: Their places in the batch.
+            captions: Their events.
+            chunk: Their past, in chunks.
+            coming: Whether each event is still to come; None for none.
+        """
         noise = self._noise_of(rows, part[OBS_STATE].device)
-        lengths = [self.cursors[row].frames_to_look_at or 0 for row in rows]
+        ahead = coming or [False] * len(rows)
+        lengths = [self.cursors[row].frames_of(new) or 0 for row, new in zip(rows, ahead, strict=True)]
         length = torch.tensor(lengths, device=part[OBS_STATE].device) if any(lengths) else None
         return lambda: self._plan(part, captions, self.config.imagination, noise, length, chunk)
 

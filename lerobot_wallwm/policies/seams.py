@@ -18,7 +18,7 @@ from torch import Tensor
 
 # Largest second derivatives, over s in [0, 1], of the quintics in `_fades`.
 _PEAK_OFFSET = 5.7736
-_PEAK_SLOPE = 3.9361
+_PEAK_SLOPE = 3.9402
 
 
 def _fades(steps: int, like: Tensor) -> tuple[Tensor, Tensor]:
