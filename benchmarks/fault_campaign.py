@@ -74,7 +74,11 @@ class Campaign:
 
     def _start(self, fault: Fault, **options) -> Rollout:
         self.rollouts += 1
-        fresh = bool(self.fresh_every) and self.rollouts % self.fresh_every == 0 and "limit_file_bytes" not in options
+        fresh = (
+            bool(self.fresh_every)
+            and self.rollouts % self.fresh_every == 0
+            and "limit_file_bytes" not in options
+        )
         self.fresh += fresh
         return self.lane.start(fault.session, f"{fault.number:05d}_{fault.kind}", fresh=fresh, **options)
 
@@ -87,7 +91,9 @@ class Campaign:
         gap = max((b - a for a, b in zip(times, times[1:], strict=False) if b >= since), default=0.0)
         during = lane.weigh(since, over if over is not None else stop, rollout.free_from)
         after = lane.weigh(over, None, rollout.free_from) if over is not None and end is None else None
-        if over is not None and over > since:  # to hold is to hold in the end: seeing that a picture is old takes time
+        if (
+            over is not None and over > since
+        ):  # to hold is to hold in the end: seeing that a picture is old takes time
             during.moved = lane.weigh(since + (over - since) / 2, over).moved
         return judge(
             KINDS[fault.kind].reason,
@@ -143,7 +149,9 @@ class Campaign:
             rollout.wait(AFTER_S)
             return self._judge(fault, rollout, rollout.began, over, None)
         # Nothing was configured yet that the end must keep to.
-        return self._judge(fault, rollout, rollout.began, None, rollout.end(), goal_was_written=rollout.moves(1))
+        return self._judge(
+            fault, rollout, rollout.began, None, rollout.end(), goal_was_written=rollout.moves(1)
+        )
 
     def _broken(self, fault: Fault) -> Verdict:
         folder = self.lane.folder / "broken"
@@ -178,7 +186,10 @@ class Campaign:
         mounted = lane.mount_disk()
         session = fault.session | {"root": str(lane.disk / "recorded")}
         fault = dataclasses.replace(fault, session=session)
-        logs = (f"--policy.event_log={lane.disk / 'events.jsonl'}", f"--policy.safety_log={lane.disk / 'safety.jsonl'}")
+        logs = (
+            f"--policy.event_log={lane.disk / 'events.jsonl'}",
+            f"--policy.safety_log={lane.disk / 'safety.jsonl'}",
+        )
         rollout = self._start(fault, extra=logs, **({} if mounted else {"limit_file_bytes": FILE_BYTES}))
         self._await_motion(rollout)
         rollout.wait(fault.numbers["at"])
@@ -198,7 +209,9 @@ class Campaign:
         if numbers["from"] == "goal":
             self._await_motion(rollout)
         rollout.wait(numbers["at"])
-        number = signal.Signals[numbers.get("signal", fault.kind.upper() if fault.kind != "second_signal" else "SIGINT")]
+        number = signal.Signals[
+            numbers.get("signal", fault.kind.upper() if fault.kind != "second_signal" else "SIGINT")
+        ]
         moved, since = rollout.moves(1), time.time()
         rollout.send(number)
         if "again" in numbers:
@@ -227,7 +240,9 @@ class Book:
         self.path, self.table = folder / "results.jsonl", folder / "table.md"
         settings = folder / "campaign.json"
         if settings.exists() and json.loads(settings.read_text())["seed"] != seed:
-            raise ValueError(f"{folder} holds a campaign of another seed. Fix: another --out, or --seed as in {settings}")
+            raise ValueError(
+                f"{folder} holds a campaign of another seed. Fix: another --out, or --seed as in {settings}"
+            )
         settings.write_text(json.dumps({"seed": seed}) + "\n")
         self._lock = threading.Lock()
         self.results: list[dict] = []
@@ -252,12 +267,16 @@ class Book:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")
             unfinished = self.table.with_suffix(".partial")
-            ordered = sorted(self.results, key=lambda r: (list(KINDS).index(r["fault"]["kind"]), r["protocol"]))
+            ordered = sorted(
+                self.results, key=lambda r: (list(KINDS).index(r["fault"]["kind"]), r["protocol"])
+            )
             unfinished.write_text(table(ordered), encoding="utf-8")
             os.replace(unfinished, self.table)
 
 
-def run_lane(arm: str, faults: list[Fault], options: argparse.Namespace, book: Book, bar: tqdm, until: float) -> None:
+def run_lane(
+    arm: str, faults: list[Fault], options: argparse.Namespace, book: Book, bar: tqdm, until: float
+) -> None:
     """All faults of one arm; groups of neighbours are sorted so that those into a running rollout follow each other."""
     lane = Lane(arm, options.out / "lanes" / arm, options.seed, options.niceness)
     campaign = Campaign(lane, options.fresh_every)
@@ -285,15 +304,21 @@ def run_lane(arm: str, faults: list[Fault], options: argparse.Namespace, book: B
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--kinds", help=f"separated by commas (default: all of {', '.join(KINDS)})")
     parser.add_argument("--arms", default="so101_follower,koch_follower,so100_follower")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("outputs/faults"))
     parser.add_argument("--lanes", type=int, default=2, help="arms at a time")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop then; the same command goes on")
-    parser.add_argument("--fresh_every", type=int, default=25, help="rollouts between two in a new interpreter; 0: none")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop then; the same command goes on"
+    )
+    parser.add_argument(
+        "--fresh_every", type=int, default=25, help="rollouts between two in a new interpreter; 0: none"
+    )
     parser.add_argument("--niceness", type=int, default=-10, help="of the emulators, where that is allowed")
     options = parser.parse_args()
     options.out = options.out.resolve()

@@ -30,7 +30,11 @@ POLL_S = 0.02
 START_S, END_S = 120.0, 60.0
 # Bytes of the disk that is going to be full; and of any file where no such disk can be mounted.
 DISK_BYTES, FILE_BYTES = 3_000_000, 20_000
-ROBOT_FOLDERS = {"so100_follower": "so_follower", "so101_follower": "so_follower", "koch_follower": "koch_follower"}
+ROBOT_FOLDERS = {
+    "so100_follower": "so_follower",
+    "so101_follower": "so_follower",
+    "koch_follower": "koch_follower",
+}
 
 
 class Lane:
@@ -78,7 +82,11 @@ class Lane:
         scale, zero = [], []
         for entry, unit in zip(calibration.values(), units, strict=True):
             first, last = entry["range_min"], entry["range_max"]
-            span = {"degrees": 4095 / 360, "percent": (last - first) / 100, "signed_percent": (last - first) / 200}
+            span = {
+                "degrees": 4095 / 360,
+                "percent": (last - first) / 100,
+                "signed_percent": (last - first) / 200,
+            }
             scale.append(span[unit])
             zero.append(first if unit == "percent" else (first + last) / 2)
         ticks, start = np.array(scale), np.array(zero)
@@ -120,7 +128,9 @@ class Lane:
 
     # --- rollouts
 
-    def argv(self, session: dict[str, Any], checkpoint: Path | None = None, extra: tuple[str, ...] = ()) -> list[str]:
+    def argv(
+        self, session: dict[str, Any], checkpoint: Path | None = None, extra: tuple[str, ...] = ()
+    ) -> list[str]:
         """The command line of ``lerobot-rollout``."""
         views = [
             f"{v}: {{type: emulated, port: {self.port}, view: {v}, width: {SIZE}, height: {SIZE}, fps: {FPS}}}"
@@ -306,7 +316,9 @@ class Rollout:
             self.hung = True
             self.kill()
         status = self.lane.emulator.remote.ask("status")["joints"].values()
-        end = End(self.code, self.hung, last_words(self.text()), sum(j["torque"] for j in status), len(status))
+        end = End(
+            self.code, self.hung, last_words(self.text()), sum(j["torque"] for j in status), len(status)
+        )
         if self.session["record"]:
             end.data = load_recorded(Path(self.session["root"]))
         self.lane.rollout = None

@@ -27,7 +27,16 @@ class Kind:
     reason: tuple[str, ...] = ()
 
 
-_BUS = ("sync read", "sync_read", "status packet", "motor check", "Missing motor", "write '", "read '", "TxRxResult")
+_BUS = (
+    "sync read",
+    "sync_read",
+    "status packet",
+    "motor check",
+    "Missing motor",
+    "write '",
+    "read '",
+    "TxRxResult",
+)
 _CAMERA = ("camera", "Camera", "frame")
 KINDS = {
     "corrupt": Kind(16, "bus", _BUS),
@@ -126,7 +135,10 @@ def _numbers(kind: str, phase: str, rng: random.Random) -> dict[str, Any]:
         if rng.random() < 0.7:
             numbers["camera"] = rng.choice(("wrist", "overhead"))
     elif kind == "nan_weights":
-        return {"how": rng.choice(("nan_weight", "inf_weight", "overflow", "nan_statistics", "nan_range")), "seed": rng.randrange(10**6)}
+        return {
+            "how": rng.choice(("nan_weight", "inf_weight", "overflow", "nan_statistics", "nan_range")),
+            "seed": rng.randrange(10**6),
+        }
     elif kind == "planner_hung":
         return {"how": rng.choice(("silent", "dribble", "close", "refuse"))}
     elif kind == "disk_full":
@@ -135,7 +147,11 @@ def _numbers(kind: str, phase: str, rng: random.Random) -> dict[str, Any]:
         # From the start of the process on, through loading and connecting, into the run.
         numbers = {"from": rng.choice(("start", "goal")), "at": round(rng.uniform(0.0, 2.5), 3)}
         if kind == "second_signal":
-            numbers |= {"from": "goal", "again": round(rng.uniform(0.0, 1.5), 3), "signal": rng.choice(("SIGINT", "SIGTERM"))}
+            numbers |= {
+                "from": "goal",
+                "again": round(rng.uniform(0.0, 1.5), 3),
+                "signal": rng.choice(("SIGINT", "SIGTERM")),
+            }
         return numbers
     else:
         numbers = {"count": rng.choice((1, 1, 1, 2, 3, 12))}

@@ -332,7 +332,7 @@ class WallwmPolicy(PreTrainedPolicy):
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
         self._stop_training()
-        return self.safety.act(batch, self._act, self.rollout.forget)
+        return self.safety.act(batch, self._act, self.rollout.forget, self.rollout.told)
 
     def _act(self, batch: dict[str, Any]) -> Tensor:
         actions, film = self.rollout.step(batch)

@@ -186,6 +186,15 @@ class Rollout:
             return self.action_space.normalized(state_BP)
         return self.action_space.decode_actions(self.action_space.hold_pose(state_BP), state_BP)[:, 0]
 
+    def told(self, actions: Tensor) -> None:
+        """What the guards let through of the last `step`, ``(B, A)``: the way goes on from there, and the past has it."""
+        for row, action in enumerate(actions):
+            if row < len(self.paths):
+                self.paths[row].amend(action)
+        if self.config.chunked:
+            for history, action in zip(self.histories, actions, strict=True):
+                history.amend(action)
+
     def _refill(self, batch: dict[str, Any], rows: list[int]) -> Tensor | None:
         """Plans for the rows whose queues ran dry; returns the film of the first robot's new event."""
         config, cursors = self.config, [self.cursors[i] for i in rows]

@@ -95,6 +95,7 @@ class Safety:
         batch: dict[str, Any],
         policy: Callable[[dict[str, Any]], Tensor],
         forget: Callable[[Collection[int]], None],
+        told: Callable[[Tensor], None],
     ) -> Tensor:
         """One tick.
 
@@ -102,6 +103,7 @@ class Safety:
             batch: The observation.
             policy: Normalised actions ``(B, A)`` for it.
             forget: Drops the queued actions of these rows, so that the policy looks again at the next tick.
+            told: Learns what the arms were told instead of what ``policy`` gave.
 
         Returns:
             Normalised actions ``(B, A)`` that are safe to unnormalise.
@@ -132,7 +134,9 @@ class Safety:
         self._left = self._now()
         if actions is None:
             return self._mark(self._to_policy(sent).to(batch[STATE].device))
-        return self._mark(self._changed(actions, asked, sent))
+        safe = self._changed(actions, asked, sent)
+        told(safe)
+        return self._mark(safe.clone())
 
     @torch.compiler.disable  # `predict_action_chunk` is compiled by LeRobot where asked to
     def chunk(self, batch: dict[str, Any], actions_BTA: Tensor) -> Tensor:
@@ -150,7 +154,7 @@ class Safety:
             self._ticks += 1
         asked = self._to_robot(actions_BTA)
         wanted = np.where(held[:, None, None], pose[:, None], asked)
-        return self._mark(self._changed(actions_BTA, asked, self.guard.chunk(wanted, pose)))
+        return self._mark(self._changed(actions_BTA, asked, self.guard.chunk(wanted, pose)).clone())
 
     def report(self) -> dict[str, Any]:
         """What the guards did since the policy was built: see `Interventions.report`."""
@@ -314,7 +318,7 @@ class Safety:
         """The actions themselves, bit for bit, but where a guard changed them."""
         different = ~(asked == sent)  # true for NaN
         if not different.any():
-            return actions.clone()
+            return actions
         new = self._to_policy(sent).to(actions)
         return torch.where(torch.from_numpy(different).to(actions.device), new, actions)
 

@@ -144,6 +144,11 @@ class CommandPath:
         if not holding:
             self._braking = None
 
+    def amend(self, command_A: Tensor) -> None:
+        """The last command was changed to this one on its way to the arm."""
+        if self.last is not None and not torch.equal(self.last, command_A.clamp(-self.bound, self.bound)):
+            self.last, self._braking = command_A.clone(), None
+
 
 def second_differences(commands_TA: Tensor) -> Tensor:
     """Acceleration of commands ``(T - 2, A)``, per tick squared; row k is centred on command k + 1."""

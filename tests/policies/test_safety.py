@@ -70,6 +70,7 @@ def wants(policy, *actions: torch.Tensor):
 
     policy.rollout.step = step
     policy.rollout.forget = lambda rows: forgotten.append(list(rows))
+    policy.rollout.told = lambda actions: None
     return calls, forgotten
 
 
@@ -142,6 +143,21 @@ def test_a_model_that_overflows_holds_the_observed_pose(arm):
     torch.testing.assert_close(sent, observation()["observation.state"].expand(2, 6))
     with pytest.raises(SafetyError, match="3 goals in a row"):
         policy.select_action(observation(7))
+
+
+def test_a_plan_that_is_over_holds_what_the_arm_was_told(arm):
+    """Not what the policy had wanted, which may be far away or no number."""
+    policy, _, post = arm(planner="instruction")
+    policy.select_action(observation())
+    cursor = policy.rollout.cursors[0]
+    cursor.queue.clear()
+    cursor.queue.append(torch.tensor([torch.nan] * 6))
+    held = post(policy.select_action(observation(1)))
+    assert torch.isfinite(held).all() and torch.isfinite(policy.rollout.last_action).all()
+    cursor.queue.append(torch.full((6,), 0.9))
+    limited = post(policy.select_action(observation(2)))
+    torch.testing.assert_close(policy.rollout.last_action[:, :5], limited[:, :5] / 60)
+    assert float(limited[0, 0]) < 10 < 0.9 * 60
 
 
 def test_environments_of_a_batch_are_guarded_each_by_itself(arm):
