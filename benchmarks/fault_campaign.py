@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-from fault_judge import End, Goals, Verdict, judge, table
+from fault_judge import End, Verdict, judge, table
 from fault_lane import FILE_BYTES, START_S, Lane, Rollout
 from fault_plan import KINDS, Fault, plan
 from hung_server import HungServer
@@ -184,8 +184,7 @@ class Campaign:
     def _full(self, fault: Fault) -> Verdict:
         lane = self.lane
         mounted = lane.mount_disk()
-        session = fault.session | {"root": str(lane.disk / "recorded")}
-        fault = dataclasses.replace(fault, session=session)
+        fault = dataclasses.replace(fault, session=fault.session | {"on_disk": True})
         logs = (
             f"--policy.event_log={lane.disk / 'events.jsonl'}",
             f"--policy.safety_log={lane.disk / 'safety.jsonl'}",
@@ -322,11 +321,13 @@ def main() -> None:
     parser.add_argument("--niceness", type=int, default=-10, help="of the emulators, where that is allowed")
     options = parser.parse_args()
     options.out = options.out.resolve()
+    arms = options.arms.split(",")
     faults = plan(options.count, options.seed, tuple(options.kinds.split(",")) if options.kinds else None)
+    faults = [fault for fault in faults if fault.arm in arms]
     book = Book(options.out, options.seed)
     rest = [fault for fault in faults if not book.done(fault)]
     until = time.monotonic() + options.minutes * 60
-    arms = [arm for arm in options.arms.split(",") if any(f.arm == arm for f in rest)]
+    arms = [arm for arm in arms if any(f.arm == arm for f in rest)]
     gate = threading.Semaphore(options.lanes)
     failed: list[str] = []
     with tqdm(total=len(faults), initial=len(faults) - len(rest), unit="fault") as bar:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from emulated_arm.arms import ARMS, calibration_of, travel_as_built
-from emulated_arm.process import EmulatorProcess
 from fault_judge import End, Goals, last_words, weigh
 from rollout_nursery import Nursery
 from swinging_checkpoint import CAMERAS, FPS, SIZE, make_checkpoint
 
+from emulated_arm.arms import ARMS, calibration_of, travel_as_built
+from emulated_arm.process import EmulatorProcess
 from lerobot_wallwm import WallwmConfig
 from lerobot_wallwm.policies.motion_limits import MotionLimits
 
@@ -30,11 +30,6 @@ POLL_S = 0.02
 START_S, END_S = 120.0, 60.0
 # Bytes of the disk that is going to be full; and of any file where no such disk can be mounted.
 DISK_BYTES, FILE_BYTES = 3_000_000, 20_000
-ROBOT_FOLDERS = {
-    "so100_follower": "so_follower",
-    "so101_follower": "so_follower",
-    "koch_follower": "koch_follower",
-}
 
 
 class Lane:
@@ -198,7 +193,10 @@ class Lane:
         self.forget()
         session = dict(session)
         if session["record"]:
-            session["root"] = session.get("root") or str(self.folder / "recorded")
+            # A name of its own: LeRobot's reader keeps the videos open that it has read under a name.
+            session["root"] = str(
+                (self.disk if session.get("on_disk") else self.folder) / f"recorded_{label}"
+            )
             shutil.rmtree(session["root"], ignore_errors=True)
         argv = self.argv(session, checkpoint, extra)
         log = self.folder / "logs" / f"{label}.log"
@@ -222,7 +220,8 @@ class Lane:
         if self.disk.is_mount():
             subprocess.run(["umount", str(self.disk)], check=False)
         self.disk.mkdir(exist_ok=True)
-        shutil.rmtree(self.disk / "recorded", ignore_errors=True)
+        for old in self.disk.glob("*"):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
         try:
             command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(self.disk)]
             return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -321,6 +320,8 @@ class Rollout:
         )
         if self.session["record"]:
             end.data = load_recorded(Path(self.session["root"]))
+            if end.data == "loads":
+                shutil.rmtree(self.session["root"])
         self.lane.rollout = None
         return end
 

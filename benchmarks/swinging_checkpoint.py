@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from emulated_arm.arms import Arm, Travel
 from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.factory import make_pre_post_processors
 from safetensors.torch import load_file, save_file
 
+from emulated_arm.arms import Arm, Travel
 from lerobot_wallwm import WallwmConfig
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
@@ -83,6 +83,7 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
         "planner": "instruction",
         "relative_actions": False,
         "fps": FPS,
+        "replan_steps": 5,
         "inference_seed": None,  # fresh noise at each look: it never settles
         "action_feature_names": names,
         "state_feature_names": names,
@@ -103,7 +104,7 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
     )
     policy = WallwmPolicy(config, dataset_stats=stats)
     for parameter in policy.parameters():
-        parameter.data.add_(torch.randn_like(parameter) * 0.3)
+        parameter.data.add_(torch.randn_like(parameter) * 0.1)
     if folder.exists():
         shutil.rmtree(folder)
     policy.save_pretrained(folder)

@@ -122,8 +122,8 @@ def test_passed_actions_are_left_out(lasting_policy, make_observation):
     actions, _ = run(policy, make_observation, 7)
     (first, a), (second, b) = seen[:2]
     assert (first, second) == (0, 3)
-    torch.testing.assert_close(actions[:5, 0], a[:5])
-    torch.testing.assert_close(actions[5:7, 0], b[2:4])  # looked at in tick 3, there in tick 5
+    torch.testing.assert_close(actions[:5, 0], a[:5].clamp(-1, 1))  # the guards keep to the data's range
+    torch.testing.assert_close(actions[5:7, 0], b[2:4].clamp(-1, 1))  # looked at in tick 3, there in tick 5
 
 
 def test_a_slow_server_of_plans_holds_and_counts(lasting_policy, make_observation):
