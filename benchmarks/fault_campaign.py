@@ -16,6 +16,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from fault_judge import End, Verdict, judge, table
@@ -32,7 +33,7 @@ GAP_S = 0.9
 GROUP = 24
 
 
-class NeverMoved(RuntimeError):
+class NeverMovedError(RuntimeError):
     """A rollout without any fault did not come to move the arm."""
 
 
@@ -52,7 +53,7 @@ class Campaign:
         """Injects one fault.
 
         Raises:
-            NeverMoved: The machine, or a fault of the campaign itself.
+            NeverMovedError: The machine, or a fault of the campaign itself.
         """
         where = KINDS[fault.kind].where
         if fault.phase == "connect" or where not in ("bus", "camera"):
@@ -123,9 +124,8 @@ class Campaign:
         if rollout.alive and rollout.wait(0.3) is False and self._goes_on(rollout, over):
             return self._judge(settings, rollout, since, over, None)
         # It has ended, or is about to: a driver that repeats its question takes a while.
-        if rollout.alive and not rollout.wait(20.0, lambda: self._goes_on(rollout, over)):
-            pass
-        if rollout.alive:
+        rollout.wait(20.0, lambda: self._goes_on(rollout, over))
+        if rollout.alive and not rollout.ending:
             return self._judge(settings, rollout, since, over, None)
         end = rollout.end()
         end.expect_data = False
@@ -138,7 +138,9 @@ class Campaign:
     def _await_motion(self, rollout: Rollout) -> None:
         if not rollout.wait(START_S, lambda: rollout.moves()) or not rollout.alive:
             end = rollout.end(1.0)
-            raise NeverMoved(f"without a fault: {end.reason or 'no motion in time'} ({rollout.log.name})")
+            raise NeverMovedError(
+                f"without a fault: {end.reason or 'no motion in time'} ({rollout.log.name})"
+            )
 
     def _while_connecting(self, fault: Fault) -> Verdict:
         order = f"fault {fault.kind} {words(fault.numbers)}"
@@ -147,6 +149,8 @@ class Campaign:
         if rollout.alive and rollout.moves():
             over = time.time()
             rollout.wait(AFTER_S)
+            rollout.wait(20.0, lambda: self._goes_on(rollout, over))
+        if rollout.alive and not rollout.ending and rollout.moves():
             return self._judge(fault, rollout, rollout.began, over, None)
         # Nothing was configured yet that the end must keep to.
         return self._judge(
@@ -274,7 +278,12 @@ class Book:
 
 
 def run_lane(
-    arm: str, faults: list[Fault], options: argparse.Namespace, book: Book, bar: tqdm, until: float
+    arm: str,
+    faults: list[Fault],
+    options: argparse.Namespace,
+    book: Book,
+    bar: tqdm,
+    stop: Callable[[], bool],
 ) -> None:
     """All faults of one arm; groups of neighbours are sorted so that those into a running rollout follow each other."""
     lane = Lane(arm, options.out / "lanes" / arm, options.seed, options.niceness)
@@ -283,12 +292,12 @@ def run_lane(
         for first in range(0, len(faults), GROUP):
             group = faults[first : first + GROUP]
             for fault in sorted(group, key=lambda f: (KINDS[f.kind].where == "start", f.phase, f.kind)):
-                if time.monotonic() > until:
+                if stop():
                     return
                 began = time.monotonic()
                 try:
                     verdict = campaign.run(fault)
-                except NeverMoved as error:
+                except NeverMovedError as error:
                     tqdm.write(f"{arm} {fault.number} {fault.kind}: not counted, {error}")
                     continue
                 book.add(fault, verdict, time.monotonic() - began)
@@ -327,15 +336,21 @@ def main() -> None:
     book = Book(options.out, options.seed)
     rest = [fault for fault in faults if not book.done(fault)]
     until = time.monotonic() + options.minutes * 60
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
     arms = [arm for arm in arms if any(f.arm == arm for f in rest)]
     gate = threading.Semaphore(options.lanes)
     failed: list[str] = []
     with tqdm(total=len(faults), initial=len(faults) - len(rest), unit="fault") as bar:
 
+        def stop() -> bool:
+            return asked.is_set() or time.monotonic() > until
+
         def work(arm: str) -> None:
             with gate:
                 try:
-                    run_lane(arm, [f for f in rest if f.arm == arm], options, book, bar, until)
+                    run_lane(arm, [f for f in rest if f.arm == arm], options, book, bar, stop)
                 except Exception as error:  # the other arms go on
                     failed.append(f"{arm}: {type(error).__name__}: {error}")
 

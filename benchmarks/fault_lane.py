@@ -280,6 +280,11 @@ class Rollout:
                 self.free_from = time.time() - 0.3  # the log is read now and then only
         return self.code is None
 
+    @property
+    def ending(self) -> bool:
+        """Whether LeRobot has begun to end it; the end of the interpreter may take seconds more."""
+        return "Stopping inference engine" in self.text()
+
     def text(self) -> str:
         """Its log."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""

@@ -26,6 +26,7 @@ CAMERAS = ("overhead", "wrist")
 SIZE = 32
 FPS = 30
 MIDDLE_PART = 0.6
+WILDNESS = 10.0
 # Ways in which weights break; `mend` never happens: each must end a run, or never start it.
 BREAKS = ("nan_weight", "inf_weight", "overflow", "nan_statistics", "nan_range")
 
@@ -89,12 +90,6 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
         "state_feature_names": names,
         "push_to_hub": False,
         "device": "cpu",
-        "motion_limits": {
-            "state_low": low.tolist(),
-            "state_high": high.tolist(),
-            "step": [s / 40 for s in span],
-            "lead": [s / 8 for s in span],
-        },
     }
     torch.manual_seed(seed)
     config = WallwmConfig(
@@ -105,6 +100,15 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
     policy = WallwmPolicy(config, dataset_stats=stats)
     for parameter in policy.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    # Each look is drawn anew, and this makes it far from the one before: the guards have something to do.
+    policy.model.action.head[-1].weight.data.mul_(WILDNESS)
+    # What a dataset would have taught; without files there are ranges only.
+    policy.config.motion_limits = {
+        "state_low": low.tolist(),
+        "state_high": high.tolist(),
+        "step": [s / 40 for s in span],
+        "lead": [s / 8 for s in span],
+    }
     if folder.exists():
         shutil.rmtree(folder)
     policy.save_pretrained(folder)
