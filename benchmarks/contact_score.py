@@ -91,6 +91,9 @@ def main() -> int:
     )
     parser.add_argument("--episodes", type=int, default=10, help="of each task; of SO-101 four times as many")
     parser.add_argument(
+        "--only", nargs="+", choices=SIMULATORS, default=SIMULATORS, help="simulators; all by default"
+    )
+    parser.add_argument(
         "--tuning", action="store_true", help="score the seeds on which thresholds were chosen"
     )
     args = parser.parse_args()
