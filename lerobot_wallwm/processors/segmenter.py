@@ -78,7 +78,7 @@ class Segmentation:
 _SWITCH, _SWITCH_END = 0.95, 0.8
 # A turn is slower than this part of the motion around it.
 _TURN = 0.6
-_PRIORITY = {"gripper": 3, "pause": 2, "change": 1, "contact": 0}
+_PRIORITY = {"gripper": 4, "pause": 3, "change": 2, "contact": 1, "touch": 0}
 
 
 class EventSegmenter:
@@ -172,7 +172,7 @@ class EventSegmenter:
                     continue
                 own = [s for s in motion.switches if s.start - near <= frame <= s.end + near]
                 if not own:
-                    found.append((frame, contact.confidence, "contact"))
+                    found.append((frame, contact.confidence, "touch" if contact.gripper < 0 else "contact"))
                 for switch in (s for s in own if s.closing == closing):
                     # A hold begins at the end of a closing and ends at the start of an opening.
                     at = _departure(motion, switch.start, switch.end) if closing else switch.start
@@ -229,6 +229,8 @@ class EventSegmenter:
             near = [p for p in rest if abs(p[0] - frame) <= window]
             # One cue may propose several frames here; it still counts once.
             best = {s: max(p[1] for p in near if p[2] == s) for s in {p[2] for p in near}}
+            if len(best) > 1:
+                best.pop("touch", None)  # a touch says when, not that another action begins
             merged.append((frame, float(1 - np.prod([1 - c for c in best.values()])), source))
             rest = [p for p in rest if p not in near]
         return merged

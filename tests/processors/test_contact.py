@@ -100,7 +100,7 @@ def test_a_touch_bounds_a_segment_where_motion_shows_nothing():
     assert EventSegmenter()(replace(episode, effort=force)).cuts == ()
     force[60:90, 0] += 2.0
     cuts = EventSegmenter()(replace(episode, effort=force, effort_names=("fx", "fy", "fz"))).cuts
-    assert [(c.level, c.source) for c in cuts] == [("segment", "contact")] * 2
+    assert [(c.level, c.source) for c in cuts] == [("segment", "touch")] * 2
     assert abs(cuts[0].frame - 60) <= 2 and abs(cuts[1].frame - 90) <= 2
 
 
