@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,17 @@ from . import (
 )
 from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
+from .background import BackgroundWorker
 from .camera_stack import CameraStack
 from .chunk_batches import ChunkReader
 from .config_from_dataset import bind_cameras, learn_events, learn_limits
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import displacement_std
 from .event_batches import EventReader
+from .event_log import EventLog
 from .event_window import Event
 from .finite_weights import require_finite_weights
+from .realtime_chunks import RealtimeChunks, RealtimePolicy
 from .rollout import Rollout
 from .safety import Safety
 from .shape_from_config import model_shape
@@ -109,6 +113,9 @@ class WallwmPolicy(PreTrainedPolicy):
                 "With --policy.future_fraction=1 nothing teaches how long an event still lasts: the policy knows it only "
                 "if an earlier stage has learned it."
             )
+        self._log = EventLog(config.event_log)
+        self._worker: BackgroundWorker | None = None
+        self._realtime: RealtimePolicy | None = None
         self.reset()
 
     @classmethod
@@ -265,20 +272,61 @@ class WallwmPolicy(PreTrainedPolicy):
     def reset(self) -> None:
         """Forgets the rollout: plans, queues, noise."""
         self.safety.reset()
-        self.rollout = Rollout(self.config, self.model, self.action_space, self._images)
-        self.last_predicted_latents: Tensor | None = None
+        with self._realtime.lock if self._realtime is not None else nullcontext():
+            if self.config.background_inference and self._worker is None:
+                self._worker = BackgroundWorker(self.config.background_threads)
+            if (old := getattr(self, "rollout", None)) is not None:
+                old.close()
+            self.rollout = Rollout(
+                self.config, self.model, self.action_space, self._images, self._log, self._worker
+            )
+            if self._realtime is not None:
+                self._realtime.chunks = RealtimeChunks(self.rollout)
+            self.last_predicted_latents: Tensor | None = None
+
+    def supports_rtc(self) -> bool:
+        """LeRobot's question; chunks with a history would need every frame, and its RTC engine shows only some."""
+        return not self.config.chunked
+
+    def init_rtc_processor(self) -> None:
+        """LeRobot's hook before a rollout with its RTC engine, which from now on asks for chunks instead of actions."""
+        self._realtime = RealtimePolicy()
+        self.reset()
 
     @torch.no_grad()
-    def predict_action_chunk(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
+    def predict_action_chunk(
+        self,
+        batch: dict[str, Any],
+        inference_delay: int = 0,
+        prev_chunk_left_over: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
         """Actions for the event that each ``task`` string names.
 
         In chunks, the past is what `select_action` saw and did since `reset`; without any, the rollout starts here.
+        Called by LeRobot's RTC engine, it walks through the plan's events instead, as `select_action` does.
+
+        Args:
+            batch: An observation.
+            inference_delay: RTC engine: ticks until the answer is carried out.
+            prev_chunk_left_over: RTC engine: what is left of the last answer ``(T, A)``.
+            **kwargs: Ignored.
 
         Returns:
             ``(B, H, A)``, normalised as the pipeline expects; entries beyond the predicted end repeat the last.
+            ``(1, T, A)`` for the RTC engine.
         """
         self._stop_training()
-        return self.safety.chunk(batch, self.rollout.event(batch))
+        if self._realtime is None:
+            return self.safety.chunk(batch, self.rollout.event(batch))
+        with self._realtime.lock:
+            assert self._realtime.chunks is not None
+            chunk = self.safety.chunk(
+                batch, self._realtime.chunks(batch, inference_delay, prev_chunk_left_over)
+            )
+            # What the engine has left of this answer is looked for in it.
+            self._realtime.chunks.chunk = chunk[0].clone()
+            return chunk
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
@@ -295,6 +343,32 @@ class WallwmPolicy(PreTrainedPolicy):
     def safety_report(self) -> dict[str, Any]:
         """Interventions of the guards since the policy was built (`Interventions.report`, docs/safety.md)."""
         return self.safety.report()
+
+    # --- what LeRobot after 0.6.1 asks of a policy whose task changes while it runs; 0.6.1 calls none of it
+
+    @property
+    def _action_queue(self) -> deque[Tensor]:
+        """The first robot's actions to come."""
+        return self.rollout.cursors[0].queue if self.rollout.cursors else deque()
+
+    def drop_queued_actions(self) -> None:
+        """Forgets the actions to come, of all robots; the next tick looks again within the same event."""
+        self.rollout.drop_queued_actions()
+
+    def supports_text_generation(self) -> bool:
+        """Whether `generate_text` can name an event; without a plan there is only the instruction."""
+        return self.config.planner != "instruction"
+
+    def generate_text(self, batch: dict[str, Any]) -> str:
+        """The caption of the event that comes next; goes nowhere. Empty once the plan is done or not known yet.
+
+        Raises:
+            ValueError: Another question was asked.
+        """
+        kind = str(batch.get("query_kind") or "next_subtask")
+        if "subtask" not in kind.lower():
+            raise ValueError(f"wallwm names the next event and answers no other question, got {kind!r}.")
+        return self.rollout.next_caption(batch) or ""
 
     def _stop_training(self) -> None:
         """Evaluation mode, as LeRobot's policies act in; walking through all modules at every tick would take a while."""

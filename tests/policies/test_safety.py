@@ -153,10 +153,12 @@ def test_a_plan_that_is_over_holds_what_the_arm_was_told(arm):
     cursor.queue.clear()
     cursor.queue.append(torch.tensor([torch.nan] * 6))
     held = post(policy.select_action(observation(1)))
-    assert torch.isfinite(held).all() and torch.isfinite(policy.rollout.last_action).all()
+    path = policy.rollout.paths[0]  # where the next plan goes on from
+    assert path.last is not None
+    assert torch.isfinite(held).all() and torch.isfinite(path.last).all()
     cursor.queue.append(torch.full((6,), 0.9))
     limited = post(policy.select_action(observation(2)))
-    torch.testing.assert_close(policy.rollout.last_action[:, :5], limited[:, :5] / 60)
+    torch.testing.assert_close(path.last[:5], limited[0, :5] / 60)
     assert float(limited[0, 0]) < 10 < 0.9 * 60
 
 
