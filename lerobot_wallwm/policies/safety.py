@@ -182,7 +182,7 @@ class Safety:
                 config.action_feature_names,
                 config.state_feature_names,
             )
-            if not config.motion_limits:
+            if len(config.motion_limits.get("step", ())) != len(low):
                 logger.warning(
                     "This checkpoint knows no motion limits (it was trained before there were any, or without a dataset's "
                     "files): goals are kept to the data's range, but neither their rate nor the arm's first pose is "

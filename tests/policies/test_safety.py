@@ -433,6 +433,15 @@ def test_settings_that_no_guard_can_follow_are_refused(make_config, name, value)
         make_config(**{name: value})
 
 
+@pytest.mark.parametrize(
+    "limits", [{"step": [float("nan")]}, {"lead": [-1.0]}, {"state_low": [float("-inf")]}]
+)
+def test_limits_that_are_none_are_refused(make_config, limits):
+    """A rate of NaN would be no limit at all."""
+    with pytest.raises(ValueError, match="motion_limits"):
+        make_config(motion_limits=limits)
+
+
 def test_training_batches_do_not_meet_the_guards(make_policy, make_train_batch):
     policy = make_policy(guards="arm").train()
     loss, _ = policy.forward(make_train_batch(policy.config))
