@@ -16,6 +16,7 @@ from lerobot.utils.constants import OBS_STATE
 from lerobot.utils.device_utils import resolve_safetensors_device
 from torch import Tensor, nn
 
+from ..hub.trainer_push import push_trained, trained_card
 from . import (
     flow_matching as fm,
     processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
@@ -23,6 +24,7 @@ from . import (
 from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
 from .camera_stack import CameraStack
+from .checkpoint_source import locate_checkpoint
 from .chunk_batches import ChunkReader
 from .config_from_dataset import bind_cameras, learn_events
 from .configuration_wallwm import WallwmConfig
@@ -112,10 +114,16 @@ class WallwmPolicy(PreTrainedPolicy):
         """Loads a checkpoint; on another dataset, its action range replaces the checkpoint's.
 
         Raises:
+            UnsafeCheckpointError: The checkpoint could run code or reach outside its folder; nothing was built from it.
+            HubError: The Hub refused.
             WeightsError: The checkpoint's weights are damaged or another model's, or the frozen encoders of its
                 backbone are not where its configuration says.
         """
-        policy = super().from_pretrained(pretrained_name_or_path, empty=True, **kwargs)
+        folder = locate_checkpoint(pretrained_name_or_path, kwargs)
+        policy = super().from_pretrained(folder, empty=True, **kwargs)
+        calibration = policy.config.calibration
+        if calibration is not None and (Path(folder) / calibration).is_file():
+            policy.config.calibration = str(Path(folder, calibration).absolute())
         if 0 < policy._known_rows < len(policy.config.camera_rows):
             for average in policy._averages():
                 average.begin(policy.model)  # from what it shows: it knows nothing of the new rows
@@ -131,7 +139,9 @@ class WallwmPolicy(PreTrainedPolicy):
         """Called by LeRobot, whose own version only warns of keys that do not fit."""
         device = str(resolve_safetensors_device(map_location))
         average = next(iter(model._averages()), None)
-        fresh = load_checkpoint(model, average, model.config.stage, Path(model_file), CHECKPOINT_FIX, device)
+        place = Path(model_file)
+        local = model.config.backbone_path
+        fresh = load_checkpoint(model, average, model.config.stage, place, CHECKPOINT_FIX, device, local)
         if fresh:
             logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))
         return model
@@ -157,6 +167,37 @@ class WallwmPolicy(PreTrainedPolicy):
             {"params": [p for p in matrices if id(p) not in inside], "use_muon": False},
             {"params": others, "weight_decay": 0.0, "use_muon": False},
         ]
+
+    # ------------------------------------------------------------------ the Hub
+
+    def push_model_to_hub(
+        self,
+        cfg: Any,
+        peft_model: Any = None,
+        state_dict: dict[str, Tensor] | None = None,
+        dataset_meta: Any = None,
+    ) -> None:
+        """LeRobot's hook at the end of a training run: the whole checkpoint in one commit; see `trainer_push`.
+
+        Raises:
+            ValueError: The checkpoint cannot be published, or the Hub refused.
+        """
+        if peft_model is not None:
+            super().push_model_to_hub(cfg, peft_model=peft_model, dataset_meta=dataset_meta)
+            return
+        push_trained(self, cfg, state_dict, dataset_meta)
+
+    def generate_model_card(  # type: ignore[override]
+        self,
+        dataset_repo_id: str | None = None,
+        model_type: str = name,
+        license: str | None = None,
+        tags: list[str] | None = None,
+        cfg: Any = None,
+        dataset_meta: Any = None,
+    ) -> Any:
+        """LeRobot's hook: our card, of what is known when a training run ends."""
+        return trained_card(self.config, dataset_repo_id, license, cfg, dataset_meta)
 
     # ------------------------------------------------------------------ training
 

@@ -1,0 +1,70 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Settings as they may leave this machine: without its folders, its servers and its secrets.
+
+LeRobot writes all three into `config.json` and `train_config.json`. A copy is changed, never the checkpoint itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .safe_files import is_repo_id
+from .safe_settings import is_path, is_url
+
+_SECRET_KEY = re.compile(r"token$|api_?key|password|passwd|secret|credential|authorization", re.I)
+# `max_text_tokens` and the like count something.
+_COUNT_KEY = re.compile(r"tokens$", re.I)
+_SECRET = re.compile(
+    r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b"
+)
+_USER_INFO = re.compile(r"://[^/\s]*@")
+# Keys that name a file or a folder even when the name has no slash in front.
+_FOLDERS = frozenset(
+    {"root", "output_dir", "config_path", "checkpoint_path", "text_cache", "backbone_path", "save_dir"}
+)
+_TEXTS = frozenset({"script", "tags", "license", "event_transitions", "event_max_frames"})
+
+
+class NotPortableError(ValueError):
+    """A setting that can neither be published nor left out."""
+
+
+def portable(settings: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+    """A copy of LeRobot's settings that may be published.
+
+    Args:
+        settings: JSON.
+        where: For errors: the file.
+
+    Returns:
+        The copy, and the names of the settings that became null in it.
+
+    Raises:
+        NotPortableError: A text holds what looks like an access token.
+    """
+    dropped: list[str] = []
+
+    def walk(value: Any, keys: tuple[str, ...]) -> Any:
+        key = keys[-1] if keys else ""
+        if isinstance(value, Mapping):
+            return {name: walk(item, (*keys, str(name))) for name, item in value.items()}
+        if isinstance(value, list):
+            return [item for item in (walk(item, keys) for item in value) if item is not None]
+        if not isinstance(value, str):
+            return value
+        local = key == "pretrained_path" and not is_repo_id(value)
+        secret = bool(_SECRET_KEY.search(key)) and not _COUNT_KEY.search(key)
+        if secret or local or key in _FOLDERS or (key not in _TEXTS and (is_path(value) or is_url(value))):
+            dropped.append(".".join(keys))
+            return None
+        if _SECRET.search(value) or _USER_INFO.search(value):
+            name = ".".join(keys)
+            raise NotPortableError(
+                f"{where}: {name} holds what looks like an access token. Fix: take it out of the file, and withdraw "
+                "the token if it was real"
+            )
+        return value
+
+    return walk(dict(settings), ()), dropped
