@@ -29,8 +29,9 @@ def _cause(error: BaseException) -> BaseException:
 
 def _status_and_url(error: BaseException) -> tuple[int | None, str]:
     import httpx
+    from huggingface_hub.errors import HfHubHTTPError
 
-    if isinstance(error, httpx.HTTPStatusError):
+    if isinstance(error, httpx.HTTPStatusError | HfHubHTTPError):
         return error.response.status_code, str(error.response.url)
     try:
         return None, str(error.request.url) if isinstance(error, httpx.RequestError) else ""

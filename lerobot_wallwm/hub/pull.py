@@ -13,7 +13,7 @@ from typing import Any
 
 from .delta import is_delta, rebuild
 from .hub_errors import HubError, patiently
-from .safe_files import COMMIT, check_name, check_names, is_repo_id, safetensors_header
+from .safe_files import check_names, is_repo_id, safetensors_header
 from .safe_settings import (
     CONFIG,
     DELTA,
@@ -89,24 +89,25 @@ def fetch_checkpoint(
     """
     if not is_repo_id(repo_id):
         raise HubError(f"{repo_id!r} is no name of a checkpoint on the Hub. Fix: write it as user/name")
-    listing = _listing(repo_id, revision, download)
-    sha, sums = listing if listing is not None else (None, {})
-    names = list(sums) if listing is not None else None
-    check_names(sums)
+    # Under the name that was asked for, so that the cache remembers it; then everything at the commit it stood for.
+    config_file = Path(_download(repo_id, CONFIG, revision, download))
+    folder = config_file.parent
+    commit = folder.name
+    sums = _listing(repo_id, commit, download)
+    if sums is None:  # the cache has what an earlier run needed
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        sums = {file.relative_to(folder).as_posix(): None for file in files}
+    names = list(sums)
+    check_names(names)
 
     def get(name: str) -> Path:
-        check_name(name)
-        path = Path(_download(repo_id, name, sha or revision, download))
+        path = Path(_download(repo_id, name, commit, download))
         if verify:
-            _verify(path, name, sums.get(name))
+            _verify(path, name, sums[name])
         return path
 
-    config_file = get(CONFIG)
-    folder = config_file.parent
+    get(CONFIG)
     config = check_config(config_file, given)
-    if names is None:  # offline: the cache has what an earlier run needed
-        names = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
-        check_names(names)
     wanted = needed_files(config, names)
     if WEIGHTS not in wanted:
         raise HubError(f"{repo_id} has no {WEIGHTS}. Fix: choose another repository or revision")
@@ -116,7 +117,7 @@ def fetch_checkpoint(
     for name in (*wanted, *([CARD] if verify and CARD in names else [])):
         get(name)
     check_checkpoint(folder, names, foreign=True, given=given)
-    return Fetched(folder, folder.name if COMMIT.fullmatch(folder.name) else (sha or ""), config)
+    return Fetched(folder, commit, config)
 
 
 def fetch_config(repo_id: str, given: Mapping[str, Any] | None = None, **download: Any) -> Path:
@@ -131,10 +132,8 @@ def fetch_folder(repo_id: str, revision: str) -> Path:
     return fetch_checkpoint(repo_id, revision).folder
 
 
-def _listing(
-    repo_id: str, revision: str | None, download: dict[str, Any]
-) -> tuple[str, dict[str, tuple[str, str] | None]] | None:
-    """Commit, and by file name the kind and value of its sum; None without a connection."""
+def _listing(repo_id: str, commit: str, download: dict[str, Any]) -> dict[str, tuple[str, str] | None] | None:
+    """By file name the kind and value of its sum; None without a connection."""
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -146,7 +145,7 @@ def _listing(
 
     def look_up() -> ModelInfo | None:
         try:
-            return api.model_info(repo_id, revision=revision, files_metadata=True)
+            return api.model_info(repo_id, revision=commit, files_metadata=True)
         except (OfflineModeIsEnabled, httpx.TransportError) as error:
             logger.info("The Hub cannot be reached (%s); using what the cache has of %s.", error, repo_id)
         except HfHubHTTPError as error:
@@ -164,8 +163,7 @@ def _listing(
             sums[file.rfilename] = ("sha256", file.lfs.sha256)
         else:
             sums[file.rfilename] = ("git", file.blob_id) if file.blob_id else None
-    assert info.sha is not None
-    return info.sha, sums
+    return sums
 
 
 def _download(repo_id: str, name: str, revision: str | None, download: dict[str, Any]) -> str:
