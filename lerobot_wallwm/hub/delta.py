@@ -165,6 +165,13 @@ def checkpoint_entries(
         raise WeightsError(delta_file, f"is a delta of more than {MAX_CHAIN} deltas.", FIX)
     base = base_entries(delta.base, fetch, backbone_path, depth)
     whole = _header_of(delta, delta_file)
+    odd = sorted(
+        delta.from_base.keys() - whole.keys()
+        | delta.from_base.keys() & own.keys()
+        | own.keys() - whole.keys()
+    )
+    if odd:
+        raise WeightsError(delta_file, f"does not fit its weights, for example at '{odd[0]}'.", FIX, odd)
     entries = {}
     for name, told in whole.items():
         entry = base.get(delta.from_base[name]) if name in delta.from_base else own.get(name)
@@ -275,7 +282,7 @@ def make_delta(full: Path, base: Base, base_tensors: Mapping[str, Entry], out: P
         out: Folder.
 
     Raises:
-        WeightsError: It shares no tensor with the base, or was not written by safetensors.
+        WeightsError: A delta to this base would be no smaller, or the file was not written by safetensors.
     """
     text, header = safetensors_header(full)
     if is_delta(header):
@@ -297,11 +304,6 @@ def make_delta(full: Path, base: Base, base_tensors: Mapping[str, Entry], out: P
             own[name] = tensor
         else:
             same[name] = twin
-    if not same:
-        where = f"{base.repo_id} at {base.revision}"
-        raise WeightsError(
-            full, f"shares no tensor with {where}.", "choose another --delta, or publish it whole"
-        )
     save_file(own, out / WEIGHTS, metadata={**header.get("__metadata__", {}), MARK: DELTA})
     digest = hashlib.sha256()
     with full.open("rb") as stream:
@@ -315,6 +317,11 @@ def make_delta(full: Path, base: Base, base_tensors: Mapping[str, Entry], out: P
         "from_base": same,
     }
     (out / DELTA).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if sum((out / name).stat().st_size for name in (WEIGHTS, DELTA)) >= delta.size:
+        problem = (
+            f"has too little in common with {base.repo_id} at {base.revision} for a delta to be smaller."
+        )
+        raise WeightsError(full, problem, "choose another --delta, or publish it whole")
     again = hashlib.sha256()
     theirs = {name: base_tensors[twin] for name, twin in same.items()}
     for piece in pieces(text, {**contents([out / WEIGHTS], FIX), **theirs}):
