@@ -25,7 +25,7 @@ def held_out(report: CheckReport | None) -> list[str]:
     if data is not None:
         counts = [
             f"{n} {what}"
-            for what, n in (("episodes", data.episodes), ("events", data.events))
+            for what, n in (("episodes", data.episodes), ("events", data.events), ("frames", data.frames))
             if n is not None
         ]
         lines += [

@@ -21,10 +21,13 @@ def shown(text: Any, letters: int = 160) -> str:
     return re.sub(r"\bwww\.", "www&#46;", line, flags=re.I)
 
 
-def code_block(text: str) -> list[str]:
-    """A fenced block of one line; what could close the fence is replaced."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text).replace("`", "'")
-    return ["```", line.strip(), "```", ""]
+def code_block(*lines: str) -> list[str]:
+    """A fenced block; what could close the fence is replaced."""
+    shown_lines = []
+    for text in lines:
+        line = "".join(letter if letter.isprintable() else " " for letter in text).replace("`", "'")
+        shown_lines.append(line.rstrip())
+    return ["```", *shown_lines, "```", ""]
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import __version__
+from ..policies.planners import END
 from ..processors.dataset_card import table
 from .backbones import BACKBONES
 from .card_measurements import held_out, latency, sensitivity, success, verdict
@@ -196,13 +197,13 @@ def _events(f: CardFacts) -> list[str]:
     rows = []
     for template, frames in list(longest.items())[:_TEMPLATES]:
         after = sorted((follow.get(template) or {}).items(), key=lambda item: (-item[1], item[0]))[:3]
-        then = "; ".join(f"{shown(name, 60) or 'the end'} ({count})" for name, count in after) or "-"
+        then = "; ".join(f"{_next(name)} ({count})" for name, count in after) or "-"
         seconds = f"{frames / fps:.1f}" if fps else "-"
         rows.append([shown(template, 80), seconds, then])
     more = len(longest) - len(rows)
     lines = [
-        f"{len(longest)} kinds of events and how they follow each other in the training data "
-        "(`event_transitions` in config.json has all counts):",
+        f"Kinds of events: {len(longest)}. How they follow each other in the training data (`event_transitions` in "
+        "config.json has all counts):",
         "",
         *table(["event", "longest s", "then (times seen)"], rows),
         "",
@@ -210,15 +211,19 @@ def _events(f: CardFacts) -> list[str]:
     return lines + ([f"and {more} more.", ""] if more else [])
 
 
+def _next(template: str) -> str:
+    return "the end" if template == END else shown(template, 60)
+
+
 def _training(f: CardFacts) -> list[str]:
     rows = {key: shown(f.config[key]) for key in ("backbone", "stage") if f.config.get(key)}
-    start = f.config.get("pretrained_path")
-    rows["started from"] = shown(start) if start else "its backbone, or random weights"
+    start, nano = f.config.get("pretrained_path"), f.config.get("backbone") == "nano"
+    rows["started from"] = shown(start) if start else "random weights" if nano else "its backbone"
     if f.train is None:
         return [*facts(rows), "The command was not recorded: there is no train_config.json.", ""]
     rows |= {key.replace("_", " "): shown(f.train.get(key)) for key in ("steps", "batch_size", "seed")}
     intro = "The command, as LeRobot recorded it, without folders and without flags at their defaults:"
-    return [*facts(rows), intro, "", *code_block(training_command(f.train))]
+    return [*facts(rows), intro, "", *code_block(*training_command(f.train))]
 
 
 def _figures(f: CardFacts) -> list[str]:

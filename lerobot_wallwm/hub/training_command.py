@@ -54,8 +54,8 @@ _ELSEWHERE = frozenset(
 )
 
 
-def training_command(train: Mapping[str, Any]) -> str:
-    """One shell line with the flags that differ from their defaults; folders are left out.
+def training_command(train: Mapping[str, Any]) -> list[str]:
+    """Lines of one shell command with the flags that differ from their defaults; folders are left out.
 
     Args:
         train: A `train_config.json` that is `portable`.
@@ -96,7 +96,8 @@ def training_command(train: Mapping[str, Any]) -> str:
     if train.get("use_policy_training_preset") is False:
         for name in ("optimizer", "scheduler"):
             flags += _flags(f"{name}.", train.get(name) or {}, {})
-    return " ".join(["lerobot-train", *(shlex.quote(flag) for flag in flags)])
+    words = ["lerobot-train", *(shlex.quote(" ".join(flag.split())) for flag in flags)]
+    return [f"{word} \\" for word in words[:-1]] + words[-1:]
 
 
 def _flags(prefix: str, ours: Mapping[str, Any], defaults: Any) -> list[str]:
