@@ -9,6 +9,7 @@ from ..processors.dataset_card import table
 from .card_text import NOT_MEASURED, code_block, facts, number, section, shown
 from .check_report import CheckReport
 from .evaluations import Evaluation
+from .portable import portable_command, without_folders
 
 _NO_CHECK = [
     f"{NOT_MEASURED.capitalize()}: this checkpoint was published without a report of `wallwm check`.",
@@ -54,7 +55,7 @@ def held_out(report: CheckReport | None) -> list[str]:
     else:
         lines += [f"Imagined video: {NOT_MEASURED}.", ""]
     if report.command:
-        lines += ["Measured with", "", *code_block(report.command)]
+        lines += ["Measured with", "", *code_block(portable_command(report.command))]
     return section("Held-out errors", lines)
 
 
@@ -127,6 +128,6 @@ def verdict(report: CheckReport | None) -> list[str]:
     if report is None or report.verdict is None or report.verdict.switch_on is None:
         return section("Should the arm be switched on?", list(_NO_CHECK) if report is None else [])
     says = "**yes**" if report.verdict.switch_on else "**no**"
-    reasons = [f"* {shown(reason, 400)}" for reason in report.verdict.reasons]
+    reasons = [f"* {shown(without_folders(reason), 400)}" for reason in report.verdict.reasons]
     lines = [f"`wallwm check` said {says}, for the data and machine above:", "", *reasons, ""]
     return section("Should the arm be switched on?", lines)

@@ -155,7 +155,7 @@ def checkpoint_entries(
         WeightsError: A damaged file, or a base that is not the one it was made from.
         UnsafeCheckpointError: A header or a ``delta.json`` that is not what it should be.
     """
-    _, header = safetensors_header(file)
+    _, header = safetensors_header(file, fix)
     own = contents([file], fix)
     if not is_delta(header):
         return own

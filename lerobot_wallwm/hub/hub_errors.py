@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -44,7 +45,8 @@ def _passing(error: BaseException) -> bool:
     import httpx
 
     status, url = _status_and_url(error)
-    busy = status is not None and (status == 429 or status >= 500)
+    # 412: somebody else's commit came first.
+    busy = status is not None and (status in (412, 429) or status >= 500)
     cut = status is None and isinstance(error, httpx.TransportError)
     return (busy or cut) and any(part in url for part in _NOT_REPEATED)
 
@@ -112,4 +114,5 @@ def explain(error: BaseException, doing: str, repo_id: str) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+    text = re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", str(error))  # signed addresses are keys
+    return (" ".join(text.split()) or type(error).__name__)[:300]

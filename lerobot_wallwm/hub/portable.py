@@ -7,7 +7,9 @@ LeRobot writes all three into `config.json` and `train_config.json`. A copy is c
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from .safe_files import is_repo_id
@@ -31,6 +33,9 @@ class NotPortableError(ValueError):
     """A setting that can neither be published nor left out."""
 
 
+_GONE = object()
+
+
 def portable(settings: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
     """A copy of LeRobot's settings that may be published.
 
@@ -39,7 +44,7 @@ def portable(settings: Mapping[str, Any], where: str) -> tuple[dict[str, Any], l
         where: For errors: the file.
 
     Returns:
-        The copy, and the names of the settings that became null in it.
+        The copy, and the names of the settings that are not in it, so that a reader gets their defaults.
 
     Raises:
         NotPortableError: A text holds what looks like an access token.
@@ -47,18 +52,16 @@ def portable(settings: Mapping[str, Any], where: str) -> tuple[dict[str, Any], l
     dropped: list[str] = []
 
     def walk(value: Any, keys: tuple[str, ...]) -> Any:
-        key = keys[-1] if keys else ""
         if isinstance(value, Mapping):
-            return {name: walk(item, (*keys, str(name))) for name, item in value.items()}
+            items = {str(name): walk(item, (*keys, str(name))) for name, item in value.items()}
+            return {name: item for name, item in items.items() if item is not _GONE}
         if isinstance(value, list):
-            return [item for item in (walk(item, keys) for item in value) if item is not None]
+            return [item for item in (walk(item, keys) for item in value) if item is not _GONE]
         if not isinstance(value, str):
             return value
-        local = key == "pretrained_path" and not is_repo_id(value)
-        secret = bool(_SECRET_KEY.search(key)) and not _COUNT_KEY.search(key)
-        if secret or local or key in _FOLDERS or (key not in _TEXTS and (is_path(value) or is_url(value))):
+        if _stays_here(keys[-1] if keys else "", value):
             dropped.append(".".join(keys))
-            return None
+            return _GONE
         if _SECRET.search(value) or _USER_INFO.search(value):
             name = ".".join(keys)
             raise NotPortableError(
@@ -68,3 +71,37 @@ def portable(settings: Mapping[str, Any], where: str) -> tuple[dict[str, Any], l
         return value
 
     return walk(dict(settings), ()), dropped
+
+
+def _stays_here(key: str, value: str) -> bool:
+    if _SECRET_KEY.search(key) and not _COUNT_KEY.search(key):
+        return True
+    if key == "pretrained_path":
+        return not is_repo_id(value)
+    return key in _FOLDERS or (key not in _TEXTS and (is_path(value) or is_url(value)))
+
+
+def portable_command(command: str) -> str:
+    """A command line for the card: folders lose their path, servers and secrets are left out."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    kept = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        flag, value = (flag, value) if equals else ("", word)
+        name = flag.lstrip("-").rsplit(".", 1)[-1]
+        if (
+            _SECRET.search(word)
+            or is_url(value)
+            or (_SECRET_KEY.search(name) and not _COUNT_KEY.search(name))
+        ):
+            continue
+        kept.append(shlex.quote(flag + equals + (PurePath(value).name if is_path(value) else value)))
+    return " ".join(kept)
+
+
+def without_folders(text: str) -> str:
+    """A sentence in which absolute paths have lost their folders."""
+    return re.sub(r"(?<![\w.])(?:~|/[\w.@-]+)(?:/[\w.@-]+)*/(?=[\w.@-])", "", text)

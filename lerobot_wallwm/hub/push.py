@@ -66,20 +66,24 @@ def push_files(
         call(
             "branching", lambda: api.create_branch(repo_id, branch=branch, repo_type=repo_type, exist_ok=True)
         )
-    there = call("listing", lambda: api.list_repo_files(repo_id, repo_type=repo_type, revision=branch))
-    stale = [
-        name
-        for name in there
-        if name not in files and any(fnmatch.fnmatch(name, pattern) for pattern in managed)
-    ]
 
     def commit() -> CommitInfo:
+        # On top of the head that is looked at here, or not at all: with somebody else's commit in between, files that
+        # were left out because they had not changed would be theirs.
+        head = api.repo_info(repo_id, repo_type=repo_type, revision=branch).sha
+        there = api.list_repo_files(repo_id, repo_type=repo_type, revision=head)
+        stale = [
+            n for n in there if n not in files and any(fnmatch.fnmatch(n, pattern) for pattern in managed)
+        ]
         # New operations each time: huggingface_hub marks used ones.
         operations = [CommitOperationAdd(name, str(path.resolve())) for name, path in sorted(files.items())]
-        left = set(api.list_repo_files(repo_id, repo_type=repo_type, revision=branch)) if stale else set()
-        deletions = [CommitOperationDelete(name) for name in stale if name in left]
         return api.create_commit(
-            repo_id, [*operations, *deletions], commit_message=message, repo_type=repo_type, revision=branch
+            repo_id,
+            [*operations, *map(CommitOperationDelete, stale)],
+            commit_message=message,
+            repo_type=repo_type,
+            revision=branch,
+            parent_commit=head,
         )
 
     info = call("uploading to", commit)

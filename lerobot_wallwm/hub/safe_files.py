@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from .weights import WeightsError
+
 # Formats that are, or may hold, pickles or programs. A checkpoint that has one is refused, even though nothing here
 # would open it: somebody else's tool might.
 _PICKLES = frozenset(
@@ -60,18 +62,8 @@ _REPO_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,95})/[A-Za-z0-9](?:[A-Za-
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-class UnsafeCheckpointError(ValueError):
-    """A checkpoint that is not opened.
-
-    Attributes:
-        file: The file at fault.
-        problem: What is wrong with it.
-        fix: What the user can do.
-    """
-
-    def __init__(self, file: str | Path, problem: str, fix: str):
-        self.file, self.problem, self.fix = str(file), problem, fix
-        super().__init__(f"{file}: {problem} Fix: {fix}")
+class UnsafeCheckpointError(WeightsError):
+    """A checkpoint that is not opened, because of what it is and not only because it does not fit."""
 
 
 TRUST = "do not use this checkpoint; ask its author for one that `wallwm publish` or lerobot-train wrote"
@@ -163,8 +155,12 @@ def _short(error: BaseException) -> str:
     return text[:200] or type(error).__name__
 
 
-def safetensors_header(file: Path) -> tuple[str, dict[str, Any]]:
+def safetensors_header(file: Path, fix: str | None = None) -> tuple[str, dict[str, Any]]:
     """The header of a safetensors file, after checking that it tells the truth about the file.
+
+    Args:
+        file: The file.
+        fix: For errors: what the user can do; None: get it again.
 
     Returns:
         Its text as it is in the file (with padding), and what it says: name -> ``{dtype, shape, data_offsets}``, and
@@ -174,7 +170,7 @@ def safetensors_header(file: Path) -> tuple[str, dict[str, Any]]:
         UnsafeCheckpointError: Too short, a header that is oversized or no JSON, tensors that overlap, leave gaps,
             reach beyond the file, or whose shape disagrees with their bytes.
     """
-    fix = "download or save the file again; if that does not help, " + TRUST
+    fix = fix or "download or save the file again; if that does not help, " + TRUST
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
@@ -188,7 +184,7 @@ def safetensors_header(file: Path) -> tuple[str, dict[str, Any]]:
             text = stream.read(length).decode("utf-8")
         header = json.loads(text, object_pairs_hook=_unique)
     except FileNotFoundError:
-        raise UnsafeCheckpointError(file, "there is no such file.", fix) from None
+        raise UnsafeCheckpointError(file, "is no complete safetensors file (there is none).", fix) from None
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, UnsafeCheckpointError):
             raise
@@ -197,7 +193,9 @@ def safetensors_header(file: Path) -> tuple[str, dict[str, Any]]:
         raise UnsafeCheckpointError(file, "its header must be a JSON object.", fix)
     problem = _lie(header, size - 8 - length)
     if problem:
-        raise UnsafeCheckpointError(file, f"its header lies: {problem}.", fix)
+        raise UnsafeCheckpointError(
+            file, f"is no complete safetensors file, or its header lies: {problem}.", fix
+        )
     return text, header
 
 

@@ -101,6 +101,16 @@ def check_config(file: Path, given: Mapping[str, Any] | None = None) -> dict[str
     return config
 
 
+def _defaults() -> dict[str, Any]:
+    """Settings that this version of the policy has by itself, whoever's checkpoint it loads."""
+    import dataclasses
+
+    from ..policies.configuration_wallwm import WallwmConfig
+
+    fields = dataclasses.fields(WallwmConfig)
+    return {f.name: f.default for f in fields if isinstance(f.default, str)}
+
+
 def check_processor(file: Path) -> list[str]:
     """Reads a processor pipeline's JSON; all its steps must be known by name.
 

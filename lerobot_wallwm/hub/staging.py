@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,10 @@ def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> 
         files[TRAIN_CONFIG] = _write(work / TRAIN_CONFIG, train)
 
     report, figures = (None, []) if extras.check is None else read_check(extras.check, sha256)
-    files |= {f"figures/{figure.name}": figure for figure in figures}
+    placed = {f"figures/{_plain(figure.stem)}.png": figure for figure in figures}
+    if len(placed) < len(figures):
+        raise ValueError(f"{extras.check}: two figures have the same name. Fix: rename one of them")
+    files |= placed
     evaluations: list[Evaluation] = [row for text in extras.evaluations for row in read_evaluations(text)]
     delta = None
     if extras.delta is not None:
@@ -137,7 +141,7 @@ def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> 
             view=extras.view,
             check=report,
             evaluations=evaluations,
-            figures=[f"figures/{figure.name}" for figure in figures],
+            figures=list(placed),
             license=extras.license or config.get("license"),
             data=extras.data or {},
         )
@@ -145,6 +149,10 @@ def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> 
     (work / CARD).write_text(card, encoding="utf-8")
     files[CARD] = work / CARD
     return Staged(files, weights)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
 
 
 def _write(file: Path, value: Mapping[str, Any]) -> Path:

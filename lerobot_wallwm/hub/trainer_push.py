@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from .hub_errors import HubError
 from .model_card import CardFacts, model_card
 from .portable import portable
 from .publish import push_checkpoint
@@ -44,8 +45,13 @@ def push_trained(policy: Any, cfg: Any, state_dict: Mapping[str, Any] | None, da
         cfg.save_pretrained(folder)
         _save_processors(config, cfg, dataset_meta, folder)
         extras = Extras(view=_view(dataset_meta), license=config.license, data=_data(dataset_meta))
-        staged = stage_checkpoint(folder, config.repo_id, extras, work)
-        pushed = push_checkpoint(staged, config.repo_id, config.private)
+        try:
+            staged = stage_checkpoint(folder, config.repo_id, extras, work)
+            pushed = push_checkpoint(staged, config.repo_id, config.private)
+        except ValueError as error:
+            where = f"{cfg.output_dir}/checkpoints/last/pretrained_model"
+            later = f"Or later: wallwm publish --policy.path={where} --repo_id={config.repo_id}"
+            raise HubError(f"{error}. {later}") from error
     # LeRobot's remote jobs wait for this line (lerobot.jobs.hf).
     logger.info("Model pushed to %s", pushed.repo_url)
 

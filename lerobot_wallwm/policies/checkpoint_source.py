@@ -41,17 +41,18 @@ def locate_checkpoint(name: str | Path, kwargs: Mapping[str, Any]) -> str | Path
             than ``revision``; see `_pin`.
 
     Returns:
-        The folder; ``name`` itself where it is neither, for LeRobot to complain.
+        The folder.
 
     Raises:
         UnsafeCheckpointError: A file that is not opened.
         HubError: The Hub refused.
+        FileNotFoundError: It is neither.
     """
     if Path(name).is_dir():
         refuse_unsafe(Path(name))
         return name
     if not is_repo_id(str(name)):
-        return name
+        raise FileNotFoundError(f"{name}: is no folder, and no name on the Hub. Fix: write it as user/name")
     download = {key: kwargs[key] for key in _DOWNLOAD if kwargs.get(key) is not None}
     config, revision = kwargs.get("config"), kwargs.get("revision")
     given = None if config is None else {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}

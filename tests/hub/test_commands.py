@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 from hub_server import TOKEN, Fault
@@ -86,7 +87,7 @@ def test_lerobot_train_publishes_at_its_end_and_starts_from_the_hub(hub, environ
         view, tmp_path / "b", "--steps=1", "--policy.repo_id=me/next", "--policy.stage=action"
     )
     run(TRAIN, environment, "--policy.path=me/cups", *flags)
-    assert "base_model: me/cups" in hub.files("me/next")["README.md"].decode()
+    assert "base_model:\n- me/cups" in hub.files("me/next")["README.md"].decode()
     before, after = load_file(saved / "model.safetensors"), tmp_path / "b/checkpoints/last/pretrained_model"
     for key, value in load_file(after / "model.safetensors").items():
         assert not key.startswith("model.video.") or torch.equal(value, before[key]), (
@@ -102,7 +103,6 @@ def test_lerobot_eval_pulls_the_pinned_revision(hub, environment, tiny_view, tmp
     backend = next((name for name in BACKENDS if backend_works(name)), None)
     if backend is None:
         pytest.skip("needs OpenGL")
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset  # noqa: F401  names the cameras of the view
 
     first = _simulated_checkpoint(tmp_path / "first", seed=1)
     second = _simulated_checkpoint(tmp_path / "second", seed=2, num_inference_steps=3)
@@ -110,7 +110,7 @@ def test_lerobot_eval_pulls_the_pinned_revision(hub, environment, tiny_view, tmp
         run(WALLWM, environment, "publish", f"--policy.path={folder}", "--repo_id=me/sim")
     old = list(hub.repo("me/sim").commits)[1]
 
-    def evaluate(out: str, *flags: str) -> dict:
+    def evaluate(out: str, *flags: str) -> np.ndarray:
         run(
             EVAL,
             {**environment, "MUJOCO_GL": backend},
@@ -124,27 +124,28 @@ def test_lerobot_eval_pulls_the_pinned_revision(hub, environment, tiny_view, tmp
             "--seed=1000",
             f"--output_dir={tmp_path / out}",
         )
-        return json.loads((tmp_path / out / "eval_info.json").read_text())["overall"]
+        with av.open(str(next((tmp_path / out).rglob("eval_episode_0.mp4")))) as video:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
 
     pinned = evaluate("pinned", "--policy.path=me/sim", f"--policy.pretrained_revision={old}")
-    local = evaluate("local", f"--policy.path={first}")
-    assert pinned["avg_sum_reward"] == local["avg_sum_reward"]
+    assert np.array_equal(pinned, evaluate("local", f"--policy.path={first}"))
+    assert not np.array_equal(pinned, evaluate("newest", "--policy.path=me/sim"))
     requests = [path for _, path in hub.requests]
     assert f"/me/sim/resolve/{old}/model.safetensors" in requests
 
 
 def _simulated_checkpoint(folder: Path, seed: int, **fields) -> Path:
     """Random weights for the simulator's cameras and joints."""
-    from lerobot.configs import FeatureType, PolicyFeature
+    from lerobot.configs import FeatureType
+    from lerobot.envs.utils import env_to_policy_features
 
-    from lerobot_env_so101_sim.configuration import So101SimEnv
+    from lerobot_env_so101_sim.configuration import So101SimEnvConfig
     from lerobot_wallwm import WallwmConfig
     from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
     from lerobot_wallwm.policies.processor_wallwm import make_wallwm_pre_post_processors
 
-    env = So101SimEnv()
-    names = {key: env.features_map[key] for key in env.features}
-    features = {names[key]: feature for key, feature in env.features.items()}
+    features = env_to_policy_features(So101SimEnvConfig())
+    actions = {key: value for key, value in features.items() if value.type is FeatureType.ACTION}
     low, high = torch.full((6,), -60.0), torch.full((6,), 60.0)
     one = {
         "min": low,
@@ -157,10 +158,8 @@ def _simulated_checkpoint(folder: Path, seed: int, **fields) -> Path:
     }
     stats = {"action": dict(one), "observation.state": dict(one)}
     config = WallwmConfig(
-        input_features={
-            k: PolicyFeature(f.type, f.shape) for k, f in features.items() if f.type is not FeatureType.ACTION
-        },
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (6,))},
+        input_features={key: value for key, value in features.items() if key not in actions},
+        output_features=actions,
         image_size=(32, 32),
         num_future_latents=1,
         video_stride=1,

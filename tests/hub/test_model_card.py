@@ -16,7 +16,7 @@ import yaml
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.hub.card_text import shown
-from lerobot_wallwm.hub.portable import NotPortableError, portable
+from lerobot_wallwm.hub.portable import NotPortableError, portable, portable_command, without_folders
 from lerobot_wallwm.hub.view_facts import read_view
 
 EVIL = (
@@ -59,7 +59,7 @@ def check(checkpoint, tmp_path) -> Path:
             "events": 60,
             "frames": 3000,
         },
-        "command": "wallwm check --policy.path=me/cups --dataset.repo_id=me/heldout",
+        "command": "wallwm check --policy.path=/home/somebody/cups --dataset.repo_id=me/heldout",
         "machine": {
             "cpu": "Some CPU " + EVIL,
             "cores": 2,
@@ -154,7 +154,7 @@ def test_measured_figures_are_those_of_the_files(checkpoint, check, tiny_view, t
         "2 cores",
         "said **no**",
         "![actions](figures/actions.png)",
-        "wallwm check --policy.path=me/cups --dataset.repo_id=me/heldout",
+        "wallwm check --policy.path=cups --dataset.repo_id=me/heldout",
         "lerobot-train \\\n--policy.type=wallwm \\\n",
         "--batch_size=16 \\\n--steps=700\n```",
         "so101\\_follower",
@@ -343,19 +343,22 @@ def test_settings_leave_without_paths_servers_and_secrets():
         "n": 3,
     }
     public, dropped = portable(settings, "x.json")
-    assert public["a"] == {"b": ["kept"], "api_key": None, "wandb_token": None}
-    assert (public["root"], public["output_dir"], public["pretrained_path"], public["n"]) == (
-        None,
-        None,
-        None,
-        3,
-    )
+    assert public["a"] == {"b": ["kept"]}
+    assert public.keys() == {"a", "max_text_tokens", "script", "n"} and public["n"] == 3
     assert public["max_text_tokens"] == "16" and public["script"] == ["/ is a slash", "reach"]
     assert {"root", "a.api_key", "pretrained_path"} <= set(dropped)
     assert portable({"pretrained_path": "me/base"}, "x")[0] == {"pretrained_path": "me/base"}
     for secret in ("hf_" + "a" * 30, "sk-" + "b" * 30, "ghp_" + "c" * 30):
         with pytest.raises(NotPortableError, match=r"x\.json: a\.b .*token"):
             portable({"a": {"b": f"see {secret}"}}, "x.json")
+
+
+def test_commands_and_sentences_leave_without_folders():
+    command = "wallwm check --policy.path=/home/somebody/run/pretrained_model --url=http://10.0.0.1 --n=3 --api_key=x me/cups"
+    assert portable_command(command) == "wallwm check --policy.path=pretrained_model --n=3 me/cups"
+    assert portable_command("unclosed ' quote") == ""
+    sentence = "near 3.4 deg/s, see /home/somebody/run/log.txt and ~/x/y.txt (me/cups)"
+    assert without_folders(sentence) == "near 3.4 deg/s, see log.txt and y.txt (me/cups)"
 
 
 def test_a_calibration_goes_along(checkpoint, hub, tmp_path):

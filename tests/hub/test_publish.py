@@ -66,9 +66,7 @@ def test_nothing_of_this_machine_is_published(hub, checkpoint):
     from lerobot.configs.train import TrainPipelineConfig
 
     published = json.loads(hub.files("me/cups")["train_config.json"])
-    assert (
-        published["dataset"]["root"] is None and published["output_dir"] is None and published["steps"] == 700
-    )
+    assert "root" not in published["dataset"] and "output_dir" not in published and published["steps"] == 700
     (checkpoint / "train_config.json").write_bytes(hub.files("me/cups")["train_config.json"])
     assert TrainPipelineConfig.from_pretrained(str(checkpoint)).batch_size == 16
 
@@ -165,6 +163,27 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub, checkpoint, status
     hub.faults = [Fault("POST", "/commit/", status=status, late=True)]
     assert publish(checkpoint) == 0
     assert commits(hub) == 1
+
+
+def test_two_publishers_at_once_do_not_mix(hub, checkpoint, tmp_path, monkeypatch):
+    """Somebody commits between our look at the repository and our commit: ours is made anew on top of theirs."""
+    assert publish(checkpoint) == 0
+    theirs = {**hub.files("me/cups"), "model.safetensors": b"theirs", "README.md": b"theirs"}
+    (checkpoint / "train_config.json").unlink()  # ours differs from the first in the card alone
+    from huggingface_hub import HfApi
+
+    preupload, calls = HfApi.preupload_lfs_files, []
+
+    def meanwhile(self, *args, **kwargs):
+        preupload(self, *args, **kwargs)
+        calls.append(1)
+        if len(calls) == 1:
+            hub.add_commit("me/cups", theirs)
+
+    monkeypatch.setattr(HfApi, "preupload_lfs_files", meanwhile)
+    assert publish(checkpoint) == 0
+    assert len(calls) == 2
+    assert hub.files("me/cups")["model.safetensors"] == (checkpoint / "model.safetensors").read_bytes()
 
 
 def test_a_hub_that_stays_down(hub, checkpoint, capsys):
