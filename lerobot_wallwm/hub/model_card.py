@@ -198,7 +198,7 @@ def _events(f: CardFacts) -> list[str]:
     for template, frames in list(longest.items())[:_TEMPLATES]:
         after = sorted((follow.get(template) or {}).items(), key=lambda item: (-item[1], item[0]))[:3]
         then = "; ".join(f"{_next(name)} ({count})" for name, count in after) or "-"
-        seconds = f"{frames / fps:.1f}" if fps else "-"
+        seconds = f"{frames / fps:.2f}" if fps else "-"
         rows.append([shown(template, 80), seconds, then])
     more = len(longest) - len(rows)
     lines = [
