@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_server import TOKEN, StandInHub
+from hub_repos import TOKEN
+from hub_server import StandInHub
 
 from lerobot_wallwm.hub import hub_errors
 

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from hub_server import TOKEN, Fault
+from hub_repos import TOKEN, Fault
 from safetensors.torch import load_file
 from tiny_arm import TINY_FLAGS
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_server import READ_TOKEN, Fault, StandInHub
+from hub_repos import READ_TOKEN, Fault
+from hub_server import StandInHub
 from safetensors.torch import load_file, save_file
 
 from lerobot_wallwm.cli import main

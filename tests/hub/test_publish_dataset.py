@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_server import Fault
+from hub_repos import Fault
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from lerobot_wallwm.cli import main
