@@ -19,6 +19,7 @@ commands:
             wallwm publish --policy.path=DIR --repo_id=me/cups [--check=DIR] [--eval=FILE] [--dataset.root=DIR]
             wallwm publish --dataset.root=DIR --dataset.repo_id=me/cups_events
   pull      get one revision of a checkpoint, checked: wallwm pull me/cups [--revision=...] [--out=DIR]
+  limits    give an old checkpoint the motion limits of its data: wallwm limits --policy.path=DIR --dataset.root=DIR
 
 `wallwm <command> --help` lists a command's flags."""
 
@@ -97,6 +98,15 @@ def _pull(args: Sequence[str]) -> int:
     return 0
 
 
+def _limits(args: Sequence[str]) -> int:
+    from lerobot_wallwm import limits as limits_module
+
+    found = limits_module.add_limits(_parse("limits", limits_module.LimitsConfig, args))
+    for name, values in found.items():
+        print(f"{name}: {', '.join(f'{value:.4g}' for value in values)}")
+    return 0
+
+
 COMMANDS = {
     "prepare": _prepare,
     "recover": _recover,
@@ -104,6 +114,7 @@ COMMANDS = {
     "inspect": _inspect,
     "publish": _publish,
     "pull": _pull,
+    "limits": _limits,
 }
 
 

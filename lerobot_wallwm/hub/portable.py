@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from .safe_files import is_repo_id
-from .safe_settings import is_path, is_url
+from .safe_settings import is_path, is_url, names_file
 
 _SECRET_KEY = re.compile(r"token$|api_?key|password|passwd|secret|credential|authorization", re.I)
 # `max_text_tokens` and the like count something.
@@ -22,10 +22,6 @@ _SECRET = re.compile(
     r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b"
 )
 _USER_INFO = re.compile(r"://[^/\s]*@")
-# Keys that name a file or a folder even when the name has no slash in front.
-_FOLDERS = frozenset(
-    {"root", "output_dir", "config_path", "checkpoint_path", "text_cache", "backbone_path", "save_dir"}
-)
 _TEXTS = frozenset({"script", "tags", "license", "event_transitions", "event_max_frames"})
 
 
@@ -78,7 +74,7 @@ def _stays_here(key: str, value: str) -> bool:
         return True
     if key == "pretrained_path":
         return not is_repo_id(value)
-    return key in _FOLDERS or (key not in _TEXTS and (is_path(value) or is_url(value)))
+    return names_file(key) or (key not in _TEXTS and (is_path(value) or is_url(value)))
 
 
 def portable_command(command: str) -> str:

@@ -38,6 +38,8 @@ STEPS = frozenset(
 )
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+# Settings that name a file which is read or written wherever the policy runs, relative to who knows what.
+_FILE_KEY = re.compile(r"(?:_file|_log|_path|_cache|_dir)$|^(?:root|folder)$")
 # Where a word that begins with a slash is meant as text. A caption is never opened.
 _TEXTS = frozenset({"script", "tags", "license", "event_transitions", "event_max_frames"})
 # Names of other checkpoints, which may be Hub names or paths.
@@ -52,6 +54,11 @@ def is_path(text: str) -> bool:
 def is_url(text: str) -> bool:
     """Whether a string names a server."""
     return bool(_URL.match(text))
+
+
+def names_file(key: str) -> bool:
+    """Whether a setting of this name holds a file or folder; `pretrained_path` may be a name on the Hub instead."""
+    return bool(_FILE_KEY.search(key)) and key not in _CHECKPOINTS
 
 
 def strings(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -91,7 +98,7 @@ def check_config(file: Path, given: Mapping[str, Any] | None = None) -> dict[str
             continue
         if is_url(text):
             problem = f"{name} names a server ({text[:80]!r}), to which this machine would talk."
-        elif is_path(text):
+        elif is_path(text) or names_file(keys[-1]):
             problem = f"{name} leads out of the checkpoint's folder ({text[:80]!r})."
         else:
             continue
@@ -141,7 +148,7 @@ def check_processor(file: Path) -> list[str]:
         if not isinstance(step.get("config", {}), dict):
             raise UnsafeCheckpointError(where, "'config' must be an object.", TRUST)
         for keys, text in strings(step.get("config", {})):
-            if is_url(text) or is_path(text):
+            if is_url(text) or is_path(text) or (keys and names_file(keys[-1])):
                 problem = f"config.{'.'.join(keys)} leads out of the checkpoint ({text[:80]!r})."
                 raise UnsafeCheckpointError(where, problem, TRUST)
         if step.get("state_file") is not None:

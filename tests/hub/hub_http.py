@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from hub_repos import READ_TOKEN, TOKEN
+
 
 class FaultyHandler(BaseHTTPRequestHandler):
     """One connection; a subclass knows the routes."""

@@ -18,7 +18,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from hub_http import FaultyHandler
-from hub_repos import LARGE, Fault, Repo, git_sum
+from hub_repos import LARGE, Commit, Fault, Repo, git_sum
 
 
 class StandInHub:
