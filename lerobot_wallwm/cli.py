@@ -15,6 +15,10 @@ commands:
   verify    compare a carved view with its source: wallwm verify --source.root=DIR --view.root=DIR
   inspect   write a page on which a person looks at the events and corrects them:
             wallwm inspect --dataset.root=DIR --out.root=DIR
+  publish   put a checkpoint, or a carved dataset, on the Hub in one commit:
+            wallwm publish --policy.path=DIR --repo_id=me/cups [--check=DIR] [--eval=FILE] [--dataset.root=DIR]
+            wallwm publish --dataset.root=DIR --dataset.repo_id=me/cups_events
+  pull      get one revision of a checkpoint, checked: wallwm pull me/cups [--revision=...] [--out=DIR]
   limits    give an old checkpoint the motion limits of its data: wallwm limits --policy.path=DIR --dataset.root=DIR
 
 `wallwm <command> --help` lists a command's flags."""
@@ -77,6 +81,23 @@ def _inspect(args: Sequence[str]) -> int:
     return 0
 
 
+def _publish(args: Sequence[str]) -> int:
+    from lerobot_wallwm.hub import publish as publish_module
+
+    config = _parse("publish", publish_module.PublishConfig, publish_module.gather_evaluations(args))
+    done = publish_module.publish(config)
+    print(f"not published; see {done}" if config.dry_run else f"published: {getattr(done, 'url', done)}")
+    return 0
+
+
+def _pull(args: Sequence[str]) -> int:
+    from lerobot_wallwm.hub import pull as pull_module
+
+    named = [f"--repo_id={arg}" if i == 0 and not arg.startswith("-") else arg for i, arg in enumerate(args)]
+    print(f"--policy.path={pull_module.pull(_parse('pull', pull_module.PullConfig, named))}")
+    return 0
+
+
 def _limits(args: Sequence[str]) -> int:
     from lerobot_wallwm import limits as limits_module
 
@@ -91,6 +112,8 @@ COMMANDS = {
     "recover": _recover,
     "verify": _verify,
     "inspect": _inspect,
+    "publish": _publish,
+    "pull": _pull,
     "limits": _limits,
 }
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-
 # Added to the worker's niceness on Linux, where threads have their own: the scheduler then prefers the control loop.
 # Our choice; 10 is what `nice` adds by default.
 _NICENESS = 10

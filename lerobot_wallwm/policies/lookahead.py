@@ -91,7 +91,9 @@ class LookAhead:
         cursors, tick = self.rollout.cursors, self.rollout.tick
         due: dict[int, tuple[str, bool]] = {}
         for row, cursor in enumerate(cursors):
-            look = None if row in self._ready else cursor.look_due(self.lead, tick - self._seen.get(row, tick))
+            look = (
+                None if row in self._ready else cursor.look_due(self.lead, tick - self._seen.get(row, tick))
+            )
             if look is not None:
                 due[row] = look
         if due and not self.worker.busy:
