@@ -82,7 +82,7 @@ def rollout(checkpoint: Path, tmp_path: Path, *flags: str, duration: float = 4.0
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
         },
-        timeout=300,
+        timeout=900,
     )
     return Done(done.returncode, done.stdout + done.stderr, goals)
 

@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import time
-import weakref
 from collections import Counter
 from pathlib import Path
 from typing import Any, TextIO
@@ -40,7 +39,8 @@ class Interventions:
         self._file: TextIO | None = None
         self._quiet_until: dict[str, float] = {}
         self._unsaid: Counter[str] = Counter()
-        atexit.register(_close, weakref.ref(self))
+        # Not by a weak reference: LeRobot's commands have let go of the policy by the time their process ends.
+        atexit.register(self.close)
 
     def add(
         self,
@@ -140,12 +140,6 @@ class Interventions:
     def __deepcopy__(self, memo: dict[int, Any]) -> Interventions:
         """A copied policy keeps a diary of its own."""
         return Interventions(self.path)
-
-
-def _close(weak: weakref.ref[Interventions]) -> None:
-    diary = weak()
-    if diary is not None:
-        diary.close()
 
 
 def _number(value: float | None) -> float | str | None:

@@ -25,7 +25,7 @@ MOVED = 0.05
 # A picture (in [0, 1]) is dark when nothing in it is brighter than this, and blank when nothing differs by more than that.
 DARK, BLANK = 8 / 255, 1.5 / 255
 # Rows of a picture that are compared; larger ones are thinned.
-LOOKED_AT = 240
+LOOKED_AT = 120
 
 
 @dataclass

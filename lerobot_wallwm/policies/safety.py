@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE = "observation.state"
+# LeRobot imports these to drive robots, and for nothing else.
+ARM_MODULES = ("lerobot.rollout", "lerobot.async_inference")
 # Late inferences in a row after which the run ends: our choice.
 MAX_LATE = 3
 # What a tensor from here carries, for the postprocessor. It does not survive an operation: then nothing is trusted.
@@ -85,9 +87,7 @@ class Safety:
     def on_arm(self) -> bool:
         """Whether a real clock runs and an arm may come to harm."""
         if self.config.guards == "auto":
-            return (
-                "lerobot.rollout" in sys.modules
-            )  # LeRobot imports it to drive robots, and for nothing else
+            return any(module in sys.modules for module in ARM_MODULES)
         return self.config.guards == "arm"
 
     def act(
@@ -182,7 +182,7 @@ class Safety:
                 config.action_feature_names,
                 config.state_feature_names,
             )
-            if not config.motion_limits:
+            if len(config.motion_limits.get("step", ())) != len(low):
                 logger.warning(
                     "This checkpoint knows no motion limits (it was trained before there were any, or without a dataset's "
                     "files): goals are kept to the data's range, but neither their rate nor the arm's first pose is "

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -42,3 +43,10 @@ class SafetyFields:
                 raise ValueError(f"--policy.{name} must be a number of at least 0, got {value}.")
         if self.max_bad_goals < 1:
             raise ValueError(f"--policy.max_bad_goals must be at least 1, got {self.max_bad_goals}.")
+        for name, values in self.motion_limits.items():
+            least = 0.0 if name in ("step", "lead") else -math.inf
+            if not all(least <= value < math.inf and value > -math.inf for value in values):
+                raise ValueError(
+                    f"motion_limits['{name}'] in config.json must be finite numbers{' of at least 0' if least == 0 else ''}, "
+                    f"got {values}. Fix: wallwm limits --policy.path=<checkpoint> --dataset.root=<its training data>."
+                )

@@ -16,7 +16,7 @@ from lerobot_wallwm.hub.weights import WeightsError
 from lerobot_wallwm.policies.interventions import SafetyError
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 from lerobot_wallwm.policies.motion_limits import MotionLimits
-from lerobot_wallwm.policies.safety import MARK
+from lerobot_wallwm.policies.safety import ARM_MODULES, MARK
 
 LIMITS = {
     "step": [2.0] * 5 + [10.0],
@@ -276,10 +276,13 @@ def test_guards_go_by_who_drives_the_policy(make_policy, monkeypatch):
     import sys
 
     policy = make_policy()
-    monkeypatch.delitem(sys.modules, "lerobot.rollout", raising=False)
+    for name in ARM_MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     assert not policy.safety.on_arm
-    monkeypatch.setitem(sys.modules, "lerobot.rollout", sys)
-    assert policy.safety.on_arm
+    for name in ARM_MODULES:
+        with monkeypatch.context() as only:
+            only.setitem(sys.modules, name, sys)
+            assert policy.safety.on_arm
 
 
 # --------------------------------------------------------------- observations
@@ -428,6 +431,15 @@ def test_fine_tuning_on_another_arm_replaces_the_limits(make_policy, tiny_stats,
 def test_settings_that_no_guard_can_follow_are_refused(make_config, name, value):
     with pytest.raises(ValueError, match=f"--policy.{name}"):
         make_config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "limits", [{"step": [float("nan")]}, {"lead": [-1.0]}, {"state_low": [float("-inf")]}]
+)
+def test_limits_that_are_none_are_refused(make_config, limits):
+    """A rate of NaN would be no limit at all."""
+    with pytest.raises(ValueError, match="motion_limits"):
+        make_config(motion_limits=limits)
 
 
 def test_training_batches_do_not_meet_the_guards(make_policy, make_train_batch):
