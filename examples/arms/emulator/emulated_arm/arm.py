@@ -136,8 +136,8 @@ class EmulatedArm:
         if not self.simulated_clock:
             return
         self._steps += 1
-        if self.kind.leader:
-            self.advance()
+        # The cameras are to show the step's end.
+        self.advance()
         self.state.set("goal_step", self._steps)
         self.on_step()
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from emulated_arm.arm import EmulatedArm
 from emulated_arm.arms import Arm, travel_as_built, travel_from_calibration, write_eeprom
 from emulated_arm.bus import Bus, SerialLine
+from emulated_arm.camera_server import connect
 from emulated_arm.control import Console, ControlServer
 from emulated_arm.faults import Fault, Faults
 from emulated_arm.hand import along, read_actions
@@ -26,11 +27,10 @@ from emulated_arm.shared import MOST_VIEWS, SharedState, folder_of
 
 # Our choice: seconds between looks at whether everything still runs.
 WATCH = 0.1
-# A servo does not compete for the processor. The bus needs a few per cent of it, but at once.
-NICENESS = -10
 MUJOCO_FPS = 20.0
 MUJOCO_VIEWS = ("wrist", "overhead")
-START_TIMEOUT = 120.0
+# Our choice: importing LeRobot and MuJoCo takes 10 s, and many times that on a busy machine.
+START_TIMEOUT = 600.0
 
 
 @dataclass
@@ -89,6 +89,13 @@ class Emulator:
         fps = settings.fps or (MUJOCO_FPS if settings.world == "mujoco" else 30.0)
         self._folder = folder_of(settings.port)
         self._folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            connect(self._folder, "control").close()
+            raise ValueError(
+                f"an emulator runs at --port={settings.port} already. Fix: end it, or choose another name."
+            )
+        if settings.port.exists() and not settings.port.is_symlink():
+            raise ValueError(f"--port={settings.port} exists and is not a link. Fix: choose another name.")
         self._folder.chmod(0o700)
         motion = None
         if settings.calibration:
@@ -210,11 +217,6 @@ class Emulator:
 
     def run(self, ended: threading.Event) -> int:
         """Runs until ``ended`` is set or something breaks; returns the exit code."""
-        # Only a privileged user may; for others everything works too, with longer delays on a busy machine.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-            for thread in Path("/proc/self/task").glob("[0-9]*"):
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), NICENESS)
         while not ended.wait(WATCH):
             self.journal.flush()
             if self._bus.failure is not None or self._world.poll() is not None:

@@ -65,11 +65,12 @@ class Fault:
         ):
             raise ValueError(f"fault {self.kind}: at, after, seconds, count and ms are numbers not below 0")
         self.ids = (self.ids,) if isinstance(self.ids, int) else tuple(int(i) for i in self.ids)
-        if self.seconds is None and self.count is None:
-            if self.kind in LASTING:
-                self.seconds = 1.0
-            else:
-                self.count = 1
+        if self.kind in LASTING:
+            if self.count is not None:
+                raise ValueError(f"fault {self.kind} lasts. Fix: give seconds instead of count.")
+            self.seconds = 1.0 if self.seconds is None else self.seconds
+        elif self.seconds is None and self.count is None:
+            self.count = 1
         self.left = -1 if self.count is None else int(self.count)
 
     def describe(self) -> dict:

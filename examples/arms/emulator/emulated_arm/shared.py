@@ -59,7 +59,10 @@ class SharedState:
 
     def __init__(self, path: Path, create: bool = False) -> None:
         if create:
-            path.write_bytes(bytes(STATE.itemsize))
+            # A reader of an earlier run keeps its own file.
+            unfinished = path.with_name(f".{path.name}.partial")
+            unfinished.write_bytes(bytes(STATE.itemsize))
+            unfinished.rename(path)
         self._array = np.memmap(path, STATE, mode="r+", shape=(1,))
         self.position: np.ndarray = self._array["position"][0]
         self.goal: np.ndarray = self._array["goal"][0]
@@ -135,17 +138,18 @@ class Frames:
         """Makes a picture, (height, width, 3) uint8, the latest."""
         following = self.number + 1
         self._buffers[following % 2] = picture
-        self._header["step"][0] = step
         self._header["stamp"][0] = time.monotonic()
         self._header["number"][0] = following
+        # Last: who waits for a step then looks at the number.
+        self._header["step"][0] = step
 
     def latest(self) -> np.ndarray:
         """A copy of the latest picture, (height, width, 3) uint8."""
         while True:
             before = self.number
             picture = np.array(self._buffers[before % 2])
-            # The other buffer may be written meanwhile, this one only two pictures later.
-            if self.number - before < 2:
+            # Once the next picture is out, the one after it is written over this one.
+            if self.number == before:
                 return picture
 
 
