@@ -170,6 +170,14 @@ class So101PickPlaceEnv(gym.Env):
         # lerobot-eval asks after every step; the picture is there already.
         return self._overhead.repeat(4, axis=0).repeat(4, axis=1)
 
+    def effort(self) -> np.ndarray:
+        """The actuators' torques at the last observation, (6,) float32, newton metres; what a servo's load tells.
+
+        The simulated servos are stiff and saturate within a step, so those of the arm's joints say little at 20 Hz; the
+        gripper's tells whether it holds something.
+        """
+        return self.simulation.data.actuator_force[:6].astype(np.float32)
+
     def close(self) -> None:
         """Frees the renderer."""
         if self._cameras is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from emulated_arm.arm import EmulatedArm
 from emulated_arm.camera_server import connect, listen
 from emulated_arm.faults import Fault
-from emulated_arm.hand import along, read_actions, through_ranges, to_middle, to_posture
+from emulated_arm.hand import along, led_in, read_actions, through_ranges, to_middle, to_posture
 from emulated_arm.shared import folder_of
 
 HELP = {
@@ -23,7 +23,7 @@ HELP = {
     "hand middle [SECONDS]": "move the limp joints to the middle of their ranges",
     "hand ranges [SECONDS]": "move them from stop to stop and back to the middle; seconds for each way",
     "hand move JOINT=VALUE ... [SECONDS]": "move some of them, in LeRobot's units",
-    "hand play DATASET[:EPISODES] [loop]": "move them along recorded actions",
+    "hand play DATASET[:EPISODES] [loop]": "bring them to the start of recorded actions, and along these",
     "hand wait": "answer when the hand has come to its end",
     "hand release": "take the hand away",
     "fault KIND [KEY=VALUE ...]": "inject a fault; keys: at after seconds count ids camera ms bits",
@@ -100,7 +100,8 @@ class Console:
             arm.play(to_posture(posture, now, seconds))
         elif what == "play":
             rows, fps = read_actions(rest[0], arm.kind)
-            arm.play(along(rows, fps, arm.travels, loops="loop" in rest[1:]))
+            motion = along(rows, fps, arm.travels, loops="loop" in rest[1:])
+            arm.play(motion if motion.loops else led_in(motion, now))
             return {"rows": len(rows), "fps": fps}
         else:
             raise ValueError(f"hand {what}? known: middle, ranges, move, play, wait, release")

@@ -13,6 +13,9 @@ from emulated_arm.arms import Arm, Travel, middle_of
 
 # Our choice: how long a person holds a joint at its end. LeRobot looks at the positions every 20 ms or so.
 HOLD = 0.4
+# Percent of the travel: where LeRobot lets a Koch leader's gripper spring to, and, our choice, how far open an SO arm's
+# gripper counts as open.
+SPRING, OPEN = 50.0, 30.0
 
 
 @dataclass
@@ -97,6 +100,14 @@ def along(rows: np.ndarray, fps: float, travels: list[Travel], loops: bool, back
     return Motion(times, shafts, loops)
 
 
+def led_in(motion: Motion, now: list[float], seconds: float = 1.0) -> Motion:
+    """The same motion after a way to its start, as no hand jumps there: from ``now`` (shaft ticks) in ``seconds``."""
+    return Motion(
+        np.concatenate([[0.0], motion.times + seconds]),
+        {index: np.concatenate([[now[index]], path]) for index, path in motion.shafts.items()},
+    )
+
+
 def read_actions(source: str, arm: Arm) -> tuple[np.ndarray, float]:
     """Reads the actions of a LeRobotDataset v3.
 
@@ -106,7 +117,8 @@ def read_actions(source: str, arm: Arm) -> tuple[np.ndarray, float]:
         arm: The arm that is to follow them.
 
     Returns:
-        The rows in LeRobot's units, (T, joints) float64, and their rate in Hz.
+        The rows in the arm's units, (T, joints) float64, and their rate in Hz. Rows of an SO arm, in degrees, become
+        percent of a Koch arm's travel, at the same angles.
 
     Raises:
         ValueError: No such dataset or episode, or its actions are not this arm's joints; the message says which.
@@ -138,4 +150,22 @@ def read_actions(source: str, arm: Arm) -> tuple[np.ndarray, float]:
     missing = [episode for episode, length in lengths.items() if length == 0]
     if missing:
         raise ValueError(f"{root} has no episode {missing[0]}; it has {info['total_episodes']} episodes")
-    return np.concatenate([part for parts in pieces.values() for part in parts]), float(info["fps"])
+    found = np.concatenate([part for parts in pieces.values() for part in parts])
+    if str(info.get("robot_type")).startswith("so10"):
+        found = from_degrees(found, arm)
+    return found, float(info["fps"])
+
+
+def from_degrees(rows: np.ndarray, arm: Arm) -> np.ndarray:
+    """Joint angles of an SO arm, (T, joints), in an arm's units; LeRobot calls the middle of a joint's travel 0 %.
+
+    A Koch leader's gripper is a trigger that springs open: where the demonstration's is open, the hand lets go of it.
+    """
+    converted = rows.copy()
+    for index, joint in enumerate(arm.joints):
+        if joint.units == "signed_percent":
+            low, high = (-180.0, 180.0) if joint.full_turn else (joint.low, joint.high)
+            converted[:, index] = (rows[:, index] - (low + high) / 2) / (high - low) * 200
+        elif arm.name.startswith("koch"):
+            converted[:, index] = np.interp(rows[:, index], [0.0, OPEN], [0.0, SPRING])
+    return converted
