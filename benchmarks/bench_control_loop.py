@@ -7,7 +7,8 @@
 
 All flags but --out are `lerobot-rollout`'s, and so is the loop: its context, engine and base strategy run as they are, with
 a robot around the robot that notes when each goal is sent. Any robot will do (`--robot.type=so101_follower --robot.port=...`
-on an emulated bus); `fake_arm` (fake_arm.py) needs nothing. Writes control_loop.json and control_loop.png:
+on an emulated bus); `fake_arm` (fake_arm.py) needs nothing. With --journal=<the emulator's journal.jsonl>, the same figures
+also as the servos saw them (`servos`), which do not depend on this process. Writes control_loop.json and control_loop.png:
 
 * period: time between goals; jitter: its distance from the nominal period.
 * missed goals: nominal periods in which no goal was sent.
@@ -112,7 +113,17 @@ def plot(times: list[float], select: list[float], fps: float, path: Path, title:
     figure.savefig(path, dpi=90)
 
 
-def run(cfg: Any, out: Path, warm_up: int) -> dict[str, Any]:
+def seen_by_servos(journal: Path, since: float, joints: int, fps: float, warm_up: int) -> dict[str, Any]:
+    """The figures of the goals in an emulator's journal, and how many lay outside the servos' limits."""
+    from arm_plots import commands
+
+    time.sleep(0.5)  # the emulator brings its journal to the disk every 0.2 s
+    times, _, outside = commands(journal, joints)
+    late = times >= since
+    return {**figures(times[late].tolist(), fps, warm_up), "goals_outside_limits": int(outside[late].sum())}
+
+
+def run(cfg: Any, out: Path, warm_up: int, journal: Path | None = None) -> dict[str, Any]:
     """A rollout, as `lerobot-rollout --strategy.type=base` runs it."""
     from lerobot.rollout.context import build_rollout_context
     from lerobot.rollout.strategies import create_strategy
@@ -123,7 +134,7 @@ def run(cfg: Any, out: Path, warm_up: int) -> dict[str, Any]:
     policy = context.policy.policy
     timed = TimedPolicy(policy)
     strategy = create_strategy(cfg.strategy)
-    began = time.process_time()
+    began, since = time.process_time(), time.time()
     try:
         strategy.setup(context)
         strategy.run(context)
@@ -145,6 +156,8 @@ def run(cfg: Any, out: Path, warm_up: int) -> dict[str, Any]:
         "cpu_seconds_per_second": cpu / max(times[-1] - times[0], 1e-9),
         "largest_second_difference": float(np.abs(np.diff(goals, n=2, axis=0)).max()),
     }
+    if journal is not None:
+        result["servos"] = seen_by_servos(journal, since, len(goals[0]), cfg.fps, warm_up)
     out.mkdir(parents=True, exist_ok=True)
     (out / "control_loop.json").write_text(json.dumps(result, indent=1))
     plot(times, timed.seconds, cfg.fps, out / "control_loop.png", f"{cfg.inference.type}, {cfg.fps:g} Hz")
@@ -158,6 +171,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("outputs/control_loop"))
     parser.add_argument("--warm_up", type=int, default=5, help="goals left out: the first plan is waited for")
+    parser.add_argument("--journal", type=Path, help="of the arm's emulator")
     own, sys.argv[1:] = parser.parse_known_args()
     import fake_arm  # noqa: F401  registers --robot.type=fake_arm
     from lerobot.configs import parser as lerobot_parser
@@ -169,7 +183,7 @@ def main() -> None:
 
     @lerobot_parser.wrap()
     def measure(cfg: RolloutConfig) -> None:
-        result = run(cfg, own.out, own.warm_up)
+        result = run(cfg, own.out, own.warm_up, own.journal)
         print(json.dumps({key: value for key, value in result.items() if key != "command"}, indent=1))
 
     measure()

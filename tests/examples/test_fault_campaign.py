@@ -74,12 +74,13 @@ def test_two_thousand_faults_are_of_every_kind_on_every_arm_and_half_on_each_bus
 
 def test_goals_are_weighed_against_limits_range_and_step():
     lines = [goal(0.0, 1, 2000), goal(0.0, 2, 2000), goal(0.1, 1, 2101), goal(0.1, 2, 2000)]
-    goals = weigh(lines, LOW, HIGH, STEP)
+    assert weigh(lines, LOW, HIGH, STEP, rate=20).step == 1.0  # one command was lost on the way
+    goals = weigh(lines, LOW, HIGH, STEP, rate=10)
     assert (goals.count, goals.outside, goals.margin, goals.beyond_data, goals.moved) == (2, 0, 999, 0, True)
     assert goals.step == 2.0  # 101 ticks, one of them rounding, where 50 are allowed
-    goals = weigh([*lines, goal(0.2, 1, 3102), goal(0.2, 2, 3050)], LOW, HIGH, STEP)
+    goals = weigh([*lines, goal(0.2, 1, 3102), goal(0.2, 2, 3050)], LOW, HIGH, STEP, rate=10)
     assert goals.outside == 1 and goals.margin == -2 and goals.beyond_data == 101
-    own = weigh([*lines, goal(0.2, 1, 3050), goal(0.2, 2, 2000)], LOW, HIGH, STEP, free_from=0.15)
+    own = weigh([*lines, goal(0.2, 1, 3050), goal(0.2, 2, 2000)], LOW, HIGH, STEP, free_from=0.15, rate=10)
     assert own.beyond_data == 0 and own.step == 2.0 and own.count == 3  # LeRobot's own way home
 
 
