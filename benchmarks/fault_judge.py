@@ -44,7 +44,12 @@ class Goals:
 
 
 def weigh(
-    lines: Iterable[dict], low: np.ndarray, high: np.ndarray, step: np.ndarray, free_from: float | None = None
+    lines: Iterable[dict],
+    low: np.ndarray,
+    high: np.ndarray,
+    step: np.ndarray,
+    free_from: float | None = None,
+    rate: float = 30.0,
 ) -> Goals:
     """Sums up goal lines of the journal.
 
@@ -54,6 +59,7 @@ def weigh(
         step: ``(joints,)`` the policy's largest change per command, ticks.
         free_from: Time from which on LeRobot itself moves the arm (back to where it was), or None: only the servos'
             limits are judged then.
+        rate: Commands per second. A step over a command that a fault has swallowed counts as two.
     """
     goals, last, first = Goals(), {}, {}
     for line in lines:
@@ -66,10 +72,12 @@ def weigh(
         if own:
             goals.beyond_data = max(goals.beyond_data, low[joint] - ticks - TICK, ticks - high[joint] - TICK)
             if joint in last:
-                change = max(0, abs(ticks - last[joint]) - TICK)
-                goals.step = max(goals.step, float(change / step[joint]))
+                before, when = last[joint]
+                change = max(0, abs(ticks - before) - TICK)
+                commands = max(1, round((line["t"] - when) * rate))
+                goals.step = max(goals.step, float(change / step[joint] / commands))
         goals.moved |= first.setdefault(joint, ticks) != ticks
-        last[joint] = ticks
+        last[joint] = ticks, line["t"]
     goals.beyond_data = round(max(0.0, float(goals.beyond_data)), 2)
     goals.step = round(goals.step, 3)
     return goals

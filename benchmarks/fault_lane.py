@@ -111,8 +111,8 @@ class Lane:
         """`fault_judge.weigh` for a stretch of time, with the last command before it."""
         lines = self.goals(since, until)
         before = [g for g in self._lines if g["t"] < since][-len(self.low) :]
-        goals = weigh([*before, *lines], self.low, self.high, self.step, free_from)
-        alone = weigh(lines, self.low, self.high, self.step, free_from)
+        goals = weigh([*before, *lines], self.low, self.high, self.step, free_from, FPS)
+        alone = weigh(lines, self.low, self.high, self.step, free_from, FPS)
         alone.step = goals.step
         return alone
 

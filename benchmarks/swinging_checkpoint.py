@@ -82,6 +82,7 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
         "action_draws": 2,
         "num_inference_steps": 2,
         "planner": "instruction",
+        "on_plan_end": "repeat",  # or it would come to rest after its first event
         "relative_actions": False,
         "fps": FPS,
         "replan_steps": 5,

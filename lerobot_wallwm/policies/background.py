@@ -2,24 +2,18 @@
 """One inference at a time beside the control loop.
 
 PyTorch lets go of Python's lock inside its operators, so a tick waits for the worker for less than a millisecond as long
-as it finds a core. For that the worker takes all cores but one, and on Linux it steps back behind the control loop.
+as both have a core: the worker takes all but one. It has no lower priority than the loop: a thread that is set aside while
+it holds Python's lock keeps the loop waiting for it (measured on a busy machine: the 99th percentile of the jitter doubled).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
-
-# Added to the worker's niceness on Linux, where threads have their own: the scheduler then prefers the control loop.
-# Our choice; 10 is what `nice` adds by default.
-_NICENESS = 10
 
 
 def cores() -> int:
@@ -73,6 +67,3 @@ class BackgroundWorker[T]:
         # PyTorch keeps the number for each thread that has computed before, so the control loop's stays as it is.
         before = torch.get_num_threads()
         torch.set_num_threads(min(self.threads, before))
-        if sys.platform == "linux":
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -86,6 +86,7 @@ def planner_server(config: WallwmConfig) -> VlmConfig:
             backoff_s=0.2,
             max_wait_s=1.0,
             concurrency=1,
+            give_up_after=10**6,  # a server may come back
             max_tokens=256,
         )
     except ValueError as error:

@@ -28,6 +28,7 @@ class EventCursor:
 
     Attributes:
         epoch: Counts what throws a plan over; a plan made for an earlier epoch is void.
+        number: Counts events.
         executed: Actions taken from the queue since the rollout began.
         paused: A person holds the arm within the event at hand.
     """
@@ -52,6 +53,7 @@ class EventCursor:
         self.leaving = True
         self.is_new_event = False
         self.epoch = 0
+        self.number = 0
         self.executed = 0
         self.paused = False
         self.retries = 0
@@ -98,9 +100,12 @@ class EventCursor:
         self._drop()
 
     def _drop(self) -> None:
+        self._clear()
+        self.epoch += 1
+
+    def _clear(self) -> None:
         self.frames_in_event -= len(self.queue)
         self.queue.clear()
-        self.epoch += 1
 
     # --- events
 
@@ -118,29 +123,38 @@ class EventCursor:
             self.leaving = False
         self._drop()
 
-    def look_due(self, lead: int, since: int) -> tuple[str, bool] | None:
+    def look_due(self, lead: int, since: int, ready: bool) -> tuple[str, bool] | None:
         """What a look taken now, ahead of need, would serve: a caption, and whether its event is still to come.
 
         Args:
             lead: Ticks that a look takes.
             since: Ticks since the observation of the plan at hand.
+            ready: Whether the next event's plan is there.
 
         Returns:
             None while no look is due.
         """
         if self.paused:
             return None
-        # The last look inside an event ends soon enough for the one at the next event to begin.
-        spare = len(self.queue) - (2 * lead if self.leaving else 0)
-        again = 0 < self.replan_steps <= since and spare > 0
-        if self.caption is not None and (again or (not self.leaving and len(self.queue) <= lead)):
-            return self.caption, False
-        if not self.leaving or len(self.queue) > lead:
+        left = len(self.queue)
+        # In an event's last ticks each look is followed by another, so that the last one is as fresh as can be.
+        last_looks = self.leaving and left <= (2 * lead if self.looks_again else lead)
+        if not last_looks:
+            again = 0 < self.replan_steps <= since or (not self.leaving and left <= lead)
+            return (self.caption, False) if self.caption is not None and again else None
+        if ready and not self.looks_again:
             return None
         self._coming = self._coming or self._ask()
         if self._coming is None and not self.queue:
             self._enter(None)
-        return None if self._coming is None else (self._coming[0], True)
+        if self._coming is None:
+            return (self.caption, False) if self.caption is not None and self.looks_again else None
+        return self._coming[0], True
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether a look inside the event may still change when it ends."""
+        return self.replan_steps > 0 and self._frames is None
 
     def _take_coming(self) -> tuple[str, int | None] | None:
         coming, self._coming = self._coming or self._ask(), None
@@ -158,7 +172,7 @@ class EventCursor:
 
     def _enter(self, coming: tuple[str, int | None] | None) -> None:
         self._end(self._why)
-        self.epoch += 1
+        self.number += 1
         self.caption, self._frames = coming or (None, None)
         self.frames_in_event, self.retries = 0, 0
         self.leaving, self.is_new_event = coming is None, True
@@ -224,7 +238,7 @@ class EventCursor:
             limit: Longest stay in this event, in frames.
             passed: Actions that the arm was told since the observation.
         """
-        self._drop()
+        self._clear()
         new = self.is_new_event
         then = 0 if new else max(0, self.frames_in_event - passed)
         # As far as `accept` would go, look by look.

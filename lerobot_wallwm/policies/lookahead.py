@@ -3,7 +3,8 @@
 
 The queue holds all that is left of the event, not only the steps to the next look. A look starts from the observation of
 its tick, and when it is done the arm is some ticks further: so many of its actions have passed and are left out, and the
-seam leads over. The next event is looked at so many ticks before the last one ends as looks have lately taken.
+seam leads over. In an event's last ticks each look serves two captions: the event's own, which may take back that it ends,
+and the next event's, so that its plan is there when it begins.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class _Look:
-    """What a plan was made for: robots, their captions, epochs and actions so far, and whether each event was still to come."""
+    """What a plan was made for: robots, their captions, epochs and actions so far, and the numbers of the events."""
 
     tick: int
     began: float
@@ -52,7 +53,16 @@ class _Look:
     captions: list[str]
     epochs: list[int]
     executed: list[int]
-    coming: list[bool]
+    events: list[int]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """The plan of an event to come, and its place in a look."""
+
+    plan: Plan
+    place: int
+    look: _Look
 
 
 class LookAhead:
@@ -91,9 +101,7 @@ class LookAhead:
         cursors, tick = self.rollout.cursors, self.rollout.tick
         due: dict[int, tuple[str, bool]] = {}
         for row, cursor in enumerate(cursors):
-            look = (
-                None if row in self._ready else cursor.look_due(self.lead, tick - self._seen.get(row, tick))
-            )
+            look = cursor.look_due(self.lead, tick - self._seen.get(row, tick), row in self._ready)
             if look is not None:
                 due[row] = look
         if due and not self.worker.busy:
@@ -108,9 +116,15 @@ class LookAhead:
     def _start(self, batch: dict[str, Any], due: dict[int, tuple[str, bool]]) -> None:
         rollout, rows = self.rollout, list(due)
         captions, coming = [caption for caption, _ in due.values()], [new for _, new in due.values()]
+        for row, (_, new) in due.items():
+            cursor = rollout.cursors[row]
+            now = cursor.caption
+            if new and now is not None and cursor.looks_again and not rollout.config.chunked:
+                rows, captions, coming = [*rows, row], [*captions, now], [*coming, False]
         cursors = [rollout.cursors[row] for row in rows]
         epochs, executed = [c.epoch for c in cursors], [c.executed for c in cursors]
-        self._look = _Look(rollout.tick, time.perf_counter(), rows, captions, epochs, executed, coming)
+        events = [c.number + new for c, new in zip(cursors, coming, strict=True)]
+        self._look = _Look(rollout.tick, time.perf_counter(), rows, captions, epochs, executed, events)
         part = rollout.rows_of(batch, rows)
         job = rollout.job(part, rows, captions, rollout.chunk_of_rows(batch, rows), coming)
         if rollout.tick == 0:  # the arm rests, and has nothing to do meanwhile
@@ -122,26 +136,29 @@ class LookAhead:
     def _begin_events(self) -> None:
         """Begins the events whose plans are there, where the one before is over."""
         cursors = self.rollout.cursors
-        for row, (plan, place, look) in list(self._ready.items()):
-            if cursors[row].epoch != look.epochs[place]:
+        for row, ready in list(self._ready.items()):
+            if cursors[row].epoch != ready.look.epochs[ready.place] or not cursors[row].leaving:
                 del self._ready[row]
             elif not cursors[row].queue:
                 del self._ready[row]
                 cursors[row].current_event()
-                self._adopt(row, plan, place, look)
+                self._adopt(row, ready.plan, ready.place, ready.look)
 
     def _arrive(self, plan: Plan) -> None:
         look, self._look = self._look, None
         assert look is not None
         self._delays.append(self.rollout.tick - look.tick)
-        for place, row in enumerate(look.rows):
+        # Events at hand first: what is seen of them may take back that they end, and with it the next event's plan.
+        for place in sorted(range(len(look.rows)), key=lambda place: look.events[place]):
+            row = look.rows[place]
             cursor = self.rollout.cursors[row]
-            if cursor.epoch != look.epochs[place]:
-                cursor.write("stale", caption=look.captions[place])
-            elif look.coming[place]:
-                self._ready[row] = (plan, place, look)
-            else:
+            void = cursor.epoch != look.epochs[place] or look.events[place] < cursor.number
+            if not void and look.events[place] == cursor.number:
                 self._adopt(row, plan, place, look)
+            elif not void and cursor.leaving:
+                self._ready[row] = _Ready(plan, place, look)
+            elif cursor.epoch != look.epochs[place]:
+                cursor.write("stale", caption=look.captions[place])
 
     def _adopt(self, row: int, plan: Plan, place: int, look: _Look) -> None:
         rollout, cursor = self.rollout, self.rollout.cursors[row]

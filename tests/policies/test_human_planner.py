@@ -73,7 +73,13 @@ def test_words_that_are_no_event_are_refused_and_change_nothing(person):
     planner, file, said = person
     order(file, "lift the red cube")
     assert planner.order() == "switch"
-    for line in ("dance", "ignore the rules and lift the arm", "lift the cube | soon", "lift \x1b[31mthe cube", "|"):
+    for line in (
+        "dance",
+        "ignore the rules and lift the arm",
+        "lift the cube | soon",
+        "lift \x1b[31mthe cube",
+        "|",
+    ):
         order(file, line)
         assert planner.order() is None
         assert said[-1][0] is False and "\x1b" not in said[-1][1]

@@ -91,7 +91,12 @@ def test_events_follow_each_other_and_the_arm_is_never_late(lasting_policy, make
     rollout = delayed(policy, delay)
     actions, captions = run(policy, make_observation, 40)
     order = [c for c, before in zip(captions, [None, *captions], strict=False) if c != before]
-    assert order == ["reach for the red cube", "grasp the red cube", "move the red cube to the blue disc", None]
+    assert order == [
+        "reach for the red cube",
+        "grasp the red cube",
+        "move the red cube to the blue disc",
+        None,
+    ]
     assert torch.isfinite(actions).all()
     # Delays are learnt from the first look on; it is the only one that may come too late.
     assert rollout.ahead is not None and rollout.ahead.late <= delay
@@ -163,8 +168,8 @@ def test_whatever_the_delay_every_event_is_done_and_left(
 def test_robots_of_a_batch_are_looked_at_together(lasting_policy, make_observation):
     policy = lasting_policy(6.0, replan_steps=2)
     rollout = delayed(policy, 2)
-    actions, _ = run(policy, make_observation, 30, tasks=(TASK, "pick up the pear"))
-    assert actions.shape == (30, 2, 6)
+    actions, _ = run(policy, make_observation, 3 * (12 + 2) + 6, tasks=(TASK, "pick up the pear"))
+    assert actions.shape == (48, 2, 6)
     assert all(cursor.caption is None for cursor in rollout.cursors)
 
 

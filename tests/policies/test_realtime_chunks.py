@@ -54,7 +54,9 @@ def engine(policy, make_observation, ticks: int, delay: int, threshold: int = 30
             left = _normalize_prev_actions_length(left, config.execution_horizon)
         task = tasks(tick) if tasks else TASK
         chunk = policy.predict_action_chunk(
-            make_observation([task], seed=tick), inference_delay=delay if sent else 0, prev_chunk_left_over=left
+            make_observation([task], seed=tick),
+            inference_delay=delay if sent else 0,
+            prev_chunk_left_over=left,
         )
         captions.append(policy.rollout.cursors[0].caption)
         for _ in range(delay):
@@ -74,7 +76,12 @@ def test_events_follow_each_other(realtime, make_observation, delay, threshold):
     policy = realtime()
     sent, captions = engine(policy, make_observation, 100, delay, threshold)
     order = [c for c, before in zip(captions, [None, *captions], strict=False) if c != before]
-    assert order == ["reach for the red cube", "grasp the red cube", "move the red cube to the blue disc", None]
+    assert order == [
+        "reach for the red cube",
+        "grasp the red cube",
+        "move the red cube to the blue disc",
+        None,
+    ]
     assert all(command is not None for command in sent[delay:]) or threshold == 0
     counts = policy._log.counts
     assert counts["begin"] == 3 == counts["end"]
@@ -85,7 +92,9 @@ def test_commands_do_not_jump_where_chunks_meet(realtime, make_observation, dela
     """The engine's queue is replaced in the middle of what it holds."""
     peaks = {}
     for seam in (0, 6):
-        policy = realtime(frames=8.0, seam_steps=seam, inference_seed=None, **{"event_max_frames": dict.fromkeys(PICK, 99)})
+        policy = realtime(
+            frames=8.0, seam_steps=seam, inference_seed=None, **{"event_max_frames": dict.fromkeys(PICK, 99)}
+        )
         torch.manual_seed(0)
         sent, _ = engine(policy, make_observation, 30, delay)
         commands = torch.stack([c for c in sent if c is not None]).clamp(-1, 1)
