@@ -125,10 +125,10 @@ def test_a_huge_file_is_read_at_its_end(tmp_path):
 def test_lines_typed_at_the_terminal(tmp_path):
     reader, writer = os.pipe()
     orders = TerminalOrders(reader)
-    os.write(writer, "grasp the c".encode())
+    os.write(writer, b"grasp the c")
     time.sleep(0.05)
     assert orders.newest() is None  # not before Enter
-    os.write(writer, "up\n\nhold\n".encode())
+    os.write(writer, b"up\n\nhold\n")
     deadline = time.monotonic() + 5
     while (line := orders.newest()) is None and time.monotonic() < deadline:
         time.sleep(0.01)
