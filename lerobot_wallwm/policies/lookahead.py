@@ -80,9 +80,7 @@ class LookAhead:
         self.rollout, self.worker = rollout, worker
         self.late = 0
         self._look: _Look | None = None
-        self._ready: dict[
-            int, tuple[Plan, int, _Look]
-        ] = {}  # plans for events to come, with their place in the look
+        self._ready: dict[int, _Ready] = {}
         self._seen: dict[int, int] = {}  # tick of the observation behind each robot's plan
         self._delays: deque[int] = deque([1], _REMEMBERED)
         self._late_since: dict[int, int] = {}
