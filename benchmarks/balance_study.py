@@ -225,8 +225,10 @@ def score(root: Path, places: Any, rare_episodes: set[int], at_most: int) -> dic
     """Errors of a checkpoint on held-out events; see the head of the file."""
     from ablation.one_run import AHEAD
     from ablation.windows_in_memory import WindowsInMemory
-    from so101_demo.heldout import read_event_rows, spread_anchors, thin
-    from so101_demo.open_loop import Checkpoint, load_observations, mean_absolute, predict
+
+    from lerobot_wallwm.check.checkpoint import Checkpoint
+    from lerobot_wallwm.check.observations import load_observations, mean_absolute, predict
+    from lerobot_wallwm.check.views import read_event_rows, spread_anchors, thin
 
     checkpoint = Checkpoint(root)
     config = checkpoint.config

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from so101_demo.heldout import read_event_rows, spread_anchors, thin
-from so101_demo.imagination import imagine
-from so101_demo.open_loop import Checkpoint, load_observations, mean_absolute, predict
 from tqdm import trange
+
+from lerobot_wallwm.check.checkpoint import Checkpoint
+from lerobot_wallwm.check.observations import load_observations, mean_absolute, predict
+from lerobot_wallwm.check.video import imagine
+from lerobot_wallwm.check.views import read_event_rows, spread_anchors, thin
 
 from .variants import BASE, IMAGINATIONS, Variant
 from .windows_in_memory import WindowsInMemory

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .imagination import Clips
-from .open_loop import Observations
+from lerobot_wallwm.check.observations import Observations
+from lerobot_wallwm.check.video import Clips
+
 from .report_inputs import ActionExample, EpisodeView, Rollout
 
 EPISODES_SHOWN = 3
