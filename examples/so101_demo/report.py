@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lerobot_wallwm.check import charts, page
-from lerobot_wallwm.check.video import Clips
+from lerobot_wallwm.check.video import comparison_film, side_by_side
 
 from . import figures as fig
 from .report_inputs import ReportInputs
@@ -288,23 +288,6 @@ def _imagination(inputs: ReportInputs) -> str:
         "pixels that moved is the telling one.",
         *parts,
     )
-
-
-def side_by_side(frames: np.ndarray) -> np.ndarray:
-    """Cameras ``(V, H, W, 3)`` in one row ``(H, V W, 3)``."""
-    return np.concatenate(list(frames), axis=1)
-
-
-def comparison_film(clips: Clips, scale: int = 2) -> np.ndarray:
-    """All clips one after the other, real above imagined, ``(frames, 2 H, V W, 3)``; the last frame lingers."""
-    film = []
-    for n in range(len(clips.captions)):
-        frames = [f for f in range(clips.real.shape[2]) if clips.valid[n, f]]
-        for f in [*frames, frames[-1], frames[-1]]:
-            film.append(
-                np.concatenate([side_by_side(clips.real[n, :, f]), side_by_side(clips.imagined[n, :, f])])
-            )
-    return np.stack(film).repeat(scale, axis=1).repeat(scale, axis=2)
 
 
 def _rollouts(inputs: ReportInputs) -> str:

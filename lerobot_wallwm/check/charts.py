@@ -25,7 +25,7 @@ def new_axes(rows: int = 1, columns: int = 1, width: float = 9.0, height: float 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    style = {
+    style: Any = {
         "svg.fonttype": "none",
         "font.family": "sans-serif",
         "font.size": 9,

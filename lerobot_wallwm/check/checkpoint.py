@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ class Checkpoint:
         path: ``pretrained_model`` folder of a lerobot-train checkpoint.
         stage: Loads it as this stage, as `lerobot-train --policy.path` would; None for its own.
         meta: Metadata of the data that it will see; says which chunk of its episode an observation is in.
+        device: Where it computes; None for where it was trained, if that is there.
     """
 
-    def __init__(self, path: str | Path, stage: str | None = None, meta: Any | None = None):
+    def __init__(
+        self, path: str | Path, stage: str | None = None, meta: Any | None = None, device: str | None = None
+    ):
         from lerobot.configs import PreTrainedConfig
         from lerobot.policies.factory import make_pre_post_processors
 
@@ -32,19 +36,28 @@ class Checkpoint:
 
         config = PreTrainedConfig.from_pretrained(path)
         config.stage = stage or config.stage
+        config.device = device or config.device
+        config.calibration = None  # read by training alone, and its file may be on another machine
         with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints where weights come from
             self.policy = WallwmPolicy.from_pretrained(path, config=config, dataset_meta=meta)
         self.policy.eval()
         self.config = self.policy.config
-        device = {"device_processor": {"device": self.config.device}}
+        there: Any = {"device_processor": {"device": self.config.device}}
         self.preprocess, self.postprocess = make_pre_post_processors(
-            self.config, str(path), preprocessor_overrides=device
+            self.config, str(path), preprocessor_overrides=there
         )
+
+    @property
+    def now(self) -> int:
+        """Which frame of a window is the observation; chunks have a past."""
+        return self.config.observation_delta_indices.index(0)
 
     def plan(
         self, event: Any, state: Any, seed: int, imagination: str | None = None, length: Any | None = None
     ) -> tuple[np.ndarray, Any]:
-        """Actions ``(B, H, D)`` in dataset units, and the model's `Plan`.
+        """Actions ``(B, H, D)`` in dataset units, and the model's `Plan` with its actions as they enter the pipeline.
+
+        The latter are normalised and not yet clamped: what is not finite or out of range there shows nowhere else.
 
         Args:
             event: From ``policy.event_from_batch``; only what is known at its keyframe is used, in chunks also its past.
@@ -55,19 +68,24 @@ class Checkpoint:
         """
         import torch
 
-        plan = self.policy.model.plan(
-            event.keyframes,
-            event.state,
-            event.captions,
-            event.here,
-            imagination=imagination or self.config.imagination,
-            num_steps=self.config.num_inference_steps,
-            generator=torch.Generator().manual_seed(seed),
-            length=length,
-            chunk=event.chunk,
-        )
-        actions = self.policy.action_space.decode_actions(plan.actions, state)
-        # As in use: past the predicted end the last action is held.
-        index = torch.minimum(torch.arange(actions.shape[1])[None], (plan.length - 1)[:, None])
+        device = event.state.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
+            plan = self.policy.model.plan(
+                event.keyframes,
+                event.state,
+                event.captions,
+                event.here,
+                imagination=imagination or self.config.imagination,
+                num_steps=self.config.num_inference_steps,
+                generator=torch.Generator().manual_seed(seed),
+                length=length,
+                view_ids=event.view_ids,
+                chunk=event.chunk,
+            )
+        actions = self.policy.action_space.decode_actions(plan.actions.float(), state.to(device))
+        # As in use: past the predicted end the last action is held. A model that is not finite has no end.
+        last = (plan.length - 1).clamp(0, actions.shape[1] - 1)[:, None]
+        index = torch.minimum(torch.arange(actions.shape[1], device=device)[None], last)
         actions = actions.gather(1, index[..., None].expand_as(actions))
-        return self.postprocess(actions).numpy().astype(np.float64), plan
+        plan = replace(plan, actions=actions)
+        return self.postprocess(actions).cpu().numpy().astype(np.float64), plan

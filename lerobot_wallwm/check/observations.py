@@ -6,7 +6,7 @@ Shapes: N observations, H horizon, D joints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,11 @@ class Observations:
 
 
 def load_observations(
-    checkpoint: Checkpoint, view: Any, events: Sequence[EventRows], anchors: Sequence[Anchor]
+    checkpoint: Checkpoint,
+    view: Any,
+    events: Sequence[EventRows],
+    anchors: Sequence[Anchor],
+    progress: Callable[[int], object] | None = None,
 ) -> Observations:
     """Decodes and preprocesses observations.
 
@@ -54,12 +58,13 @@ def load_observations(
         view: From `heldout.open_view`.
         events: All events of the view.
         anchors: The observations to load.
+        progress: Told how many observations are loaded more.
     """
     import torch
     from torch.utils.data import default_collate
 
     config = checkpoint.config
-    now = config.observation_delta_indices.index(0) if config.chunked else 0
+    now = checkpoint.now if config.chunked else 0  # of the states: see `views.open_view`
     batches, true, valid, state = [], [], [], []
     for start in range(0, len(anchors), BATCH):
         raw = default_collate([view[anchor.row] for anchor in anchors[start : start + BATCH]])
@@ -68,6 +73,8 @@ def load_observations(
         state.append(raw["observation.state"][:, now].double().numpy().copy())
         with torch.no_grad():
             batches.append(checkpoint.preprocess(raw))
+        if progress is not None:
+            progress(len(true[-1]))
     return Observations(
         list(anchors),
         batches,
@@ -79,6 +86,21 @@ def load_observations(
     )
 
 
+@dataclass
+class Prediction:
+    """What the policy would do from N observations.
+
+    Attributes:
+        actions: ``(N, H, D)`` in dataset units, past the predicted end the last one.
+        remaining: ``(N,)`` predicted frames to the event's end.
+        normalized: ``(N, H, D)`` as they enter the postprocessor, where -1 and 1 are the ends of the data's range.
+    """
+
+    actions: np.ndarray
+    remaining: np.ndarray
+    normalized: np.ndarray
+
+
 def predict(
     checkpoint: Checkpoint,
     observations: Observations,
@@ -86,7 +108,21 @@ def predict(
     captions: Sequence[str] | None = None,
     images_from: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted actions ``(N, H, D)`` in dataset units and predicted remaining frames ``(N,)``.
+    """Predicted actions ``(N, H, D)`` in dataset units and predicted remaining frames ``(N,)``; see `predict_all`."""
+    prediction = predict_all(checkpoint, observations, seed, captions, images_from)
+    return prediction.actions, prediction.remaining
+
+
+def predict_all(
+    checkpoint: Checkpoint,
+    observations: Observations,
+    seed: int = 0,
+    captions: Sequence[str] | None = None,
+    images_from: Sequence[int] | None = None,
+    states_from: Sequence[int] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Prediction:
+    """What the policy would do.
 
     Args:
         checkpoint: The policy.
@@ -94,23 +130,31 @@ def predict(
         seed: Of the sampling noise; the same seed gives each observation the same noise.
         captions: Replace the observations' own.
         images_from: Observation ``i`` sees the images of observation ``images_from[i]``.
+        states_from: Observation ``i`` has the state of observation ``states_from[i]``.
+        progress: Told how many observations are done more.
     """
     import torch
 
+    space = checkpoint.policy.action_space
     events = [checkpoint.policy.event_from_batch(batch) for batch in observations.batches]
     keyframes = torch.cat([event.keyframes for event in events])
-    actions, remaining, done = [], [], 0
+    parts, done = [], 0
     for number, event in enumerate(events):
-        rows = range(done, done + len(event.captions))
+        rows = list(range(done, done + len(event.captions)))
         done += len(rows)
-        event.keyframes = keyframes[[images_from[i] for i in rows] if images_from is not None else list(rows)]
+        event.keyframes = keyframes[[images_from[i] for i in rows] if images_from is not None else rows]
         if captions is not None:
             event.captions = [captions[i] for i in rows]
-        state = torch.as_tensor(observations.state[rows.start : rows.stop], dtype=torch.float32)
-        chunk, plan = checkpoint.plan(event, state, seed * 10_000 + number)
-        actions.append(chunk)
-        remaining.append(plan.remaining.numpy())
-    return np.concatenate(actions), np.concatenate(remaining)
+        felt = rows if states_from is None else [states_from[i] for i in rows]
+        state = torch.as_tensor(observations.state[felt], dtype=torch.float32)
+        if states_from is not None:
+            there = state.to(event.state.device)
+            event.state, event.here = space.encode_state(there), space.here(there)
+        actions, plan = checkpoint.plan(event, state, seed * 10_000 + number)
+        parts.append((actions, plan.remaining.float().cpu().numpy(), plan.actions.cpu().numpy()))
+        if progress is not None:
+            progress(len(rows))
+    return Prediction(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def mean_absolute(difference: np.ndarray, valid: np.ndarray) -> float:

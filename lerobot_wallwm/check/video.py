@@ -6,6 +6,7 @@ Shapes: N events, V cameras, F frames, frame 0 being the keyframe that the model
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,14 @@ class Clips:
     seconds: list[float]
     metrics: dict[str, Any]
 
+    def part(self, chosen: Sequence[int]) -> Clips:
+        """Some of the clips, with the metrics of all."""
+        index = list(chosen)
+        captions = [self.captions[i] for i in index]
+        return Clips(
+            self.imagined[index], self.real[index], self.valid[index], captions, self.seconds, self.metrics
+        )
+
 
 def imagine(
     checkpoint: Checkpoint,
@@ -60,48 +69,34 @@ def imagine(
     import torch
 
     imagined, real, valid = [], [], []
-    done = 0
+    done, now = 0, checkpoint.now
     for number, batch in enumerate(observations.batches):
         event = checkpoint.policy.event_from_batch(batch)
         rows = slice(done, done + len(event.captions))
         done = rows.stop
         state = torch.as_tensor(observations.state[rows], dtype=torch.float32)
-        length = torch.as_tensor(observations.remaining[rows]) if told_length else None
+        length = torch.as_tensor(observations.remaining[rows]).to(event.state.device) if told_length else None
         _, plan = checkpoint.plan(event, state, seed * 10_000 + number, imagination="full", length=length)
         with torch.no_grad():
-            frames = checkpoint.policy.model.decode(plan.latents)
+            frames = checkpoint.policy.model.decode(plan.latents.float())
         imagined.append(_to_uint8(frames))
-        real.append(_to_uint8(_recorded(batch, checkpoint)))
-        valid.append(event.frame_valid.numpy())
+        real.append(_to_uint8(checkpoint.policy._images(batch, slice(now, None))))
+        valid.append(event.frame_valid[:, now:].cpu().numpy())
     clips = Clips(
         np.concatenate(imagined),
         np.concatenate(real),
         np.concatenate(valid),
         list(observations.captions),
-        [i / fps for i in checkpoint.config.observation_delta_indices],
+        [i / fps for i in checkpoint.config.observation_delta_indices[now:]],
         {},
     )
     clips.metrics = video_metrics(clips.imagined, clips.real, clips.valid)
     return clips
 
 
-def _recorded(batch: dict[str, Any], checkpoint: Checkpoint) -> Any:
-    """The recorded frames ``(B, V, F, 3, H, W)`` in [-1, 1] at the model's size."""
-    import torch
-
-    frames = torch.stack([batch[key] for key in checkpoint.policy.image_keys], dim=1).float()
-    size = tuple(checkpoint.config.image_size)
-    if tuple(frames.shape[-2:]) != size:
-        flat = torch.nn.functional.interpolate(
-            frames.flatten(0, 2), size, mode="bilinear", antialias=True, align_corners=False
-        )
-        frames = flat.unflatten(0, frames.shape[:3])
-    return frames * 2 - 1
-
-
 def _to_uint8(frames: Any) -> np.ndarray:
     """``(B, V, F, 3, H, W)`` in [-1, 1] to ``(B, V, F, H, W, 3)`` uint8."""
-    return ((frames + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 1, 2, 4, 5, 3).numpy()
+    return ((frames + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 1, 2, 4, 5, 3).cpu().numpy()
 
 
 def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray | None = None) -> float:
@@ -177,3 +172,20 @@ def video_metrics(imagined: np.ndarray, real: np.ndarray, valid: np.ndarray) -> 
         name: {metric: float(np.mean(values)) if values else None for metric, values in by_metric.items()}
         for name, by_metric in scores.items()
     }
+
+
+def side_by_side(frames: np.ndarray) -> np.ndarray:
+    """Cameras ``(V, H, W, 3)`` in one row ``(H, V W, 3)``."""
+    return np.concatenate(list(frames), axis=1)
+
+
+def comparison_film(clips: Clips, scale: int = 2) -> np.ndarray:
+    """All clips one after the other, real above imagined, ``(frames, 2 H, V W, 3)``; the last frame lingers."""
+    film = []
+    for n in range(len(clips.captions)):
+        frames = [f for f in range(clips.real.shape[2]) if clips.valid[n, f]]
+        for f in [*frames, frames[-1], frames[-1]]:
+            film.append(
+                np.concatenate([side_by_side(clips.real[n, :, f]), side_by_side(clips.imagined[n, :, f])])
+            )
+    return np.stack(film).repeat(scale, axis=1).repeat(scale, axis=2)
