@@ -85,6 +85,22 @@ def png_uri(image: np.ndarray, scale: int = 1) -> str:
     return "data:image/png;base64," + base64.b64encode(sink.getvalue()).decode()
 
 
+def gif_uri(frames: Sequence[np.ndarray] | np.ndarray, fps: float = 5) -> str:
+    """A looping GIF as a data URI, which moves by itself in every browser.
+
+    Args:
+        frames: ``(H, W, 3)`` uint8.
+        fps: Frames per second.
+    """
+    from PIL import Image
+
+    pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
+    sink = io.BytesIO()
+    rest = {"save_all": True, "append_images": pictures[1:], "duration": round(1000 / fps), "loop": 0}
+    pictures[0].save(sink, format="GIF", **rest)
+    return "data:image/gif;base64," + base64.b64encode(sink.getvalue()).decode()
+
+
 def mp4_uri(source: str | Path | Sequence[np.ndarray] | np.ndarray, fps: float = 20) -> str:
     """A video as an MP4 data URI.
 

@@ -7,6 +7,7 @@ Shapes: B batch, H horizon, D joints.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,9 @@ class Checkpoint:
         stage: Loads it as this stage, as `lerobot-train --policy.path` would; None for its own.
         meta: Metadata of the data that it will see; says which chunk of its episode an observation is in.
         device: Where it computes; None for where it was trained, if that is there.
+
+    Attributes:
+        trained: Its configuration as it was saved.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Checkpoint:
         from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
         config = PreTrainedConfig.from_pretrained(path)
+        self.trained = copy.deepcopy(config)  # metadata of other data would replace what it remembers
         config.stage = stage or config.stage
         config.device = device or config.device
         config.calibration = None  # read by training alone, and its file may be on another machine

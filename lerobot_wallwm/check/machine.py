@@ -10,6 +10,16 @@ from pathlib import Path
 from typing import Any
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_of_machine() -> tuple[float, int] | None:
+    """Mean number of running processes over the last minute, and the cores; None where the system does not tell."""
+    return (os.getloadavg()[0], cores()) if hasattr(os, "getloadavg") else None
+
+
 def machine_facts(device: str) -> dict[str, Any]:
     """``cpu, cores, gpu, torch, lerobot, device, python``; ``gpu`` is None where there is none.
 
@@ -20,7 +30,7 @@ def machine_facts(device: str) -> dict[str, Any]:
 
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
         "lerobot": importlib.metadata.version("lerobot"),

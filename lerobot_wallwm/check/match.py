@@ -136,7 +136,7 @@ def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match
     from lerobot_wallwm.policies.planners import matches
     from lerobot_wallwm.policies.rollout import known_templates
 
-    config, space = checkpoint.config, checkpoint.policy.action_space
+    config, space = checkpoint.trained, checkpoint.policy.action_space
     state_names = [n.removesuffix(".pos").replace("_", " ") for n in heldout.names("observation.state")]
     states = heldout.column("state")
     state_names = state_names or [f"state {d + 1}" for d in range(states.shape[1])]

@@ -20,11 +20,12 @@ from .config import CheckConfig
 from .errors import baseline_actions, first_step, open_loop
 from .heldout_data import HeldOut, choose_anchors, choose_episodes
 from .latency import inference_batches, measure_latency
+from .machine import load_of_machine
 from .match import measure_match
 from .observations import Observations, Prediction, load_observations, predict_all
 from .plots import WholeEpisode
-from .rules import Measured
 from .sensitivity import measure_sensitivity
+from .verdict import Measured
 from .video import Clips, imagine
 from .views import Anchor, open_view, read_event_rows
 
@@ -107,6 +108,7 @@ def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Ru
         mean_event = heldout.frames / len(heldout.events)
         with _bar("timing", 4 * config.timings, config.quiet) as progress:
             measured.latency = measure_latency(checkpoint, batches, config.timings, mean_event, progress)
+        measured.load = load_of_machine()
     return run
 
 

@@ -17,8 +17,8 @@ from .charts import INK, PALETTE, new_axes, svg
 from .errors import OpenLoop
 from .latency import Latency
 from .match import JointRange
-from .rules import LEVELS
 from .sensitivity import CAPTION, IMAGES, NOISE, STATE, Sensitivity
+from .verdict import LEVELS
 
 BLUE, ORANGE, GREY = PALETTE[0], PALETTE[5], PALETTE[8]
 # Colours of neighbouring looks, so that one can tell where a new one begins.
@@ -117,19 +117,37 @@ def _at_least(axis: Any, span: float) -> None:
         axis.set_ylim((low + high - span) / 2, (low + high + span) / 2)
 
 
-def _grouped(groups: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> Any:
-    """Horizontal bars, one of each series for each group."""
+def _grouped(
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    unit: str,
+    intervals: Sequence[tuple[float, float] | None] | None = None,
+) -> Any:
+    """Horizontal bars, one of each series for each group; a value that is unknown has none.
+
+    Args:
+        groups: Labels.
+        series: Name to a value for each group.
+        unit: Of the values.
+        intervals: Of the first series.
+    """
     rows = len(series)
     figure, (axis,) = new_axes(height=0.7 + len(groups) * (0.15 + 0.2 * rows))
     size = 0.8 / rows
     colours = (ORANGE, GREY, PALETTE[4], PALETTE[1])
-    most = max([v for values in series.values() for v in values if np.isfinite(v)] + [1e-9])
+    ends = [high for _, high in filter(None, intervals or [])]
+    most = max([v for values in series.values() for v in values if np.isfinite(v)] + ends + [1e-9])
     for k, (name, values) in enumerate(series.items()):
         at = np.arange(len(groups)) + (k - (rows - 1) / 2) * size
         axis.barh(at, np.nan_to_num(values), color=colours[k % len(colours)], height=size * 0.9, label=name)
-        for row, value in zip(at, values, strict=True):
-            shown = f" {value:.2f}" if np.isfinite(value) else " not a number"
-            axis.text(min(np.nan_to_num(value), most), row, shown, va="center", fontsize=7.5, color=INK)
+        for group, (row, value) in enumerate(zip(at, values, strict=True)):
+            if not np.isfinite(value):
+                continue
+            end, interval = value, intervals[group] if intervals and k == 0 else None
+            if interval is not None:
+                axis.plot(interval, (row, row), color=INK, linewidth=1.0, marker="|", markersize=5)
+                end = max(interval[1], value)
+            axis.text(end + 0.006 * most, row, f"{value:.2f}", va="center", fontsize=7.5, color=INK)
     axis.set_yticks(range(len(groups)), groups)
     axis.invert_yaxis()
     axis.set_xlim(0, most * 1.12)
@@ -140,18 +158,11 @@ def _grouped(groups: Sequence[str], series: Mapping[str, Sequence[float]], unit:
 
 def errors_figure(result: OpenLoop, unit: str) -> Any:
     """Near and event error of the policy beside the baselines, with the policy's interval."""
-    groups = ["next 8 steps", "to the event's end"]
     reaches = ("near", "event")
     series = {"this policy": [result.error[r] for r in reaches]}
     series |= {name: [errors[r] for r in reaches] for name, errors in result.baselines.items()}
-    figure = _grouped(groups, series, unit)
-    axis, size = figure.axes[0], 0.8 / len(series)
-    for row, reach in enumerate(reaches):
-        interval = result.intervals[reach]
-        if interval is not None:
-            at = row - (len(series) - 1) / 2 * size
-            axis.plot(interval, (at, at), color=INK, linewidth=1.0, marker="|", markersize=5)
-    return figure
+    groups = ["next 8 steps", "to the event's end"]
+    return _grouped(groups, series, unit, [result.intervals[reach] for reach in reaches])
 
 
 def joints_figure(result: OpenLoop, unit: str) -> Any:

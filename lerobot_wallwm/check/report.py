@@ -13,8 +13,8 @@ from .heldout_data import HeldOut
 from .latency import control_rate
 from .measure import Run
 from .plots import Album
-from .rules import Verdict
 from .sensitivity import CAPTION, IMAGES
+from .verdict import Verdict
 from .video import comparison_film, side_by_side
 
 CLIPS_SHOWN = 4
@@ -55,7 +55,7 @@ def build_page(
         ("video", "Video", _video(run, album)),
         ("ends", "Ends", _ends(run, album)),
         ("speed", "Speed", _speed(run, album)),
-        ("match", "The same arm?", _match(run, heldout, album)),
+        ("match", "The same arm?", _match(run, album)),
         ("rules", "Rules", _rules(verdict)),
         ("how", "How", _how(policy, dataset, heldout, run, command, machine)),
     ]
@@ -232,12 +232,10 @@ def _video(run: Run, album: Album) -> str:
         parts.append(
             f'<div class="scroll">{page.captioned(page.image(charts.png_uri(picture), caption, wide), caption)}</div>'
         )
-    shown = clips.part([int(n) for n in order])
+    film = comparison_film(clips.part([int(n) for n in order]), scale=1)
+    moving = page.image(charts.gif_uri(film), "the same, moving", 2 * film.shape[2])
     parts.append(
-        page.captioned(
-            f'<div class="film">{page.video(charts.mp4_uri(comparison_film(shown), 5))}</div>',
-            "Top: real. Bottom: imagined.",
-        )
+        f'<div class="strip">{page.captioned(moving, "The same, moving. Top: real. Bottom: imagined.")}</div>'
     )
     metrics = clips.metrics
     rows_ = [
@@ -304,7 +302,7 @@ def _speed(run: Run, album: Album) -> str:
     )
 
 
-def _match(run: Run, heldout: HeldOut, album: Album) -> str:
+def _match(run: Run, album: Album) -> str:
     m = run.measured.match
     if m is None:
         return ""
@@ -312,8 +310,8 @@ def _match(run: Run, heldout: HeldOut, album: Album) -> str:
         (camera.name, _size(camera.trained), _size(camera.here)) for camera in m.cameras
     ]
     trained = "unknown" if m.trained_fps is None else f"{m.trained_fps:g}"
-    rows.append(("frames a second", trained, f"{m.data_fps:g} (arm {m.control_fps:g})"))
-    rows.append(("robot", "–", heldout.meta.robot_type or "unknown"))
+    rows.append(("frames a second of the data", trained, f"{m.data_fps:g}"))
+    rows.append(("frames a second of the arm", "–", f"{m.control_fps:g}"))
     notes = [
         (m.names, "{}."),
         (", ".join(m.still), "Never moved in training: {}."),
@@ -365,6 +363,7 @@ def _how(
         ("checkpoint", policy["path"]),
         ("its weights' SHA-256", policy["sha256"]),
         ("data", dataset["root"] or dataset["repo_id"]),
+        ("robot that recorded them", heldout.meta.robot_type or "unknown"),
         ("frames", heldout.frames),
         ("observations", run.observations),
         *((name, "none" if value is None else value) for name, value in machine.items()),

@@ -14,7 +14,7 @@ from .errors import OpenLoop
 from .heldout_data import HeldOut
 from .latency import control_rate
 from .measure import Run
-from .rules import Measured, Verdict
+from .verdict import Measured, Verdict
 
 FORMAT = "wallwm-check/1"
 
@@ -98,6 +98,8 @@ def _details(m: Measured, verdict: Verdict) -> dict[str, Any]:
         details["sensitivity_of_recordings"] = m.sensitivity.natural
     if m.remaining is not None:
         details["remaining_guess_frames"] = m.remaining[1]
+    if m.load is not None:
+        details["load"] = dict(zip(("processes", "cores"), m.load, strict=True))
     if m.clamped is not None:
         details["clamped_share"] = m.clamped
     if m.first_step is not None:

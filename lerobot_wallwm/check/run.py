@@ -14,7 +14,8 @@ from lerobot_wallwm.processors.atomic_folder import atomic_folder
 from lerobot_wallwm.processors.places import source_root
 
 from .config import CheckConfig, check_config
-from .rules import Verdict, judge
+from .rules import judge
+from .verdict import Verdict
 
 PAGE, RESULTS = "check.html", "check.json"
 
@@ -52,8 +53,10 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> dict[str, Any]:
     shown = str(config.dataset.root or config.dataset.repo_id)
     heldout = open_heldout(root, shown)
     with atomic_folder(config.out, overwrite=config.overwrite, marker=RESULTS, flag="--out") as out:
-        require_same_shape(_configuration(folder), heldout, shown)
-        checkpoint = Checkpoint(folder, meta=heldout.meta, device=config.device)
+        saved = _configuration(folder)
+        require_same_shape(saved, heldout, shown)
+        meta = heldout.meta if saved.chunked else None
+        checkpoint = Checkpoint(folder, meta=meta, device=config.device)
         with warnings.catch_warnings():
             # Broken checkpoints are what this is for: NaN is reported once, and not by numpy at every step.
             warnings.simplefilter("ignore", RuntimeWarning)
