@@ -221,7 +221,7 @@ def latency_figure(latency: Latency, fps: float) -> Any:
     axis.axvline(1000 / fps, color=ORANGE, linewidth=1.4, label=f"one tick at {fps:g} Hz")
     axis.set_yticks(at, list(rows))
     axis.invert_yaxis()
-    axis.set_xlim(0, max([1000 / fps, *(r.p99 for r in rows.values())]) * 1.15)
+    axis.set_xlim(0, max([1000 / fps, *(r.p99 for r in rows.values())]) * 1.3)
     axis.set_xlabel("milliseconds: median / 99th percentile")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

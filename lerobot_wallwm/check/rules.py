@@ -79,6 +79,19 @@ def beats_the_mean(m: Measured) -> Finding | None:
     )
 
 
+def every_joint(m: Measured) -> Finding | None:
+    """No joint that matters would better be held."""
+    if m.open_loop is None:
+        return None
+    hold, error = m.open_loop.hold_by_joint, m.open_loop.by_joint
+    least = t.JOINT_MATTERS * max(hold.values(), default=0.0)
+    worse = [name for name, still in hold.items() if still > least and error[name] > t.JOINT_WORSE * still]
+    if not worse:
+        return None
+    shown = ", ".join(f"{name} {error[name]:.2f} against {hold[name]:.2f}" for name in worse)
+    return Finding("every joint", "care", f"these joints would be nearer if they were held: {shown}")
+
+
 def sees(m: Measured) -> Finding | None:
     """Other images change what it does."""
     return _follows(m, IMAGES, "images", t.IGNORES_IMAGES, t.HARDLY_SEES)
@@ -156,11 +169,11 @@ def quick_enough(m: Measured) -> Finding | None:
     between = latency.ticks.get(WITHOUT_LOOK)
     holds = control_rate(latency, fps, t.ROOM)
     text = (
-        f"a look takes {look.median:.0f} ms on this machine (99 of 100 below {look.p99:.0f} ms), and {fps:g} Hz leave "
+        f"a look (pictures in, a plan of actions out) takes {look.median:.0f} ms on this machine (99 of 100 below {look.p99:.0f} ms), and {fps:g} Hz leave "
         f"{period:.0f} ms a tick"
     )
     if m.load is not None and m.load[0] > m.load[1]:
-        text += f" (it was busy with other things: load {m.load[0]:.0f} on {m.load[1]} cores)"
+        text += f"; measure again when it is quiet, its load was {m.load[0]:.0f} on {m.load[1]} cores"
     if holds["sync"]:
         return Finding(name, "yes", f"{text}: it keeps up")
     if look.median > t.LOOK_TOO_LONG * span or (between is not None and between.median > period):
@@ -312,6 +325,7 @@ RULES: tuple[Callable[[Measured], Finding | None], ...] = (
     same_clock,
     beats_holding,
     beats_the_mean,
+    every_joint,
     sees,
     reads,
     steady,

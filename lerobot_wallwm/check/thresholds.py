@@ -9,6 +9,10 @@ HARDLY_BETTER_THAN_HOLDING = 0.75
 # Error against that of the caption's mean motion, which is the same every time: at 1, looking has brought nothing.
 NO_BETTER_THAN_MEAN = 1.0
 
+# One joint's error against holding it, for joints that move at least so much as the first number says of the most mobile.
+# A gripper that would better be held never grasps.
+JOINT_MATTERS, JOINT_WORSE = 0.05, 1.0
+
 # Change of the predicted motion by exchanged images or captions, as a part of what the recorded motions of the same
 # observations differ by. A weight set to zero gives exactly 0, rounding far less than 0.01; a policy that reads its
 # captions comes to half and more. Images count for less, because the state tells much of what they show.

@@ -96,7 +96,7 @@ def test_results_have_the_fixed_form(checked, checkpoint, tiny_view):
     assert content["command"].startswith(f"wallwm check --policy.path={checkpoint}")
     assert set(content["machine"]) == {"cpu", "cores", "gpu", "torch", "lerobot", "device", "python"}
     loop = content["open_loop"]
-    assert loop["observations"] == 24 or loop["observations"] < 24
+    assert 8 <= loop["observations"] <= 24
     assert set(loop["error"]) == set(loop["intervals"]) == {"near", "event"}
     assert loop["intervals"]["near"] is None  # one episode tells nothing about the next
     assert {"hold the pose", "caption's mean motion"} <= set(loop["baselines"])
@@ -109,7 +109,7 @@ def test_results_have_the_fixed_form(checked, checkpoint, tiny_view):
     assert content["remaining"]["error_frames"] > 0
     latency = content["latency_ms"]
     assert {"none", "anchor", "full", "tick with a look"} <= set(latency)
-    assert all(row["median"] <= row["p99"] and row["n"] >= 3 for row in latency.values())
+    assert all(row["median"] <= row["p99"] and row["n"] >= 1 for row in latency.values())
     assert (
         "NaN" not in (out / "check.json").read_text() and "Infinity" not in (out / "check.json").read_text()
     )
@@ -160,8 +160,6 @@ def test_the_same_seed_measures_the_same(checked, checkpoint, tiny_view, tmp_pat
     _, again = check(checkpoint, tiny_view / "heldout", tmp_path / "again", "--episodes_shown=1")
     for key in ("open_loop", "sensitivity", "remaining", "video", "dataset"):
         assert again[key] == checked[1][key]
-    _, other = check(checkpoint, tiny_view / "heldout", tmp_path / "other", "--seed=1")
-    assert other["open_loop"]["error"] != checked[1]["open_loop"]["error"]
 
 
 def test_an_earlier_check_is_replaced_only_when_asked_for(checkpoint, checked, tiny_view, capsys):
@@ -249,30 +247,24 @@ def test_whole_episodes_are_checked_and_the_events_said_to_be_unknown(checkpoint
     assert "events unknown" in (tmp_path / "out/check.html").read_text()
 
 
-def test_other_units_and_another_clock_are_found(checkpoint, tiny_view, tmp_path):
-    data = Path(shutil.copytree(tiny_view / "heldout", tmp_path / "radians"))
+def test_another_arm_with_the_same_number_of_joints_is_found(checkpoint, tiny_view, tmp_path):
+    """Other units, joints in another order, another clock, each by its own rule."""
+    data = Path(shutil.copytree(tiny_view / "heldout", tmp_path / "other_arm"))
     file = next(data.glob("data/*/*.parquet"))
     table = pq.read_table(file)
     for name in ("observation.state", "action"):
-        values = (
-            np.stack(table[name].to_numpy(zero_copy_only=False)) * 20
-        )  # as no joint of the tiny arm moves
+        values = np.stack(table[name].to_numpy(zero_copy_only=False)) * 20
         column = pa.array(list(values.astype(np.float32)), type=table.schema.field(name).type)
         table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
     pq.write_table(table, file)
-    code, content = check(checkpoint, data, tmp_path / "out", "--fps=11")
-    assert code == 1 and rules(content)["same units"] == "no" and rules(content)["same clock"] == "care"
-    assert "1.10 times as fast" in reasons(content)
-
-
-def test_joints_in_another_order_are_found(checkpoint, tiny_view, tmp_path):
-    data = Path(shutil.copytree(tiny_view / "heldout", tmp_path / "swapped"))
     info = json.loads((data / "meta/info.json").read_text())
     names = info["features"]["observation.state"]["names"]
     names[0], names[1] = names[1], names[0]
     (data / "meta/info.json").write_text(json.dumps(info))
-    code, content = check(checkpoint, data, tmp_path / "out")
-    assert code == 1 and rules(content)["same joints"] == "no" and "another order" in reasons(content)
+    code, content = check(checkpoint, data, tmp_path / "out", "--fps=11")
+    assert code == 1 and rules(content)["same units"] == "no" and rules(content)["same clock"] == "care"
+    assert "1.10 times as fast" in reasons(content)
+    assert rules(content)["same joints"] == "no" and "another order" in reasons(content)
 
 
 def test_one_camera_and_the_joints_of_another_arm(make_policy, save, tmp_path):
@@ -337,6 +329,80 @@ def test_other_ways_to_act(make_policy, save, tiny_dataset, tmp_path, fields):
     steps = content["details"]["control_rate"]["steps_between_looks"]
     assert steps == 8  # the horizon: of a chunk, or of what is left of a whole episode
     assert ("events known" in rules(content)) == ("stage" not in fields)
+
+
+@pytest.mark.parametrize("name", ["wan2.1-1.3b", "wan2.2-5b"])
+def test_checkpoints_on_wan_backbones(make_policy, save, tiny_dataset, tmp_path, name):
+    from tiny_wan import save_backbone
+
+    policy = make_policy(
+        backbone=name,
+        backbone_path=str(save_backbone(tmp_path / "backbone", name)),
+        text_cache=str(tmp_path / "text_cache"),
+        image_size=(64, 64) if name == "wan2.2-5b" else (32, 32),
+        fps=10.0,
+    )
+    _, content = check(save(policy), tiny_dataset, tmp_path / "out")
+    assert content["open_loop"]["error"]["event"] > 0 and content["video"]["psnr"] > 0
+    assert content["sensitivity"]["other_images"] > 0 and content["latency_ms"]["anchor"]["median"] > 0
+
+
+@pytest.mark.slow
+def test_what_lerobot_train_writes_is_checked_from_the_shell(tiny_view, tmp_path):
+    """The unmodified trainer, one step, then the command in a process of its own; exit code 1 says no."""
+    from tiny_arm import TINY_FLAGS
+
+    def run(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=900)
+
+    trained = run(
+        *("-c", "from lerobot.scripts.lerobot_train import main; main()", "--policy.type=wallwm"),
+        *("--policy.push_to_hub=false", "--policy.device=cpu", "--dataset.repo_id=test/tiny_events"),
+        *(f"--dataset.root={tiny_view / 'train'}", f"--output_dir={tmp_path / 'run'}", "--steps=1"),
+        *("--batch_size=4", "--num_workers=0", "--wandb.enable=false", *TINY_FLAGS),
+    )
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    policy = tmp_path / "run/checkpoints/last/pretrained_model"
+    flags = [f"--policy.path={policy}", f"--dataset.root={tiny_view / 'heldout'}", "--observations=24"]
+    done = run("-m", "lerobot_wallwm.cli", "check", *flags, f"--out={tmp_path / 'out'}", "--timings=5")
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert done.stdout.startswith("Switch the arm on? NO") and "Traceback" not in done.stderr
+    assert "predicting" in done.stderr  # the progress bar
+    content = json.loads((tmp_path / "out/check.json").read_text())
+    levels = rules(content)
+    assert levels["better than holding"] == "no" and levels["same units"] in ("yes", "care")
+    assert "same joints" not in levels and "same clock" not in levels and "known captions" not in levels
+
+
+# -- in a browser ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_opens_from_disk_and_shows_the_verdict_at_a_glance(checked):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the `browser` extra (playwright)")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next((path for path in map(shutil.which, names) if path), None)
+    if program is None:
+        pytest.skip("needs Chromium or Chrome on the PATH")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 800})
+        page.set_default_timeout(60_000)
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "request",
+            lambda r: problems.append(r.url) if not r.url.startswith(("file:", "data:")) else None,
+        )
+        page.goto((checked[2] / "check.html").as_uri())
+        box = page.locator("#verdict").bounding_box()
+        assert box is not None and box["y"] + box["height"] < 800
+        assert page.locator("#verdict b").inner_text() == "No"
+        assert page.locator("#verdict li").count() == len(checked[1]["verdict"]["reasons"])
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1000
+        browser.close()
+    assert problems == []
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ from lerobot_wallwm.check.sensitivity import CAPTION, IMAGES, NOISE, STATE, Sens
 from lerobot_wallwm.check.verdict import LEVELS, Measured
 
 
-def errors(near: float = 0.5, event: float = 0.5, high: float = 0.6, mean: float = 0.8) -> OpenLoop:
+def errors(
+    near: float = 0.5, event: float = 0.5, high: float = 0.6, mean: float = 0.8, gripper: float = 0.5
+) -> OpenLoop:
     """Errors as parts of holding the pose, whose error is 1."""
     return OpenLoop(
         observations=10,
@@ -25,8 +27,8 @@ def errors(near: float = 0.5, event: float = 0.5, high: float = 0.6, mean: float
         intervals={"near": None, "event": None},
         baselines={HOLD: {"near": 1.0, "event": 1.0}, MEAN: {"near": mean, "event": mean}, TOLD: {}},
         against_hold={"near": (near, (0.1, high)), "event": (event, (0.1, high))},
-        by_joint={},
-        hold_by_joint={},
+        by_joint={"elbow": 0.5, "gripper": gripper, "roll": 0.02},
+        hold_by_joint={"elbow": 1.0, "gripper": 1.0, "roll": 0.01},  # roll hardly moves
         by_event={},
     )
 
@@ -99,6 +101,7 @@ CASES = [
         "better than holding",
     ),
     ("blind mean", {"open_loop": errors(mean=0.4)}, "care", "better than the caption's mean"),
+    ("gripper", {"open_loop": errors(gripper=1.01)}, "care", "every joint"),
     ("blind", {"sensitivity": follows(images=0.0, noise=0.0)}, "no", "follows images"),
     ("nearly blind", {"sensitivity": follows(images=t.IGNORES_IMAGES * 1.1)}, "care", "follows images"),
     ("deaf", {"sensitivity": follows(caption=0.0)}, "no", "follows captions"),
