@@ -27,6 +27,7 @@ def new_axes(rows: int = 1, columns: int = 1, width: float = 9.0, height: float 
 
     style: Any = {
         "svg.fonttype": "none",
+        "text.parse_math": False,  # a caption with two dollar signs is no formula
         "font.family": "sans-serif",
         "font.size": 9,
         "text.color": INK,

@@ -93,4 +93,6 @@ class Checkpoint:
         index = torch.minimum(torch.arange(actions.shape[1], device=device)[None], last)
         actions = actions.gather(1, index[..., None].expand_as(actions))
         plan = replace(plan, actions=actions)
-        return self.postprocess(actions).cpu().numpy().astype(np.float64), plan
+        # The pipeline may refuse what is not finite; the plan says it.
+        sent = torch.nan_to_num(actions, nan=0.0)
+        return self.postprocess(sent).cpu().numpy().astype(np.float64), plan

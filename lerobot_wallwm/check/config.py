@@ -70,5 +70,12 @@ def check_config(config: CheckConfig) -> None:
             )
     if config.fps is not None and not 0 < config.fps < 1000:
         raise ValueError(f"--fps must lie between 0 and 1000, got {config.fps}. Fix: leave it out")
+    if config.device is not None:
+        from lerobot.utils.device_utils import is_torch_device_available
+
+        if not is_torch_device_available(config.device):
+            raise ValueError(
+                f"--device={config.device} is not there. Fix: leave it out, or pass --device=cpu"
+            )
     if config.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {config.seed}. Fix: leave it out")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lerobot_wallwm.policies.stages import STAGES
+from lerobot_wallwm.processors.errors import DataError
 
 from .baselines import EventRows
 from .checkpoint import Checkpoint
@@ -60,32 +61,38 @@ def _bar(text: str, total: int, quiet: bool) -> Iterator[Callable[[int], object]
         yield bar.update
 
 
+def unmeasured(policy: Any, heldout: HeldOut) -> Run:
+    """What is known before the policy is run: all there is of one whose weights are not finite.
+
+    Args:
+        policy: The checkpoint's configuration.
+        heldout: The data.
+    """
+    stage = STAGES[policy.stage]
+    return Run(
+        Measured(
+            stage=stage.name,
+            acts="action" in stage.losses,
+            carved=heldout.carved,
+            from_training=_split(heldout.root) == "train",
+            episodes=len(heldout.sources),
+            unit=unit_of(heldout),
+            imagination=policy.imagination,
+        )
+    )
+
+
 def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Run:
     """Measures actions, sensitivity, remaining time, video, latency and match.
-
-    A checkpoint whose weights are not finite is not run at all.
 
     Args:
         checkpoint: The policy.
         heldout: What it was not trained on; `match.require_same_shape` has passed.
         config: The flags.
     """
-    stage = STAGES[checkpoint.config.stage]
-    fps = config.fps or float(heldout.meta.fps)
-    measured = Measured(
-        stage=stage.name,
-        acts="action" in stage.losses,
-        bad_weights=_bad_weights(checkpoint.policy),
-        carved=heldout.carved,
-        from_training=_split(heldout.root) == "train",
-        episodes=len(heldout.sources),
-        unit=unit_of(heldout),
-        match=measure_match(checkpoint, heldout, fps),
-        imagination=checkpoint.config.imagination,
-    )
-    run = Run(measured)
-    if measured.bad_weights:
-        return run
+    run = unmeasured(checkpoint.config, heldout)
+    measured, fps = run.measured, config.fps or float(heldout.meta.fps)
+    measured.match = measure_match(checkpoint, heldout, fps)
     anchors = choose_anchors(heldout.events, config.observations, config.seed)
     view = open_view(heldout.root, checkpoint.config, pictures_ahead=False)
     seen = _load("loading observations", checkpoint, view, heldout, anchors, config.quiet)
@@ -143,7 +150,13 @@ def _load(
     text: str, checkpoint: Checkpoint, view: Any, heldout: HeldOut, anchors: Sequence[Anchor], quiet: bool
 ) -> Observations:
     with _bar(text, len(anchors), quiet) as progress:
-        return load_observations(checkpoint, view, heldout.events, anchors, progress)
+        try:
+            return load_observations(checkpoint, view, heldout.events, anchors, progress)
+        except (RuntimeError, OSError, IndexError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise DataError(
+                heldout.root.name, "videos", f"cannot be decoded ({reason})", "copy the dataset again"
+            ) from error
 
 
 def _whole_episodes(
@@ -218,15 +231,6 @@ def _split(root: Path) -> str | None:
         return json.loads(file.read_text(encoding="utf-8")).get("split")
     except (ValueError, AttributeError):
         return None
-
-
-def _bad_weights(policy: Any) -> list[str]:
-    import torch
-
-    tensors = {**dict(policy.named_parameters()), **dict(policy.named_buffers())}
-    return [
-        name for name, x in tensors.items() if x.is_floating_point() and not bool(torch.isfinite(x).all())
-    ]
 
 
 def unit_of(heldout: HeldOut) -> str:

@@ -138,11 +138,16 @@ def predict_all(
     space = checkpoint.policy.action_space
     events = [checkpoint.policy.event_from_batch(batch) for batch in observations.batches]
     keyframes = torch.cat([event.keyframes for event in events])
+    chunks = [event.chunk.past for event in events if event.chunk is not None]
+    pasts = torch.cat(chunks) if chunks else None
     parts, done = [], 0
     for number, event in enumerate(events):
         rows = list(range(done, done + len(event.captions)))
         done += len(rows)
-        event.keyframes = keyframes[[images_from[i] for i in rows] if images_from is not None else rows]
+        shown = rows if images_from is None else [images_from[i] for i in rows]
+        event.keyframes = keyframes[shown]
+        if pasts is not None and event.chunk is not None:
+            event.chunk.past = pasts[shown]
         if captions is not None:
             event.captions = [captions[i] for i in rows]
         felt = rows if states_from is None else [states_from[i] for i in rows]

@@ -72,6 +72,22 @@ def _fetch(name: str, revision: str | None) -> Path:
         ) from error
 
 
+def weights_not_finite(file: Path) -> list[str]:
+    """Names of tensors with a NaN or an infinity; none for a file that cannot be read, which loading complains about."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            return [
+                name
+                for name in tensors.keys()  # noqa: SIM118  (not a mapping)
+                if not bool(torch.isfinite(tensors.get_tensor(name)).all())
+            ]
+    except SafetensorError:
+        return []
+
+
 def sha256_of(file: Path) -> str:
     """Hex digest of a file."""
     with file.open("rb") as stream:

@@ -79,7 +79,7 @@ def _open_loop(result: OpenLoop | None, count: int, events: int | None, unit: st
         "error": unknown if result is None else result.error,
         "intervals": unknown if result is None else result.intervals,
         "baselines": {} if result is None else result.baselines,
-        "by_joint": {} if result is None else result.by_joint,
+        "by_joint": {} if result is None else {k: v for k, v in result.by_joint.items() if isfinite(v)},
         "by_event": {} if result is None else result.by_event,
     }
 

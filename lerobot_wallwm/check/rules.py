@@ -172,8 +172,9 @@ def quick_enough(m: Measured) -> Finding | None:
         f"a look (pictures in, a plan of actions out) takes {look.median:.0f} ms on this machine (99 of 100 below {look.p99:.0f} ms), and {fps:g} Hz leave "
         f"{period:.0f} ms a tick"
     )
+    busy = ""
     if m.load is not None and m.load[0] > m.load[1]:
-        text += f"; measure again when it is quiet, its load was {m.load[0]:.0f} on {m.load[1]} cores"
+        busy = f". Its load was {m.load[0]:.0f} on {m.load[1]} cores: measure again when it is quiet"
     if holds["sync"]:
         return Finding(name, "yes", f"{text}: it keeps up")
     if look.median > t.LOOK_TOO_LONG * span or (between is not None and between.median > period):
@@ -181,19 +182,19 @@ def quick_enough(m: Measured) -> Finding | None:
             name,
             "no",
             f"{text}: too slow even in the background, with {span:.0f} ms between looks. Use a faster machine, "
-            "--policy.imagination=none or fewer --policy.num_inference_steps",
+            f"--policy.imagination=none or fewer --policy.num_inference_steps{busy}",
         )
     if holds["background"]:
         return Finding(
             name,
             "care",
-            f"{text}: the arm would halt at looks. Let it look in the background, or use a faster machine",
+            f"{text}: the arm would halt at looks. Let it look in the background, or use a faster machine{busy}",
         )
     return Finding(
         name,
         "care",
         f"{text}: the arm will stop and go, even with looks in the background, {span:.0f} ms apart. Use a faster machine, "
-        "or raise --policy.replan_steps",
+        f"or raise --policy.replan_steps{busy}",
     )
 
 

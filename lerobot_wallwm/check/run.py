@@ -42,25 +42,29 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> dict[str, Any]:
     from .heldout_data import open_heldout
     from .machine import machine_facts
     from .match import require_same_shape
-    from .measure import measure
+    from .measure import measure, unmeasured
     from .plots import Album
-    from .policy_files import WEIGHTS, policy_folder, sha256_of
+    from .policy_files import WEIGHTS, policy_folder, sha256_of, weights_not_finite
     from .report import build_page
     from .results import results, write_results
 
     folder = policy_folder(config.policy.path, config.policy.revision)
-    root = source_root(config.dataset)
+    root = _dataset_folder(config)
     shown = str(config.dataset.root or config.dataset.repo_id)
     heldout = open_heldout(root, shown)
     with atomic_folder(config.out, overwrite=config.overwrite, marker=RESULTS, flag="--out") as out:
         saved = _configuration(folder)
         require_same_shape(saved, heldout, shown)
         meta = heldout.meta if saved.chunked else None
-        checkpoint = Checkpoint(folder, meta=meta, device=config.device)
+        broken = weights_not_finite(folder / WEIGHTS)
         with warnings.catch_warnings():
             # Broken checkpoints are what this is for: NaN is reported once, and not by numpy at every step.
             warnings.simplefilter("ignore", RuntimeWarning)
-            run = measure(checkpoint, heldout, config)
+            if broken:
+                run = unmeasured(saved, heldout)
+                run.measured.bad_weights = broken
+            else:
+                run = measure(Checkpoint(folder, meta=meta, device=config.device), heldout, config)
             verdict = judge(run.measured)
             album = Album(out)
             policy = {"path": config.policy.path, "sha256": sha256_of(folder / WEIGHTS)}
@@ -68,13 +72,30 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> dict[str, Any]:
                 "repo_id": config.dataset.repo_id,
                 "root": None if config.dataset.root is None else str(config.dataset.root),
             }
-            machine = machine_facts(str(checkpoint.config.device))
+            machine = machine_facts(config.device or str(saved.device))
             command = shlex.join(["wallwm", "check", *arguments])
             html = build_page(run, verdict, heldout, album, policy, dataset, command, machine)
         (out / PAGE).write_text(html, encoding="utf-8")
         content = results(run, verdict, heldout, policy, dataset, command, machine, album.names)
         write_results(out / RESULTS, content)
     return content
+
+
+def _dataset_folder(config: CheckConfig) -> Path:
+    """The data's folder; the Hub is asked where only a name is given.
+
+    Raises:
+        ValueError: Neither is given, or the Hub does not have it or cannot be reached.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return source_root(config.dataset)
+    except (OSError, HfHubHTTPError) as error:
+        raise ValueError(
+            f"{config.dataset.repo_id}: not to be had from the Hub ({type(error).__name__}). Fix: check --dataset.repo_id and "
+            "the network, or pass --dataset.root=<folder>"
+        ) from error
 
 
 def _configuration(folder: Path) -> Any:

@@ -433,9 +433,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(checkpoint, tiny_view, tmp_pat
     assert "meta/info.json" in complaint(checkpoint, tmp_path / "no data")
     assert "--observations" in complaint(checkpoint, heldout, "--observations=1")
     assert "--fps" in complaint(checkpoint, heldout, "--fps=0")
+    assert "--device" in complaint(checkpoint, heldout, "--device=xpu")
     data = Path(shutil.copytree(heldout, tmp_path / "data"))
-    next(data.glob(f"videos/{CAMERAS[1]}/*/*.mp4")).unlink()
+    video = next(data.glob(f"videos/{CAMERAS[1]}/*/*.mp4"))
+    content = video.read_bytes()
+    video.unlink()  # a view's videos are hard links: the source must keep its own
     assert CAMERAS[1] in complaint(checkpoint, data)
+    video.write_bytes(content[: len(content) // 3])
+    assert "cannot be decoded" in complaint(checkpoint, data)
 
 
 def test_data_of_another_arm_are_refused_with_every_difference(
