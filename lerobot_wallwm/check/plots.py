@@ -41,6 +41,7 @@ class Album:
         """Writes ``<name>.png`` and returns the figure as inline SVG."""
         figure.savefig(self.folder / f"{name}.png", dpi=DPI, facecolor="white")
         self.names.append(f"{name}.png")
+        figure.set_layout_engine("none")  # laid out once is enough
         return svg(figure, name)
 
     def add_picture(self, name: str, pixels: np.ndarray) -> None:

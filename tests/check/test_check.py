@@ -23,7 +23,7 @@ from tiny_arm import CAMERAS, JOINTS
 from lerobot_wallwm.check.policy_files import sha256_of
 from lerobot_wallwm.cli import main
 
-QUICK = ["--observations=24", "--timings=5", "--clips=4", "--quiet=true"]
+QUICK = ["--observations=24", "--timings=5", "--clips=4", "--episodes_shown=1", "--quiet=true"]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_the_page_is_one_file_and_the_verdict_comes_first(checked):
 
 
 def test_the_same_seed_measures_the_same(checked, checkpoint, tiny_view, tmp_path):
-    _, again = check(checkpoint, tiny_view / "heldout", tmp_path / "again", "--episodes_shown=1")
+    _, again = check(checkpoint, tiny_view / "heldout", tmp_path / "again", "--timings=6")
     for key in ("open_loop", "sensitivity", "remaining", "video", "dataset"):
         assert again[key] == checked[1][key]
 
@@ -331,7 +331,7 @@ def test_other_ways_to_act(make_policy, save, tiny_dataset, tmp_path, fields):
     assert ("events known" in rules(content)) == ("stage" not in fields)
 
 
-@pytest.mark.parametrize("name", ["wan2.1-1.3b", "wan2.2-5b"])
+@pytest.mark.parametrize("name", ["wan2.1-1.3b", pytest.param("wan2.2-5b", marks=pytest.mark.slow)])
 def test_checkpoints_on_wan_backbones(make_policy, save, tiny_dataset, tmp_path, name):
     from tiny_wan import save_backbone
 
