@@ -17,25 +17,26 @@ export PYTHONUNBUFFERED := 1
 
 DEMO_ARGS ?=
 RECIPE_ARGS ?=
+ARMS_ARGS ?=
 MINUTES ?= 60
 EPISODES ?= 50
 BENCH_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help install demo recipe test test-slow lint format types bench-so101 clean
+.PHONY: help install demo recipe arms test test-slow lint format types bench-so101 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(STAMP) ## make .venv and install the package, the simulator and the tools (again only if a pyproject changed)
 
-$(STAMP): pyproject.toml examples/so101_sim/pyproject.toml
+$(STAMP): pyproject.toml examples/so101_sim/pyproject.toml examples/arms/emulator/pyproject.toml
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		python=$$(scripts/find_python.sh) && echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "installing; the first time takes some minutes and 6 GB, most of it PyTorch"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sim,arms,wan,scale,vlm-server,browser,dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e examples/so101_sim
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e examples/so101_sim -e examples/arms/emulator
 	@scripts/rendering_libraries.sh $(BIN)/python
 	@scripts/browser.sh
 	@touch $(STAMP)
@@ -45,6 +46,9 @@ demo: install ## cut demonstrations at events, train, imagine, act; writes outpu
 
 recipe: install ## the paper's stages one after the other, each measured on held-out data before and after (about 10 minutes)
 	$(BIN)/python examples/recipe/run.py $(RECIPE_ARGS)
+
+arms: install ## follow the recipe for an SO-101 with two cameras to the letter, an emulated arm in place of yours (about 10 minutes)
+	$(BIN)/python examples/arms/follow.py --fresh $(ARMS_ARGS)
 
 test: install ## the fast tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -11,52 +11,28 @@ errors on held-out events in degrees (gripper 0 to 100) without imagination: `ne
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPO / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 from ablation.chunks import carve_chunks  # noqa: E402
+from ablation.study import parse_study, result_path, run_all, study_parser, write_table  # noqa: E402
 from ablation.table import table  # noqa: E402
 from ablation.variants import VARIANTS  # noqa: E402
-
-DATASET = REPO / "examples/so101_sim/data/so101_pick_place"
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=REPO / "outputs/ablate")
-    parser.add_argument("--dataset", type=Path, default=DATASET)
-    parser.add_argument("--steps", type=int, default=400, help="of training, for every run")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = study_parser(__doc__, "ablate", "VARIANT")
     parser.add_argument("--only", nargs="*", help="names of variants; all by default")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--run", nargs=2, metavar=("VARIANT", "SEED"), help="one run, in this process")
-    args = parser.parse_args()
-    args.out = args.out.resolve()
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    args = parse_study(parser)
     if args.run:
         _one(args)
         return
     _prepare(args)
-    chosen = [v for v in VARIANTS if not args.only or v.name in args.only]
-    # Seed by seed, so that an interrupted run still compares everything.
-    todo = [(v.name, seed) for seed in args.seeds for v in chosen]
-    with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(lambda job: _spawn(args, *job), todo))
-    runs = [json.loads(path.read_text()) for job in todo if (path := _result(args, *job)).exists()]
-    text = table(runs, [v.name for v in chosen])
-    (args.out / "table.md").write_text(text + "\n", encoding="utf-8")
-    print(f"{args.steps} steps of {args.batch}, seeds {args.seeds}\n\n{text}")
+    chosen = [v.name for v in VARIANTS if not args.only or v.name in args.only]
+    write_table(args, table(run_all(__file__, args, chosen), chosen))
 
 
 def _prepare(args: argparse.Namespace) -> None:
@@ -94,21 +70,6 @@ def _train_episodes(events: Path) -> list[int]:
     return sorted(set(episodes["wallwm/source_episode"]))
 
 
-def _spawn(args: argparse.Namespace, name: str, seed: int) -> None:
-    result = _result(args, name, seed)
-    if result.exists():
-        return
-    log = args.out / "logs" / f"{result.stem}.log"
-    log.parent.mkdir(exist_ok=True)
-    argv = [sys.executable, __file__, "--run", name, str(seed), "--out", str(args.out)]
-    argv += ["--dataset", str(args.dataset), "--steps", str(args.steps), "--batch", str(args.batch)]
-    with log.open("wb") as sink:
-        done = subprocess.run(
-            argv, stdout=sink, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-    print(f"{name}, seed {seed}: {'done' if done.returncode == 0 else f'failed, see {log}'}", flush=True)
-
-
 def _one(args: argparse.Namespace) -> None:
     import torch
     from ablation.one_run import Places, run, write_result
@@ -128,11 +89,7 @@ def _one(args: argparse.Namespace) -> None:
         {source.episode_indices[i]: source.read(i).task for i in range(len(source))},
         args.out / "checkpoints",
     )
-    write_result(_result(args, name, seed), run(variant, seed, args.steps, args.batch, places))
-
-
-def _result(args: argparse.Namespace, name: str, seed: int) -> Path:
-    return args.out / "runs" / f"{name.replace(' ', '_')}-{seed}-{args.steps}x{args.batch}.json"
+    write_result(result_path(args, name, seed), run(variant, seed, args.steps, args.batch, places))
 
 
 if __name__ == "__main__":

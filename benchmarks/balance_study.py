@@ -16,56 +16,37 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-REPO = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPO / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
+from ablation.study import parse_study, result_path, run_all, study_parser, write_table  # noqa: E402
 from ablation.table import paired, spread  # noqa: E402
 from ablation.variants import Variant  # noqa: E402
 
-DATASET = REPO / "examples/so101_sim/data/so101_pick_place"
 VIEWS = ("plain", "balanced")
 FIGURES = ("rare, near", "rare, event", "common, near", "common, event", "all, near", "all, event")
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=REPO / "outputs/balance_study")
-    parser.add_argument("--dataset", type=Path, default=DATASET)
+    parser = study_parser(__doc__, "balance_study", "VIEW")
     parser.add_argument("--keep", type=int, default=2, help="training demonstrations of each rare object")
     parser.add_argument("--growth", type=float, default=6.0, help="rows of the balanced view in plain ones")
-    parser.add_argument("--steps", type=int, default=400, help="of training, for every run")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--observations", type=int, default=240, help="held-out ones, at most")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--run", nargs=2, metavar=("VIEW", "SEED"), help="one run, in this process")
-    args = parser.parse_args()
-    args.out = args.out.resolve()
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    args = parse_study(parser)
     if args.run:
         _one(args)
         return
     mixture = _prepare(args)
-    todo = [(view, seed) for seed in args.seeds for view in VIEWS]
-    with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(lambda job: _spawn(args, *job), todo))
-    runs = [json.loads(path.read_text()) for job in todo if (path := _result(args, *job)).exists()]
-    text = table(mixture, runs)
-    (args.out / "table.md").write_text(text + "\n", encoding="utf-8")
-    print(f"{args.steps} steps of {args.batch}, seeds {args.seeds}\n\n{text}")
+    write_table(
+        args, table(mixture, run_all(__file__, args, VIEWS, ["--observations", str(args.observations)]))
+    )
 
 
 def skew(objects: dict[int, str], keep: int) -> tuple[str, list[int]]:
@@ -184,22 +165,6 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
     return mixture
 
 
-def _spawn(args: argparse.Namespace, view: str, seed: int) -> None:
-    result = _result(args, view, seed)
-    if result.exists():
-        return
-    log = args.out / "logs" / f"{result.stem}.log"
-    log.parent.mkdir(exist_ok=True)
-    argv = [sys.executable, __file__, "--run", view, str(seed), "--out", str(args.out)]
-    argv += ["--dataset", str(args.dataset), "--steps", str(args.steps), "--batch", str(args.batch)]
-    argv += ["--observations", str(args.observations)]
-    with log.open("wb") as sink:
-        done = subprocess.run(
-            argv, stdout=sink, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-    print(f"{view}, seed {seed}: {'done' if done.returncode == 0 else f'failed, see {log}'}", flush=True)
-
-
 def _one(args: argparse.Namespace) -> None:
     import torch
     from ablation.one_run import Places, train, write_result
@@ -218,40 +183,28 @@ def _one(args: argparse.Namespace) -> None:
     trained = train(Variant(view, "", view=view), seed, args.steps, args.batch, places, root)
     rare = set(json.loads((args.out / "mixture.json").read_text())["rare_episodes"])
     errors = score(root, places, rare, args.observations)
-    write_result(_result(args, view, seed), {"view": view, "seed": seed, **trained, "errors": errors})
+    write_result(result_path(args, view, seed), {"view": view, "seed": seed, **trained, "errors": errors})
 
 
 def score(root: Path, places: Any, rare_episodes: set[int], at_most: int) -> dict[str, float]:
     """Errors of a checkpoint on held-out events; see the head of the file."""
-    from ablation.one_run import AHEAD
-    from ablation.windows_in_memory import WindowsInMemory
+    from ablation.one_run import heldout_observations, next_steps
 
     from lerobot_wallwm.check.checkpoint import Checkpoint
-    from lerobot_wallwm.check.observations import load_observations, mean_absolute, predict
-    from lerobot_wallwm.check.views import read_event_rows, spread_anchors, thin
+    from lerobot_wallwm.check.observations import mean_absolute, predict
 
     checkpoint = Checkpoint(root)
-    config = checkpoint.config
-    config.imagination = "none"
-    deltas = config.observation_delta_indices, config.action_delta_indices
-    view = WindowsInMemory(places.heldout, places.cache, *deltas, [0])
-    events = read_event_rows(places.heldout)
+    checkpoint.config.imagination = "none"
+    view, _, seen = heldout_observations(checkpoint, places, at_most)
     sources = view.meta.episodes["wallwm/source_episode"]
-    anchors = thin(spread_anchors(events, 3), at_most)
-    seen = load_observations(checkpoint, view, events, anchors)
     actions, _ = predict(checkpoint, seen)
-    rare = np.array([int(sources[anchor.event]) in rare_episodes for anchor in anchors])
-    near = seen.valid.copy()
-    near[:, AHEAD:] = False
+    rare = np.array([int(sources[anchor.event]) in rare_episodes for anchor in seen.anchors])
+    near = next_steps(seen.valid)
     errors = {}
     for name, chosen in (("rare", rare), ("common", ~rare), ("all", np.ones_like(rare))):
         for reach, valid in (("near", near), ("event", seen.valid)):
             errors[f"{name}, {reach}"] = mean_absolute(actions - seen.true, valid & chosen[:, None])
     return errors
-
-
-def _result(args: argparse.Namespace, view: str, seed: int) -> Path:
-    return args.out / "runs" / f"{view}-{seed}-{args.steps}x{args.batch}.json"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@
   and the robot's contact with a movable object; a gap in contact of up to 0.25 s is chatter. The branches of the policy
   (above, down) are not phases.
 
-State and action are what a LeRobot dataset of these robots holds: position and gripper opening, no object poses. Episodes
+State and action are what a LeRobot dataset of these robots holds: position and gripper opening, no object poses. With
+`force` Meta-World's hand has a force sensor too: the sum of what touches the robot, with white noise of 2 % of the episode's
+peak in each direction. Episodes
 go on for 0.5 s after success, as a person's do. A phase shorter than 0.1 s, the tolerance of the score, belongs to the one
 before it. Failed episodes are skipped.
 """
@@ -14,6 +16,7 @@ before it. Failed episodes are skipped.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -82,7 +85,9 @@ def record_robo_evals(task: str, seeds: Sequence[int]) -> list[tuple[Episode, li
     return episodes
 
 
-def record_meta_world(task: str, seeds: Sequence[int]) -> list[tuple[Episode, list[int]]]:
+def record_meta_world(
+    task: str, seeds: Sequence[int], force: bool = False
+) -> list[tuple[Episode, list[int]]]:
     """Episodes of one task of Meta-World and where their phases start.
 
     Raises:
@@ -103,6 +108,7 @@ def record_meta_world(task: str, seeds: Sequence[int]) -> list[tuple[Episode, li
         observation, _ = env.reset(seed=seed)
         policy, success = ENV_POLICY_MAP[task](), False
         states, actions, shut, touched, left = [], [], [], [], round(TAIL_S * fps)
+        forces = []
         while left and len(actions) < 500:
             states.append(observation[:4])
             actions.append(np.clip(policy.get_action(observation), -1, 1))
@@ -110,11 +116,14 @@ def record_meta_world(task: str, seeds: Sequence[int]) -> list[tuple[Episode, li
             pairs = robot[bodies] & movable[bodies[:, ::-1]]
             shut.append(bool(actions[-1][3] > 0))
             touched.append(bool(pairs.any()))
+            forces.append(_force_on(env, robot))
             observation, _, _, _, info = env.step(actions[-1])
             success = success or bool(info["success"])
             left -= success
         if success:
             episode = _episode(seed, task.removesuffix("-v3").replace("-", " "), fps, states, actions)
+            if force:
+                episode = replace(episode, effort=_sensed(forces, seed), effort_names=("fx", "fy", "fz"))
             phases = list(zip(shut, without_gaps(touched, round(0.25 * fps)), strict=True))
             episodes.append((episode, phase_starts(phases, round(0.1 * fps))))
     return episodes
@@ -128,6 +137,28 @@ def without_gaps(touched: Sequence[bool], longest: int) -> list[bool]:
         if after - before - 1 <= longest:
             closed[before:after] = [True] * (after - before)
     return closed
+
+
+def _force_on(env, robot: np.ndarray) -> np.ndarray:
+    """Sum of the forces by which other bodies touch the robot, (3,), newtons in the world's frame."""
+    import mujoco
+
+    total, local = np.zeros(3), np.zeros(6)
+    for i in range(env.data.ncon):
+        contact = env.data.contact[i]
+        first, second = (bool(robot[env.model.geom_bodyid[g]]) for g in contact.geom)
+        if first != second:
+            mujoco.mj_contactForce(env.model, env.data, i, local)
+            pushed = contact.frame.reshape(3, 3).T @ local[:3]
+            total += pushed if second else -pushed
+    return total
+
+
+def _sensed(forces: list, seed: int) -> np.ndarray:
+    """The forces as a noisy sensor reads them."""
+    values = np.asarray(forces)
+    noise = 0.02 * float(np.linalg.norm(values, axis=1).max())
+    return values + np.random.default_rng(seed).normal(0, noise, values.shape)
 
 
 def _episode(seed: int, task: str, fps: int, states: list, actions: list) -> Episode:

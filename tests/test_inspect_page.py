@@ -261,8 +261,56 @@ def test_edits_are_exported_and_read_back(tab, prepared, tmp_path):
     assert event.source == "human" and event.start == kinds["boundary"]["new"]
 
 
+def test_boundaries_are_added_and_deleted_and_read_back(tab, prepared, tmp_path):
+    source, out = prepared
+    while not tab.is_disabled("#undo"):
+        tab.click("#undo")
+    tab.click(".item >> nth=5")
+    shown = "level => [...document.querySelectorAll(`.lane[data-level=${level}] .event`)].map(b => b.event.slice(0, 2))"
+    before = tab.evaluate(shown, "action")
+    middle = (before[2][0] + before[2][1]) // 2
+    tab.fill("#scrub", str(middle))
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("s")  # splits the action
+    assert tab.evaluate(shown, "action")[2:4] == [[before[2][0], middle], [middle, before[2][1]]]
+    tab.fill("#detail input[data-level=action]", "press it")
+    tab.keyboard.press("Tab")
+    assert tab.input_value("#detail input[data-level=action]") == "press it"
+    assert tab.is_disabled("#detail input[data-level=segment]")  # the caption of what was cut along with it
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("Alt+ArrowRight")  # an added boundary moves like any other
+    assert tab.evaluate(shown, "action")[2][1] == middle + 1
+    assert tab.text_content("#edit-count") == "1 correction"
+    tab.locator(".lane[data-level=action] .bound").first.focus()
+    tab.keyboard.press("Delete")
+    assert tab.evaluate(shown, "action")[0] == [0, before[1][1]] and "Split here" in tab.text_content(
+        "#detail"
+    )
+    tab.fill("#scrub", "2")
+    tab.click("#detail .cuts button >> nth=2")  # a segment
+    assert [0, 2] in tab.evaluate(shown, "segment")
+    tab.click("#detail button:text-is('Delete')")  # and takes it back
+    assert [0, 2] not in tab.evaluate(shown, "segment")
+    with tab.expect_download() as download:
+        tab.click("#export")
+    path = tmp_path / "corrections.json"
+    download.value.save_as(path)
+    kinds = [item["kind"] for item in json.loads(path.read_text())["corrections"]]
+    assert kinds == ["delete", "insert"]
+    flags = [f"--dataset.root={source}", f"--out.root={tmp_path / 'out'}", f"--human={path}", "--quiet=true"]
+    assert main(["prepare", *flags]) == 0
+    events = [e for e in read_events(tmp_path / "out" / "events.parquet") if e.episode_index == 5]
+    for level in LEVELS:
+        assert [[e.start, e.end] for e in events if e.level == level] == tab.evaluate(shown, level)
+    (event,) = (e for e in events if e.caption == "press it")
+    assert (event.start, event.source, event.level) == (middle + 1, "human", "action")
+    while not tab.is_disabled("#undo"):
+        tab.click("#undo")
+    assert tab.evaluate(shown, "action") == before
+
+
 def test_the_browser_corrects_as_the_human_layer_does(tab, prepared, tmp_path):
-    """`corrections.js` against `human_layer.py` on random moves, those that are refused included."""
+    """`corrections.js` against `human_layer.py` on random corrections, those that are refused included."""
     _, out = prepared
     script = Path(__file__).parents[1] / "lerobot_wallwm" / "inspect" / "assets" / "corrections.js"
     events = [e for e in read_events(out / "events.parquet") if e.episode_index == 4]
@@ -274,27 +322,39 @@ def test_the_browser_corrects_as_the_human_layer_does(tab, prepared, tmp_path):
     }
     length, draw = events[0].end, random.Random(0)
     cases = []
-    for _ in range(60):
-        moves = []
+    for number in range(120):
+        edits = []
         for level in draw.choices(LEVELS[1:], k=draw.randint(1, 2)):
             inner = [e.start for e in events if e.level == level and e.start]
             if inner:
                 old = draw.choice(inner)
                 new = min(length - 1, max(1, old + draw.randint(-8, 8)))
-                moves.append({"kind": "boundary", "episode": 4, "level": level, "old": old, "new": new})
-        cases.append(moves)
-    run = f"""([rows, cases]) => {{ {script.read_text()}
-        return cases.map(moves => {{ try {{ return correct(rows, moves, []); }} catch (error) {{ return null; }} }}); }}"""
+                edits.append({"kind": "boundary", "level": level, "old": old, "new": new})
+            if number % 2:
+                edits.append({"kind": "insert", "level": level, "at": draw.randint(1, length)})
+                if draw.random() < 0.5:
+                    edits[-1] |= {"caption": "press it", "label": "press"}
+            if number % 3 == 0 and inner:
+                edits.append({"kind": "delete", "level": level, "at": draw.choice(inner)})
+            if number % 5 == 0:
+                event = draw.choice([e for e in events if e.level == level])
+                place = {"level": level, "start": event.start, "end": event.end}
+                edits.append({"kind": "caption", **place, "new": "hold it"})
+        cases.append([{"episode": 4, **edit} for edit in edits])
+    store = script.with_name("store.js").read_text()
+    by_kind = store[store.index("const KINDS") : store.index("function corrected")]
+    run = f"""([rows, cases]) => {{ {script.read_text()} {by_kind}
+        return cases.map(edits => {{ try {{ return correct(rows, byKind(edits, 4)); }} catch (error) {{ return null; }} }}); }}"""
     found = tab.evaluate(run, [rows, cases])
     refused = 0
-    for moves, mine in zip(cases, found, strict=True):
+    for edits, mine in zip(cases, found, strict=True):
         path = tmp_path / "c.json"
         dataset = {"name": "", "fingerprint": "sha256:" + "0" * 64}
         content = {
             "format": "wallwm-corrections",
             "format_version": 1,
             "dataset": dataset,
-            "corrections": moves,
+            "corrections": edits,
         }
         path.write_text(json.dumps(content))
         try:
@@ -304,6 +364,10 @@ def test_the_browser_corrects_as_the_human_layer_does(tab, prepared, tmp_path):
             refused += 1
             continue
         for level in LEVELS:
-            expected = [[e.start, e.end, e.source] for e in theirs if e.level == level]
-            assert [[row[0], row[1], row[5]] for row in mine[level]] == expected
+            expected = [
+                [e.start, e.end, e.label, e.caption, e.confidence, e.source]
+                for e in theirs
+                if e.level == level
+            ]
+            assert [row[:6] for row in mine[level]] == expected, edits
     assert 0 < refused < len(cases)

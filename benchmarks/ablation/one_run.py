@@ -20,6 +20,7 @@ import torch
 from tqdm import trange
 
 from lerobot_wallwm.check.checkpoint import Checkpoint
+from lerobot_wallwm.check.errors import NEAR
 from lerobot_wallwm.check.observations import load_observations, mean_absolute, predict
 from lerobot_wallwm.check.video import imagine
 from lerobot_wallwm.check.views import read_event_rows, spread_anchors, thin
@@ -27,8 +28,6 @@ from lerobot_wallwm.check.views import read_event_rows, spread_anchors, thin
 from .variants import BASE, IMAGINATIONS, Variant
 from .windows_in_memory import WindowsInMemory
 
-# Steps ahead that every variant is scored on, whatever it was cut by: about half a mean event (our choice).
-AHEAD = 8
 CLIPS = 48
 OBSERVATIONS = 120
 
@@ -120,19 +119,13 @@ def _order(rows: int, count: int, seed: int) -> torch.Tensor:
 def score(root: Path, variant: Variant, places: Places) -> dict[str, Any]:
     """Action errors (degrees; gripper 0 to 100), of the base with each imagination, and the imagined video's quality."""
     checkpoint = Checkpoint(root)
-    events = read_event_rows(places.heldout)
-    anchors = thin(spread_anchors(events, 3), OBSERVATIONS)
-    config = checkpoint.config
-    view = WindowsInMemory(
-        places.heldout, places.cache, config.observation_delta_indices, config.action_delta_indices, [0]
-    )
-    seen = load_observations(checkpoint, view, events, anchors)
+    view, events, seen = heldout_observations(checkpoint, places, OBSERVATIONS)
+    anchors = seen.anchors
     captions: Sequence[str] | None = None
     if variant.told == "instruction":
         sources = view.meta.episodes["wallwm/source_episode"]
         captions = [places.instructions[int(sources[anchor.event])] for anchor in anchors]
-    near = seen.valid.copy()
-    near[:, AHEAD:] = False
+    near = next_steps(seen.valid)
     result: dict[str, Any] = {}
     for imagination in IMAGINATIONS if variant.name == "base" else IMAGINATIONS[:1]:
         checkpoint.config.imagination = imagination
@@ -148,6 +141,24 @@ def score(root: Path, variant: Variant, places: Places) -> dict[str, Any]:
             batch["task"] = anchor_captions
     metrics = imagine(checkpoint, films, view.meta.fps).metrics
     return {"actions": result, "video": metrics}
+
+
+def heldout_observations(checkpoint: Checkpoint, places: Places, at_most: int) -> tuple[Any, list, Any]:
+    """The held-out view, its events, and up to three observations of each (at most `at_most` in all)."""
+    config = checkpoint.config
+    view = WindowsInMemory(
+        places.heldout, places.cache, config.observation_delta_indices, config.action_delta_indices, [0]
+    )
+    events = read_event_rows(places.heldout)
+    anchors = thin(spread_anchors(events, 3), at_most)
+    return view, events, load_observations(checkpoint, view, events, anchors)
+
+
+def next_steps(valid: np.ndarray) -> np.ndarray:
+    """Of the valid steps ``(N, H)`` the next `NEAR`, about half a mean event."""
+    near = valid.copy()
+    near[:, NEAR:] = False
+    return near
 
 
 def _split(films: Any, captions: Sequence[str], anchors: Sequence[Any]) -> list[list[str]]:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from lerobot_wallwm.intervals import clustered_interval
+
 from .baselines import CaptionMean, EventRows, hold_pose
-from .intervals import clustered_interval
 from .observations import Observations
 
 # Steps ahead that count as near: twice what is executed between two looks by default (our choice).

@@ -113,10 +113,9 @@ def measure_latency(
         progress: Told how many timings are done more.
     """
     policy, config = checkpoint.policy, checkpoint.config
-    kept = {name: getattr(config, name) for name in ("imagination", *PLAIN) if hasattr(config, name)}
+    kept = {name: getattr(config, name) for name in ("imagination", *PLAIN)}
     for name, value in PLAIN.items():
-        if name in kept:
-            setattr(config, name, value)
+        setattr(config, name, value)
     try:
         looks = {}
         for imagination in IMAGINATIONS:

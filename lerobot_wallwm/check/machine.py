@@ -9,10 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from lerobot_wallwm.policies.background import cores
 
 
 def load_of_machine() -> tuple[float, int] | None:

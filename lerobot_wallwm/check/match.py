@@ -133,8 +133,8 @@ def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match
         heldout: The data.
         fps: The arm's control rate.
     """
+    from lerobot_wallwm.policies.planner_choice import known_templates
     from lerobot_wallwm.policies.planners import matches
-    from lerobot_wallwm.policies.rollout import known_templates
 
     config, space = checkpoint.trained, checkpoint.policy.action_space
     state_names = [n.removesuffix(".pos").replace("_", " ") for n in heldout.names("observation.state")]

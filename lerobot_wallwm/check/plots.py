@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .charts import INK, PALETTE, new_axes, svg
-from .errors import OpenLoop
+from .errors import NEAR, OpenLoop
 from .latency import Latency
 from .match import JointRange
 from .sensitivity import CAPTION, IMAGES, NOISE, STATE, Sensitivity
@@ -162,7 +162,7 @@ def errors_figure(result: OpenLoop, unit: str) -> Any:
     reaches = ("near", "event")
     series = {"this policy": [result.error[r] for r in reaches]}
     series |= {name: [errors[r] for r in reaches] for name, errors in result.baselines.items()}
-    groups = ["next 8 steps", "to the event's end"]
+    groups = [f"next {NEAR} steps", "to the event's end"]
     return _grouped(groups, series, unit, [result.intervals[reach] for reach in reaches])
 
 

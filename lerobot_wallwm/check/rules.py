@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import isfinite, isnan
 
 from . import thresholds as t
-from .errors import HOLD, MEAN, REACHES
+from .errors import HOLD, MEAN, NEAR, REACHES
 from .latency import WITHOUT_LOOK, control_rate
 from .sensitivity import CAPTION, IMAGES, NOISE
 from .verdict import LEVELS, Finding, Measured, Verdict
@@ -54,7 +54,7 @@ def beats_holding(m: Measured) -> Finding | None:
         elif ratio > t.HARDLY_BETTER_THAN_HOLDING:
             levels.append("care")
         error, still = m.open_loop.error[reach], m.open_loop.baselines[HOLD][reach]
-        where = "in the next 8 steps" if reach == "near" else "to the event's end"
+        where = f"in the next {NEAR} steps" if reach == "near" else "to the event's end"
         texts.append(f"{error:.2f} against {still:.2f} {where}")
     level = max(levels, key=LEVELS.index)
     lead = {
@@ -169,8 +169,8 @@ def quick_enough(m: Measured) -> Finding | None:
     between = latency.ticks.get(WITHOUT_LOOK)
     holds = control_rate(latency, fps, t.ROOM)
     text = (
-        f"a look (pictures in, a plan of actions out) takes {look.median:.0f} ms on this machine (99 of 100 below {look.p99:.0f} ms), and {fps:g} Hz leave "
-        f"{period:.0f} ms a tick"
+        f"a look (pictures in, a plan of actions out) takes {look.median:.0f} ms on this machine (99 of 100 below "
+        f"{look.p99:.0f} ms), and {fps:g} Hz leave {period:.0f} ms a tick"
     )
     busy = ""
     if m.load is not None and m.load[0] > m.load[1]:
@@ -188,7 +188,8 @@ def quick_enough(m: Measured) -> Finding | None:
         return Finding(
             name,
             "care",
-            f"{text}: the arm would halt at looks. Let it look in the background, or use a faster machine{busy}",
+            f"{text}: the arm would halt at looks. Let it look in the background (--policy.background_inference=true), or use a faster "
+            f"machine{busy}",
         )
     return Finding(
         name,

@@ -69,13 +69,19 @@ class ActionSpace(nn.Module):
 
     def encode_actions(self, normalized_BHA: Tensor, state_BP: Tensor) -> Tensor:
         """Min-max normalised absolute actions to network units."""
-        half = (self.range_high - self.range_low) / 2
-        absolute = (normalized_BHA + 1) * half + self.range_low
+        absolute = self.absolute(normalized_BHA)
         return (absolute - self._origin(state_BP) - self.offset) / self.scale
 
     def decode_actions(self, units_BHA: Tensor, state_BP: Tensor) -> Tensor:
         """Inverse of `encode_actions`."""
-        absolute = units_BHA * self.scale + self.offset + self._origin(state_BP)
+        return self.normalized(units_BHA * self.scale + self.offset + self._origin(state_BP))
+
+    def absolute(self, normalized: Tensor) -> Tensor:
+        """Min-max normalised ``(..., A)`` actions to the dataset's units."""
+        return (normalized + 1) * ((self.range_high - self.range_low) / 2) + self.range_low
+
+    def normalized(self, absolute: Tensor) -> Tensor:
+        """Inverse of `absolute`."""
         half = ((self.range_high - self.range_low) / 2).clamp_min(1e-8)
         return (absolute - self.range_low) / half - 1
 

@@ -101,9 +101,14 @@ class ChunkHistory:
             if self.frames and self.frames[-1].shape != frame_V3HW.shape:
                 self.frames.clear()
             self.frames.append(frame_V3HW)
-        bound = 1.0 + self.config.action_clamp_margin  # the pipeline's clamp: what the arm was really told
-        self.commands.append(torch.nan_to_num(command_A, nan=0.0).clamp(-bound, bound))
+        self.commands.append(command_A)
+        self.amend(command_A)
         self.ticks += 1
+
+    def amend(self, command_A: Tensor) -> None:
+        """Replaces the last command by what the arm was really told."""
+        bound = 1.0 + self.config.action_clamp_margin  # the pipeline's clamp
+        self.commands[-1] = torch.nan_to_num(command_A, nan=0.0).clamp(-bound, bound)
 
     def window(self, now_V3HW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The past as LeRobot would cut it from a recording: before the start the first frame is repeated and marked.

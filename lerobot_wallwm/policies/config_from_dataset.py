@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from lerobot.configs import FeatureType
@@ -11,6 +12,7 @@ from lerobot.utils.feature_utils import dataset_to_policy_features
 
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import event_grammar
+from .motion_limits import learn_motion_limits
 from .view_table import assign_rows
 
 logger = logging.getLogger(__name__)
@@ -63,3 +65,17 @@ def learn_events(config: WallwmConfig, dataset_meta: Any) -> None:
             config.planner = "instruction"
         return
     config.event_transitions, config.event_max_frames = event_grammar(dataset_meta.episodes)
+
+
+def learn_limits(config: WallwmConfig, stats: dict[str, Any] | None, dataset_meta: Any | None) -> None:
+    """Measures how the joints move (`motion_limits.py`); another dataset's limits replace the checkpoint's."""
+    if stats is None:
+        return
+    root = getattr(dataset_meta, "root", None)
+    config.motion_limits = learn_motion_limits(
+        None if root is None else Path(root),
+        stats,
+        getattr(dataset_meta, "episodes", None),
+        config.action_feature_names,
+        config.state_feature_names,
+    )

@@ -20,7 +20,8 @@ _CHOICES = {
     "imagination": ("none", "anchor", "full"),
     "view_fusion": ("cross", "tile", "none"),
     "resize": ("stretch", "pad"),
-    "planner": ("grammar", "script", "instruction"),
+    "planner": ("grammar", "script", "instruction", "human", "vlm"),
+    "on_stall": ("retry", "next", "hold"),
     "optimizer": ("adamw", "muon"),
     "on_plan_end": ("hold", "repeat"),
 }

@@ -12,7 +12,9 @@ from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, L
 
 from .caption_drop import CaptionDrop
 from .configuration_checks import check_backbone, check_features, check_fields
+from .configuration_event_mode import EventModeConfig, check_event_mode
 from .optimization import MuonAdamWConfig
+from .safety_fields import SafetyFields
 from .shape_from_config import defaults_of
 from .stages import STAGES
 
@@ -22,7 +24,7 @@ _BY_BACKBONE: Any = None
 
 @PreTrainedConfig.register_subclass("wallwm")
 @dataclass
-class WallwmConfig(PreTrainedConfig):
+class WallwmConfig(SafetyFields, EventModeConfig, PreTrainedConfig):
     """Configuration of the WALL-WM policy.
 
     Defaults are the `nano` model: two CPU cores, no download. "our choice" marks what the paper leaves open.
@@ -171,9 +173,10 @@ class WallwmConfig(PreTrainedConfig):
     num_inference_steps: int = 5
     # Noise of every rollout starts from this seed, so that a rollout can be repeated. None draws fresh noise.
     inference_seed: int | None = 0
-    # Where event captions come from: `grammar` learned from the data, `script` given below, or the `instruction`.
+    # Where event captions come from: `grammar` learned from the data, `script` given below, the `instruction`, a `human`
+    # or a `vlm` (configuration_event_mode.py).
     planner: str = "grammar"
-    # Captions for planner=script, in order.
+    # Captions for planner=script, in order, each with its duration where the plan gives one: "lift the cup | 1.5 s".
     script: list[str] = field(default_factory=list)
     # After the last event: `hold` the pose, or `repeat` the plan from its start.
     on_plan_end: str = "hold"
@@ -183,7 +186,7 @@ class WallwmConfig(PreTrainedConfig):
     end_threshold: float = 1.5
     # An event is left after this multiple of the longest one in the data, whatever the model predicts.
     max_event_stretch: float = 1.5
-    # Extra room, in half ranges, beyond the actions that the data has seen.
+    # Extra room, in half ranges, beyond the actions that the data has seen (more guards: safety_fields.py).
     action_clamp_margin: float = 0.0
     # Collects imagined video for LeRobot's `pred_episode_N.mp4`; costs one imagination per event.
     save_predicted_video: bool = False
@@ -231,6 +234,8 @@ class WallwmConfig(PreTrainedConfig):
         if self.caption_drop_frames is not None:
             self.caption_drop_frames = (int(self.caption_drop_frames[0]), int(self.caption_drop_frames[1]))
         check_fields(self)
+        self.check_safety()
+        check_event_mode(self)
 
     def validate_features(self) -> None:
         """Raises ValueError for a dataset or robot that the policy cannot be built for."""
@@ -331,17 +336,20 @@ class WallwmConfig(PreTrainedConfig):
         names = features.get("observation.state", {}).get("names")
         self.state_feature_names = list(names) if isinstance(names, (list, tuple)) else None
 
+    @property
+    def same_joints(self) -> bool:
+        """Whether actions are targets of the very joints that the state measures, in the same order."""
+        action, state = self.action_feature, self.robot_state_feature
+        names = self.action_feature_names
+        same_size = action is not None and state is not None and state.shape[-1] == action.shape[-1]
+        return same_size and names is not None and names == self.state_feature_names
+
     def relative_mask(self) -> list[bool]:
         """Which action dimensions are learned relative to the observed pose."""
-        action, state = self.action_feature, self.robot_state_feature
+        action = self.action_feature
         assert action is not None
-        dims = action.shape[-1]
-        names, state_names = self.action_feature_names, self.state_feature_names
-        same_joints = (
-            state is not None and state.shape[-1] == dims and names is not None and names == state_names
-        )
-        if not self.relative_actions or not same_joints:
-            return [False] * dims
-        assert names is not None
+        names = self.action_feature_names
+        if not self.relative_actions or not self.same_joints or names is None:
+            return [False] * action.shape[-1]
         excluded = [word.lower() for word in self.relative_exclude_joints]
         return [not any(word in str(name).lower() for word in excluded) for name in names]

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,21 @@ from . import (
 )
 from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
+from .background import BackgroundWorker
 from .camera_stack import CameraStack
+from .checkpoint_source import locate_checkpoint
 from .chunk_batches import ChunkReader
-from .config_from_dataset import bind_cameras, learn_events
+from .config_from_dataset import bind_cameras, learn_events, learn_limits
 from .configuration_wallwm import WallwmConfig
 from .dataset_facts import displacement_std
 from .event_batches import EventReader
+from .event_log import EventLog
 from .event_window import Event
+from .finite_weights import require_finite_weights
+from .hub_hooks import HubHooks
+from .realtime_chunks import RealtimeChunks, RealtimePolicy
 from .rollout import Rollout
+from .safety import Safety
 from .shape_from_config import model_shape
 from .stage_handover import load_checkpoint
 from .stages import LOSSES, STAGES
@@ -43,7 +51,7 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_FIX = "choose a complete checkpoint of this policy, and do not override --policy.backbone or sizes on the command line"
 
 
-class WallwmPolicy(PreTrainedPolicy):
+class WallwmPolicy(HubHooks, PreTrainedPolicy):
     """WALL-WM as a LeRobot policy.
 
     Args:
@@ -75,6 +83,7 @@ class WallwmPolicy(PreTrainedPolicy):
         assert config.robot_state_feature is not None and config.action_feature is not None
         if dataset_meta is not None:
             learn_events(config, dataset_meta)
+        learn_limits(config, dataset_stats, dataset_meta)
         backbone = find_backbone(config, empty)
         self.model = WorldActionModel(model_shape(config), backbone)
         if backbone is not None and dataset_meta is not None:
@@ -92,6 +101,7 @@ class WallwmPolicy(PreTrainedPolicy):
             shapes, config.camera_rows, config.image_size, config.resize, config.allow_missing_cameras
         )
         self.image_keys = list(self._images.shapes)
+        self.safety = Safety(config, self.action_space, self._images.shapes)
         reader = ChunkReader if config.chunked else EventReader
         self._events = reader(config, self._images, self.action_space, self.model.video.grid, dataset_meta)
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
@@ -105,6 +115,9 @@ class WallwmPolicy(PreTrainedPolicy):
                 "With --policy.future_fraction=1 nothing teaches how long an event still lasts: the policy knows it only "
                 "if an earlier stage has learned it."
             )
+        self._log = EventLog(config.event_log)
+        self._worker: BackgroundWorker | None = None
+        self._realtime: RealtimePolicy | None = None
         self.reset()
 
     @classmethod
@@ -112,10 +125,16 @@ class WallwmPolicy(PreTrainedPolicy):
         """Loads a checkpoint; on another dataset, its action range replaces the checkpoint's.
 
         Raises:
+            UnsafeCheckpointError: The checkpoint could run code or reach outside its folder; nothing was built from it.
+            HubError: The Hub refused.
             WeightsError: The checkpoint's weights are damaged or another model's, or the frozen encoders of its
                 backbone are not where its configuration says.
         """
-        policy = super().from_pretrained(pretrained_name_or_path, empty=True, **kwargs)
+        folder = locate_checkpoint(pretrained_name_or_path, kwargs)
+        policy = super().from_pretrained(folder, empty=True, **kwargs)
+        calibration = policy.config.calibration
+        if calibration is not None and (Path(folder) / calibration).is_file():
+            policy.config.calibration = str(Path(folder, calibration).absolute())
         if 0 < policy._known_rows < len(policy.config.camera_rows):
             for average in policy._averages():
                 average.begin(policy.model)  # from what it shows: it knows nothing of the new rows
@@ -131,7 +150,10 @@ class WallwmPolicy(PreTrainedPolicy):
         """Called by LeRobot, whose own version only warns of keys that do not fit."""
         device = str(resolve_safetensors_device(map_location))
         average = next(iter(model._averages()), None)
-        fresh = load_checkpoint(model, average, model.config.stage, Path(model_file), CHECKPOINT_FIX, device)
+        place = Path(model_file)
+        local = model.config.backbone_path
+        fresh = load_checkpoint(model, average, model.config.stage, place, CHECKPOINT_FIX, device, local)
+        require_finite_weights(model, place, CHECKPOINT_FIX)
         if fresh:
             logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))
         return model
@@ -259,29 +281,104 @@ class WallwmPolicy(PreTrainedPolicy):
 
     def reset(self) -> None:
         """Forgets the rollout: plans, queues, noise."""
-        self.rollout = Rollout(self.config, self.model, self.action_space, self._images)
-        self.last_predicted_latents: Tensor | None = None
+        self.safety.reset()
+        with self._realtime.lock if self._realtime is not None else nullcontext():
+            if self.config.background_inference and self._worker is None:
+                self._worker = BackgroundWorker(self.config.background_threads)
+            if (old := getattr(self, "rollout", None)) is not None:
+                old.close()
+            self.rollout = Rollout(
+                self.config, self.model, self.action_space, self._images, self._log, self._worker
+            )
+            if self._realtime is not None:
+                self._realtime.chunks = RealtimeChunks(self.rollout)
+            self.last_predicted_latents: Tensor | None = None
+
+    def supports_rtc(self) -> bool:
+        """LeRobot's question; chunks with a history would need every frame, and its RTC engine shows only some."""
+        return not self.config.chunked
+
+    def init_rtc_processor(self) -> None:
+        """LeRobot's hook before a rollout with its RTC engine, which from now on asks for chunks instead of actions."""
+        self._realtime = RealtimePolicy()
+        self.reset()
 
     @torch.no_grad()
-    def predict_action_chunk(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
+    def predict_action_chunk(
+        self,
+        batch: dict[str, Any],
+        inference_delay: int = 0,
+        prev_chunk_left_over: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
         """Actions for the event that each ``task`` string names.
 
         In chunks, the past is what `select_action` saw and did since `reset`; without any, the rollout starts here.
+        Called by LeRobot's RTC engine, it walks through the plan's events instead, as `select_action` does.
+
+        Args:
+            batch: An observation.
+            inference_delay: RTC engine: ticks until the answer is carried out.
+            prev_chunk_left_over: RTC engine: what is left of the last answer ``(T, A)``.
+            **kwargs: Ignored.
 
         Returns:
             ``(B, H, A)``, normalised as the pipeline expects; entries beyond the predicted end repeat the last.
+            ``(1, T, A)`` for the RTC engine.
         """
         self._stop_training()
-        return self.rollout.event(batch)
+        if self._realtime is None:
+            return self.safety.chunk(batch, self.rollout.event(batch))
+        with self._realtime.lock:
+            assert self._realtime.chunks is not None
+            chunk = self.safety.chunk(
+                batch, self._realtime.chunks(batch, inference_delay, prev_chunk_left_over)
+            )
+            # What the engine has left of this answer is looked for in it.
+            self._realtime.chunks.chunk = chunk[0].clone()
+            return chunk
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
         self._stop_training()
+        return self.safety.act(batch, self._act, self.rollout.forget, self.rollout.told)
+
+    def _act(self, batch: dict[str, Any]) -> Tensor:
         actions, film = self.rollout.step(batch)
         if film is not None:
             self.last_predicted_latents = film
         return actions
+
+    def safety_report(self) -> dict[str, Any]:
+        """Interventions of the guards since the policy was built (`Interventions.report`, docs/safety.md)."""
+        return self.safety.report()
+
+    # --- what LeRobot after 0.6.1 asks of a policy whose task changes while it runs; 0.6.1 calls none of it
+
+    @property
+    def _action_queue(self) -> deque[Tensor]:
+        """The first robot's actions to come."""
+        return self.rollout.cursors[0].queue if self.rollout.cursors else deque()
+
+    def drop_queued_actions(self) -> None:
+        """Forgets the actions to come, of all robots; the next tick looks again within the same event."""
+        self.rollout.drop_queued_actions()
+
+    def supports_text_generation(self) -> bool:
+        """Whether `generate_text` can name an event; without a plan there is only the instruction."""
+        return self.config.planner != "instruction"
+
+    def generate_text(self, batch: dict[str, Any]) -> str:
+        """The caption of the event that comes next; goes nowhere. Empty once the plan is done or not known yet.
+
+        Raises:
+            ValueError: Another question was asked.
+        """
+        kind = str(batch.get("query_kind") or "next_subtask")
+        if "subtask" not in kind.lower():
+            raise ValueError(f"wallwm names the next event and answers no other question, got {kind!r}.")
+        return self.rollout.next_caption(batch) or ""
 
     def _stop_training(self) -> None:
         """Evaluation mode, as LeRobot's policies act in; walking through all modules at every tick would take a while."""

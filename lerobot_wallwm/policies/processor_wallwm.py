@@ -4,6 +4,9 @@
 State and images enter in their own units: the network keeps the statistics that it was trained with. Actions leave
 normalised to the dataset's minimum and maximum, so that a clamp to [-1, 1] is a clamp to what the data has seen, and
 stays one after fine-tuning on another arm (LeRobot then replaces the unnormaliser's statistics).
+
+These steps are the last line of defence. The guards that need the pose, the pictures or the data's limits are the
+policy's (`safety`, which says why).
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from lerobot.processor import (
 from lerobot.processor.factory import make_default_policy_processor_steps, make_policy_processor_pipelines
 
 from .configuration_wallwm import WallwmConfig
+from .last_good import LastGood
+from .safety import MARK
 
 
 @ProcessorStepRegistry.register("wallwm_clamp_actions")
@@ -37,14 +42,61 @@ class ClampNormalizedActionsStep(PolicyActionProcessorStep):
 
     margin: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._last = LastGood()
+
+    def reset(self) -> None:
+        """A new rollout: nothing to hold yet."""
+        self._last.reset()
+
     def action(self, action: PolicyAction) -> PolicyAction:
-        """Clamps ``(..., A)`` normalised actions; NaN becomes the middle of the range."""
-        bound = 1.0 + self.margin
-        return torch.nan_to_num(action, nan=0.0).clamp(-bound, bound)
+        """Clamps ``(..., A)`` normalised actions; what is NaN is replaced by the last goal that was not.
+
+        An action straight from the policy has passed its guards and is left alone: an arm that stands outside the
+        range comes in slowly there, and would jump here.
+
+        Raises:
+            SafetyError: There is no such goal.
+        """
+        if not getattr(action, MARK, False):
+            bound = 1.0 + self.margin
+            action = action.clamp(-bound, bound)  # which keeps NaN
+        return self._last(action)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for the checkpoint."""
         return {"margin": self.margin}
+
+    def transform_features(
+        self, features: dict[PipelineFeatureType, dict[str, PolicyFeature]]
+    ) -> dict[PipelineFeatureType, dict[str, PolicyFeature]]:
+        """Features are unchanged."""
+        return features
+
+
+@ProcessorStepRegistry.register("wallwm_hold_bad_goals")
+@dataclass
+class HoldBadGoalsStep(PolicyActionProcessorStep):
+    """The last step in the robot's units: a goal that is not finite never leaves; the last good one is sent instead.
+
+    What the policy's guards let through is finite, and so is what this gets, unless the unnormaliser's statistics are
+    broken.
+    """
+
+    def __post_init__(self) -> None:
+        self._last = LastGood()
+
+    def reset(self) -> None:
+        """A new rollout: nothing to hold yet."""
+        self._last.reset()
+
+    def action(self, action: PolicyAction) -> PolicyAction:
+        """Goals ``(..., A)``, finite.
+
+        Raises:
+            SafetyError: There is nothing to hold, or it goes on.
+        """
+        return self._last(action)
 
     def transform_features(
         self, features: dict[PipelineFeatureType, dict[str, PolicyFeature]]
@@ -71,6 +123,7 @@ def make_wallwm_pre_post_processors(
         output_steps=[
             ClampNormalizedActionsStep(config.action_clamp_margin),
             steps.unnormalize,
+            HoldBadGoalsStep(),
             steps.to_cpu,
         ],
     )

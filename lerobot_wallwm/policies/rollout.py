@@ -7,6 +7,7 @@ latent pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -15,23 +16,22 @@ from lerobot.utils.constants import OBS_STATE
 from torch import Tensor
 
 from .action_space import ActionSpace
+from .background import BackgroundWorker
 from .camera_stack import CameraStack
 from .chunk_batches import ChunkHistory, chunk_of
 from .chunk_window import Chunk
 from .configuration_wallwm import WallwmConfig
 from .event_cursor import EventCursor
-from .planners import (
-    END,
-    GrammarPlanner,
-    InstructionPlanner,
-    Planner,
-    ScriptPlanner,
-    check_captions,
-    matches,
-)
+from .event_log import EventLog
+from .lookahead import LookAhead
+from .planner_choice import frame_limit, new_cursor
 from .sampling import Plan
+from .seams import CommandPath, seconds_to_frames
 from .stages import STAGES
+from .stalls import StallDetector
 from .world_action_model import WorldActionModel
+
+PlanJob = Callable[[], Plan]
 
 
 class Rollout:
@@ -42,16 +42,28 @@ class Rollout:
         model: Plans one event.
         action_space: Units of states and actions.
         images: The policy's cameras.
+        log: The rollouts' diary; None keeps counts only.
+        worker: Computes plans beside the control loop; None computes them in it.
     """
 
     def __init__(
-        self, config: WallwmConfig, model: WorldActionModel, action_space: ActionSpace, images: CameraStack
+        self,
+        config: WallwmConfig,
+        model: WorldActionModel,
+        action_space: ActionSpace,
+        images: CameraStack,
+        log: EventLog | None = None,
+        worker: BackgroundWorker[Plan] | None = None,
     ):
         self.config, self.model, self.action_space, self.images = config, model, action_space, images
+        self.log = log or EventLog()
         self.cursors: list[EventCursor] = []
         self.histories: list[ChunkHistory] = []
-        self.last_action: Tensor | None = None
+        self.paths: list[CommandPath] = []
+        self.stalls: list[StallDetector] = []
         self.generators: dict[int, torch.Generator] = {}
+        self.ahead = LookAhead(self, worker) if worker is not None else None
+        self.tick = 0
 
     def event(self, batch: dict[str, Any]) -> Tensor:
         """Actions of the event that each ``task`` names ``(B, H, A)``; beyond the predicted end the last one repeats.
@@ -61,8 +73,8 @@ class Rollout:
         Raises:
             ValueError: The checkpoint cannot act, or the batch lacks its task or a camera.
         """
-        self._require_trained_actions()
-        captions = _captions(batch)
+        self.require_trained_actions()
+        captions = captions_of(batch)
         rows = list(range(len(captions)))
         noise = self._noise_of(rows, batch[OBS_STATE].device)
         plan = self._plan(batch, captions, self.config.imagination, noise, chunk=self._chunk(batch, rows))
@@ -80,40 +92,122 @@ class Rollout:
         Raises:
             ValueError: As `event`, or ``script`` holds a caption that the checkpoint does not know.
         """
-        self._require_trained_actions()
-        instructions = _captions(batch)
+        self.require_trained_actions()
         self.images.present(batch)  # before the first plan: an error beats a robot that waits
-        if len(self.cursors) != len(instructions):
-            self.cursors = [new_cursor(self.config) for _ in instructions]
-            self.histories = [ChunkHistory(self.config) for _ in instructions]
-            self.last_action = None
-        for cursor, instruction in zip(self.cursors, instructions, strict=True):
-            cursor.observe(instruction)
-        acting = [i for i, c in enumerate(self.cursors) if not c.queue and c.current_event() is not None]
-        film = self._refill(batch, acting) if acting else None
-        actions = self._pop(batch)
+        self.meet(batch)
+        for row in range(len(self.cursors)):
+            self.watch(row, batch[OBS_STATE][row])
+        film = None
+        if self.ahead is not None:
+            self.ahead.advance(batch)
+        else:
+            acting = [i for i, c in enumerate(self.cursors) if not c.queue and c.current_event() is not None]
+            film = self._refill(batch, acting) if acting else None
+        actions = self._pop()
         if self.config.chunked:
             seen = self.images(batch) if self.config.past_latents else None
             for i, history in enumerate(self.histories):
                 history.add(None if seen is None else seen[i], actions[i])
+        self.tick += 1
         return actions, film
+
+    def forget(self, rows: Collection[int]) -> None:
+        """Drops the queued actions of these robots; they look again at the next tick, in the event they are in."""
+        for row in rows:
+            if row < len(self.cursors):
+                self.cursors[row].forget()
+
+    def meet(self, batch: dict[str, Any]) -> None:
+        """Makes each robot's place at its first observation; tells planners what is seen, and does what they want."""
+        instructions, state = captions_of(batch), batch[OBS_STATE]
+        if len(self.cursors) != len(instructions):
+            self.cursors = [new_cursor(self.config, self.log, i) for i in range(len(instructions))]
+            self.histories = [ChunkHistory(self.config) for _ in instructions]
+            bound = (
+                1.0 + self.config.action_clamp_margin
+            )  # the pipeline's clamp: what the arm will really be told
+            self.paths = [CommandPath(self.config.seam_steps, bound) for _ in instructions]
+            window = seconds_to_frames(self.config.stall_s, self.cursors[0].fps) if self.config.stall_s else 0
+            relative = self.action_space.relative
+            self.stalls = [StallDetector(window, self.config.stall_distance, relative) for _ in instructions]
+            for path, pose in zip(self.paths, self._poses(state), strict=True):
+                path.start(pose)
+        for row, (cursor, instruction) in enumerate(zip(self.cursors, instructions, strict=True)):
+            cursor.tick = self.tick
+            cursor.observe(instruction)
+            if cursor.planner.wants_pictures:
+                present = self.images.present(batch)
+                cursor.planner.see({key: batch[key][row] for key in present}, self.tick)
+            cursor.obey()
+
+    def watch(self, row: int, state_P: Tensor, ticks: int = 1) -> None:
+        """Handles a stall: looks again, and after that does what ``on_stall`` says."""
+        cursor, stalls, path, config = self.cursors[row], self.stalls[row], self.paths[row], self.config
+        if cursor.caption is None or cursor.paused or path.last is None:
+            stalls.clear()
+            return
+        joints = stalls.add(state_P, self.action_space.absolute(path.last), ticks)
+        if not joints:
+            return
+        stalls.clear()
+        cursor.retries += 1
+        action = "retry" if cursor.retries <= config.stall_retries else config.on_stall
+        names = config.action_feature_names or []
+        stuck = [names[j] if j < len(names) else str(j) for j in joints]
+        cursor.write("stall", caption=cursor.caption, action=action, joints=stuck, retries=cursor.retries)
+        cursor.planner.stalled(cursor.caption)
+        if action == "next":
+            cursor.skip_event("stall")
+        else:
+            cursor.drop_queue()
+            cursor.paused = action == "hold"
+
+    def drop_queued_actions(self) -> None:
+        """Forgets the actions to come; the next tick looks again."""
+        for cursor in self.cursors:
+            cursor.drop_queue()
+
+    def next_caption(self, batch: dict[str, Any]) -> str | None:
+        """What the first robot's planner would do next; goes nowhere."""
+        if self.cursors:
+            return self.cursors[0].planner.peek()
+        planner = new_cursor(self.config, EventLog()).planner
+        planner.begin(captions_of(batch)[0])
+        return planner.peek()
+
+    def close(self) -> None:
+        """Ends what still runs for this rollout."""
+        if self.ahead is not None:
+            self.ahead.close()
+
+    def _poses(self, state_BP: Tensor) -> Tensor:
+        """Where the arms are ``(B, A)``, as commands; where states and actions are no pair, the middle of the data."""
+        if self.config.same_joints:
+            return self.action_space.normalized(state_BP)
+        return self.action_space.decode_actions(self.action_space.hold_pose(state_BP), state_BP)[:, 0]
+
+    def told(self, actions: Tensor) -> None:
+        """What the guards let through of the last `step`, ``(B, A)``: the way goes on from there, and the past has it."""
+        for row, action in enumerate(actions):
+            if row < len(self.paths):
+                self.paths[row].amend(action)
+        if self.config.chunked:
+            for history, action in zip(self.histories, actions, strict=True):
+                history.amend(action)
 
     def _refill(self, batch: dict[str, Any], rows: list[int]) -> Tensor | None:
         """Plans for the rows whose queues ran dry; returns the film of the first robot's new event."""
         config, cursors = self.config, [self.cursors[i] for i in rows]
         captions = [cursor.caption or "" for cursor in cursors]
-        index = torch.tensor(rows, device=batch[OBS_STATE].device)
-        part = {key: batch[key][index] for key in (*self.images.present(batch), OBS_STATE)}
-        noise = self._noise_of(rows, index.device)
-        chunk = self._chunk(part, rows)
-        plan = self._plan(part, captions, config.imagination, noise, chunk=chunk)
+        part, chunk = self.rows_of(batch, rows), self.chunk_of_rows(batch, rows)
+        plan = self.job(part, rows, captions, chunk)()
         film = None
         if config.save_predicted_video and rows[0] == 0 and cursors[0].is_new_event:
             latents = plan.latents
             if latents is None:
                 # With noise of its own: what is filmed must not change what is done.
                 first = {key: value[:1] for key, value in part.items()}
-                own = [torch.Generator(index.device).manual_seed(config.inference_seed or 0)]
+                own = [torch.Generator(plan.length.device).manual_seed(config.inference_seed or 0)]
                 past = chunk and chunk[:1]
                 latents = self._plan(first, captions[:1], "full", own, plan.length[:1], past).latents
             assert latents is not None
@@ -121,18 +215,60 @@ class Rollout:
             film = torch.cat(latents[0].unbind(0), dim=-1)[None]
         for row, cursor in enumerate(cursors):
             steps, limit = int(plan.length[row]), frame_limit(config, captions[row])
-            cursor.accept(plan.actions[row, :steps], steps, float(plan.remaining[row]), limit)
+            remaining = float(plan.remaining[row])
+            actions = self.paths[rows[row]].follow(plan.actions[row, :steps])
+            cursor.accept(actions, steps, remaining, limit)
+            self.report(cursor, captions[row], remaining)
         return film
 
-    def _pop(self, batch: dict[str, Any]) -> Tensor:
-        """The next action of each queue; a finished plan holds the last action, or the observed pose."""
-        if self.last_action is None:
-            state = batch[OBS_STATE]
-            pose = self.action_space.decode_actions(self.action_space.hold_pose(state), state)[:, 0]
-            self.last_action = pose
-        rows = [c.queue.popleft() if c.queue else self.last_action[i] for i, c in enumerate(self.cursors)]
-        self.last_action = torch.stack(rows)
-        return self.last_action
+    def report(self, cursor: EventCursor, caption: str, remaining: float, **facts: Any) -> None:
+        """Tells the planner and the diary of a look."""
+        left = cursor.frames_left
+        cursor.planner.progress(caption, remaining if left is None else left)
+        cursor.write(
+            "look", caption=caption, remaining=round(remaining, 2), queued=len(cursor.queue), **facts
+        )
+
+    def rows_of(self, batch: dict[str, Any], rows: list[int]) -> dict[str, Tensor]:
+        """What a look needs of these robots' observations."""
+        index = torch.tensor(rows, device=batch[OBS_STATE].device)
+        return {key: batch[key][index] for key in (*self.images.present(batch), OBS_STATE)}
+
+    def job(
+        self,
+        part: dict[str, Tensor],
+        rows: list[int],
+        captions: list[str],
+        chunk: Chunk | None,
+        coming: list[bool] | None = None,
+    ) -> PlanJob:
+        """A look at some robots, ready to be computed anywhere: it reads nothing that a tick changes.
+
+        Args:
+            part: Their observations.
+            rows: Their places in the batch.
+            captions: Their events.
+            chunk: Their past, in chunks.
+            coming: Whether each event is still to come; None for none.
+        """
+        noise = self._noise_of(rows, part[OBS_STATE].device)
+        ahead = coming or [False] * len(rows)
+        lengths = [self.cursors[row].frames_of(new) or 0 for row, new in zip(rows, ahead, strict=True)]
+        length = torch.tensor(lengths, device=part[OBS_STATE].device) if any(lengths) else None
+        return lambda: self._plan(part, captions, self.config.imagination, noise, length, chunk)
+
+    def chunk_of_rows(self, batch: dict[str, Any], rows: list[int]) -> Chunk | None:
+        return self._chunk(self.rows_of(batch, rows), rows) if self.config.chunked else None
+
+    def _pop(self) -> Tensor:
+        """The next action of each queue; without one, brakes and holds."""
+        commands = []
+        for cursor, path in zip(self.cursors, self.paths, strict=True):
+            holding = not cursor.queue
+            command = path.hold() if holding else cursor.pop()
+            path.told(command, holding)
+            commands.append(command)
+        return torch.stack(commands)
 
     def _plan(
         self,
@@ -176,7 +312,8 @@ class Rollout:
             return None
         return [self.generators.setdefault(row, torch.Generator(device).manual_seed(seed)) for row in rows]
 
-    def _require_trained_actions(self) -> None:
+    def require_trained_actions(self) -> None:
+        """Raises ValueError for a checkpoint that cannot act."""
         if "action" not in STAGES[self.config.stage].losses:
             raise ValueError(
                 f"This checkpoint is of --policy.stage={self.config.stage}, which trains no actions: it can imagine but "
@@ -184,40 +321,12 @@ class Rollout:
             )
 
 
-def new_cursor(config: WallwmConfig) -> EventCursor:
-    """A robot's place before its first event.
+def captions_of(batch: dict[str, Any]) -> list[str]:
+    """The instructions of a batch.
 
     Raises:
-        ValueError: ``script`` holds a caption that the checkpoint does not know, or there is no grammar to follow.
+        ValueError: It has none.
     """
-    planner: Planner
-    if config.planner == "script":
-        check_captions(config.script, known_templates(config))
-        planner = ScriptPlanner(config.script)
-    elif config.planner == "grammar":
-        planner = GrammarPlanner(config.event_transitions)
-    else:
-        planner = InstructionPlanner()
-    steps = config.chunk_length if config.chunked else config.replan_steps
-    return EventCursor(planner, steps, config.end_threshold, config.on_plan_end == "repeat")
-
-
-def known_templates(config: WallwmConfig) -> list[str]:
-    """Caption templates that the checkpoint was trained on."""
-    nexts = config.event_transitions.values()
-    return sorted({template for options in nexts for template in options if template != END})
-
-
-def frame_limit(config: WallwmConfig, caption: str) -> float:
-    """Longest stay in an event: a stretch of the longest such event in the data. A chunk ends by the clock."""
-    if config.chunked:
-        return config.chunk_length
-    lengths = config.event_max_frames
-    known = [frames for template, frames in lengths.items() if matches(template, caption)]
-    return config.max_event_stretch * max(known or lengths.values() or [10_000])
-
-
-def _captions(batch: dict[str, Any]) -> list[str]:
     if "task" not in batch:
         raise ValueError(
             "The observation has no 'task': pass --task=... (rollout) or an env with a description."

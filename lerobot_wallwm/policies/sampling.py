@@ -69,7 +69,7 @@ def plan(
             action steps read one forward there; ``full`` denoises video and actions in step.
         num_steps: Denoising steps N_d.
         generator: Source of the noise, one for all or one for each row; a fixed seed gives the same actions.
-        length: ``(B,)`` frames to plan for; None takes the predicted remaining time.
+        length: ``(B,)`` frames to plan for; None, or 0 in a row, takes the predicted remaining time.
         view_ids: ``(V,)`` rows of the view table, one for each view; None for the first V.
         chunk: The past of observation-centred windows, which always fill the horizon; None for events.
 
@@ -94,7 +94,9 @@ def plan(
     key_mask = over_video_tokens(key_hidden, tokens, views)
     look = ActionDenoiser(model.action, state, key_kv, levels, key_mask, goal, given)
     remaining = look.log_remaining.exp() if chunk is None else state.new_full((batch,), float(horizon))
-    planned = (remaining.round() if length is None else length).clamp(1, horizon).long()
+    planned = torch.nan_to_num(remaining, nan=1.0).round().clamp(1, horizon).long()
+    if length is not None:
+        planned = torch.where(length > 0, length.clamp(1, horizon), planned).long()
     valid = torch.arange(horizon, device=device) < planned[:, None]
     actions = randn_tensor((batch, horizon, model.shape.action_dim), generator, state.device, state.dtype)
 

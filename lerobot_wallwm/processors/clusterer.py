@@ -23,6 +23,8 @@ from lerobot_wallwm.processors.errors import DataError
 from lerobot_wallwm.processors.event_encoders import EMBEDDED
 
 FORMAT_VERSION = 1
+# Points a cluster among which faiss' first centres are chosen. Our choice.
+_FIRST = 40
 # Up to here scikit-learn takes minutes; beyond, faiss is worth its installation.
 FAISS_FROM = 1_000_000
 _CHUNK = 65536
@@ -209,7 +211,7 @@ def kmeans(points_ND: np.ndarray, clusters: int, seed: int = 0, backend: str = "
         seed: Of the first centres and of the batches.
         backend: See `ClusterConfig`.
     """
-    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
 
     count = len(points_ND)
     clusters = min(clusters, count)
@@ -218,8 +220,11 @@ def kmeans(points_ND: np.ndarray, clusters: int, seed: int = 0, backend: str = "
     ):
         import faiss
 
+        # faiss starts from points drawn evenly, which puts two centres into one cluster and none into another.
+        drawn = np.random.default_rng(seed).permutation(count)[: _FIRST * clusters]
+        first, _ = kmeans_plusplus(points_ND[np.sort(drawn)], clusters, random_state=seed)
         model = faiss.Kmeans(points_ND.shape[1], clusters, niter=20, seed=seed, min_points_per_centroid=1)
-        model.train(np.ascontiguousarray(points_ND))
+        model.train(np.ascontiguousarray(points_ND), init_centroids=np.ascontiguousarray(first))
         return model.centroids.astype(np.float32)
     # Our choice: batches of 10 points a cluster; at least 100 of them and 2 passes.
     batch = int(np.clip(10 * clusters, 1024, 16384))

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lerobot_wallwm.processors.effort import EFFORT, effort_keys, join_effort
 from lerobot_wallwm.processors.errors import DataError
 
 STATE = "observation.state"
@@ -38,6 +39,8 @@ class Episode:
         action: (T, A) float64.
         state_names: S names, or empty where the dataset gives none.
         action_names: A names, or empty.
+        effort: (T, E) effort, current or force, in the dataset's own units; None where the robot reports none.
+        effort_names: E names, or empty.
     """
 
     index: int
@@ -47,13 +50,15 @@ class Episode:
     action: np.ndarray
     state_names: tuple[str, ...] = ()
     action_names: tuple[str, ...] = ()
+    effort: np.ndarray | None = None
+    effort_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.action)
 
     def to_row(self) -> dict[str, Any]:
         """The episode as one row of an episodes-as-rows `datasets.Dataset`."""
-        return {
+        row = {
             "episode_index": self.index,
             "task": self.task,
             "fps": float(self.fps),
@@ -62,10 +67,14 @@ class Episode:
             "state_names": list(self.state_names),
             "action_names": list(self.action_names),
         }
+        if self.effort is not None:
+            row |= {EFFORT: self.effort.tolist(), "effort_names": list(self.effort_names)}
+        return row
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Episode:
         """The inverse of `to_row`."""
+        effort = row.get(EFFORT)
         return cls(
             index=int(row["episode_index"]),
             task=str(row["task"]),
@@ -74,6 +83,8 @@ class Episode:
             action=np.asarray(row[ACTION], dtype=np.float64),
             state_names=tuple(row.get("state_names") or ()),
             action_names=tuple(row.get("action_names") or ()),
+            effort=None if effort is None else np.asarray(effort, dtype=np.float64),
+            effort_names=tuple(row.get("effort_names") or ()),
         )
 
 
@@ -309,6 +320,7 @@ class SourceDataset:
                 f"is {task_index} at episode {episode}, but meta/tasks.parquet has {len(self.tasks)}",
                 _RERECORD,
             )
+        effort, effort_names = self._effort(part, arrays[STATE])
         return Episode(
             index=episode,
             task=self.tasks[task_index],
@@ -317,7 +329,17 @@ class SourceDataset:
             action=arrays[ACTION],
             state_names=self.names(STATE),
             action_names=self.names(ACTION),
+            effort=effort,
+            effort_names=effort_names,
         )
+
+    def _effort(self, part: pa.Table, state: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        columns = {
+            key: (values_of(part, key, self.root), self.names(key))
+            for key in effort_keys(self.info["features"])
+            if key in part.column_names and not part.column(key).null_count
+        }
+        return join_effort(columns, state, self.names(STATE))
 
     def provenance(self, episode_index: int) -> dict[str, int]:
         """What a carved view says beside each event of this episode: nothing, for rows that are the recording's own."""

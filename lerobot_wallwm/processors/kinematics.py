@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from lerobot_wallwm.processors.contact import Contact, contacts
 from lerobot_wallwm.processors.episodes import Episode
 
 # Of the widest arm joint's travel, where all joints share LeRobot's `.pos` units. Our choice: less travel over a whole
 # episode is a hand resting on the trigger.
 _LEAST_TRAVEL = 0.03
+# Smallest part of the gripper's range of a closing or opening that begins or ends a hold. Our choice: hands also squeeze
+# while they hold, but then the hold goes on.
+_HELD_SWITCH = 0.1
 _GRIPPER_WORDS = ("grip", "finger", "jaw", "claw")
 
 
@@ -75,6 +80,7 @@ class Kinematics:
         still: Speed up to which the arm cannot be told from standing: 0.06 (our choice), or more if the data is noisy.
         opening: (T, G) gripper commands, 0 closed to 1 open.
         switches: Openings and closings in time order.
+        contacts: Holds of the grippers and touches of the arm in time order.
     """
 
     fps: float
@@ -84,6 +90,7 @@ class Kinematics:
     still: float
     opening: np.ndarray
     switches: tuple[Switch, ...] = field(default=())
+    contacts: tuple[Contact, ...] = field(default=())
 
     def frames(self, seconds: float, least: int = 1) -> int:
         """Seconds as a number of frames, at least `least`."""
@@ -109,10 +116,34 @@ def gripper_dims(names: tuple[str, ...], width: int, config: KinematicsConfig) -
 def grippers(episode: Episode, config: KinematicsConfig) -> tuple[list[int], list[int]]:
     """Which dimensions of the action, and which of the state, are grippers."""
     of_action = gripper_dims(episode.action_names, episode.action.shape[1], config)
-    of_state = [d for d, n in enumerate(episode.state_names) if any(w in n.lower() for w in _GRIPPER_WORDS)]
+    of_state = _named_grippers(episode.state_names)
     if not of_state and episode.action.shape == episode.state.shape:
         of_state = of_action
     return of_action, of_state
+
+
+def _named_grippers(names: tuple[str, ...]) -> list[int]:
+    return [d for d, name in enumerate(names) if any(word in name.lower() for word in _GRIPPER_WORDS)]
+
+
+def _gripper_efforts(episode: Episode, of_action: list[int]) -> list[int]:
+    """Which dimensions of the effort are grippers: those named so, else those of the action where there are as many."""
+    if episode.effort is None:
+        return []
+    named = _named_grippers(episode.effort_names)
+    return named or (of_action if episode.effort.shape[1] == episode.action.shape[1] else [])
+
+
+def _of_the_action(episode: Episode) -> Episode:
+    """The episode with only those dimensions of the state that the action has by name, in its order.
+
+    Some robots write speeds and torques into the state; beside these, commands would not be known as positions.
+    """
+    names = episode.action_names
+    if not names or len(episode.state_names) <= len(names) or not set(names) <= set(episode.state_names):
+        return episode
+    dims = [episode.state_names.index(name) for name in names]
+    return replace(episode, state=episode.state[:, dims], state_names=names)
 
 
 def is_position(command: np.ndarray, state: np.ndarray) -> bool:
@@ -145,6 +176,7 @@ def _steps(values: np.ndarray) -> np.ndarray:
 def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kinematics:
     """Computes the signals of an episode; see `Kinematics`."""
     config = config or KinematicsConfig()
+    episode = _of_the_action(episode)
     fps, action, state = episode.fps, episode.action, episode.state
     grip_action, grip_state = grippers(episode, config)
     same_space = action.shape == state.shape
@@ -152,7 +184,9 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     arm_state = np.delete(state, grip_state, axis=1)
     sigma = config.smooth_s * fps
 
-    if is_position(arm_action, arm_state):
+    positions = is_position(arm_action, arm_state)
+    touched = contacts(episode, grip_action, grip_state, _gripper_efforts(episode, grip_action), positions)
+    if positions:
         velocity = _scaled(_steps(arm_action))
     else:
         # Steps or velocities: the command itself is a velocity, and the state shows what came of it one frame later.
@@ -186,10 +220,10 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
         if not _opens_high(unit, finger, name, config):
             unit = 1 - unit
         openings.append(unit)
-        switches += _find_switches(unit, finger, g, fps, config)
+        switches += _find_switches(unit, finger, g, fps, config, [c for c in touched if c.gripper == g])
     opening = np.stack(openings, axis=1) if openings else np.zeros((len(action), 0))
     switches.sort(key=lambda s: s.start)
-    return Kinematics(fps, velocity, smooth, speed, still, opening, tuple(switches))
+    return Kinematics(fps, velocity, smooth, speed, still, opening, tuple(switches), touched)
 
 
 def _noise_floor(velocity: np.ndarray, smooth: np.ndarray, sigma: float) -> float:
@@ -222,9 +256,14 @@ def _opens_high(unit: np.ndarray, finger: np.ndarray | None, name: str, config: 
 
 
 def _find_switches(
-    unit: np.ndarray, finger: np.ndarray | None, gripper: int, fps: float, config: KinematicsConfig
+    unit: np.ndarray,
+    finger: np.ndarray | None,
+    gripper: int,
+    fps: float,
+    config: KinematicsConfig,
+    holds: Sequence[Contact],
 ) -> list[Switch]:
-    """Runs of one-way motion of the command that cross a large part of its range."""
+    """Runs of one-way motion of the command that cross a large part of its range, or a smaller one into or out of a hold."""
     # 0.3 of the range per second: a slow hand needs 1 to 2 s for a full close; hand tremor stays below.
     step = np.diff(unit, prepend=unit[:1])
     rate = gaussian_filter1d(step, 0.03 * fps, mode="nearest") * fps
@@ -243,7 +282,7 @@ def _find_switches(
     switches: list[Switch] = []
     for begin, end in ((int(run[0]), int(run[1])) for run in merged):
         change = unit[end - 1] - unit[max(begin - 1, 0)]
-        if abs(change) < config.min_switch:
+        if abs(change) < (_HELD_SWITCH if _meets(holds, begin, end, change < 0, fps) else config.min_switch):
             continue
         own = np.flatnonzero(np.abs(step[begin:end]) > 0.02 * abs(change))
         if len(own):
@@ -262,6 +301,12 @@ def _find_switches(
             switches[-1] = replace(switches[-1], end=begin)
         switches.append(Switch(begin, end, bool(change < 0), gripper))
     return switches
+
+
+def _meets(holds: Sequence[Contact], begin: int, end: int, closing: bool, fps: float) -> bool:
+    """Whether a hold begins at the end of a closing, or ends with an opening; up to 0.3 s late, the finger's lag."""
+    late = round(0.3 * fps)
+    return any(begin < (hold.start if closing else hold.end) <= end + late for hold in holds)
 
 
 def _settled(finger: np.ndarray, begin: int, end: int, fps: float) -> int:

@@ -1,7 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Cuts an episode at action boundaries, from its kinematics alone.
 
-Three cues propose cuts: gripper switches, pauses of the arm, and change points of the direction of motion (`ruptures`).
+Four cues propose cuts: gripper switches, contact, pauses of the arm, and change points of the direction of motion (`ruptures`).
 Near proposals merge, and the confidence of a cut is 1 - product(1 - confidence of each cue). Cuts above
 `action_confidence` bound actions; weaker ones only bound segments, the finest level.
 """
@@ -78,7 +78,7 @@ class Segmentation:
 _SWITCH, _SWITCH_END = 0.95, 0.8
 # A turn is slower than this part of the motion around it.
 _TURN = 0.6
-_PRIORITY = {"gripper": 3, "pause": 2, "change": 1}
+_PRIORITY = {"gripper": 4, "pause": 3, "change": 2, "contact": 1, "touch": 0}
 
 
 class EventSegmenter:
@@ -131,7 +131,8 @@ class EventSegmenter:
         if total < least:
             raise ValueError(f"episode {episode.index} has {total} {ACTION} frames; an event needs {least}")
         motion = kinematics(episode, self.kinematics)
-        proposals = self._switches(motion) + self._pauses(motion) + self._changes(motion, least)
+        proposals = self._switches(motion) + self._contacts(motion)
+        proposals += self._pauses(motion) + self._changes(motion, least)
         merged = self._merge(proposals, motion.frames(self.config.merge_s))
         kept: list[tuple[int, float, str]] = []
         # The surest first: a weak proposal next to a sure one gives way.
@@ -160,6 +161,22 @@ class EventSegmenter:
         for switch in motion.switches:
             found.append((switch.start, _SWITCH, "gripper"))
             found.append((_departure(motion, switch.start, switch.end), _SWITCH_END, "gripper"))
+        return found
+
+    def _contacts(self, motion: Kinematics) -> list[tuple[int, float, str]]:
+        """Where contact begins and ends. While the gripper closes or opens it confirms that, and adds no cut of its own."""
+        near, found = motion.frames(self.config.merge_s), []
+        for contact in motion.contacts:
+            for frame, closing in ((contact.start, True), (contact.end, False)):
+                if not 0 < frame < len(motion.speed):
+                    continue
+                own = [s for s in motion.switches if s.start - near <= frame <= s.end + near]
+                if not own:
+                    found.append((frame, contact.confidence, "touch" if contact.gripper < 0 else "contact"))
+                for switch in (s for s in own if s.closing == closing):
+                    # A hold begins at the end of a closing and ends at the start of an opening.
+                    at = _departure(motion, switch.start, switch.end) if closing else switch.start
+                    found.append((at, contact.confidence, "contact"))
         return found
 
     def _pauses(self, motion: Kinematics) -> list[tuple[int, float, str]]:
@@ -212,6 +229,8 @@ class EventSegmenter:
             near = [p for p in rest if abs(p[0] - frame) <= window]
             # One cue may propose several frames here; it still counts once.
             best = {s: max(p[1] for p in near if p[2] == s) for s in {p[2] for p in near}}
+            if len(best) > 1:
+                best.pop("touch", None)  # a touch says when, not that another action begins
             merged.append((frame, float(1 - np.prod([1 - c for c in best.values()])), source))
             rest = [p for p in rest if p not in near]
         return merged

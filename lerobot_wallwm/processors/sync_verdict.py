@@ -89,4 +89,5 @@ def synchronized(episode: Episode, verdict: SyncVerdict) -> Episode:
         episode,
         state=episode.state[frames - verdict.lag],
         action=episode.action[frames - verdict.action_lag],
+        effort=None if episode.effort is None else episode.effort[frames - verdict.lag],
     )

@@ -172,7 +172,7 @@ def test_it_walks_through_all_events_then_holds(make_policy, make_observation):
     policy = make_policy(**GRAMMAR)
     policy.reset()
     captions, actions = [], []
-    for tick in range(3 * 6 + 6):
+    for tick in range(3 * 6 + 12):
         actions.append(policy.select_action(make_observation([TASK], seed=tick)))
         captions.append(policy.rollout.cursors[0].caption)
     order = list(dict.fromkeys(captions))
@@ -184,7 +184,8 @@ def test_it_walks_through_all_events_then_holds(make_policy, make_observation):
     ]
     done = captions.index(None)
     assert 3 <= done <= 18
-    assert all(torch.equal(action, actions[done - 1]) for action in actions[done:])
+    at_rest = done + policy.config.seam_steps - 1  # it brakes first
+    assert at_rest < len(actions) and all(torch.equal(a, actions[at_rest]) for a in actions[at_rest:])
     assert len({tuple(a[0].tolist()) for a in actions[:done]}) == done  # it moved at every tick before
 
 

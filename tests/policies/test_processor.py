@@ -8,6 +8,8 @@ import torch
 from lerobot.policies.factory import make_pre_post_processors
 
 from lerobot_wallwm import ClampNormalizedActionsStep
+from lerobot_wallwm.policies.interventions import SafetyError
+from lerobot_wallwm.policies.last_good import MAX_BAD
 
 
 def names(folder, pipeline: str) -> list[str]:
@@ -87,9 +89,54 @@ def test_clamp_and_margin_survive_a_reload(saved, make_config, tiny_stats):
 
 def test_nothing_that_is_no_number_reaches_the_arm(make_config, tiny_stats):
     _, post = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
-    out = post(torch.full((1, 6), torch.nan))
-    torch.testing.assert_close(out, torch.tensor([[0.0] * 5 + [50.0]]))
+    with pytest.raises(SafetyError, match="none before to hold"):
+        post(torch.full((1, 6), torch.nan))
+    good = post(torch.full((1, 6), 0.5))
+    for _ in range(MAX_BAD - 1):
+        assert torch.equal(post(torch.full((1, 6), torch.nan)), good)
+    with pytest.raises(SafetyError, match="in a row"):
+        post(torch.full((1, 6), torch.nan))
+    post.reset()  # a new rollout holds nothing of the last one
+    with pytest.raises(SafetyError, match="none before to hold"):
+        post(torch.full((1, 6), torch.nan))
     assert ClampNormalizedActionsStep(0.5).action(torch.tensor([-torch.inf])) == -1.5
+
+
+def test_each_robot_of_a_batch_holds_its_own_goal(make_config, tiny_stats):
+    _, post = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+    first = post(torch.tensor([[0.1] * 6, [-0.3] * 6]))
+    second = post(torch.tensor([[torch.nan] + [0.2] * 5, [0.4] * 6]))
+    assert torch.equal(second[0], first[0])
+    torch.testing.assert_close(second[1], torch.tensor([24.0] * 5 + [70.0]))
+
+
+def test_a_chunk_that_is_no_number_is_refused(make_config, tiny_stats):
+    _, post = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+    chunk = torch.rand(1, 5, 6)
+    post(chunk)
+    chunk[0, 3, 2] = torch.nan
+    with pytest.raises(SafetyError):
+        post(chunk)
+
+
+def test_broken_statistics_send_nothing(make_config, tiny_stats):
+    stats = {**tiny_stats, "action": {**tiny_stats["action"], "max": torch.full((6,), torch.nan)}}
+    _, post = make_pre_post_processors(make_config(), dataset_stats=stats)
+    with pytest.raises(SafetyError, match="statistics"):
+        post(torch.zeros(1, 6))
+
+
+def test_a_pipeline_from_before_the_guards_loads_and_still_holds(saved, make_config, tiny_stats):
+    folder, _ = saved
+    file = folder / "policy_postprocessor.json"
+    pipeline = json.loads(file.read_text())
+    pipeline["steps"] = [
+        step for step in pipeline["steps"] if step["registry_name"] != "wallwm_hold_bad_goals"
+    ]
+    file.write_text(json.dumps(pipeline))
+    _, post = load(folder, make_config, tiny_stats)
+    good = post(torch.full((1, 6), 0.5))
+    assert torch.equal(post(torch.full((1, 6), torch.nan)), good)
 
 
 def test_images_and_state_enter_in_their_own_units(make_config, tiny_stats, make_observation):

@@ -38,6 +38,14 @@ def caption(level: str, start: int, end: int, new: str, episode: int = 7, **more
     return {"kind": "caption", **place, "old": "reach for the cup", "new": new, **more}
 
 
+def insert(level: str, at: int, episode: int = 7, **more) -> dict:
+    return {"kind": "insert", "episode": episode, "level": level, "at": at, **more}
+
+
+def delete(level: str, at: int, episode: int = 7) -> dict:
+    return {"kind": "delete", "episode": episode, "level": level, "at": at}
+
+
 def tree(length: int, bounds: dict[int, str], episode: int = 7) -> list[Event]:
     """Events of an episode, given the coarsest level that each interior frame bounds."""
     events: list[Event] = []
@@ -123,6 +131,60 @@ def test_a_caption_brings_its_template_and_label(tmp_path):
     assert event.template == "squeeze the {object}" and event.source == "human" and event.confidence == 1.0
 
 
+def test_an_added_boundary_cuts_finer_levels_too(tmp_path):
+    before = tree(80, BOUNDS)
+    new = insert("action", 30, caption="squeeze the cup", label="grasp")
+    after = apply(tmp_path, before, new)
+    validate_events(after, {7: 80})
+    assert spans(after, "action") == [(0, 20), (20, 30), (30, 40), (40, 60), (60, 80)]
+    assert (20, 30) in spans(after, "segment") and (30, 40) in spans(after, "segment")
+    assert spans(after, "subtask") == spans(before, "subtask")
+    made = [e for e in after if e.source == "human"]
+    assert [(e.level, e.start, e.caption, e.label) for e in made] == [
+        ("action", 30, "squeeze the cup", "grasp"),
+        ("segment", 30, "reach for the cup", "reach"),
+    ]
+    assert made[0].template == "squeeze the {object}" and made[0].confidence == 1.0
+    assert {e.event_id for e in made}.isdisjoint({e.event_id for e in before}) and made[1].parent == made[
+        0
+    ].event_id
+
+
+def test_a_finer_boundary_can_be_raised(tmp_path):
+    before = tree(80, BOUNDS)
+    after = apply(tmp_path, before, insert("subtask", 50))
+    validate_events(after, {7: 80})
+    assert spans(after, "subtask") == [(0, 40), (40, 50), (50, 80)]
+    assert spans(after, "segment") == spans(before, "segment")
+
+
+def test_a_deleted_boundary_joins_coarser_levels_too(tmp_path):
+    before = tree(80, BOUNDS)
+    after = apply(tmp_path, before, delete("action", 40))
+    validate_events(after, {7: 80})
+    assert spans(after, "subtask") == [(0, 80)] and spans(after, "action") == [(0, 20), (20, 60), (60, 80)]
+    assert spans(after, "segment") == spans(before, "segment")
+    gone = apply(tmp_path, before, delete("segment", 40))
+    validate_events(gone, {7: 80})
+    assert (20, 50) in spans(gone, "segment") and not [e for e in gone if e.start == 40]
+    assert {e.event_id for e in gone} < {e.event_id for e in before}
+
+
+def test_boundaries_are_deleted_then_moved_then_added(tmp_path):
+    before = tree(80, BOUNDS)
+    edits = [
+        delete("segment", 60),
+        move("action", 40, 65),  # past the deleted one
+        insert("action", 45),  # between where it was and where it is
+        caption("action", 20, 40, "hold the cup"),
+    ]
+    after = apply(tmp_path, before, *edits)
+    validate_events(after, {7: 80})
+    assert spans(after, "action") == [(0, 20), (20, 45), (45, 65), (65, 80)]
+    assert [e.caption for e in after if e.level == "action"][1:3] == ["hold the cup"] * 2
+    assert apply(tmp_path, before, *edits[::-1]) == after
+
+
 def test_files_follow_each_other(tmp_path):
     for name, old, new in (("a", 40, 44), ("b", 44, 47)):
         (tmp_path / name).write_text(json.dumps(document(move("action", old, new))))
@@ -143,6 +205,13 @@ def test_files_follow_each_other(tmp_path):
         ([move("action", 40, 44), move("segment", 40, 45)], "moves to both 44 and 45"),
         ([move("segment", 50, 51), move("action", 40, 52)], "subtask boundary at 40, which moves to 52"),
         ([caption("action", 20, 41, "x")], "is not an event"),
+        ([delete("action", 50)], "is not a boundary of that level; the nearest is at 40"),
+        ([delete("subtask", 20)], "is not a boundary of that level"),
+        ([delete("action", 40), move("action", 40, 44)], "is not a boundary of that level"),
+        ([insert("action", 60)], "is a boundary of that level already"),
+        ([insert("segment", 30), insert("segment", 30)], "is a boundary of that level already"),
+        ([move("action", 60, 62), insert("segment", 62)], "is a boundary of that level already"),
+        ([insert("segment", 80)], r"outside \(0, 80\)"),
         ([caption("action", 20, 40, "x"), caption("action", 20, 40, "y")], "two different captions"),
     ],
 )
@@ -161,7 +230,11 @@ def test_what_cannot_be_applied_is_named(tmp_path, corrections, message):
         (document(format="other"), "format"),
         (document(format_version=2), "format_version"),
         (document(dataset={"name": "x", "fingerprint": "abc"}), "dataset.fingerprint"),
-        (document({"kind": "delete"}), "corrections.0"),
+        (document({"kind": "split"}), "corrections.0"),
+        (document({"kind": "delete"}), "corrections.0.episode"),
+        (document(insert("task", 4)), "corrections.0.level"),
+        (document(insert("action", 4, caption="two\nlines")), "corrections.0.caption"),
+        (document(insert("action", 4, label="<b>")), "corrections.0.label"),
         (document(move("task", 3, 4)), "corrections.0.level"),
         (document(move("action", 3, -4)), "corrections.0.new"),
         (document(move("action", 3, 4.5)), "corrections.0.new"),
@@ -192,6 +265,57 @@ def trees_and_moves(draw) -> tuple[list[Event], list[dict]]:
         levels = LEVELS[LEVELS.index(bounds[frame]) :]
         moves.append(move(draw(st.sampled_from(levels)), frame, draw(st.integers(1, length - 1))))
     return tree(length, bounds), moves
+
+
+@st.composite
+def trees_and_any_edits(draw) -> tuple[list[Event], list[dict]]:
+    before, edits = draw(trees_and_moves())
+    length = before[0].end
+    own = sorted({(e.level, e.start) for e in before if e.start})
+    for level, at in draw(st.lists(st.sampled_from(own), max_size=3)) if own else []:
+        edits.append(delete(level, at))
+    for at in draw(st.sets(st.integers(1, length - 1), max_size=3)):
+        more = {"caption": "squeeze the cup"} if draw(st.booleans()) else {}
+        edits.append(insert(draw(st.sampled_from(LEVELS[1:])), at, **more))
+    return before, edits
+
+
+@given(trees_and_any_edits(), st.randoms(use_true_random=False))
+def test_the_tree_stays_valid_when_boundaries_come_and_go(tmp_path_factory, drawn, random):
+    before, edits = drawn
+    tmp_path = tmp_path_factory.mktemp("edits")
+    length = before[0].end
+    try:
+        after = apply(tmp_path, before, *edits)
+    except DataError:
+        return
+    validate_events(after, {7: length})
+    for one in (e for e in edits if e["kind"] == "insert"):
+        (made,) = (e for e in after if (e.level, e.start) == (one["level"], one["at"]))
+        assert made.source == "human" and made.caption == one.get("caption", made.caption)
+    assert apply(tmp_path, before, *random.sample(edits, len(edits))) == after
+
+
+@given(trees_and_moves(), st.data())
+def test_what_is_added_can_be_deleted_again(tmp_path_factory, drawn, data):
+    before, _ = drawn
+    length, level = before[0].end, data.draw(st.sampled_from(LEVELS[1:]))
+    own = {e.start for e in before if e.level == level} | {0}
+    free = sorted(set(range(1, length)) - own)
+    if not free:
+        return
+    tmp_path, at = tmp_path_factory.mktemp("edit"), data.draw(st.sampled_from(free))
+    (tmp_path / "a").write_text(json.dumps(document(insert(level, at))))
+    rank = min((LEVELS.index(e.level) for e in before if e.start == at), default=len(LEVELS))
+    finer = "segment" if rank == len(LEVELS) else LEVELS[rank - 1]
+    (tmp_path / "b").write_text(json.dumps(document(delete(finer, at))))
+    with_it = HumanLayer(tmp_path / "a")(before)
+    validate_events(with_it, {7: length})
+    assert [e.start for e in with_it if e.level == level] == sorted(own | {at})
+    again = HumanLayer([tmp_path / "a", tmp_path / "b"])(before)
+    assert [(e.event_id, e.start, e.end, e.parent, e.caption) for e in again] == [
+        (e.event_id, e.start, e.end, e.parent, e.caption) for e in before
+    ]
 
 
 @given(trees_and_moves(), st.randoms(use_true_random=False))
@@ -258,6 +382,8 @@ def test_prepare_reads_corrections_back(tiny_dataset, tiny_view, tmp_path, capsy
         "files": 1,
         "episodes": 1,
         "boundaries": 1,
+        "added": 0,
+        "deleted": 0,
         "captions": 1,
     }
     source_flags = [f"--source.root={tiny_dataset}", f"--view.root={tmp_path / 'out' / 'train'}"]

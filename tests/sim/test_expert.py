@@ -61,3 +61,20 @@ def test_demonstrations_repeat_and_phase_rows_cover_them(blind_env):
     assert rows[0]["start"] == 0 and rows[-1]["end"] == len(frames)
     assert all(one["end"] == other["start"] for one, other in zip(rows, rows[1:], strict=False))
     assert {row["episode_index"] for row in rows} == {3}
+
+
+def test_the_gripper_motor_tells_when_it_holds(blind_env):
+    seed = 40
+    while True:
+        frames, commands, style, success = demonstrate(blind_env, seed, effort=True)
+        if success and not style.misses_first_grasp:
+            break
+        seed += 1
+    effort = np.abs(np.stack([frame["observation.effort"] for frame in frames])[:, 5])
+    phases = np.array([command.phase for command in commands])
+    assert (
+        np.median(effort[np.isin(phases, ["lift", "move", "lower"])])
+        > 1.0
+        > 5 * np.median(effort[phases == "retreat"])
+    )
+    assert "observation.effort" not in demonstrate(blind_env, seed)[0][0]

@@ -47,6 +47,7 @@ class So101PickPlaceEnv(gym.Env):
         progress_log: File to append one JSON line per finished episode to.
         render_mode: Only ``rgb_array`` exists.
         cameras: False leaves the images black and needs no OpenGL: ten times faster, for judging joint motion alone.
+        control_rate: Steps a second; other rates than the recordings' are for worlds that run beside a real clock.
 
     Raises:
         ValueError: Unknown split, or a render mode other than ``rgb_array``.
@@ -62,6 +63,7 @@ class So101PickPlaceEnv(gym.Env):
         progress_log: str | Path | None = None,
         render_mode: str = "rgb_array",
         cameras: bool = True,
+        control_rate: int = FPS,
     ) -> None:
         if render_mode != "rgb_array":
             raise ValueError(f"render_mode={render_mode!r} is not supported; use 'rgb_array'")
@@ -71,7 +73,7 @@ class So101PickPlaceEnv(gym.Env):
         self.render_mode = render_mode
         if cameras:
             choose_backend()
-        self.simulation = _make_simulation()
+        self.simulation = _make_simulation(control_rate)
         self._cameras: SceneCameras | None = None
         if cameras:
             speed_up_rendering(self.simulation.model)
@@ -168,6 +170,14 @@ class So101PickPlaceEnv(gym.Env):
         # lerobot-eval asks after every step; the picture is there already.
         return self._overhead.repeat(4, axis=0).repeat(4, axis=1)
 
+    def effort(self) -> np.ndarray:
+        """The actuators' torques at the last observation, (6,) float32, newton metres; what a servo's load tells.
+
+        The simulated servos are stiff and saturate within a step, so those of the arm's joints say little at 20 Hz; the
+        gripper's tells whether it holds something.
+        """
+        return self.simulation.data.actuator_force[:6].astype(np.float32)
+
     def close(self) -> None:
         """Frees the renderer."""
         if self._cameras is not None:
@@ -214,7 +224,7 @@ class So101PickPlaceEnv(gym.Env):
             file.write(json.dumps(line) + "\n")
 
 
-def _make_simulation():
+def _make_simulation(control_rate: int):
     """Builds so101-nexus' environment without its cameras, which would render at its own quality."""
     from so101_nexus import (
         JointPositions,
@@ -236,7 +246,9 @@ def _make_simulation():
             robot_colors="white",
             observations=[JointPositions()],
             # The simulator's own solver settings; only the control period differs.
-            physics=PhysicsConfig(control_period_s=1 / FPS, integrator="implicitfast", noslip_iterations=3),
+            physics=PhysicsConfig(
+                control_period_s=1 / control_rate, integrator="implicitfast", noslip_iterations=3
+            ),
             render=RenderConfig(quality=RenderingQuality(msaa_samples=0, shadows=False, shadow_map_size=1)),
             terminate_on_success=False,
             **SPAWN,

@@ -47,7 +47,7 @@ def features() -> dict:
 
 
 def demonstrate(
-    env: So101PickPlaceEnv, seed: int, perturbation: Perturbation | None = None
+    env: So101PickPlaceEnv, seed: int, perturbation: Perturbation | None = None, effort: bool = False
 ) -> tuple[list[dict], list[Command], Style, bool]:
     """Plays one demonstration.
 
@@ -55,6 +55,7 @@ def demonstrate(
         env: The environment, unwrapped.
         seed: Fixes scene and demonstration.
         perturbation: A start near a contact; None starts where the seed says.
+        effort: Adds `observation.effort` to the frames.
 
     Returns:
         One frame per step in the dataset's features, the commands, the style, and whether it ended in full success.
@@ -73,6 +74,8 @@ def demonstrate(
             state = observation["agent_pos"]
             if command.phase != SET_UP:
                 frames.append({"action": command.planned, "observation.state": state, **images})
+                if effort:
+                    frames[-1]["observation.effort"] = env.effort()
                 commands.append(command)
             observation, _, _, _, info = env.step(command.executed)
             success = info["is_success"] and env.progress.complete

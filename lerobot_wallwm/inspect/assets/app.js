@@ -29,7 +29,7 @@ function show(name) {
   for (const other of ['episodes', 'clusters']) { $(other).hidden = other !== name; $('tab-' + other).setAttribute('aria-selected', String(other === name)); }
   if (name === 'clusters') buildClusters();
 }
-const KEYS = [['← →', 'one frame; with Shift ten'], ['↑ ↓', 'previous and next episode'], ['[ ]', 'previous and next boundary'], ['Alt ← →', 'move the chosen boundary by a frame'], ['v', 'confirm the chosen boundary'], ['e', 'edit the action caption'], ['Space', 'play and pause'], ['u', 'undo'], ['/', 'search']];
+const KEYS = [['← →', 'one frame; with Shift ten'], ['↑ ↓', 'previous and next episode'], ['[ ]', 'previous and next boundary'], ['Alt ← →', 'move the chosen boundary by a frame'], ['v', 'confirm the chosen boundary'], ['s', 'split the action at this frame'], ['Delete', 'delete the chosen boundary'], ['e', 'edit the action caption'], ['Space', 'play and pause'], ['u', 'undo'], ['/', 'search']];
 function pressed(event) {
   const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.id !== 'scrub';
   if (event.key === 'Escape') event.target.blur();
@@ -39,7 +39,7 @@ function pressed(event) {
   const acts = {
     ArrowLeft: () => event.altKey ? nudge(-1) : seek(frame - by), ArrowRight: () => event.altKey ? nudge(1) : seek(frame + by),
     ArrowUp: () => neighbour(-1), ArrowDown: () => neighbour(1), '[': () => step(-1), ']': () => step(1), ' ': play, u: undo,
-    v: () => nudge(0), e: () => $('detail').querySelector('input[data-level=action]').focus(), '/': () => $('search').focus(), '?': () => $('help').showModal(),
+    v: () => nudge(0), s: () => split('action'), Delete: join, Backspace: join, e: () => $('detail').querySelector('input[data-level=action]').focus(), '/': () => $('search').focus(), '?': () => $('help').showModal(),
   };
   if (acts[event.key]) { event.preventDefault(); acts[event.key](); }
 }

@@ -31,13 +31,21 @@ try { const kept = JSON.parse(localStorage.getItem(KEY) || '[]'); if (Array.isAr
 const history = [];
 const listeners = [];
 
-function editsOf(i) {
-  const own = edits.filter(e => e.episode === i);
-  return {moves: own.filter(e => e.kind === 'boundary'), captions: own.filter(e => e.kind === 'caption')};
+const KINDS = {caption: 'captions', delete: 'deleted', boundary: 'moves', insert: 'added'};
+function byKind(list, i) {
+  const own = {captions: [], deleted: [], moves: [], added: []};
+  for (const e of list) if (e.episode === i && KINDS[e.kind]) own[KINDS[e.kind]].push(e);
+  return own;
 }
 function corrected(data) {
-  const {moves, captions} = editsOf(data.i);
-  try { return correct(data.events, moves, captions); } catch { return correct(data.events, [], captions); }
+  const own = byKind(edits, data.i);
+  try { return correct(data.events, own); } catch { return correct(data.events, {captions: own.captions, deleted: [], moves: [], added: []}); }
+}
+// Keeps the edits if they can be applied together; returns the reason if not.
+function tryEdits(data, next) {
+  try { correct(data.events, byKind(next, data.i)); } catch (error) { return error.message; }
+  setEdits(next);
+  return '';
 }
 function setEdits(next) {
   history.push(edits);
@@ -51,31 +59,46 @@ function changed() {
 }
 function undo() { if (history.length) { edits = history.pop(); changed(); } }
 
-// Returns a reason if the move is refused. A move that contradicts no other replaces an earlier one of the same boundary.
-function moveBoundary(data, level, old, to) {
-  const before = edits.find(e => e.kind === 'boundary' && e.episode === data.i && e.old === old);
-  const coarser = before && LEVELS.indexOf(before.level) < LEVELS.indexOf(level) ? before.level : level;
+// Each returns a reason if it is refused. A move that contradicts no other replaces an earlier one of the same boundary.
+function moveBoundary(data, level, origin, to) {
+  const isAdded = origin.at !== undefined;
+  const before = edits.find(e => e.episode === data.i && (isAdded ? e.kind === 'insert' && e.at === origin.at : e.kind === 'boundary' && e.old === origin));
   const next = edits.filter(e => e !== before);
-  next.push({kind: 'boundary', episode: data.i, level: coarser, old, new: to});
-  const own = next.filter(e => e.episode === data.i);
-  try {
-    correct(data.events, own.filter(e => e.kind === 'boundary'), own.filter(e => e.kind === 'caption'));
-  } catch (error) { return error.message; }
-  setEdits(next);
-  return '';
+  if (isAdded) return tryEdits(data, [...next, {...before, at: to}]);
+  const coarser = before && LEVELS.indexOf(before.level) < LEVELS.indexOf(level) ? before.level : level;
+  return tryEdits(data, [...next, {kind: 'boundary', episode: data.i, level: coarser, old: origin, new: to}]);
 }
-function editCaption(data, level, start, end, text, label) {
-  const original = data.events[level].find(e => e[0] === start && e[1] === end);
-  const next = edits.filter(e => !(e.kind === 'caption' && e.episode === data.i && e.level === level && e.start === start && e.end === end));
+function addBoundary(data, level, at) {
+  return tryEdits(data, [...edits, {kind: 'insert', episode: data.i, level, at}]);
+}
+// An added boundary is taken back. One that a person raised to a coarser level goes back to its own first.
+function deleteBoundary(data, level, origin, at) {
+  const added = edits.find(e => e.kind === 'insert' && e.episode === data.i && e.at === at && LEVELS.indexOf(e.level) <= LEVELS.indexOf(level));
+  if (added) return tryEdits(data, edits.filter(e => e !== added));
+  if (origin.at !== undefined) return 'it was added at a coarser level: delete it there';
+  const next = edits.filter(e => !(e.kind === 'boundary' && e.episode === data.i && e.old === origin && LEVELS.indexOf(e.level) <= LEVELS.indexOf(level)));
+  return tryEdits(data, [...next, {kind: 'delete', episode: data.i, level, at: origin}]);
+}
+function editCaption(data, level, own, text, label) {
   const clean = text.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').replace(/\p{Zs}/gu, ' ').trim().slice(0, 2000);
-  const verb = label.trim().toLowerCase();
+  const verb = label.trim().toLowerCase(), valid = /^[a-z][a-z0-9 _-]{0,39}$/.test(verb);
+  if (!Array.isArray(own)) {  // arrays have an `at` of their own
+    setEdits(edits.map(e => {
+      if (!(e.kind === 'insert' && e.episode === data.i && e.level === level && e.at === own.at)) return e;
+      return {...e, ...(clean && {caption: clean}), ...(valid && {label: verb})};
+    }));
+    return;
+  }
+  const [start, end] = own, original = data.events[level].find(e => e[0] === start && e[1] === end);
+  const next = edits.filter(e => !(e.kind === 'caption' && e.episode === data.i && e.level === level && e.start === start && e.end === end));
   const edit = {kind: 'caption', episode: data.i, level, start, end, old: original[COL.caption], new: clean || original[COL.caption]};
-  if (verb !== original[COL.label] && /^[a-z][a-z0-9 _-]{0,39}$/.test(verb)) edit.label = verb;
+  if (verb !== original[COL.label] && valid) edit.label = verb;
   if (edit.new !== original[COL.caption] || edit.label) next.push(edit);
   setEdits(next);
 }
+const where = e => e.old > 0 ? e.old : e.at || e.start || 0;
 function correctionsFile() {
-  const order = [...edits].sort((a, b) => a.episode - b.episode || (a.old > b.old ? 1 : -1));
+  const order = [...edits].sort((a, b) => a.episode - b.episode || a.kind.localeCompare(b.kind) || where(a) - where(b));
   return {format: 'wallwm-corrections', format_version: 1, dataset: INDEX.dataset, corrections: order};
 }
 function exportEdits() {

@@ -26,13 +26,13 @@ function legend() {
 }
 function boundary(level, e, percent) {
   const c = e[COL.confidence], sure = e[COL.source] === 'human' ? 'human' : c < 0.5 ? 'faint' : c < 0.75 ? 'weak' : '';
-  const is = picked && picked.level === level && picked.old === e[6];
-  const handle = el('button', {className: `bound ${sure}${is ? ' picked' : ''}`, title: `${level} boundary at ${e[0]}: ${e[COL.source]}, confidence ${c.toFixed(2)}. Drag, or Alt + arrow keys.`, 'aria-label': `${level} boundary at frame ${e[0]}, confidence ${c.toFixed(2)}`});
+  const is = picked && picked.level === level && sameOrigin(picked.origin, e[6]);
+  const handle = el('button', {className: `bound ${sure}${is ? ' picked' : ''}`, title: `${level} boundary at ${e[0]}: ${e[COL.source]}, confidence ${c.toFixed(2)}. Drag, or Alt + arrow keys; Delete joins the two.`, 'aria-label': `${level} boundary at frame ${e[0]}, confidence ${c.toFixed(2)}`});
   handle.style.left = percent(e[0]);
   handle.onfocus = () => pick(level, e[6], e[0]);
   handle.onpointerdown = down => {
     down.preventDefault(); handle.setPointerCapture(down.pointerId); pick(level, e[6], e[0]);
-    const [least, most] = room(open.events, level, e[6], tree), box = handle.parentElement.getBoundingClientRect();
+    const [least, most] = room(level, e[0], tree), box = handle.parentElement.getBoundingClientRect();
     let to = e[0];
     handle.onpointermove = m => {
       to = Math.min(most, Math.max(least, Math.round((m.clientX - box.left) / box.width * open.length)));
@@ -42,23 +42,39 @@ function boundary(level, e, percent) {
   };
   return handle;
 }
-function pick(level, old, at) {
-  picked = {level, old};
+function pick(level, origin, at) {
+  picked = {level, origin};
   for (const b of document.querySelectorAll('.bound.picked')) b.classList.remove('picked');
-  const lane = document.querySelector(`.lane[data-level="${level}"]`), found = tree[level].findIndex(e => e[6] === old);
+  const lane = document.querySelector(`.lane[data-level="${level}"]`), found = tree[level].findIndex(e => sameOrigin(e[6], origin));
   if (lane && found > 0) lane.querySelectorAll('.bound')[found - 1].classList.add('picked');
   seek(at);
 }
+function pickedEvent() { return picked && tree[picked.level].find(e => e[0] > 0 && sameOrigin(e[6], picked.origin)); }
+function say(problem) { $('detail').querySelector('.said').textContent = problem; }
 function moveTo(to) {
-  const problem = moveBoundary(open, picked.level, picked.old, to);
-  if (problem) $('detail').querySelector('.said').textContent = problem;
-  else seek(to);
+  const was = picked.origin, added = was.at !== undefined;
+  if (added) picked = {level: picked.level, origin: {at: to}};
+  const problem = moveBoundary(open, picked.level, was, to);
+  if (problem) { picked = {level: picked.level, origin: was}; buildTimeline(); say(problem); } else seek(to);
 }
 function nudge(by) {
-  const e = picked && tree[picked.level].find(x => x[6] === picked.old);
+  const e = pickedEvent();
   if (!e) return;
-  const [least, most] = room(open.events, picked.level, picked.old, tree);
+  const [least, most] = room(picked.level, e[0], tree);
   moveTo(Math.min(most, Math.max(least, e[0] + by)));
+}
+// Cuts the event of a level at the playhead, or joins the two events at the chosen boundary.
+function split(level) {
+  const problem = addBoundary(open, level, frame);
+  if (problem) { say(problem); return; }
+  const made = tree[level].find(e => e[0] === frame);
+  pick(level, made[6], frame);
+}
+function join() {
+  const e = pickedEvent();
+  if (!e) return;
+  const problem = deleteBoundary(open, picked.level, picked.origin, e[0]);
+  if (problem) say(problem); else seek(e[0]);
 }
 function step(by) { // to the next or previous boundary of any level, and picks it at its coarsest
   const all = LEVELS.slice(1).flatMap(level => tree[level].filter(e => e[0] > 0).map(e => ({level, e})));
@@ -79,27 +95,31 @@ function showFrame() {
 }
 function showDetail() {
   const holder = $('detail');
-  const key = LEVELS.map(l => tree[l].findIndex(e => e[0] <= frame && frame < e[1])).join() + JSON.stringify(picked) + JSON.stringify(edits);
+  const key = LEVELS.map(l => tree[l].findIndex(e => e[0] <= frame && frame < e[1])).join() + LEVELS.map(l => tree[l].some(e => e[0] === frame)).join() + JSON.stringify(picked) + JSON.stringify(edits);
   if (holder.dataset.key === open.i + key) return;
   holder.dataset.key = open.i + key;
   const captions = el('div', {className: 'card'}, el('h3', {textContent: 'Captions here'}));
   for (const level of LEVELS) {
     const e = tree[level].find(x => x[0] <= frame && frame < x[1]);
-    const original = open.events[level].find(x => x[0] === e[6] && x[1] === e[7]);
-    const text = el('input', {value: e[COL.caption], maxLength: 2000, 'aria-label': level + ' caption', 'data-level': level, className: original[COL.caption] !== e[COL.caption] ? 'changed' : ''});
-    const verb = el('input', {value: e[COL.label], maxLength: 40, 'aria-label': level + ' label', className: original[COL.label] !== e[COL.label] ? 'changed' : ''});
-    text.onchange = verb.onchange = () => editCaption(open, level, e[6], e[7], text.value, verb.value);
+    const own = e[7], original = Array.isArray(own) && open.events[level].find(x => x[0] === own[0] && x[1] === own[1]);
+    const changed = column => original && original[column] !== e[column] ? 'changed' : '';
+    const text = el('input', {value: e[COL.caption], maxLength: 2000, 'aria-label': level + ' caption', 'data-level': level, className: changed(COL.caption), disabled: !own, title: own ? '' : 'Cut at a coarser level; split here at this level to give it a caption of its own.'});
+    const verb = el('input', {value: e[COL.label], maxLength: 40, 'aria-label': level + ' label', className: changed(COL.label), disabled: !own});
+    text.onchange = verb.onchange = () => editCaption(open, level, own, text.value, verb.value);
     captions.append(el('label', {}, el('span', {textContent: level}), text, verb));
   }
   const card = el('div', {className: 'card'}, el('h3', {textContent: 'Boundary'}));
-  const e = picked && tree[picked.level].find(x => x[6] === picked.old);
+  const e = pickedEvent();
   if (e) {
     const list = el('dl');
-    for (const [name, value] of [['level', picked.level], ['frame', `${e[0]} (${seconds(e[0])})` + (e[6] !== e[0] ? `, was ${e[6]}` : '')], ['found by', e[COL.source]], ['confidence', e[COL.confidence].toFixed(2)]]) list.append(el('dt', {textContent: name}), el('dd', {textContent: value}));
+    for (const [name, value] of [['level', picked.level], ['frame', `${e[0]} (${seconds(e[0])})` + (e[6].at !== undefined ? ', added' : e[6] !== e[0] ? `, was ${e[6]}` : '')], ['found by', e[COL.source]], ['confidence', e[COL.confidence].toFixed(2)]]) list.append(el('dt', {textContent: name}), el('dd', {textContent: value}));
     const buttons = el('div', {className: 'row', style: {marginTop: '8px'}});
-    for (const [name, act] of [['- 1', () => nudge(-1)], ['+ 1', () => nudge(1)], ['To this frame', () => moveTo(frame)], ['Confirm', () => moveTo(e[0])]]) buttons.append(el('button', {textContent: name, onclick: act}));
+    for (const [name, act] of [['- 1', () => nudge(-1)], ['+ 1', () => nudge(1)], ['To this frame', () => moveTo(frame)], ['Confirm', () => moveTo(e[0])], ['Delete', join]]) buttons.append(el('button', {textContent: name, onclick: act}));
     card.append(list, buttons);
   } else card.append(el('p', {className: 'soft', textContent: 'Click a boundary, or go to one with [ and ].'}));
+  const cuts = el('div', {className: 'row cuts', style: {marginTop: '8px'}}, el('span', {className: 'soft', textContent: 'Split here:'}));
+  for (const level of LEVELS.slice(1)) cuts.append(el('button', {textContent: level, disabled: frame === 0 || tree[level].some(x => x[0] === frame), onclick: () => split(level)}));
+  card.append(cuts);
   card.append(el('p', {className: 'said flag', role: 'status', style: {background: 'none'}}));
   holder.replaceChildren(captions, card);
 }

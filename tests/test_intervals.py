@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from lerobot_wallwm.check.intervals import bootstrap_interval, wilson_interval
+from lerobot_wallwm.intervals import bootstrap_interval, wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,234 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What came of a fault: judged from the goals that the servos received, the process's end, and its last words.
+
+Outcomes: ``recovered`` (goals go on moving the arm), ``held`` (the arm was kept in place while the fault lasted, and went
+on), ``ended`` (the process ended and says why), ``FAILED`` (anything else; ``what`` says what).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+RAISED = re.compile(r"^(?:[A-Za-z_][\w]*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit))\b:? ?(.*)$")
+# What LeRobot's rollout says at an end that somebody asked for.
+SAID = ("Shutdown signal", "Duration limit reached", "Interrupted by user")
+# One servo tick, in degrees, is far below what any limit is meant for; rounding to ticks costs up to one.
+TICK = 1
+
+
+@dataclass
+class Goals:
+    """Goals of one stretch of a run.
+
+    Attributes:
+        count: Commands (of all joints).
+        outside: Goals outside the servos' calibrated limits.
+        margin: Smallest distance of a goal to its nearer limit, ticks; negative outside. None without goals.
+        beyond_data: Largest distance beyond the policy's own range, ticks; 0 inside.
+        step: Largest change of a goal from one command to the next, as a part of the policy's own limit.
+        moved: Whether any goal changed.
+    """
+
+    count: int = 0
+    outside: int = 0
+    margin: int | None = None
+    beyond_data: float = 0.0
+    step: float = 0.0
+    moved: bool = False
+
+
+def weigh(
+    lines: Iterable[dict], low: np.ndarray, high: np.ndarray, step: np.ndarray, free_from: float | None = None
+) -> Goals:
+    """Sums up goal lines of the journal.
+
+    Args:
+        lines: In order.
+        low, high: ``(joints,)`` the policy's range in ticks.
+        step: ``(joints,)`` the policy's largest change per command, ticks.
+        free_from: Time from which on LeRobot itself moves the arm (back to where it was), or None: only the servos'
+            limits are judged then.
+    """
+    goals, last, first = Goals(), {}, {}
+    for line in lines:
+        joint, ticks = int(line["id"]) - 1, int(line["ticks"])
+        goals.count += joint == 0
+        goals.outside += bool(line["outside"])
+        margin = min(ticks - line["low"], line["high"] - ticks)
+        goals.margin = margin if goals.margin is None else min(goals.margin, margin)
+        own = free_from is None or line["t"] < free_from
+        if own:
+            goals.beyond_data = max(goals.beyond_data, low[joint] - ticks - TICK, ticks - high[joint] - TICK)
+            if joint in last:
+                change = max(0, abs(ticks - last[joint]) - TICK)
+                goals.step = max(goals.step, float(change / step[joint]))
+        goals.moved |= first.setdefault(joint, ticks) != ticks
+        last[joint] = ticks
+    goals.beyond_data = round(max(0.0, float(goals.beyond_data)), 2)
+    goals.step = round(goals.step, 3)
+    return goals
+
+
+def last_words(log: str) -> str:
+    """The reason that a process gave for its end; empty where it gave none."""
+    reason = ""
+    lines = log.splitlines()
+    for at, line in enumerate(lines):
+        found = RAISED.match(line)
+        if found:
+            # Some messages begin on the next line.
+            text = found.group(2) or next((rest for rest in lines[at + 1 :] if rest.strip()), "")
+            reason = f"{found.group(1)}: {text}".strip()
+        elif reason == "" or reason.startswith("said"):
+            reason = next((f"said: {said}" for said in SAID if said in line), reason)
+    return reason[:500]
+
+
+@dataclass
+class End:
+    """How a process ended.
+
+    Attributes:
+        code: Exit code; negative: the signal; None: it still runs.
+        hung: It had to be killed.
+        reason: See `last_words`.
+        torque: Servos that are powered, of those there are.
+        servos: How many there are.
+        data: None: nothing was recorded; else ``loads``, ``empty`` (no episode) or what went wrong.
+        expect_data: Frames were recorded, so that an empty dataset is a loss.
+    """
+
+    code: int | None = None
+    hung: bool = False
+    reason: str = ""
+    torque: int = 0
+    servos: int = 6
+    data: str | None = None
+    expect_data: bool = False
+
+
+@dataclass
+class Verdict:
+    """The outcome of one fault."""
+
+    outcome: str
+    what: list[str] = field(default_factory=list)
+    reason: str = ""
+    goals: dict[str, Any] = field(default_factory=dict)
+    end: dict[str, Any] | None = None
+
+
+def judge(
+    kind_reason: tuple[str, ...],
+    during: Goals,
+    after: Goals | None,
+    end: End | None,
+    relax: bool,
+    goal_was_written: bool,
+    own_end: bool = False,
+    rate_free: bool = False,
+) -> Verdict:
+    """Judges one fault.
+
+    Args:
+        kind_reason: Words of which one must be in the reason of an end; empty: any reason.
+        during: Goals from the fault on until it was over, or the process ended.
+        after: Goals after it; None if the process ended before.
+        end: The end, if it did.
+        relax: The arm was to be relaxed at the end (`disable_torque_on_disconnect`); else held.
+        goal_was_written: The rollout had begun to move the arm, so that its end must leave the arm as configured.
+        own_end: The campaign itself ended the rollout (a signal, its duration).
+        rate_free: LeRobot paused the loop; the guards may set the goal anew within the data's lead.
+    """
+    what = []
+    for name, goals in (("during", during), ("after", after)):
+        if goals is None:
+            continue
+        if goals.outside:
+            what.append(f"{goals.outside} goals outside the calibrated limits ({name})")
+        if goals.beyond_data > 0:
+            what.append(f"a goal {goals.beyond_data:g} ticks beyond the data's range ({name})")
+        if goals.step > 1.02 and not rate_free:
+            what.append(f"a step of {goals.step:g} times the limit ({name})")
+    reason = end.reason if end else ""
+    if end is not None:
+        if end.hung:
+            what.append("the process hung and was killed")
+        elif not reason and not (own_end and not goal_was_written):
+            what.append(f"the process ended with code {end.code} and no reason")
+        elif kind_reason and not own_end and not any(word in reason for word in kind_reason):
+            what.append(f"the reason does not name the fault: {reason[:120]}")
+        if goal_was_written:
+            expected = 0 if relax else end.servos
+            if end.torque != expected:
+                wanted = "relaxed" if relax else "held"
+                what.append(f"the arm was not {wanted}: {end.torque} of {end.servos} servos are powered")
+        if end.data not in (None, "loads", "empty"):
+            what.append(f"recorded data: {end.data}")
+        elif end.data == "empty" and end.expect_data:
+            what.append("recorded data: no episode was saved")
+    elif after is None or after.count == 0:
+        what.append("the process runs but writes no goals")
+    if what:
+        outcome = "FAILED"
+    elif end is not None:
+        outcome = "ended"
+    elif during.moved:
+        outcome = "recovered"
+    else:
+        outcome = "held"
+    goals = {"during": asdict(during), "after": None if after is None else asdict(after)}
+    return Verdict(outcome, what, reason, goals, None if end is None else asdict(end))
+
+
+def table(results: Iterable[dict]) -> str:
+    """Markdown: kind, protocol, count, outcomes, worst goal, notes.
+
+    Args:
+        results: Lines of the results' file: ``fault`` and ``verdict``, as dictionaries.
+    """
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for result in results:
+        fault = result["fault"]
+        groups.setdefault((fault["kind"], result["protocol"]), []).append(result)
+    rows = [
+        "| fault | bus | count | recovered | held | ended | FAILED | goals outside limits | nearest goal to a limit (ticks) | largest step / limit | notes |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    totals: Counter[str] = Counter()
+    for (kind, protocol), group in groups.items():
+        outcomes = Counter(r["verdict"]["outcome"] for r in group)
+        parts = [g for r in group for g in r["verdict"]["goals"].values() if g]
+        margins = [g["margin"] for g in parts if g["margin"] is not None]
+        outside = sum(g["outside"] for g in parts)
+        totals.update(outcomes)
+        totals["outside"] += outside
+        totals["count"] += len(group)
+        rows.append(
+            f"| {kind} | {protocol} | {len(group)} | {outcomes['recovered']} | {outcomes['held']} | {outcomes['ended']} | "
+            f"{outcomes['FAILED']} | {outside} | {min(margins) if margins else '-'} | "
+            f"{max((g['step'] for g in parts), default=0):.2f} | {_notes(group)} |"
+        )
+    rows.append(
+        f"| all | | {totals['count']} | {totals['recovered']} | {totals['held']} | {totals['ended']} | "
+        f"{totals['FAILED']} | {totals['outside']} | | | |"
+    )
+    return "\n".join(rows) + "\n"
+
+
+def _notes(group: list[dict]) -> str:
+    failures = Counter(re.sub(r"\d+(\.\d+)?", "N", w) for r in group for w in r["verdict"]["what"])
+    notes = [f"FAILED {n}x: {text}" for text, n in failures.most_common(3)]
+    reasons = Counter(
+        re.sub(r"\d+(\.\d+)?", "N", r["verdict"]["reason"])[:90]
+        for r in group
+        if r["verdict"]["outcome"] == "ended" and r["verdict"]["reason"]
+    )
+    notes += [f"{n}x {text}" for text, n in reasons.most_common(2)]
+    return "; ".join(notes).replace("|", "/")

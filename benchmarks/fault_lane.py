@@ -1,0 +1,347 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""One emulated arm, and the rollouts that a campaign runs on it one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fault_judge import End, Goals, last_words, weigh
+from rollout_nursery import Nursery
+from swinging_checkpoint import CAMERAS, FPS, SIZE, make_checkpoint
+
+from emulated_arm.arms import ARMS, calibration_of, travel_as_built
+from emulated_arm.process import EmulatorProcess
+from lerobot_wallwm import WallwmConfig
+from lerobot_wallwm.policies.motion_limits import MotionLimits
+
+POLL_S = 0.02
+# Seconds until a rollout moves the arm, or has ended once it is to end. A busy machine needs most of it.
+START_S, END_S = 120.0, 60.0
+# Bytes of the disk that is going to be full; and of any file where no such disk can be mounted.
+DISK_BYTES, FILE_BYTES = 3_000_000, 20_000
+
+
+class Lane:
+    """The arm, its checkpoint, and at most one rollout at a time.
+
+    Args:
+        arm: LeRobot's name of the arm.
+        folder: For everything of this lane.
+        seed: Of the assembly and the weights.
+        niceness: Of the emulator, which stands for hardware that waits for nobody; ignored without the right to it.
+    """
+
+    def __init__(self, arm: str, folder: Path, seed: int = 0, niceness: int = 0) -> None:
+        self.name, self.folder = arm, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = ARMS[arm]
+        travels = travel_as_built(kind, seed)
+        self.calibration = folder / "calibration" / "arm.json"
+        self.calibration.parent.mkdir(exist_ok=True)
+        numbers = calibration_of(kind, travels)
+        self.calibration.write_text(json.dumps(numbers, indent=4))
+        self.checkpoint = make_checkpoint(folder / "checkpoint", kind, travels, seed)
+        self.low, self.high, self.step = self._limits(numbers, [j.units for j in kind.joints])
+        self.port = folder / "port"
+        shutil.rmtree(folder / "port.emulator", ignore_errors=True)
+        self.emulator = EmulatorProcess(arm, self.port, calibration=self.calibration, seed=seed)
+        with contextlib.suppress(PermissionError):
+            for task in os.listdir(f"/proc/{self.emulator.process.pid}/task"):
+                os.setpriority(os.PRIO_PROCESS, int(task), niceness)
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        self.environment = environment
+        self.nursery = Nursery(folder / "nursery.log", environment)
+        self.disk = folder / "disk"
+        self.rollout: Rollout | None = None
+        self._lines: list[dict] = []
+        self._place = 0
+
+    def _limits(self, calibration: dict, units: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        config = WallwmConfig.from_pretrained(self.checkpoint)
+        learned = config.motion_limits
+        low, high = (np.asarray(learned[key]) for key in ("state_low", "state_high"))
+        limits = MotionLimits.build(
+            low, high, learned, config.rate_limit, config.action_feature_names, config.state_feature_names
+        )
+        scale, zero = [], []
+        for entry, unit in zip(calibration.values(), units, strict=True):
+            first, last = entry["range_min"], entry["range_max"]
+            span = {
+                "degrees": 4095 / 360,
+                "percent": (last - first) / 100,
+                "signed_percent": (last - first) / 200,
+            }
+            scale.append(span[unit])
+            zero.append(first if unit == "percent" else (first + last) / 2)
+        ticks, start = np.array(scale), np.array(zero)
+        return low * ticks + start, high * ticks + start, limits.step * ticks
+
+    # --- the journal
+
+    def lines(self) -> list[dict]:
+        """All goal lines so far."""
+        self.emulator.remote.ask("flush")
+        with self.emulator.journal.open(encoding="utf-8") as file:
+            file.seek(self._place)
+            for line in file:
+                if not line.endswith("\n"):
+                    break
+                self._place += len(line.encode())
+                entry = json.loads(line)
+                if entry["event"] == "goal":
+                    self._lines.append(entry)
+        return self._lines
+
+    def goals(self, since: float, until: float | None = None) -> list[dict]:
+        """Goal lines of a stretch of time."""
+        return [g for g in self.lines() if since <= g["t"] and (until is None or g["t"] < until)]
+
+    def weigh(self, since: float, until: float | None = None, free_from: float | None = None) -> Goals:
+        """`fault_judge.weigh` for a stretch of time, with the last command before it."""
+        lines = self.goals(since, until)
+        before = [g for g in self._lines if g["t"] < since][-len(self.low) :]
+        goals = weigh([*before, *lines], self.low, self.high, self.step, free_from)
+        alone = weigh(lines, self.low, self.high, self.step, free_from)
+        alone.step = goals.step
+        return alone
+
+    def forget(self) -> None:
+        """Drops what the journal has said so far."""
+        self.lines()
+        self._lines.clear()
+
+    # --- rollouts
+
+    def argv(
+        self, session: dict[str, Any], checkpoint: Path | None = None, extra: tuple[str, ...] = ()
+    ) -> list[str]:
+        """The command line of ``lerobot-rollout``."""
+        views = [
+            f"{v}: {{type: emulated, port: {self.port}, view: {v}, width: {SIZE}, height: {SIZE}, fps: {FPS}}}"
+            for v in CAMERAS
+        ]
+        words = [
+            f"--policy.path={checkpoint or self.checkpoint}",
+            "--policy.device=cpu",
+            f"--policy.background_inference={str(session['background']).lower()}",
+            f"--robot.type={self.name}",
+            f"--robot.port={self.port}",
+            "--robot.id=arm",
+            f"--robot.calibration_dir={self.calibration.parent}",
+            f"--robot.cameras={{{', '.join(views)}}}",
+            f"--robot.disable_torque_on_disconnect={str(session['relax']).lower()}",
+            "--task=swing the arm",
+            f"--fps={FPS}",
+            "--play_sounds=false",
+            f"--return_to_initial_position={str(session['return']).lower()}",
+            *extra,
+        ]
+        if session["record"]:
+            words += [
+                f"--strategy.type={session['record']}",
+                "--dataset.repo_id=local/rollout_faults",
+                f"--dataset.root={session['root']}",
+                "--dataset.no_stamp=true",
+                "--dataset.push_to_hub=false",
+                "--dataset.streaming_encoding=true",
+                "--dataset.encoder_threads=1",
+                f"--dataset.fps={FPS}",
+            ]
+        if session["record"] == "episodic":
+            words += ["--dataset.episode_time_s=1", "--dataset.reset_time_s=0.1", "--dataset.num_episodes=50"]
+            words += ["--strategy.reset_to_initial_position=false"]
+        return words
+
+    def start(
+        self,
+        session: dict[str, Any],
+        label: str,
+        checkpoint: Path | None = None,
+        extra: tuple[str, ...] = (),
+        limit_file_bytes: int | None = None,
+        fresh: bool = False,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> Rollout:
+        """Starts a rollout with the arm in the middle of its ranges.
+
+        Args:
+            session: Settings, see `fault_plan`.
+            label: Names its log.
+            checkpoint: Another one than the lane's.
+            extra: Further flags.
+            limit_file_bytes: See `Nursery.start`.
+            fresh: A new interpreter instead of a fork.
+            prepare: Called just before, when the arm stands.
+        """
+        ask = self.emulator.remote.ask
+        ask("faults clear")
+        ask("power cycle")
+        ask("hand middle 0.05")
+        ask("hand wait")
+        ask("hand release")
+        self.forget()
+        session = dict(session)
+        if session["record"]:
+            # A name of its own: LeRobot's reader keeps the videos open that it has read under a name.
+            session["root"] = str(
+                (self.disk if session.get("on_disk") else self.folder) / f"recorded_{label}"
+            )
+            shutil.rmtree(session["root"], ignore_errors=True)
+        argv = self.argv(session, checkpoint, extra)
+        log = self.folder / "logs" / f"{label}.log"
+        log.parent.mkdir(exist_ok=True)
+        log.unlink(missing_ok=True)
+        prepare()
+        self.rollout = Rollout(self, argv, log, session, limit_file_bytes, fresh)
+        return self.rollout
+
+    def close(self) -> None:
+        """Ends everything of this lane."""
+        if self.rollout is not None and self.rollout.code is None:
+            self.rollout.kill()
+        self.nursery.close()
+        self.emulator.close()
+        if self.disk.is_mount():
+            subprocess.run(["umount", str(self.disk)], check=False)
+
+    def mount_disk(self) -> bool:
+        """A small disk of its own at `disk`; False where this machine does not allow it."""
+        if self.disk.is_mount():
+            subprocess.run(["umount", str(self.disk)], check=False)
+        self.disk.mkdir(exist_ok=True)
+        for old in self.disk.glob("*"):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        try:
+            command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(self.disk)]
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except FileNotFoundError:
+            return False
+
+    def fill_disk(self, left_bytes: int) -> None:
+        """Takes all of the disk but so many bytes."""
+        free = shutil.disk_usage(self.disk).free
+        with contextlib.suppress(OSError), (self.disk / "filler").open("wb") as file:
+            file.write(b"\0" * max(0, free - left_bytes))
+
+
+class Rollout:
+    """One `lerobot-rollout`.
+
+    Attributes:
+        began: Time of its start.
+        code: Exit code once it has ended.
+        ended_at: When that was noticed.
+        free_from: Since when LeRobot moves the arm back to where it was, or None.
+    """
+
+    def __init__(
+        self, lane: Lane, argv: list[str], log: Path, session: dict, limit_file_bytes: int | None, fresh: bool
+    ) -> None:
+        self.lane, self.log, self.session = lane, log, session
+        self.began = time.time()
+        self.code: int | None = None
+        self.ended_at: float | None = None
+        self.free_from: float | None = None
+        self.hung = False
+        self._own: subprocess.Popen | None = None
+        if fresh:
+            with log.open("wb") as file:
+                self._own = subprocess.Popen(
+                    [str(Path(sys.executable).with_name("lerobot-rollout")), *argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=lane.environment,
+                    start_new_session=True,
+                )
+            self.pid = self._own.pid
+        else:
+            self.pid = lane.nursery.start(argv, log, limit_file_bytes)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        if self.code is None:
+            self.code = self._own.poll() if self._own is not None else self.lane.nursery.poll()
+            if self.code is not None:
+                self.ended_at = time.time()
+            elif self.free_from is None and "Returning robot to initial" in self.text():
+                self.free_from = time.time() - 0.3  # the log is read now and then only
+        return self.code is None
+
+    @property
+    def ending(self) -> bool:
+        """Whether LeRobot has begun to end it; the end of the interpreter may take seconds more."""
+        return "Stopping inference engine" in self.text()
+
+    def text(self) -> str:
+        """Its log."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def wait(self, seconds: float, ready: Callable[[], bool] = lambda: False) -> bool:
+        """Waits until it ends, or something is ready; True if either came in time."""
+        deadline = time.monotonic() + seconds
+        while self.alive and not ready():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def moves(self, commands: int = 10) -> bool:
+        """Whether it has sent so many commands."""
+        return len(self.lane.lines()) >= commands * len(self.lane.low)
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal, if it still runs."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """The last resort."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait(END_S)
+
+    def end(self, seconds: float = END_S) -> End:
+        """Waits for its end, kills it where none comes, and looks at what it leaves behind."""
+        if not self.wait(seconds):
+            self.hung = True
+            self.kill()
+        status = self.lane.emulator.remote.ask("status")["joints"].values()
+        end = End(
+            self.code, self.hung, last_words(self.text()), sum(j["torque"] for j in status), len(status)
+        )
+        if self.session["record"]:
+            end.data = load_recorded(Path(self.session["root"]))
+            if end.data == "loads":
+                shutil.rmtree(self.session["root"])
+        self.lane.rollout = None
+        return end
+
+
+def load_recorded(root: Path) -> str:
+    """Whether a recorded dataset loads: ``loads``, ``empty`` (no episode) or the error."""
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    info = root / "meta" / "info.json"
+    try:
+        if not info.exists() or json.loads(info.read_text())["total_episodes"] == 0:
+            return "empty"
+        dataset = LeRobotDataset("local/rollout_faults", root=root)
+        for index in {0, len(dataset) // 2, len(dataset) - 1}:
+            dataset[index]
+    except Exception as error:  # whatever it is, it is the result
+        return f"does not load: {type(error).__name__}: {str(error)[:150]}"
+    return "loads"

@@ -1,0 +1,78 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""One inference at a time beside the control loop.
+
+PyTorch lets go of Python's lock inside its operators, so a tick waits for the worker for less than a millisecond as long
+as it finds a core. For that the worker takes all cores but one, and on Linux it steps back behind the control loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import torch
+
+# Added to the worker's niceness on Linux, where threads have their own: the scheduler then prefers the control loop.
+# Our choice; 10 is what `nice` adds by default.
+_NICENESS = 10
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+class BackgroundWorker[T]:
+    """Runs one job at a time on a thread of its own.
+
+    Args:
+        threads: Threads of PyTorch's operators in the jobs; 0 takes all cores but one.
+    """
+
+    def __init__(self, threads: int = 0):
+        self.threads = threads or max(1, cores() - 1)
+        self._pool: ThreadPoolExecutor | None = None
+        self._job: Future[T] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BackgroundWorker[T]:
+        """A copy of a policy works on a thread of its own."""
+        return BackgroundWorker(self.threads)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job was submitted whose result was not taken."""
+        return self._job is not None
+
+    def submit(self, job: Callable[[], T]) -> None:
+        """Starts a job."""
+        assert self._job is None, "one job at a time"
+        if self._pool is None:
+            # The pool's threads end with the process, which waits for a job in flight.
+            self._pool = ThreadPoolExecutor(1, "wallwm-inference", initializer=self._begin)
+        self._job = self._pool.submit(job)
+
+    def take(self) -> T | None:
+        """The job's result once it is there; raises what the job raised."""
+        if self._job is None or not self._job.done():
+            return None
+        job, self._job = self._job, None
+        return job.result()
+
+    def drop(self) -> None:
+        """Waits for a job in flight and forgets its result: for a reset, never within a tick."""
+        if self._job is not None:
+            wait([self._job])
+            self._job = None
+
+    def _begin(self) -> None:
+        # PyTorch keeps the number for each thread that has computed before, so the control loop's stays as it is.
+        before = torch.get_num_threads()
+        torch.set_num_threads(min(self.threads, before))
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

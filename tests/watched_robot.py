@@ -1,0 +1,83 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The imaginary arm with two cameras, some noise and faults on demand (`--robot.type=watched_arm`)."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from lerobot.robots import RobotConfig
+from tiny_arm import JOINT_NAMES
+from tiny_robot import TinyRobot, TinyRobotConfig
+
+
+@RobotConfig.register_subclass("watched_arm")
+@dataclass(kw_only=True)
+class WatchedRobotConfig(TinyRobotConfig):
+    """Where the arm stands at first, what it writes down, and what goes wrong from which observation on."""
+
+    # Every goal is appended to this file as a line of JSON.
+    goals: Path = Path("goals.jsonl")
+    start: list[float] = field(default_factory=lambda: [0.0] * 6)
+    cameras_named: list[str] = field(default_factory=lambda: ["overhead", "wrist"])
+    joints_named: list[str] = field(default_factory=lambda: list(JOINT_NAMES))
+    frozen_from: int | None = None
+    frozen_until: int = 10**9
+    black_from: int | None = None
+    # This observation takes so long to come, in seconds.
+    stall_at: int | None = None
+    stall_s: float = 0.0
+
+
+class WatchedRobot(TinyRobot):
+    """See the module. Joints cover half of the way to their goals at each observation."""
+
+    config_class = WatchedRobotConfig
+    name = "watched_arm"
+
+    def __init__(self, config: WatchedRobotConfig) -> None:
+        super().__init__(config)
+        self.config = config
+        self.position = dict(zip(config.joints_named, config.start, strict=True))
+        self.goal = dict(self.position)
+        self.looks = 0
+        self.frozen: np.ndarray | None = None
+        self.noise = np.random.default_rng(0)
+
+    @property
+    def observation_features(self) -> dict:
+        return {
+            **dict.fromkeys(self.position, float),
+            **dict.fromkeys(self.config.cameras_named, (32, 32, 3)),
+        }
+
+    def get_observation(self) -> dict:
+        assert self._connected
+        self.looks += 1
+        if self.looks == self.config.stall_at:
+            time.sleep(self.config.stall_s)
+        for name, goal in self.goal.items():
+            self.position[name] += (goal - self.position[name]) / 2
+        pictures = {name: self._picture() for name in self.config.cameras_named}
+        first = self.config.cameras_named[0]
+        if self.config.frozen_from is not None and self.looks >= self.config.frozen_from:
+            self.frozen = pictures[first] if self.frozen is None else self.frozen
+            if self.looks < self.config.frozen_until:
+                pictures[first] = self.frozen
+        if self.config.black_from is not None and self.looks >= self.config.black_from:
+            pictures[first] = np.zeros((32, 32, 3), np.uint8)
+        return {**self.position, **pictures}
+
+    def send_action(self, action: dict) -> dict:
+        assert self._connected
+        self.sent += 1
+        with self.config.goals.open("a") as file:
+            file.write(json.dumps([action[name] for name in self.position]) + "\n")
+        self.goal = {name: float(action[name]) for name in self.position}
+        return action
+
+    def _picture(self) -> np.ndarray:
+        return self.noise.integers(60, 200, (32, 32, 3)).astype(np.uint8)
