@@ -164,9 +164,8 @@ class LookAhead:
         self._seen[row] = look.tick
         length, remaining = int(plan.length[place]), float(plan.remaining[place])
         caption = look.captions[place]
-        cursor.accept_whole(
-            plan.actions[place], length, remaining, frame_limit(rollout.config, caption), passed
-        )
+        limit = frame_limit(rollout.config, caption)
+        cursor.accept_whole(plan.actions[place], length, remaining, limit, passed, self.lead + 1)
         if cursor.queue:
             fresh = rollout.paths[row].follow(torch.stack(list(cursor.queue)))
             cursor.queue.clear()

@@ -23,7 +23,7 @@ from . import (
 )
 from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
-from .background import BackgroundWorker
+from .background import BackgroundWorker, share_the_lock
 from .camera_stack import CameraStack
 from .checkpoint_source import locate_checkpoint
 from .chunk_batches import ChunkReader
@@ -300,6 +300,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
 
     def init_rtc_processor(self) -> None:
         """LeRobot's hook before a rollout with its RTC engine, which from now on asks for chunks instead of actions."""
+        share_the_lock()
         self._realtime = RealtimePolicy()
         self.reset()
 
