@@ -90,6 +90,7 @@ def check_config(file: Path, given: Mapping[str, Any] | None = None) -> dict[str
     overridden = {
         key for key, value in config.items() if given is not None and given.get(key, value) != value
     }
+    overridden |= {key for key, value in _defaults().items() if config.get(key) == value}
     for keys, text in strings(config):
         if keys[0] in overridden or keys[0] in _TEXTS:
             continue

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hub_repos import READ_TOKEN, Fault
 from hub_server import StandInHub
+from lerobot.configs import PreTrainedConfig
 from safetensors.torch import load_file, save_file
 
 from lerobot_wallwm.cli import main
@@ -50,8 +51,9 @@ def test_a_checkpoint_comes_back_bit_exact_in_one_commit(hub, checkpoint, tmp_pa
     assert main(["pull", "me/cups", f"--out={tmp_path / 'pulled'}"]) == 0
     for name in EXACT:
         assert (tmp_path / "pulled" / name).read_bytes() == before[name], name
-    ours, theirs = (json.loads((f / "config.json").read_text()) for f in (checkpoint, tmp_path / "pulled"))
-    assert theirs.pop("repo_id") == "me/cups" and ours.pop("repo_id") is None
+    ours, theirs = (PreTrainedConfig.from_pretrained(f) for f in (checkpoint, tmp_path / "pulled"))
+    assert theirs.repo_id == "me/cups"
+    theirs.repo_id = ours.repo_id
     assert ours == theirs
     a, b = (
         WallwmPolicy.from_pretrained(p).predict_action_chunk(make_observation(["reach"]))
