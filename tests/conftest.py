@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Before anything imports huggingface_hub: a test that reaches for the network must fail, not wait.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -35,6 +36,12 @@ def _quick_and_single_threaded():
     draccus_docstring.get_attribute_docstring = lru_cache(maxsize=None)(original)
     yield
     draccus_docstring.get_attribute_docstring = original
+
+
+@pytest.fixture(autouse=True)
+def _no_arm_in_this_process(monkeypatch):
+    """Some tests import LeRobot's rollout, by which the guards tell an arm from a simulator; in the others there is none."""
+    monkeypatch.delitem(sys.modules, "lerobot.rollout", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -137,14 +137,21 @@ class CommandPath:
         """The arm rests at this pose; nothing was commanded yet."""
         self.last = self.before = pose_A.clamp(-self.bound, self.bound)
 
-    def follow(self, plan_LA: Tensor) -> Tensor:
-        """A plan for the coming ticks, blended from here ``(L, A)``; one that is not finite is left for the guards to see."""
+    def follow(self, plan_LA: Tensor, most: int | None = None) -> Tensor:
+        """A plan for the coming ticks, blended from here ``(L, A)``; one that is not finite is left for the guards to see.
+
+        Args:
+            plan_LA: The plan.
+            most: Ticks after which the plan must have been met, because the next one follows; None for no limit.
+        """
         if self.last is None or self.before is None or self.steps < 2:
             return plan_LA
         if not bool(torch.isfinite(plan_LA).all()):
             return plan_LA
         plan = plan_LA.clamp(-self.bound, self.bound)
         steps = seam_length(plan, self.last, self.before, self.steps)
+        if most is not None:
+            steps = min(steps, most)
         return blend(plan, self.last, self.before, steps, self.bound)
 
     def hold(self) -> Tensor:
