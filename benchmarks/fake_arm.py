@@ -53,7 +53,7 @@ class FakeArm(Robot):
 
     @property
     def observation_features(self) -> dict:
-        pictures = {view: (self.config.size, self.config.size, 3) for view in self.config.views}
+        pictures = dict.fromkeys(self.config.views, (self.config.size, self.config.size, 3))
         return {**self.action_features, **pictures}
 
     @property
