@@ -189,7 +189,9 @@ def _one(args: argparse.Namespace) -> None:
 def score(root: Path, places: Any, rare_episodes: set[int], at_most: int) -> dict[str, float]:
     """Errors of a checkpoint on held-out events; see the head of the file."""
     from ablation.one_run import heldout_observations, next_steps
-    from so101_demo.open_loop import Checkpoint, mean_absolute, predict
+
+    from lerobot_wallwm.check.checkpoint import Checkpoint
+    from lerobot_wallwm.check.observations import mean_absolute, predict
 
     checkpoint = Checkpoint(root)
     checkpoint.config.imagination = "none"

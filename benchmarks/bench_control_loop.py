@@ -7,7 +7,7 @@
 
 All flags but --out are `lerobot-rollout`'s, and so is the loop: its context, engine and base strategy run as they are, with
 a robot around the robot that notes when each goal is sent. Any robot will do (`--robot.type=so101_follower --robot.port=...`
-on an emulated bus); `fake_arm` (fake_arm.py) needs nothing. With --journal=<the emulator's journal.jsonl>, the same figures
+on an emulated bus); `fake_arm` (in this folder) needs nothing. With --journal=<the emulator's journal.jsonl>, the same figures
 also as the servos saw them (`servos`), which do not depend on this process. Writes control_loop.json and control_loop.png:
 
 * period: time between goals; jitter: its distance from the nominal period.

@@ -19,7 +19,9 @@ was once quarantined by a `max_dissent` of 0.5 nats, before 1.0, that is odds of
 one scored run (no wrong confident episode, fewer confident ones) came before the weighting of channels by their evidence and
 `min_score` were settled on tuning data. `--fresh` gives a clean figure: instead of the odd SO-101 episodes it records new
 demonstrations in the simulator, from this seed on (a minute for about ten; kept in outputs/), and counts them on their own.
-The control delay is still that of the committed tuning episodes.
+The control delay is still that of the committed tuning episodes. `--fresh=730000 --episodes=40`, recorded and scored once: 798
+of 798 confident cases exact, 91 % of 880 confident; of the controls 5 of 120 episodes with another one's video and 1 of 40
+with a dropped frame were confident, which they must not be.
 
 Figures are of the odd SO-101 episodes (or the fresh ones) and the human episodes 1 and 2, which are also cut into parts of
 200 frames (10 s), for two long episodes are few. `--noise` adds sensor noise to the decoded pictures, as a standard deviation in

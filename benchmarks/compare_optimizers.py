@@ -219,13 +219,15 @@ def held_out(checkpoint_path: Path, view_path: Path) -> dict[str, float]:
         view_path: Held-out view.
     """
     import torch
-    from so101_demo import heldout, open_loop
 
-    checkpoint = open_loop.Checkpoint(checkpoint_path)
-    events = heldout.read_event_rows(view_path)
-    anchors = heldout.thin(heldout.spread_anchors(events, PER_EVENT), open_loop.MAX_OBSERVATIONS)
-    view = heldout.open_view(view_path, checkpoint.config)
-    observations = open_loop.load_observations(checkpoint, view, events, anchors)
+    from lerobot_wallwm.check import observations as seen, views
+    from lerobot_wallwm.check.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint(checkpoint_path)
+    events = views.read_event_rows(view_path)
+    anchors = views.thin(views.spread_anchors(events, PER_EVENT), seen.MAX_OBSERVATIONS)
+    view = views.open_view(view_path, checkpoint.config)
+    observations = seen.load_observations(checkpoint, view, events, anchors)
     rows: list[dict[str, float]] = []
     torch.manual_seed(0)
     with torch.no_grad():
@@ -233,9 +235,9 @@ def held_out(checkpoint_path: Path, view_path: Path) -> dict[str, float]:
             for batch in observations.batches:
                 loss, parts = checkpoint.policy(batch)
                 rows.append({"loss": float(loss), **parts})
-    predicted, _ = open_loop.predict(checkpoint, observations)
+    predicted, _ = seen.predict(checkpoint, observations)
     losses = {name: statistics.mean(row[name] for row in rows) for name in MEASURES if name in rows[0]}
-    error = open_loop.mean_absolute(predicted - observations.true, observations.valid)
+    error = seen.mean_absolute(predicted - observations.true, observations.valid)
     return {**losses, "open_loop_error": error}
 
 

@@ -15,6 +15,12 @@ commands:
   verify    compare a carved view with its source: wallwm verify --source.root=DIR --view.root=DIR
   inspect   write a page on which a person looks at the events and corrects them:
             wallwm inspect --dataset.root=DIR --out.root=DIR
+  check     whether an arm should be switched on with a checkpoint, from held-out data:
+            wallwm check --policy.path=DIR --dataset.root=DIR --out=DIR
+  publish   put a checkpoint, or a carved dataset, on the Hub in one commit:
+            wallwm publish --policy.path=DIR --repo_id=me/cups [--check=DIR] [--eval=FILE] [--dataset.root=DIR]
+            wallwm publish --dataset.root=DIR --dataset.repo_id=me/cups_events
+  pull      get one revision of a checkpoint, checked: wallwm pull me/cups [--revision=...] [--out=DIR]
   limits    give an old checkpoint the motion limits of its data: wallwm limits --policy.path=DIR --dataset.root=DIR
 
 `wallwm <command> --help` lists a command's flags."""
@@ -77,6 +83,32 @@ def _inspect(args: Sequence[str]) -> int:
     return 0
 
 
+def _check(args: Sequence[str]) -> int:
+    from lerobot_wallwm.check import config as check_module, run
+
+    config = _parse("check", check_module.CheckConfig, args)
+    content = run.check(config, args)
+    print(f"{run.summary(content)}\n{config.out / run.PAGE}")
+    return 0 if content["verdict"]["switch_on"] else 1
+
+
+def _publish(args: Sequence[str]) -> int:
+    from lerobot_wallwm.hub import publish as publish_module
+
+    config = _parse("publish", publish_module.PublishConfig, publish_module.gather_evaluations(args))
+    done = publish_module.publish(config)
+    print(f"not published; see {done}" if config.dry_run else f"published: {getattr(done, 'url', done)}")
+    return 0
+
+
+def _pull(args: Sequence[str]) -> int:
+    from lerobot_wallwm.hub import pull as pull_module
+
+    named = [f"--repo_id={arg}" if i == 0 and not arg.startswith("-") else arg for i, arg in enumerate(args)]
+    print(f"--policy.path={pull_module.pull(_parse('pull', pull_module.PullConfig, named))}")
+    return 0
+
+
 def _limits(args: Sequence[str]) -> int:
     from lerobot_wallwm import limits as limits_module
 
@@ -91,12 +123,15 @@ COMMANDS = {
     "recover": _recover,
     "verify": _verify,
     "inspect": _inspect,
+    "check": _check,
+    "publish": _publish,
+    "pull": _pull,
     "limits": _limits,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns 0 on success, 1 if a view differs from its source, 2 on bad input."""
+    """Runs a command. Returns 0 on success, 1 if a view differs from its source or a check says no, 2 on bad input."""
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)

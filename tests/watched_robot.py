@@ -25,7 +25,8 @@ class WatchedRobotConfig(TinyRobotConfig):
     cameras_named: list[str] = field(default_factory=lambda: ["overhead", "wrist"])
     joints_named: list[str] = field(default_factory=lambda: list(JOINT_NAMES))
     frozen_from: int | None = None
-    frozen_until: int = 10**9
+    # For so long, in seconds.
+    frozen_s: float = 1e9
     black_from: int | None = None
     # This observation takes so long to come, in seconds.
     stall_at: int | None = None
@@ -45,6 +46,7 @@ class WatchedRobot(TinyRobot):
         self.goal = dict(self.position)
         self.looks = 0
         self.frozen: np.ndarray | None = None
+        self.frozen_at = 0.0
         self.noise = np.random.default_rng(0)
 
     @property
@@ -64,8 +66,9 @@ class WatchedRobot(TinyRobot):
         pictures = {name: self._picture() for name in self.config.cameras_named}
         first = self.config.cameras_named[0]
         if self.config.frozen_from is not None and self.looks >= self.config.frozen_from:
-            self.frozen = pictures[first] if self.frozen is None else self.frozen
-            if self.looks < self.config.frozen_until:
+            if self.frozen is None:
+                self.frozen, self.frozen_at = pictures[first], time.monotonic()
+            if time.monotonic() - self.frozen_at < self.config.frozen_s:
                 pictures[first] = self.frozen
         if self.config.black_from is not None and self.looks >= self.config.black_from:
             pictures[first] = np.zeros((32, 32, 3), np.uint8)
@@ -74,6 +77,8 @@ class WatchedRobot(TinyRobot):
     def send_action(self, action: dict) -> dict:
         assert self._connected
         self.sent += 1
+        if self.sent == self.config.interrupt_at:
+            raise KeyboardInterrupt
         with self.config.goals.open("a") as file:
             file.write(json.dumps([action[name] for name in self.position]) + "\n")
         self.goal = {name: float(action[name]) for name in self.position}

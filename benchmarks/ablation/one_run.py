@@ -17,16 +17,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from so101_demo.heldout import read_event_rows, spread_anchors, thin
-from so101_demo.imagination import imagine
-from so101_demo.open_loop import Checkpoint, load_observations, mean_absolute, predict
 from tqdm import trange
+
+from lerobot_wallwm.check.checkpoint import Checkpoint
+from lerobot_wallwm.check.errors import NEAR
+from lerobot_wallwm.check.observations import load_observations, mean_absolute, predict
+from lerobot_wallwm.check.video import imagine
+from lerobot_wallwm.check.views import read_event_rows, spread_anchors, thin
 
 from .variants import BASE, IMAGINATIONS, Variant
 from .windows_in_memory import WindowsInMemory
 
-# Steps ahead that every variant is scored on, whatever it was cut by: about half a mean event (our choice).
-AHEAD = 8
 CLIPS = 48
 OBSERVATIONS = 120
 
@@ -154,9 +155,9 @@ def heldout_observations(checkpoint: Checkpoint, places: Places, at_most: int) -
 
 
 def next_steps(valid: np.ndarray) -> np.ndarray:
-    """Of the valid steps ``(N, H)`` the next `AHEAD`."""
+    """Of the valid steps ``(N, H)`` the next `NEAR`, about half a mean event."""
     near = valid.copy()
-    near[:, AHEAD:] = False
+    near[:, NEAR:] = False
     return near
 
 

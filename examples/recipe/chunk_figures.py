@@ -9,9 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from so101_demo.baselines import hold_pose
-from so101_demo.heldout import open_view, read_event_rows, source_episodes, spread_anchors, thin
-from so101_demo.open_loop import Checkpoint, Observations, load_observations, mean_absolute, predict
+
+from lerobot_wallwm.check.baselines import hold_pose
+from lerobot_wallwm.check.checkpoint import Checkpoint
+from lerobot_wallwm.check.observations import Observations, load_observations, mean_absolute, predict
+from lerobot_wallwm.check.views import open_view, read_event_rows, source_episodes, spread_anchors, thin
 
 
 def measure_chunks(

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from so101_demo.baselines import CaptionMean
-from so101_demo.heldout import open_view, read_event_rows, spread_anchors, thin
-from so101_demo.imagination import imagine
-from so101_demo.open_loop import Checkpoint, Observations, action_errors, load_observations, predict
+from so101_demo.open_loop import action_errors
+
+from lerobot_wallwm.check.baselines import CaptionMean
+from lerobot_wallwm.check.checkpoint import Checkpoint
+from lerobot_wallwm.check.observations import Observations, load_observations, predict
+from lerobot_wallwm.check.video import imagine
+from lerobot_wallwm.check.views import open_view, read_event_rows, spread_anchors, thin
 
 # Noise draws of the video loss on each event; our choice.
 DRAWS = 8

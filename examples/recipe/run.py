@@ -23,10 +23,10 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "examples"))
 
 from so101_demo.commands import CommandError, executable, run_command, spelled  # noqa: E402
-from so101_demo.heldout import source_episodes  # noqa: E402
 from so101_demo.stages import Stages, fingerprint_path, write_json, write_text  # noqa: E402
 from so101_demo.training_log import last_step  # noqa: E402
 
+from lerobot_wallwm.check.views import source_episodes  # noqa: E402
 from recipe.chunk_figures import measure_chunks  # noqa: E402
 from recipe.figures import measure_events, table  # noqa: E402
 

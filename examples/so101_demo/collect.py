@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .imagination import Clips
-from .open_loop import Observations
+from lerobot_wallwm.check.observations import Observations
+from lerobot_wallwm.check.video import Clips
+
 from .report_inputs import ActionExample, EpisodeView, Rollout
 
 EPISODES_SHOWN = 3
@@ -115,15 +116,7 @@ def choose_clips(clips: Clips, count: int = CLIPS_SHOWN) -> Clips:
         if verb not in verbs:
             verbs.add(verb)
             chosen.append(int(i))
-    chosen = chosen[:count]
-    return Clips(
-        clips.imagined[chosen],
-        clips.real[chosen],
-        clips.valid[chosen],
-        [clips.captions[i] for i in chosen],
-        clips.seconds,
-        clips.metrics,
-    )
+    return clips.part(chosen[:count])
 
 
 def save_open_loop(path: Path, figures: dict[str, Any], examples: list[ActionExample], clips: Clips) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import figures as fig, page
-from .imagination import Clips
+from lerobot_wallwm.check import charts, page
+from lerobot_wallwm.check.video import comparison_film, side_by_side
+
+from . import figures as fig
 from .report_inputs import ReportInputs
 
 FLAGS = ("reached", "grasped", "lifted", "above_target", "released", "retreated")
@@ -97,7 +99,7 @@ def _summary(inputs: ReportInputs) -> str:
 
 def _events(inputs: ReportInputs) -> str:
     labels = [event["label"] for episode in inputs.episodes for event in episode.level("action")]
-    colour_of = fig.colours(labels)
+    colour_of = charts.colours(labels)
     parts = []
     for episode in inputs.episodes:
         events = episode.level("action")
@@ -108,7 +110,7 @@ def _events(inputs: ReportInputs) -> str:
             )
         )
         pictures = [
-            (fig.png_uri(frame), f"{event['start'] / episode.fps:.1f} s: {event['caption']}")
+            (charts.png_uri(frame), f"{event['start'] / episode.fps:.1f} s: {event['caption']}")
             for frame, event in zip(episode.keyframes, events, strict=True)
         ]
         width = episode.keyframes.shape[2] if len(episode.keyframes) else 96
@@ -139,7 +141,7 @@ def _levels(inputs: ReportInputs) -> str:
     if not inputs.episodes:
         return ""
     episode = inputs.episodes[0]
-    colour_of = fig.colours([event["label"] for event in episode.level("action")])
+    colour_of = charts.colours([event["label"] for event in episode.level("action")])
     rows = []
     for level in LEVELS:
         spans = "".join(
@@ -225,7 +227,7 @@ def _actions(inputs: ReportInputs) -> str:
     chart["another event's caption"] = move["caption_swapped"]
     parts.append("<h3>Does it look, does it read?</h3>")
     caption = "Mean change of the predicted actions when one input is replaced and the noise stays, against fresh noise alone."
-    parts.append(page.captioned(fig.bars("sensitivity", chart, "degrees"), caption))
+    parts.append(page.captioned(charts.bars("sensitivity", chart, "degrees"), caption))
     left = figures["remaining_frames"]
     parts.append(
         f'<p class="note">Frames to the event\'s end are predicted with a median error of {left["median"]:.1f} '
@@ -252,13 +254,15 @@ def _imagination(inputs: ReportInputs) -> str:
         frames = [f for f in range(clips.real.shape[2]) if clips.valid[n, f]]
         parts.append(f"<h3>{page.text(clips.captions[n])}</h3>")
         for label, source in (("real", clips.real), ("imagined", clips.imagined)):
-            row = [(fig.png_uri(side_by_side(source[n, :, f])), f"{clips.seconds[f]:.1f} s") for f in frames]
+            row = [
+                (charts.png_uri(side_by_side(source[n, :, f])), f"{clips.seconds[f]:.1f} s") for f in frames
+            ]
             width = 80 * clips.real.shape[1]
             parts.append(f'<div class="pair"><span>{label}</span>{page.strip(row, width, row=True)}</div>')
     if len(clips.captions):
         parts.append(
             page.captioned(
-                f'<div class="film">{page.video(fig.mp4_uri(comparison_film(clips), 5))}</div>',
+                f'<div class="film">{page.video(charts.mp4_uri(comparison_film(clips), 5))}</div>',
                 "Top: real. Bottom: imagined.",
             )
         )
@@ -286,23 +290,6 @@ def _imagination(inputs: ReportInputs) -> str:
     )
 
 
-def side_by_side(frames: np.ndarray) -> np.ndarray:
-    """Cameras ``(V, H, W, 3)`` in one row ``(H, V W, 3)``."""
-    return np.concatenate(list(frames), axis=1)
-
-
-def comparison_film(clips: Clips, scale: int = 2) -> np.ndarray:
-    """All clips one after the other, real above imagined, ``(frames, 2 H, V W, 3)``; the last frame lingers."""
-    film = []
-    for n in range(len(clips.captions)):
-        frames = [f for f in range(clips.real.shape[2]) if clips.valid[n, f]]
-        for f in [*frames, frames[-1], frames[-1]]:
-            film.append(
-                np.concatenate([side_by_side(clips.real[n, :, f]), side_by_side(clips.imagined[n, :, f])])
-            )
-    return np.stack(film).repeat(scale, axis=1).repeat(scale, axis=2)
-
-
 def _rollouts(inputs: ReportInputs) -> str:
     parts = []
     if inputs.rollout_note:
@@ -314,9 +301,9 @@ def _rollouts(inputs: ReportInputs) -> str:
             f'<span class="chip{" on" if rollout.log.get(flag) else ""}">{flag.replace("_", " ")}</span>'
             for flag in FLAGS
         )
-        content = page.video(fig.mp4_uri(rollout.video))
+        content = page.video(charts.mp4_uri(rollout.video))
         if rollout.imagined is not None:
-            content += f'<p class="small">imagined at each event\'s keyframe:</p>{page.video(fig.mp4_uri(rollout.imagined))}'
+            content += f'<p class="small">imagined at each event\'s keyframe:</p>{page.video(charts.mp4_uri(rollout.imagined))}'
         caption = f"Seed {rollout.log['seed']}: {rollout.log['cube']} cube, {rollout.log['disc']} disc"
         cards.append(f"<div><h3>{page.text(caption)}</h3>{content}{chips}</div>")
     parts.append(f'<div class="videos">{"".join(cards)}</div>')

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .imagination import Clips
+from lerobot_wallwm.check.video import Clips
+
 from .stages import StageResult
 from .training_log import TrainingLog
 

@@ -41,6 +41,7 @@ class Entry:
     file: Path
     shape: tuple[int, ...]
     is_floating: bool
+    key: str  # in that file
 
 
 def read_json(file: Path, fix: str) -> dict:
@@ -81,6 +82,9 @@ def weight_files(folder: Path, fix: str) -> list[Path]:
     shards = read_json(indices[0], fix).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise WeightsError(indices[0], "has no 'weight_map'.", fix)
+    for name in shards.values():  # a shard lies beside its index, or it is none of the folder's
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
+            raise WeightsError(indices[0], f"names {name!r}, which is no file of its folder.", fix)
     files = [folder / name for name in sorted(set(shards.values()))]
     absent = [file.name for file in files if not file.is_file()]
     if absent:
@@ -105,7 +109,7 @@ def contents(files: Iterable[Path], fix: str) -> dict[str, Entry]:
                             file, f"holds '{key}', which {entries[key].file.name} holds too.", fix, [key]
                         )
                     floating = part.get_dtype().startswith(("F", "BF"))
-                    entries[key] = Entry(file, tuple(part.get_shape()), floating)
+                    entries[key] = Entry(file, tuple(part.get_shape()), floating, key)
         except (SafetensorError, OSError) as error:
             reason = f"is no complete safetensors file ({error})."
             raise WeightsError(file, reason, fix) from error
@@ -168,19 +172,41 @@ def load_weights(
         WeightsError: A damaged file, or keys that do not fit.
     """
     files = list(files)
-    found = contents(files, fix)
+    where = files[0] if len(files) == 1 else files[0].parent
+    load_entries(module, contents(files, fix), where, fix, keys, dtype, device, names)
+
+
+def load_entries(
+    module: nn.Module,
+    found: Mapping[str, Entry],
+    where: str | Path,
+    fix: str,
+    keys: Iterable[str] | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """`load_weights` for tensors that have been found already, under other keys in their files perhaps.
+
+    Args:
+        found: Where each tensor lies, by its key.
+        where: For errors: the file or folder that lists them.
+
+    Raises:
+        WeightsError: Keys that do not fit.
+    """
     if names is not None:
         found = {names[key]: entry for key, entry in found.items() if key in names}
     state = module.state_dict()
     wanted = {key: state[key] for key in (state if keys is None else keys)}
-    where = files[0] if len(files) == 1 else files[0].parent
-    check_fit(wanted, found, where, fix)
-    for file in files:
+    check_fit(wanted, dict(found), where, fix)
+    by_file: dict[Path, list[str]] = {}
+    for key in wanted:
+        by_file.setdefault(found[key].file, []).append(key)
+    for file, targets in by_file.items():
         with safe_open(file, framework="pt") as opened:
-            for key in opened.keys():  # noqa: SIM118  not a mapping
-                target = key if names is None else names.get(key)
-                if target in wanted:
-                    _place(module, target, opened.get_tensor(key), dtype, device)
+            for target in targets:
+                _place(module, target, opened.get_tensor(found[target].key), dtype, device)
 
 
 @torch.no_grad()

@@ -26,7 +26,8 @@ class EventModeConfig:
     planner_model: str = ""
     # Seconds for one attempt (there are two) before the grammar decides, or the arm holds where there is none.
     planner_timeout_s: float = 10.0
-    # Ticks in which commands pass smoothly from one plan to the next, and to rest (see seams.py). 0: they jump.
+    # Ticks in which commands pass smoothly from one plan to the next, and to rest; up to three times as many where that
+    # would accelerate the arm more than the plan does (see seams.py). 0: they jump.
     seam_steps: int = 6
     # Computes the next plan on a thread of its own while the arm carries out the last one, so that `select_action` waits
     # for none but the first. Not needed with `lerobot-rollout --inference.type=rtc`, which has a thread of its own.

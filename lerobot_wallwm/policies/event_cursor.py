@@ -227,7 +227,7 @@ class EventCursor:
         self.frames_in_event += run
 
     def accept_whole(
-        self, actions_HA: Tensor, length: int, remaining: float, limit: float, passed: int
+        self, actions_HA: Tensor, length: int, remaining: float, limit: float, passed: int, keep: int = 1
     ) -> None:
         """The same while another look is on its way: all actions of the event replace the queue, but for those passed.
 
@@ -237,6 +237,7 @@ class EventCursor:
             remaining: Predicted frames from the observation to the event's end.
             limit: Longest stay in this event, in frames.
             passed: Actions that the arm was told since the observation.
+            keep: Actions of a new event that are not left out, so that the look at the one after it has its time.
         """
         self._clear()
         new = self.is_new_event
@@ -244,7 +245,7 @@ class EventCursor:
         # As far as `accept` would go, look by look.
         last = math.floor(remaining - self.end_threshold) + 1 if math.isfinite(remaining) else length
         run, *_ = self._decide(min(length, max(1, last)), remaining, limit, then)
-        passed = min(passed, run - 1) if new else passed  # no event is left out altogether
+        passed = min(passed, max(0, run - keep)) if new else passed
         fresh = actions_HA[passed:run]
         self.queue.extend(fresh)
         self.frames_in_event = then + passed + len(fresh)

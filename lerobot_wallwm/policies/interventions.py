@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import math
@@ -39,8 +40,6 @@ class Interventions:
         self._file: TextIO | None = None
         self._quiet_until: dict[str, float] = {}
         self._unsaid: Counter[str] = Counter()
-        # Not by a weak reference: LeRobot's commands have let go of the policy by the time their process ends.
-        atexit.register(self.close)
 
     def add(
         self,
@@ -60,6 +59,9 @@ class Interventions:
             asked, sent: What the policy wanted, and what it gave instead, in the robot's units.
             detail: For a person.
         """
+        if not self.counts:
+            # Not by a weak reference: LeRobot's commands have let go of the policy by the time their process ends.
+            atexit.register(self.close)
         self.counts[kind] += 1
         if joint is not None:
             self.joints.setdefault(kind, Counter())[joint] += 1
@@ -96,7 +98,8 @@ class Interventions:
         if self.counts:
             logger.warning("%s", self.summary())
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk, which was told before
+                self._file.close()
             self._file = None
 
     def _say(

@@ -80,9 +80,7 @@ class LookAhead:
         self.rollout, self.worker = rollout, worker
         self.late = 0
         self._look: _Look | None = None
-        self._ready: dict[
-            int, tuple[Plan, int, _Look]
-        ] = {}  # plans for events to come, with their place in the look
+        self._ready: dict[int, _Ready] = {}
         self._seen: dict[int, int] = {}  # tick of the observation behind each robot's plan
         self._delays: deque[int] = deque([1], _REMEMBERED)
         self._late_since: dict[int, int] = {}
@@ -166,9 +164,8 @@ class LookAhead:
         self._seen[row] = look.tick
         length, remaining = int(plan.length[place]), float(plan.remaining[place])
         caption = look.captions[place]
-        cursor.accept_whole(
-            plan.actions[place], length, remaining, frame_limit(rollout.config, caption), passed
-        )
+        limit = frame_limit(rollout.config, caption)
+        cursor.accept_whole(plan.actions[place], length, remaining, limit, passed, self.lead + 1)
         if cursor.queue:
             fresh = rollout.paths[row].follow(torch.stack(list(cursor.queue)))
             cursor.queue.clear()

@@ -23,8 +23,9 @@ from . import (
 )
 from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
-from .background import BackgroundWorker
+from .background import BackgroundWorker, share_the_lock
 from .camera_stack import CameraStack
+from .checkpoint_source import locate_checkpoint
 from .chunk_batches import ChunkReader
 from .config_from_dataset import bind_cameras, learn_events, learn_limits
 from .configuration_wallwm import WallwmConfig
@@ -33,6 +34,7 @@ from .event_batches import EventReader
 from .event_log import EventLog
 from .event_window import Event
 from .finite_weights import require_finite_weights
+from .hub_hooks import HubHooks
 from .realtime_chunks import RealtimeChunks, RealtimePolicy
 from .rollout import Rollout
 from .safety import Safety
@@ -49,7 +51,7 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_FIX = "choose a complete checkpoint of this policy, and do not override --policy.backbone or sizes on the command line"
 
 
-class WallwmPolicy(PreTrainedPolicy):
+class WallwmPolicy(HubHooks, PreTrainedPolicy):
     """WALL-WM as a LeRobot policy.
 
     Args:
@@ -123,10 +125,16 @@ class WallwmPolicy(PreTrainedPolicy):
         """Loads a checkpoint; on another dataset, its action range replaces the checkpoint's.
 
         Raises:
+            UnsafeCheckpointError: The checkpoint could run code or reach outside its folder; nothing was built from it.
+            HubError: The Hub refused.
             WeightsError: The checkpoint's weights are damaged or another model's, or the frozen encoders of its
                 backbone are not where its configuration says.
         """
-        policy = super().from_pretrained(pretrained_name_or_path, empty=True, **kwargs)
+        folder = locate_checkpoint(pretrained_name_or_path, kwargs)
+        policy = super().from_pretrained(folder, empty=True, **kwargs)
+        calibration = policy.config.calibration
+        if calibration is not None and (Path(folder) / calibration).is_file():
+            policy.config.calibration = str(Path(folder, calibration).absolute())
         if 0 < policy._known_rows < len(policy.config.camera_rows):
             for average in policy._averages():
                 average.begin(policy.model)  # from what it shows: it knows nothing of the new rows
@@ -142,8 +150,10 @@ class WallwmPolicy(PreTrainedPolicy):
         """Called by LeRobot, whose own version only warns of keys that do not fit."""
         device = str(resolve_safetensors_device(map_location))
         average = next(iter(model._averages()), None)
-        fresh = load_checkpoint(model, average, model.config.stage, Path(model_file), CHECKPOINT_FIX, device)
-        require_finite_weights(model, Path(model_file), CHECKPOINT_FIX)
+        place = Path(model_file)
+        local = model.config.backbone_path
+        fresh = load_checkpoint(model, average, model.config.stage, place, CHECKPOINT_FIX, device, local)
+        require_finite_weights(model, place, CHECKPOINT_FIX)
         if fresh:
             logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))
         return model
@@ -290,6 +300,7 @@ class WallwmPolicy(PreTrainedPolicy):
 
     def init_rtc_processor(self) -> None:
         """LeRobot's hook before a rollout with its RTC engine, which from now on asks for chunks instead of actions."""
+        share_the_lock()
         self._realtime = RealtimePolicy()
         self.reset()
 

@@ -20,6 +20,11 @@ from torch import Tensor
 _PEAK_OFFSET = 5.7736
 _PEAK_SLOPE = 3.9402
 
+# A seam is stretched up to so many times `seam_steps`, so that it does not accelerate more than the plan.
+MOST_STRETCH = 3
+# Acceleration, in half ranges of the data per tick squared, that is never too much: about a third of a degree.
+SMALL = 0.005
+
 
 def _fades(steps: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """At s = 1/steps, ..., 1: the quintic from 1 to 0, and the one of slope 1 at s = 0; both end in rest at 0.
@@ -74,6 +79,25 @@ def peak_acceleration(gap: float, drift: float, steps: int) -> float:
     return _PEAK_OFFSET * abs(gap) / steps**2 + _PEAK_SLOPE * abs(drift) / steps
 
 
+def seam_length(plan_LA: Tensor, last_A: Tensor, before_A: Tensor, least: int) -> int:
+    """Ticks of a seam that accelerates no joint harder than the plan itself does, as far as `MOST_STRETCH` allows.
+
+    Args:
+        plan_LA: The plan.
+        last_A: The last command.
+        before_A: The one before.
+        least: Ticks of the shortest seam.
+    """
+    slope = plan_LA[1] - plan_LA[0] if len(plan_LA) > 1 else torch.zeros_like(plan_LA[0])
+    gap = (last_A - (plan_LA[0] - slope)).abs()
+    drift = (last_A - before_A - slope).abs()
+    own = second_differences(plan_LA).abs()
+    allowed = own.amax(0).clamp_min(SMALL) if len(own) else torch.full_like(gap, SMALL)
+    steps = torch.arange(least, MOST_STRETCH * least + 1, dtype=gap.dtype, device=gap.device)[:, None]
+    fits = (_PEAK_OFFSET * gap / steps**2 + _PEAK_SLOPE * drift / steps <= allowed).all(dim=1)
+    return int(steps[int(fits.int().argmax()), 0]) if bool(fits.any()) else MOST_STRETCH * least
+
+
 def brake(last_A: Tensor, before_A: Tensor, steps: int, bound: float | None = None) -> Tensor:
     """Commands that come to rest: the velocity falls to zero along a smoothstep, without turning round.
 
@@ -98,7 +122,7 @@ class CommandPath:
     """What one robot was told lately, and the smooth way on from there.
 
     Args:
-        steps: Ticks of a seam; 0 passes plans on as they are and stops at once.
+        steps: Ticks of the shortest seam; 0 passes plans on as they are and stops at once.
         bound: Clamp of the commands, as the pipeline clamps them.
     """
 
@@ -119,7 +143,9 @@ class CommandPath:
             return plan_LA
         if not bool(torch.isfinite(plan_LA).all()):
             return plan_LA
-        return blend(plan_LA, self.last, self.before, self.steps, self.bound)
+        plan = plan_LA.clamp(-self.bound, self.bound)
+        steps = seam_length(plan, self.last, self.before, self.steps)
+        return blend(plan, self.last, self.before, steps, self.bound)
 
     def hold(self) -> Tensor:
         """The next command ``(A,)`` without a plan: brakes, then stays."""

@@ -9,13 +9,21 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from ..hub.weights import contents, load_weights
+from ..hub.delta import checkpoint_entries
+from ..hub.pull import fetch_folder
+from ..hub.weights import load_entries
 from .chunk_tables import fresh_tables
 from .weight_average import PREFIX, WeightAverage, names_after_averages
 
 
 def load_checkpoint(
-    policy: nn.Module, average: WeightAverage | None, stage: str, file: Path, fix: str, device: str
+    policy: nn.Module,
+    average: WeightAverage | None,
+    stage: str,
+    file: Path,
+    fix: str,
+    device: str,
+    backbone_path: str | None = None,
 ) -> list[str]:
     """Fills a policy that has just been built.
 
@@ -23,27 +31,31 @@ def load_checkpoint(
         policy: With a ``model``, and with ``average``, if it keeps one, as its ``ema.<stage>``.
         average: Of the model; begins anew if the checkpoint has none of this stage.
         stage: The policy's.
-        file: Safetensors.
+        file: Safetensors; of a delta checkpoint, its base is fetched.
         fix: For errors: what the user can do.
         device: For weights that the policy was built without.
+        backbone_path: See `checkpoint_entries`.
 
     Returns:
         Tables that the checkpoint lacks and that keep their start.
 
     Raises:
-        WeightsError: A damaged file, or keys that do not fit.
+        WeightsError: A damaged file, keys that do not fit, or another base than the delta's.
+        UnsafeCheckpointError: See `checkpoint_entries`.
     """
-    found = contents([file], fix)
-    with safe_open(file, framework="pt") as opened:
-        counts = [key for key in found if key.startswith(PREFIX) and key.endswith(".updates")]
-        updates = {key: int(opened.get_tensor(key)) for key in counts}
+    found = checkpoint_entries(file, fix, fetch_folder, backbone_path)
+    updates = {}
+    for key, entry in found.items():
+        if key.startswith(PREFIX) and key.endswith(".updates"):
+            with safe_open(entry.file, framework="pt") as opened:
+                updates[key] = int(opened.get_tensor(entry.key))
     own = f"{PREFIX}{stage}."
     names = names_after_averages(found, updates, "model.", () if average is None else (stage,))
     state = policy.state_dict()
     fresh = fresh_tables(state, names.values())
     begins = average is not None and f"{own}updates" not in updates
     keys = {key for key in state if key not in fresh and not (begins and key.startswith(own))}
-    load_weights(policy, [file], fix, keys, device=torch.device(device), names=names)
+    load_entries(policy, found, file, fix, keys, device=torch.device(device), names=names)
     if average is not None and begins:
         average.begin(policy.get_submodule("model"))
     return fresh

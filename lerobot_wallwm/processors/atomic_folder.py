@@ -14,21 +14,21 @@ def _leftovers(out: Path) -> list[Path]:
     return sorted(out.parent.glob(f".{out.name}.partial-*")) if out.parent.is_dir() else []
 
 
-def _refuse_existing(out: Path, overwrite: bool, marker: str) -> None:
+def _refuse_existing(out: Path, overwrite: bool, marker: str, flag: str) -> None:
     if out.exists() and not overwrite:
         raise FileExistsError(
-            f"{out}: the output folder exists. Fix: choose another --out.root, or pass --overwrite=true"
+            f"{out}: the output folder exists. Fix: choose another {flag}, or pass --overwrite=true"
         )
     if out.exists() and not ((out / marker).is_file() or (out.is_dir() and not any(out.iterdir()))):
         raise FileExistsError(
             f"{out}: holds no {marker}, so it is not an earlier output and --overwrite=true will not delete it. "
-            "Fix: choose another --out.root, or remove the folder yourself"
+            f"Fix: choose another {flag}, or remove the folder yourself"
         )
 
 
 @contextlib.contextmanager
 def atomic_folder(
-    out: str | Path, *, overwrite: bool = False, marker: str = "summary.json"
+    out: str | Path, *, overwrite: bool = False, marker: str = "summary.json", flag: str = "--out.root"
 ) -> Iterator[Path]:
     """Yields a temporary sibling `.<name>.partial-<pid>`; renames it to `out` when the block ends without error.
 
@@ -38,6 +38,7 @@ def atomic_folder(
         out: The folder to make.
         overwrite: Replace an existing `out`, provided it holds `marker`, i.e. was made by the same command.
         marker: A file that every finished output has.
+        flag: That the folder was named by, for messages.
 
     Raises:
         FileExistsError: If `out` exists and `overwrite` is off, or `out` does not look like such an output.
@@ -62,7 +63,7 @@ def atomic_folder(
                 os.replace(leftover, out)
             else:
                 shutil.rmtree(leftover)
-        _refuse_existing(out, overwrite, marker)
+        _refuse_existing(out, overwrite, marker, flag)
         partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
         partial.mkdir()
         try:

@@ -115,7 +115,7 @@ def _body(
         f"A [LeRobot](https://github.com/huggingface/lerobot) dataset in which each episode is one event ({level}) of a "
         "demonstration, with the event's caption as its task. Rows and frames are those of the source.",
         "",
-        *_table(
+        *table(
             ["", ""],
             [
                 ["source", f"{name}, {len(episodes)} of its {sidecar['source']['total_episodes']} episodes"],
@@ -134,7 +134,7 @@ def _body(
         "",
         "Four nested levels tile every demonstration; the counts are those of the source episodes above.",
         "",
-        *_table(
+        *table(
             ["level", "events", "median s"],
             [
                 [level_name, len(own), f"{np.median([e.length for e in own]) / fps:.2f}" if own else ""]
@@ -145,7 +145,7 @@ def _body(
         "",
         "## Labels",
         "",
-        *_table(
+        *table(
             ["label", "events", "copies", "median s", "shortest s", "longest s"],
             _label_rows(once, Counter(row["wallwm/label"] for row in meta), fps),
         ),
@@ -160,7 +160,7 @@ def _body(
         f"{len(captions)} captions"
         + (f", the {len(shown)} commonest:" if len(shown) < len(captions) else ":")
     )
-    lines += ["", *_table(["caption", "events"], [[plain(text), count] for text, count in shown]), ""]
+    lines += ["", *table(["caption", "events"], [[plain(text), count] for text, count in shown]), ""]
     lines += ["## How it was made", ""]
     lines += [f"With `lerobot_policy_wallwm` {sidecar['version']}:", ""]
     if "command" in sidecar:
@@ -183,7 +183,8 @@ def _label_rows(once: Sequence[Mapping[str, Any]], copies: Mapping[str, int], fp
     return rows
 
 
-def _table(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> list[str]:
+def table(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> list[str]:
+    """Lines of a Markdown table; cells are text that is already Markdown."""
     header = list(header)
     lines = ["| " + " | ".join(map(str, header)) + " |", "|" + "---|" * len(header)]
     return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]

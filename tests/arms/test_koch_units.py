@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,3 +70,14 @@ def test_the_hand_goes_to_the_start_of_what_it_plays(seconds):
     assert led.at(0.0) == pytest.approx(dict(enumerate(now)))
     assert led.at(seconds + 1.0) == pytest.approx(motion.at(1.0))
     assert led.duration == pytest.approx(motion.duration + seconds)
+
+
+def test_playing_back_imports_nothing_while_the_bus_runs():
+    """An import holds Python's lock for longer than the 34 ms that LeRobot's Koch driver waits for a reply, once."""
+    program = (
+        "import sys; from emulated_arm.hand import read_actions; from emulated_arm.arms import ARMS;"
+        "import emulated_arm.emulator; before = set(sys.modules);"
+        f"read_actions({str(DATA) + ':0'!r}, ARMS['koch_leader']); print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -12,8 +12,12 @@ from so101_demo.collect import (
     read_progress_log,
     save_open_loop,
 )
-from so101_demo.imagination import imagine
-from so101_demo.open_loop import evaluate, predict
+from so101_demo.open_loop import action_errors, evaluate
+
+from lerobot_wallwm.check.baselines import CaptionMean, EventRows
+from lerobot_wallwm.check.observations import Observations, predict
+from lerobot_wallwm.check.video import imagine
+from lerobot_wallwm.check.views import Anchor
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +121,37 @@ def test_progress_log_errors_name_file_and_line(tmp_path):
         '{"seed": 2, "success": 0, "task_progress": 10}\n{"seed": 1, "success": 1, "task_progress": 100}\n'
     )
     assert [row["seed"] for row in read_progress_log(path)] == [1, 2]
+
+
+def column(*values):
+    return np.array(values, dtype=float)[:, None]
+
+
+def ramp(caption, start, steps, template="t"):
+    """State runs from ``start`` in steps of one; the action is one ahead."""
+    state = column(*(start + i for i in range(steps)))
+    return EventRows(caption, template, state, state + 1)
+
+
+def observations(true, valid, state, anchors):
+    captions = ["lift"] * len(true)
+    return Observations(anchors, [], captions, true, valid, state, np.ones(len(true)))
+
+
+def test_action_errors_by_hand():
+    events = [ramp("lift", 0, 3)]
+    true = np.array([[[1.0], [2.0], [3.0], [99.0]]])
+    valid = np.array([[True, True, True, False]])
+    seen = observations(true, valid, np.array([[0.0]]), [Anchor(0, 0, 0)])
+    # A training event that started at 4: mean absolute error 4; as displacement it is exact.
+    baseline = CaptionMean([ramp("lift", 4, 3)])
+    predicted = true + np.array([0.5, -0.5, 0.5, 1000.0])[None, :, None]
+    result = action_errors(predicted, seen, events, baseline)
+    assert result["policy"] == pytest.approx(0.5)  # the step beyond the end does not count
+    assert result["hold"] == pytest.approx(2.0)  # |1| + |2| + |3| over 3
+    assert result["caption_mean"] == pytest.approx(0.0)
+    assert result["caption_mean_variant"].startswith("displacement")
+    assert result["caption_mean_variants"]["absolute, by step"] == pytest.approx(4.0)
+    assert result["below_hold"] == pytest.approx(0.75)
+    assert result["below_caption_mean"] == -1  # a perfect baseline cannot be undercut
+    assert result["at_keyframes"]["observations"] == 1

@@ -14,9 +14,10 @@ from lerobot.datasets import LeRobotDatasetMetadata
 from recipe.chunk_figures import chunk_errors, measure_chunks
 from recipe.figures import FIGURES, table, video_loss
 from recipe.run import RECIPE, REPO, Recipe
-from so101_demo.heldout import Anchor, open_view, read_event_rows, source_episodes
-from so101_demo.open_loop import Checkpoint, load_observations, predict
 
+from lerobot_wallwm.check.checkpoint import Checkpoint
+from lerobot_wallwm.check.observations import load_observations, predict
+from lerobot_wallwm.check.views import Anchor, open_view, read_event_rows, source_episodes
 from lerobot_wallwm.policies.stages import STAGES
 
 

@@ -9,13 +9,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from so101_demo import figures as fig
-from so101_demo.imagination import Clips, psnr, video_metrics
-from so101_demo.page import write_page
 from so101_demo.report import build_report
 from so101_demo.report_inputs import ActionExample, EpisodeView, ReportInputs, Rollout
 from so101_demo.stages import StageResult
 from so101_demo.training_log import TrainingLog
+
+from lerobot_wallwm.check import charts as fig
+from lerobot_wallwm.check.page import write_page
+from lerobot_wallwm.check.video import Clips, psnr, video_metrics
 
 JOINTS = ["shoulder pan", "gripper"]
 

@@ -8,10 +8,13 @@ from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lerobot_wallwm.policies.seams import (
+    MOST_STRETCH,
+    SMALL,
     CommandPath,
     blend,
     brake,
     peak_acceleration,
+    seam_length,
     second_differences,
 )
 
@@ -48,6 +51,23 @@ def test_the_seam_adds_no_more_acceleration_than_its_bound(plan, last, before, n
         gap = float(last[joint] - (straight[0] - slope)[joint])
         drift = float((last - before - slope)[joint])
         assert float(found[:, joint].max()) <= peak_acceleration(gap, drift, n) + 1e-9
+
+
+@given(plan=plans, last=poses, before=poses, least=st.integers(2, 8))
+def test_a_seam_is_stretched_until_it_is_no_harder_than_the_plan(plan, last, before, least):
+    n = seam_length(plan, last, before, least)
+    assert least <= n <= MOST_STRETCH * least
+    slope = plan[1] - plan[0] if len(plan) > 1 else torch.zeros(2, dtype=torch.float64)
+    own = second_differences(plan).abs().amax(0) if len(plan) > 2 else torch.zeros(2)
+
+    def fits(steps: int) -> bool:
+        return all(
+            peak_acceleration(float((last - plan[0] + slope)[j]), float((last - before - slope)[j]), steps)
+            <= max(float(own[j]), SMALL)
+            for j in range(2)
+        )
+
+    assert n == next((k for k in range(least, MOST_STRETCH * least) if fits(k)), MOST_STRETCH * least)
 
 
 @given(last=poses, before=poses)

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+# Here and not where they are needed: an import while the bus runs keeps the servos silent for longer than a driver waits.
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset  # noqa: F401  which pyarrow.parquet would import at its first use
+import pyarrow.parquet as pq
+
 from emulated_arm.arms import Arm, Travel, middle_of
 
 # Our choice: how long a person holds a joint at its end. LeRobot looks at the positions every 20 ms or so.
@@ -123,8 +129,6 @@ def read_actions(source: str, arm: Arm) -> tuple[np.ndarray, float]:
     Raises:
         ValueError: No such dataset or episode, or its actions are not this arm's joints; the message says which.
     """
-    import pyarrow.parquet as pq
-
     folder, _, which = source.partition(":")
     root = Path(folder)
     try:
@@ -142,8 +146,13 @@ def read_actions(source: str, arm: Arm) -> tuple[np.ndarray, float]:
     pieces: dict[int, list[np.ndarray]] = {episode: [] for episode in episodes}
     for path in sorted(root.glob("data/*/*.parquet")):
         table = pq.read_table(path, columns=["action", "episode_index"])
+        # Before Python sees them, for the same reason.
+        table = table.filter(pc.is_in(table["episode_index"], value_set=pa.array(episodes)))
+        if len(table) == 0:
+            continue
         owners = table["episode_index"].to_numpy()
-        rows = np.stack(table["action"].to_numpy()).astype(np.float64)
+        flat = pa.concat_arrays([chunk.flatten() for chunk in table["action"].chunks])
+        rows = flat.to_numpy(zero_copy_only=False).reshape(len(table), -1).astype(np.float64)
         for episode in pieces:
             pieces[episode].append(rows[owners == episode])
     lengths = {episode: sum(map(len, parts)) for episode, parts in pieces.items()}

@@ -3,16 +3,10 @@
 
 import numpy as np
 import pytest
-from so101_demo.baselines import CaptionMean, EventRows, hold_pose, resample
-from so101_demo.heldout import spread_anchors, thin
-from so101_demo.open_loop import (
-    Anchor,
-    Observations,
-    action_errors,
-    derangement,
-    mean_absolute,
-    other_captions,
-)
+
+from lerobot_wallwm.check.baselines import CaptionMean, EventRows, hold_pose, resample
+from lerobot_wallwm.check.observations import derangement, mean_absolute, other_captions
+from lerobot_wallwm.check.views import spread_anchors, thin
 
 
 def column(*values):
@@ -62,30 +56,6 @@ def test_unseen_caption_falls_back_to_its_template_then_to_holding():
     assert got[:, 0].tolist() == [1, 2, 3]
     unknown = mean.predict("absolute, by step", "dance", "dance", np.array([9.0]), 0, 3, 2)
     assert unknown[:, 0].tolist() == [9, 9]
-
-
-def observations(true, valid, state, anchors):
-    captions = ["lift"] * len(true)
-    return Observations(anchors, [], captions, true, valid, state, np.ones(len(true)))
-
-
-def test_action_errors_by_hand():
-    events = [ramp("lift", 0, 3)]
-    true = np.array([[[1.0], [2.0], [3.0], [99.0]]])
-    valid = np.array([[True, True, True, False]])
-    seen = observations(true, valid, np.array([[0.0]]), [Anchor(0, 0, 0)])
-    # A training event that started at 4: mean absolute error 4; as displacement it is exact.
-    baseline = CaptionMean([ramp("lift", 4, 3)])
-    predicted = true + np.array([0.5, -0.5, 0.5, 1000.0])[None, :, None]
-    result = action_errors(predicted, seen, events, baseline)
-    assert result["policy"] == pytest.approx(0.5)  # the step beyond the end does not count
-    assert result["hold"] == pytest.approx(2.0)  # |1| + |2| + |3| over 3
-    assert result["caption_mean"] == pytest.approx(0.0)
-    assert result["caption_mean_variant"].startswith("displacement")
-    assert result["caption_mean_variants"]["absolute, by step"] == pytest.approx(4.0)
-    assert result["below_hold"] == pytest.approx(0.75)
-    assert result["below_caption_mean"] == -1  # a perfect baseline cannot be undercut
-    assert result["at_keyframes"]["observations"] == 1
 
 
 def test_hold_pose_and_mean_absolute():

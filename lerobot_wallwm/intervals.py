@@ -54,3 +54,37 @@ def bootstrap_interval(
     means = data[rng.integers(0, data.size, (resamples, data.size))].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def clustered_interval(
+    values: np.ndarray,
+    weights: np.ndarray,
+    clusters: np.ndarray,
+    seed: int = 0,
+    level: float = 0.95,
+    resamples: int = 5_000,
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of ``sum(values) / sum(weights)``, drawing whole clusters.
+
+    Observations of one episode resemble each other: drawn one by one they would pretend to know too much.
+
+    Args:
+        values: ``(N,)``.
+        weights: ``(N,)``, at least 0.
+        clusters: ``(N,)`` which cluster each is of.
+        seed: Same seed, same interval.
+        level: Coverage.
+        resamples: How many.
+
+    Returns:
+        None for fewer than two clusters, or where a value is not finite.
+    """
+    names, index = np.unique(clusters, return_inverse=True)
+    top, bottom = (np.bincount(index, part, len(names)) for part in (values, weights))
+    if len(names) < 2 or not np.isfinite(top).all() or not np.isfinite(bottom).all():
+        return None
+    drawn = np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))
+    total = bottom[drawn].sum(1)
+    ratio = np.divide(top[drawn].sum(1), total, out=np.full(resamples, np.inf), where=total > 0)
+    low, high = np.quantile(ratio, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -6,12 +6,14 @@ Shapes: N events, V cameras, F frames, frame 0 being the keyframe that the model
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .open_loop import Checkpoint, Observations
+from .checkpoint import Checkpoint
+from .observations import Observations
 
 # A repeated keyframe can equal the real frame exactly; this keeps its PSNR finite (60 dB).
 MSE_FLOOR = 1e-6
@@ -39,6 +41,14 @@ class Clips:
     seconds: list[float]
     metrics: dict[str, Any]
 
+    def part(self, chosen: Sequence[int]) -> Clips:
+        """Some of the clips, with the metrics of all."""
+        index = list(chosen)
+        captions = [self.captions[i] for i in index]
+        return Clips(
+            self.imagined[index], self.real[index], self.valid[index], captions, self.seconds, self.metrics
+        )
+
 
 def imagine(
     checkpoint: Checkpoint,
@@ -59,48 +69,34 @@ def imagine(
     import torch
 
     imagined, real, valid = [], [], []
-    done = 0
+    done, now = 0, checkpoint.now
     for number, batch in enumerate(observations.batches):
         event = checkpoint.policy.event_from_batch(batch)
         rows = slice(done, done + len(event.captions))
         done = rows.stop
         state = torch.as_tensor(observations.state[rows], dtype=torch.float32)
-        length = torch.as_tensor(observations.remaining[rows]) if told_length else None
+        length = torch.as_tensor(observations.remaining[rows]).to(event.state.device) if told_length else None
         _, plan = checkpoint.plan(event, state, seed * 10_000 + number, imagination="full", length=length)
         with torch.no_grad():
-            frames = checkpoint.policy.model.decode(plan.latents)
+            frames = checkpoint.policy.model.decode(plan.latents.float())
         imagined.append(_to_uint8(frames))
-        real.append(_to_uint8(_recorded(batch, checkpoint)))
-        valid.append(event.frame_valid.numpy())
+        real.append(_to_uint8(checkpoint.policy._images(batch, slice(now, None))))
+        valid.append(event.frame_valid[:, now:].cpu().numpy())
     clips = Clips(
         np.concatenate(imagined),
         np.concatenate(real),
         np.concatenate(valid),
         list(observations.captions),
-        [i / fps for i in checkpoint.config.observation_delta_indices],
+        [i / fps for i in checkpoint.config.observation_delta_indices[now:]],
         {},
     )
     clips.metrics = video_metrics(clips.imagined, clips.real, clips.valid)
     return clips
 
 
-def _recorded(batch: dict[str, Any], checkpoint: Checkpoint) -> Any:
-    """The recorded frames ``(B, V, F, 3, H, W)`` in [-1, 1] at the model's size."""
-    import torch
-
-    frames = torch.stack([batch[key] for key in checkpoint.policy.image_keys], dim=1).float()
-    size = tuple(checkpoint.config.image_size)
-    if tuple(frames.shape[-2:]) != size:
-        flat = torch.nn.functional.interpolate(
-            frames.flatten(0, 2), size, mode="bilinear", antialias=True, align_corners=False
-        )
-        frames = flat.unflatten(0, frames.shape[:3])
-    return frames * 2 - 1
-
-
 def _to_uint8(frames: Any) -> np.ndarray:
     """``(B, V, F, 3, H, W)`` in [-1, 1] to ``(B, V, F, H, W, 3)`` uint8."""
-    return ((frames + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 1, 2, 4, 5, 3).numpy()
+    return ((frames + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 1, 2, 4, 5, 3).cpu().numpy()
 
 
 def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray | None = None) -> float:
@@ -116,6 +112,35 @@ def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray | None = None) -> float
     return float(-10 * np.log10(max(float(error.mean()), MSE_FLOOR)))
 
 
+def ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """Structural similarity of two uint8 images ``(H, W, C)``, mean over pixels and channels (Wang et al. 2004).
+
+    Windows of 7 x 7 equal weights, sample covariance, K1 = 0.01, K2 = 0.03, windows inside the picture only.
+
+    Raises:
+        ValueError: A side is shorter than a window.
+    """
+    from scipy.ndimage import uniform_filter
+
+    side, pad = 7, 3
+    if min(a.shape[:2]) < side:
+        raise ValueError(
+            f"pictures of {a.shape[0]} x {a.shape[1]} are smaller than a window of {side} x {side}"
+        )
+    x, y = a.astype(np.float64), b.astype(np.float64)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return uniform_filter(values, size=(side, side, 1))[pad:-pad, pad:-pad]
+
+    sample = side**2 / (side**2 - 1)
+    mx, my = mean(x), mean(y)
+    vx, vy = sample * (mean(x * x) - mx * mx), sample * (mean(y * y) - my * my)
+    both = sample * (mean(x * y) - mx * my)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    score = (2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    return float(score.mean())
+
+
 def video_metrics(imagined: np.ndarray, real: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
     """Means over all future frames inside their events, of all cameras.
 
@@ -128,8 +153,6 @@ def video_metrics(imagined: np.ndarray, real: np.ndarray, valid: np.ndarray) -> 
         ``{"frames", "imagined": {"psnr", "ssim", "psnr_moved"}, "repeat_keyframe": {...}}``. ``psnr_moved`` looks
         only at pixels that differ from the keyframe, where repeating it is no answer; None if nothing ever moved.
     """
-    from skimage.metrics import structural_similarity
-
     scores: dict[str, dict[str, list[float]]] = {
         name: {"psnr": [], "ssim": [], "psnr_moved": []} for name in ("imagined", "repeat_keyframe")
     }
@@ -142,10 +165,27 @@ def video_metrics(imagined: np.ndarray, real: np.ndarray, valid: np.ndarray) -> 
         moved = np.abs(truth.astype(int) - keyframe).max(axis=-1) > MOVED * 255
         for name, guess in (("imagined", imagined[n, v, f]), ("repeat_keyframe", keyframe)):
             scores[name]["psnr"].append(psnr(guess, truth))
-            scores[name]["ssim"].append(float(structural_similarity(guess, truth, channel_axis=-1)))
+            scores[name]["ssim"].append(ssim(guess, truth))
             if moved.any():
                 scores[name]["psnr_moved"].append(psnr(guess, truth, moved))
     return {"frames": frames} | {
         name: {metric: float(np.mean(values)) if values else None for metric, values in by_metric.items()}
         for name, by_metric in scores.items()
     }
+
+
+def side_by_side(frames: np.ndarray) -> np.ndarray:
+    """Cameras ``(V, H, W, 3)`` in one row ``(H, V W, 3)``."""
+    return np.concatenate(list(frames), axis=1)
+
+
+def comparison_film(clips: Clips, scale: int = 2) -> np.ndarray:
+    """All clips one after the other, real above imagined, ``(frames, 2 H, V W, 3)``; the last frame lingers."""
+    film = []
+    for n in range(len(clips.captions)):
+        frames = [f for f in range(clips.real.shape[2]) if clips.valid[n, f]]
+        for f in [*frames, frames[-1], frames[-1]]:
+            film.append(
+                np.concatenate([side_by_side(clips.real[n, :, f]), side_by_side(clips.imagined[n, :, f])])
+            )
+    return np.stack(film).repeat(scale, axis=1).repeat(scale, axis=2)

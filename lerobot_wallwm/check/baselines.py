@@ -25,6 +25,10 @@ class EventRows:
         state: ``(L, D)`` in dataset units.
         action: ``(L, D)`` in dataset units.
         first_row: Where it starts in its view.
+        kind: Label of the event, empty where the data was not carved.
+        source: Episode of the source dataset that it was carved from; its own number where it was not.
+        start: Its first frame in that episode.
+        instruction: Task of that episode.
     """
 
     caption: str
@@ -32,6 +36,10 @@ class EventRows:
     state: np.ndarray
     action: np.ndarray
     first_row: int = 0
+    kind: str = ""
+    source: int = 0
+    start: int = 0
+    instruction: str = ""
 
 
 def hold_pose(state: np.ndarray, horizon: int) -> np.ndarray:

@@ -3,7 +3,8 @@
 
 import numpy as np
 import pytest
-from intervals import bootstrap_interval, wilson_interval
+
+from lerobot_wallwm.intervals import bootstrap_interval, wilson_interval
 
 
 @pytest.mark.parametrize(

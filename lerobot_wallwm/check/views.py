@@ -30,7 +30,7 @@ class Anchor:
 
 
 def read_event_rows(root: str | Path) -> list[EventRows]:
-    """Events of a view in its order, copies left out.
+    """Events of a view in its order, copies left out; of a dataset that was not carved, its episodes.
 
     Args:
         root: ``train`` or ``heldout`` of `wallwm prepare`.
@@ -54,8 +54,20 @@ def read_event_rows(root: str | Path) -> list[EventRows]:
         if row.get("wallwm/copy", 0):
             continue
         part = slice(row["dataset_from_index"], row["dataset_to_index"])
-        template = row.get("wallwm/template", "")
-        events.append(EventRows(row["tasks"][0], template, state[part], action[part], part.start))
+        caption = row["tasks"][0]
+        events.append(
+            EventRows(
+                caption,
+                row.get("wallwm/template", ""),
+                state[part],
+                action[part],
+                part.start,
+                row.get("wallwm/label", ""),
+                row.get("wallwm/source_episode", row["episode_index"]),
+                row.get("wallwm/start", 0),
+                row.get("wallwm/instruction", caption),
+            )
+        )
     return events
 
 
@@ -86,18 +98,21 @@ def thin(anchors: Sequence[Anchor], at_most: int) -> list[Anchor]:
     return [anchors[i * len(anchors) // at_most] for i in range(at_most)]
 
 
-def open_view(root: str | Path, config: Any) -> Any:
+def open_view(root: str | Path, config: Any, pictures_ahead: bool = True) -> Any:
     """The view as a ``LeRobotDataset`` with the windows that a policy asks for.
 
     Args:
         root: The view's folder; that of the dataset it was carved from for windows centred on the observation.
         config: The policy's configuration (its delta indices are used).
+        pictures_ahead: Decode the future pictures, too, which acting never sees.
     """
     from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
 
     name = f"local/{Path(root).name}"
     meta = LeRobotDatasetMetadata(name, root=root)
-    windows = {key: [i / meta.fps for i in config.observation_delta_indices] for key in meta.camera_keys}
+    # A window must have its length; the present picture in place of later ones spares their decoding.
+    seen = [i if pictures_ahead else min(i, 0) for i in config.observation_delta_indices]
+    windows = {key: [i / meta.fps for i in seen] for key in meta.camera_keys}
     # Later states of an event are never read; the reader of chunks finds the observed one among all.
     windows["observation.state"] = windows[meta.camera_keys[0]] if config.chunked else [0.0]
     windows["action"] = [i / meta.fps for i in config.action_delta_indices]

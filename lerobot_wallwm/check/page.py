@@ -10,9 +10,9 @@ from pathlib import Path
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #5b6570; --paper: #ffffff; --card: #f5f6f8; --line: #dde1e6;
-  --accent: #0b63b5; --good: #12805c; --bad: #b3401f; }
+  --accent: #0b63b5; --good: #12805c; --care: #96690a; --bad: #b3401f; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa4af; --paper: #14171a; --card: #1d2126;
-  --line: #333a42; --accent: #6db3f2; --good: #4cc38a; --bad: #f0916f; } }
+  --line: #333a42; --accent: #6db3f2; --good: #4cc38a; --care: #e0b252; --bad: #f0916f; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2.2rem 1.2rem 4rem; max-width: 62rem; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
@@ -27,7 +27,11 @@ nav { margin: 1rem 0 0; font-size: .9rem; } nav a { margin-right: 1rem; white-sp
 .figure { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .75rem .9rem; }
 .figure b { display: block; font-size: 1.5rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .figure span { font-size: .85rem; color: var(--soft); display: block; }
-.good b { color: var(--good); } .bad b { color: var(--bad); }
+.good b { color: var(--good); } .care b { color: var(--care); } .bad b { color: var(--bad); }
+.verdict { background: var(--card); border: 1px solid var(--line); border-left: .5rem solid; border-radius: .6rem; padding: .9rem 1.2rem;
+  margin: 1.2rem 0; } .verdict b { display: block; font-size: 2.3rem; line-height: 1.2; } .verdict ul { margin: .5rem 0 0;
+  padding-left: 1.2rem; } .verdict li { margin: .25rem 0; } .verdict.good { border-left-color: var(--good); }
+.verdict.care { border-left-color: var(--care); } .verdict.bad { border-left-color: var(--bad); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; margin: .7rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }

@@ -1,0 +1,153 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Success of a checkpoint on the simulated SO-101, driven through LeRobot's real driver and an emulated servo bus.
+
+    python benchmarks/so101_over_the_bus.py --policy=<checkpoint> --episodes=50 --split=seen --out=outputs/over_the_bus
+
+The scenes are those of `lerobot-eval --env.type=so101_sim --env.split=seen --seed=200000`: same seeds, same limit of steps, same
+success. What differs is the way between policy and physics: `so101_follower` with its calibration and its servo ticks, the
+wire protocol, cameras as a LeRobot camera, and LeRobot's rollout (context, engine, `send_next_action`) instead of its
+evaluation. The emulator's clock is the simulation's, one control period for each goal, so that a busy machine changes
+nothing. Each episode begins with a new engine, whose task is the scene's. Writes a line an episode and goes on after a break.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from emulated_arm.arms import ARMS, calibration_of, travel_as_built
+from emulated_arm.process import EmulatorProcess
+from tqdm import tqdm
+
+from lerobot_wallwm.intervals import wilson_interval
+
+ARM = "so101_follower"
+FIRST_SEED, STEPS, FPS, SIZE = 200_000, 240, 20, 96
+# Looks for success now and then; the score is a running maximum, and an episode that succeeded is over.
+LOOK_EVERY = 5
+
+
+def episode(context: Any, emulator: EmulatorProcess, seed: int, steps: int) -> dict[str, Any]:
+    """One scene, from its start to success or the last step."""
+    from lerobot.rollout.inference.sync import SyncInferenceEngine
+    from lerobot.rollout.strategies.core import send_next_action
+    from lerobot.utils.action_interpolator import ActionInterpolator
+
+    emulator.remote.ask(f"reset {seed}")
+    world = emulator.remote.ask("status")["world"]
+    policy = context.policy
+    policy.inference = SyncInferenceEngine(
+        policy=policy.policy,
+        preprocessor=policy.preprocessor,
+        postprocessor=policy.postprocessor,
+        dataset_features=context.data.dataset_features,
+        ordered_action_keys=context.data.ordered_action_keys,
+        task=world["task"],
+        device="cpu",
+        robot_type=ARM,
+    )
+    policy.inference.reset()
+    interpolator = ActionInterpolator(multiplier=1)
+    robot = context.hardware.robot_wrapper
+    for step in range(steps):
+        seen = robot.get_observation()
+        processed = context.processors.robot_observation_processor(seen)
+        send_next_action(processed, seen, context, interpolator)
+        if step % LOOK_EVERY == LOOK_EVERY - 1 or step == steps - 1:
+            robot.get_observation()  # waits until the goal has been carried out
+            world = emulator.remote.ask("status")["world"]
+            if world["succeeded"]:
+                break
+    return {
+        "seed": seed,
+        "task": world["task"],
+        "success": bool(world["succeeded"]),
+        "task_progress": world["task_progress"],
+        "steps": world["steps"],
+    }
+
+
+def context_of(checkpoint: Path, emulator: EmulatorProcess, calibration: Path) -> Any:
+    """LeRobot's own rollout context, from the arguments of `lerobot-rollout`."""
+    from lerobot.configs import parser as lerobot_parser
+    from lerobot.rollout import RolloutConfig
+    from lerobot.rollout.context import build_rollout_context
+    from lerobot.scripts import lerobot_rollout  # noqa: F401  registers LeRobot's robots and cameras
+    from lerobot.utils.import_utils import register_third_party_plugins
+
+    register_third_party_plugins()
+    cameras = ", ".join(
+        f"{view}: {{type: emulated, port: {emulator.port}, view: {view}, width: {SIZE}, height: {SIZE}, fps: {FPS}}}"
+        for view in ("wrist", "overhead")
+    )
+    sys.argv[1:] = [
+        f"--policy.path={checkpoint}",
+        "--policy.device=cpu",
+        "--policy.guards=simulation",
+        f"--robot.type={ARM}",
+        f"--robot.port={emulator.port}",
+        "--robot.id=arm",
+        f"--robot.calibration_dir={calibration.parent}",
+        f"--robot.cameras={{{cameras}}}",
+        "--robot.num_read_retries=200",
+        "--task=set anew for each scene",
+        f"--fps={FPS}",
+        "--return_to_initial_position=false",
+    ]
+
+    @lerobot_parser.wrap()
+    def build(cfg: RolloutConfig) -> Any:
+        return build_rollout_context(cfg, Event())
+
+    return build()
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--policy", type=Path, required=True, help="checkpoint folder")
+    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--first_seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--split", default="seen", choices=("seen", "left_out"))
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--out", type=Path, default=Path("outputs/over_the_bus"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = args.out / f"{args.split}.jsonl"
+    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    wanted = [args.first_seed + i for i in range(args.episodes)]
+    todo = [seed for seed in wanted if seed not in {row["seed"] for row in rows}]
+    if todo:
+        calibration = args.out.resolve() / "calibration" / "arm.json"
+        calibration.parent.mkdir(exist_ok=True)
+        kind = ARMS[ARM]
+        calibration.write_text(json.dumps(calibration_of(kind, travel_as_built(kind, 0)), indent=4))
+        options = {"calibration": calibration, "world": "mujoco", "clock": "sim", "fps": FPS, "split": args.split}
+        with EmulatorProcess(ARM, args.out.resolve() / "port", **options) as emulator:
+            context = context_of(args.policy.resolve(), emulator, calibration)
+            try:
+                with results.open("a") as sink:
+                    for seed in tqdm(todo, unit=" episodes"):
+                        rows.append(episode(context, emulator, seed, args.steps))
+                        sink.write(json.dumps(rows[-1]) + "\n")
+                        sink.flush()
+                outside = emulator.remote.ask("status")["goals_outside"]
+            finally:
+                context.hardware.robot_wrapper.inner.disconnect()
+        print(f"goals outside the servos' limits: {outside}")
+        print(f"guards: {context.policy.policy.safety_report()}")
+    scored = [row for row in rows if row["seed"] in wanted]
+    hits = sum(row["success"] for row in scored)
+    low, high = wilson_interval(hits, len(scored))
+    progress = sum(row["task_progress"] for row in scored) / len(scored)
+    print(
+        f"{args.split}: success {hits}/{len(scored)} (95 %: {100 * low:.0f} to {100 * high:.0f} %), Task Progress {progress:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

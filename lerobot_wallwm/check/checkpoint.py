@@ -1,0 +1,98 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""A trained checkpoint with its pipelines, asked for whole plans.
+
+Shapes: B batch, H horizon, D joints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Checkpoint:
+    """A trained wallwm policy with its pipelines.
+
+    Args:
+        path: ``pretrained_model`` folder of a lerobot-train checkpoint.
+        stage: Loads it as this stage, as `lerobot-train --policy.path` would; None for its own.
+        meta: Metadata of the data that it will see; says which chunk of its episode an observation is in.
+        device: Where it computes; None for where it was trained, if that is there.
+
+    Attributes:
+        trained: Its configuration as it was saved.
+    """
+
+    def __init__(
+        self, path: str | Path, stage: str | None = None, meta: Any | None = None, device: str | None = None
+    ):
+        from lerobot.configs import PreTrainedConfig
+        from lerobot.policies.factory import make_pre_post_processors
+
+        import lerobot_policy_wallwm  # noqa: F401  registers the processor steps, as LeRobot's commands do
+        from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
+
+        config = PreTrainedConfig.from_pretrained(path)
+        self.trained = copy.deepcopy(config)  # metadata of other data would replace what it remembers
+        config.stage = stage or config.stage
+        config.device = device or config.device
+        config.calibration = None  # read by training alone, and its file may be on another machine
+        with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints where weights come from
+            self.policy = WallwmPolicy.from_pretrained(path, config=config, dataset_meta=meta)
+        self.policy.eval()
+        self.config = self.policy.config
+        there: Any = {"device_processor": {"device": self.config.device}}
+        self.preprocess, self.postprocess = make_pre_post_processors(
+            self.config, str(path), preprocessor_overrides=there
+        )
+
+    @property
+    def now(self) -> int:
+        """Which frame of a window is the observation; chunks have a past."""
+        return self.config.observation_delta_indices.index(0)
+
+    def plan(
+        self, event: Any, state: Any, seed: int, imagination: str | None = None, length: Any | None = None
+    ) -> tuple[np.ndarray, Any]:
+        """Actions ``(B, H, D)`` in dataset units, and the model's `Plan` with its actions as they enter the pipeline.
+
+        The latter are normalised and not yet clamped: what is not finite or out of range there shows nowhere else.
+
+        Args:
+            event: From ``policy.event_from_batch``; only what is known at its keyframe is used, in chunks also its past.
+            state: Raw state ``(B, D)``.
+            seed: Of the sampling noise.
+            imagination: Overrides the configuration's.
+            length: ``(B,)`` frames to plan for; None lets the model predict them.
+        """
+        import torch
+
+        device = event.state.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
+            plan = self.policy.model.plan(
+                event.keyframes,
+                event.state,
+                event.captions,
+                event.here,
+                imagination=imagination or self.config.imagination,
+                num_steps=self.config.num_inference_steps,
+                generator=torch.Generator().manual_seed(seed),
+                length=length,
+                view_ids=event.view_ids,
+                chunk=event.chunk,
+            )
+        actions = self.policy.action_space.decode_actions(plan.actions.float(), state.to(device))
+        # As in use: past the predicted end the last action is held. A model that is not finite has no end.
+        last = (plan.length - 1).clamp(0, actions.shape[1] - 1)[:, None]
+        index = torch.minimum(torch.arange(actions.shape[1], device=device)[None], last)
+        actions = actions.gather(1, index[..., None].expand_as(actions))
+        plan = replace(plan, actions=actions)
+        # The pipeline may refuse what is not finite; the plan says it.
+        sent = torch.nan_to_num(actions, nan=0.0)
+        return self.postprocess(sent).cpu().numpy().astype(np.float64), plan

@@ -1,0 +1,81 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The flags of `wallwm check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lerobot_wallwm.processors.places import DatasetConfig
+
+
+@dataclass
+class PolicyChoice:
+    """The checkpoint to check."""
+
+    # Its folder, as lerobot-train wrote it (.../checkpoints/last/pretrained_model), or its name on the Hub.
+    path: str | None = None
+    # Branch, tag or commit on the Hub.
+    revision: str | None = None
+
+
+@dataclass
+class TrainingView:
+    """The events that the checkpoint was trained on, for the captions' mean motion as a baseline."""
+
+    # Its folder; without it the `train` beside a `heldout`, or the other episodes of the data that is checked.
+    root: Path | None = None
+
+
+@dataclass
+class CheckConfig:
+    """`wallwm check`."""
+
+    policy: PolicyChoice = field(default_factory=PolicyChoice)
+    # What the checkpoint has not been trained on: the `heldout` view of `wallwm prepare`, or whole episodes.
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    train: TrainingView = field(default_factory=TrainingView)
+    # The folder to write: check.html, check.json and the figures.
+    out: Path | None = None
+    # Replace what an earlier check left in that folder.
+    overwrite: bool = False
+    # Observations that errors and sensitivity are measured on (our choice: a minute on two cores).
+    observations: int = 120
+    # Held-out episodes that are drawn whole.
+    episodes_shown: int = 2
+    # Events whose imagined video is scored.
+    clips: int = 16
+    # Looks and ticks that are timed for each figure of the latency.
+    timings: int = 40
+    # Control rate of the arm, Hz; the dataset's where not given.
+    fps: float | None = None
+    # Where the policy computes (cpu, cuda, mps); where it was trained, if that is there, unless given.
+    device: str | None = None
+    # Chooses the observations, the exchanged inputs and the sampling noise.
+    seed: int = 0
+    # No progress bars.
+    quiet: bool = False
+
+
+def check_config(config: CheckConfig) -> None:
+    """Raises ValueError for flags that make no sense, naming the flag and the way out."""
+    if not config.policy.path:
+        raise ValueError("no checkpoint. Fix: pass --policy.path=<.../pretrained_model or a name on the Hub>")
+    if config.out is None:
+        raise ValueError("no output folder. Fix: pass --out=<folder>")
+    for name, least in (("observations", 8), ("episodes_shown", 1), ("clips", 1), ("timings", 5)):
+        if getattr(config, name) < least:
+            raise ValueError(
+                f"--{name} must be at least {least}, got {getattr(config, name)}. Fix: leave it out"
+            )
+    if config.fps is not None and not 0 < config.fps < 1000:
+        raise ValueError(f"--fps must lie between 0 and 1000, got {config.fps}. Fix: leave it out")
+    if config.device is not None:
+        from lerobot.utils.device_utils import is_torch_device_available
+
+        if not is_torch_device_available(config.device):
+            raise ValueError(
+                f"--device={config.device} is not there. Fix: leave it out, or pass --device=cpu"
+            )
+    if config.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {config.seed}. Fix: leave it out")

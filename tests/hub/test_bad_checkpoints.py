@@ -1,0 +1,317 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Checkpoints that would run code, reach outside their folder or lie about their bytes: refused, and nothing has run."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lerobot_wallwm.cli import main
+from lerobot_wallwm.hub.safe_files import (
+    MAX_HEADER_BYTES,
+    UnsafeCheckpointError,
+    check_name,
+    check_plain_name,
+    read_object,
+    safetensors_header,
+)
+from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
+
+
+class _Bomb:
+    def __init__(self, canary: Path):
+        self.canary = canary
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.canary),)
+
+
+@pytest.fixture
+def canary(tmp_path, monkeypatch) -> Path:
+    """A folder that appears if code of a checkpoint runs; a module on the path that makes it when it is imported."""
+    folder = tmp_path / "canary"
+    (tmp_path / "evil_module.py").write_text(f"import os\nos.mkdir({str(folder)!r})\nclass Step: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield folder
+    sys.modules.pop("evil_module", None)
+
+
+def header(entries: dict, data: int = 0, length: int | None = None) -> bytes:
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + bytes(data)
+
+
+F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+BAD_WEIGHTS = {
+    "empty": b"",
+    "shorter than its length": b"abc",
+    "a pickle": pickle.dumps({"a": 1}),
+    "a zip, as torch.save writes": b"PK\x03\x04" + bytes(1000),
+    "header beyond the file": header({"a": F32}, 8, length=10**6),
+    "header of exabytes": header({"a": F32}, 8, length=2**63),
+    "header over the limit": header({"a": F32}, 8, length=MAX_HEADER_BYTES + 1),
+    "header is a list": struct.pack("<Q", 2) + b"[]",
+    "header is no JSON": struct.pack("<Q", 4) + b"{{{{",
+    "header is no text": struct.pack("<Q", 4) + b"\xff\xfe\xff\xfe",
+    "header nested a million deep": struct.pack("<Q", 10**6) + b"[" * 10**6,
+    "a key twice": struct.pack("<Q", 120)
+    + (b'{"a":%s,"a":%s}' % ((json.dumps(F32).encode(),) * 2)).ljust(120)
+    + bytes(8),
+    "data missing": header({"a": F32}, 4),
+    "data left over": header({"a": F32}, 9),
+    "overlap": header({"a": F32, "b": {**F32, "data_offsets": [4, 12]}}, 12),
+    "the same bytes twice": header({"a": F32, "b": F32}, 8),
+    "gap": header({"a": F32, "b": {**F32, "data_offsets": [12, 20]}}, 20),
+    "shape of other bytes": header({"a": {**F32, "shape": [3]}}, 8),
+    "shape that overflows": header({"a": {**F32, "shape": [2**62, 4]}}, 8),
+    "negative shape": header({"a": {**F32, "shape": [-2]}}, 8),
+    "shape of fractions": header({"a": {**F32, "shape": [2.0]}}, 8),
+    "backward offsets": header({"a": {**F32, "data_offsets": [8, 0]}}, 8),
+    "offsets beyond the file": header({"a": {**F32, "shape": [10**6], "data_offsets": [0, 4 * 10**6]}}, 8),
+    "unknown type": header({"a": {**F32, "dtype": "OBJ"}}, 8),
+    "no entry": header({"a": None}),
+    "metadata of objects": header({"__metadata__": {"format": {}}, "a": F32}, 8),
+}
+
+
+@pytest.mark.parametrize("name", BAD_WEIGHTS)
+def test_weights_that_lie_are_refused_when_loaded_pulled_and_published(
+    name, hub, checkpoint, publish_files, tmp_path, capsys
+):
+    (checkpoint / "model.safetensors").write_bytes(BAD_WEIGHTS[name])
+    with pytest.raises(UnsafeCheckpointError, match=r"model\.safetensors: .* Fix: "):
+        WallwmPolicy.from_pretrained(checkpoint)
+    publish_files(checkpoint)
+    with pytest.raises(UnsafeCheckpointError):
+        WallwmPolicy.from_pretrained("me/x")
+    assert main(["pull", "me/x", f"--out={tmp_path / 'out'}"]) == 2
+    assert main(["publish", f"--policy.path={checkpoint}", "--repo_id=me/y"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and ("model", "me/y") not in hub.repos
+
+
+@given(data=st.binary(max_size=300), at=st.integers(0, 400), value=st.integers(0, 255))
+def test_no_header_passes_that_safetensors_refuses(tmp_path_factory, data, at, value):
+    """Whatever is done to a file's first bytes, ours is at least as strict as the reader that comes after it."""
+    import torch
+
+    file = tmp_path_factory.mktemp("fuzz") / "a.safetensors"
+    save_file({"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(3, dtype=torch.int64)}, file)
+    content = bytearray(file.read_bytes())
+    if at < len(content):
+        content[at] = value
+    for changed in (bytes(content), data):
+        file.write_bytes(changed)
+        try:
+            safetensors_header(file)
+        except UnsafeCheckpointError:
+            continue
+        with safe_open(file, framework="pt") as opened:
+            assert all(opened.get_tensor(key) is not None for key in opened.keys())  # noqa: SIM118
+
+
+def test_a_good_header_passes(tmp_path):
+    import torch
+
+    file = tmp_path / "a.safetensors"
+    for dtype in (torch.float32, torch.bfloat16, torch.bool, torch.int64, torch.uint8, torch.float8_e4m3fn):
+        save_file(
+            {"a": torch.zeros(2, 3).to(dtype), "empty": torch.zeros(0, 3), "one": torch.tensor(1)}, file
+        )
+        assert set(safetensors_header(file)[1]) == {"a", "empty", "one"}
+
+
+STEP = {"class": "evil_module.Step", "config": {}}
+
+
+@pytest.mark.parametrize(
+    ("processor", "change"),
+    [
+        ("policy_preprocessor.json", STEP),
+        ("policy_postprocessor.json", STEP),
+        ("policy_preprocessor.json", {"registry_name": "device_processor", **STEP}),
+        (
+            "policy_preprocessor.json",
+            {"registry_name": "tokenizer_processor", "config": {"tokenizer_name": "evil/x"}},
+        ),
+        ("policy_preprocessor.json", {"registry_name": ["device_processor"]}),
+        (
+            "policy_preprocessor.json",
+            {"registry_name": "device_processor", "state_file": "../../x.safetensors"},
+        ),
+        (
+            "policy_preprocessor.json",
+            {"registry_name": "device_processor", "state_file": "/etc/x.safetensors"},
+        ),
+        ("policy_preprocessor.json", {"registry_name": "device_processor", "state_file": "state.pkl"}),
+        ("policy_preprocessor.json", {"registry_name": "device_processor", "config": {"a": {"x_log": "y"}}}),
+        ("policy_preprocessor.json", "evil_module.Step"),
+    ],
+)
+def test_a_processor_that_names_code_or_files_elsewhere(
+    hub, checkpoint, publish_files, canary, tmp_path, processor, change
+):
+    pipeline = json.loads((checkpoint / processor).read_text())
+    pipeline["steps"].insert(0, change)
+    (checkpoint / processor).write_text(json.dumps(pipeline))
+    publish_files(checkpoint)
+    for name in (checkpoint, "me/x"):
+        with pytest.raises(UnsafeCheckpointError, match="step 0"):
+            WallwmPolicy.from_pretrained(name)
+    assert main(["pull", "me/x", f"--out={tmp_path / 'out'}"]) == 2
+    assert main(["publish", f"--policy.path={checkpoint}", "--repo_id=me/y"]) == 2
+    assert not canary.exists() and "evil_module" not in sys.modules
+
+
+def test_the_canary_sings(canary, checkpoint):
+    """LeRobot's own loader does import the class; without the check the tests above would prove nothing."""
+    from lerobot.processor import PolicyProcessorPipeline
+
+    pipeline = json.loads((checkpoint / "policy_preprocessor.json").read_text())
+    pipeline["steps"].insert(0, STEP)
+    (checkpoint / "policy_preprocessor.json").write_text(json.dumps(pipeline))
+    with pytest.raises(Exception):  # noqa: B017  what it is does not matter
+        PolicyProcessorPipeline.from_pretrained(checkpoint, config_filename="policy_preprocessor.json")
+    assert canary.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["model.bin", "a.pt", "b.pth", "c.pkl", "optimizer.ckpt", "x.npy", "setup.py", "run.sh"]
+)
+def test_a_pickle_or_program_beside_good_weights(hub, checkpoint, publish_files, canary, tmp_path, name):
+    (checkpoint / name).write_bytes(pickle.dumps(_Bomb(canary)))
+    publish_files(checkpoint)
+    for source in (checkpoint, "me/x"):
+        with pytest.raises(UnsafeCheckpointError, match="pickle|program"):
+            WallwmPolicy.from_pretrained(source)
+    assert main(["pull", "me/x", f"--out={tmp_path / 'out'}"]) == 2
+    assert main(["publish", f"--policy.path={checkpoint}", "--repo_id=me/y"]) == 2
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.json", "a/../../evil.json", "/etc/evil.json", "a\\..\\b.json", "c:evil.json", "./x"]
+)
+def test_a_listing_with_names_that_escape(hub, checkpoint, publish_files, tmp_path, name):
+    publish_files(checkpoint, files={name: b"{}"})
+    with pytest.raises(UnsafeCheckpointError, match="leaves the checkpoint's folder"):
+        WallwmPolicy.from_pretrained("me/x")
+    assert main(["pull", "me/x", f"--out={tmp_path / 'out'}"]) == 2
+    assert not list(tmp_path.rglob("evil.json"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"calibration": "../../../secret.json"},
+        {"calibration": "/etc/passwd"},
+        {"calibration": "weights.pkl"},
+        {"text_cache": "/root/.ssh"},
+        {"backbone_path": "~/elsewhere"},
+        {"planner_url": "http://198.51.100.7/v1"},
+        {"event_log": ".bashrc"},
+        {"planner_file": "orders.txt"},
+        {"safety_log": "a/b"},
+        {"type": "act"},
+        {"new_cameras": ["C:\\windows"]},
+    ],
+)
+def test_a_configuration_that_leads_elsewhere(hub, checkpoint, publish_files, tmp_path, change):
+    config = json.loads((checkpoint / "config.json").read_text())
+    publish_files(checkpoint, files={"config.json": json.dumps({**config, **change}).encode()})
+    assert main(["pull", "me/x", f"--out={tmp_path / 'out'}"]) == 2
+    from lerobot_wallwm.hub.pull import fetch_checkpoint
+
+    with pytest.raises(UnsafeCheckpointError, match="Fix: "):
+        fetch_checkpoint("me/x")
+    if "type" not in change:
+        given = {**config, **change}
+        with pytest.raises(
+            UnsafeCheckpointError
+        ):  # LeRobot has read the same file, and the user said nothing
+            fetch_checkpoint("me/x", given=given)
+        fetch_checkpoint("me/x", given={**given, next(iter(change)): None})  # the user said otherwise
+
+
+def test_a_calibration_field_never_publishes_another_file(hub, checkpoint, tmp_path, capsys):
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"password": "1234"}')
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "calibration": str(secret)}))
+    assert main(["publish", f"--policy.path={checkpoint}", "--repo_id=me/y"]) == 2
+    assert "is no calibration" in capsys.readouterr().err and hub.repos == {}
+
+
+def test_an_access_token_in_the_settings_is_not_published(hub, checkpoint, capsys):
+    text = (checkpoint / "train_config.json").read_text()
+    (checkpoint / "train_config.json").write_text(
+        text.replace("test/tiny_events", "x hf_abcdefghijklmnopqrstuvwxyz")
+    )
+    assert main(["publish", f"--policy.path={checkpoint}", "--repo_id=me/y"]) == 2
+    error = capsys.readouterr().err
+    assert "access token" in error and "abcdefghij" not in error and hub.repos == {}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1, "a": 2}', "[" * 100_000])
+def test_json_that_is_none(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UnsafeCheckpointError):
+        read_object(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "figures/a b.png", "checkpoints/000010/x.json", ".gitattributes"]
+)
+def test_ordinary_names_pass(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["a/b.json", "..json/", "", None, "a.txt", "-x.json", "..", "a\n.json"])
+def test_names_of_files_beside(name):
+    with pytest.raises(UnsafeCheckpointError):
+        check_plain_name(name, "config.json", ".json")
+
+
+def test_broken_numbers_are_not_published(hub, checkpoint, capsys):
+    from safetensors.torch import load_file
+
+    tensors = load_file(checkpoint / "model.safetensors")
+    name = next(key for key, value in tensors.items() if value.is_floating_point() and value.numel() > 1)
+    tensors[name].view(-1)[0] = float("nan")
+    save_file(tensors, checkpoint / "model.safetensors")
+    assert main(["publish", f"--policy.path={checkpoint}", "--repo_id=me/y"]) == 2
+    assert "not finite" in capsys.readouterr().err and hub.repos == {}
+
+
+def test_a_shard_index_that_names_files_elsewhere(tmp_path):
+    from lerobot_wallwm.hub.weights import WeightsError, weight_files
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "outside.safetensors").write_bytes(header({"a": F32}, 8))
+    for name in ("../outside.safetensors", str(tmp_path / "outside.safetensors"), "..", 3):
+        index = tmp_path / "in" / "model.safetensors.index.json"
+        index.write_text(json.dumps({"weight_map": {"a": name}}))
+        with pytest.raises(WeightsError, match="no file of its folder"):
+            weight_files(tmp_path / "in", "mend it")
+
+
+def test_safetensors_itself_refuses_what_we_call_a_lie(tmp_path):
+    """Where the two disagree, ours is the stricter; this names what safetensors lets pass."""
+    passes = []
+    for name, content in BAD_WEIGHTS.items():
+        (tmp_path / "a.safetensors").write_bytes(content)
+        try:
+            with safe_open(tmp_path / "a.safetensors", framework="pt"):
+                passes.append(name)
+        except (SafetensorError, OSError):
+            pass
+    assert set(passes) <= {"a key twice"}

@@ -1,0 +1,263 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm publish` and `wallwm pull` against a stand-in Hub: whole, bit-exact, resumed, refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hub_repos import READ_TOKEN, Fault
+from hub_server import StandInHub
+from lerobot.configs import PreTrainedConfig
+from safetensors.torch import load_file, save_file
+
+from lerobot_wallwm.cli import main
+from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
+
+EXACT = (
+    "model.safetensors",
+    "policy_preprocessor.json",
+    "policy_postprocessor.json",
+    "policy_postprocessor_step_1_unnormalizer_processor.safetensors",
+)
+
+
+def publish(folder: Path, *flags: str, name: str = "me/cups") -> int:
+    return main(["publish", f"--policy.path={folder}", f"--repo_id={name}", *flags])
+
+
+def commits(hub: StandInHub, name: str = "me/cups") -> int:
+    """Commits of a reader's interest: without the one that makes the repository."""
+    return len(hub.repo(name).commits) - 1
+
+
+def change(folder: Path, file: str = "model.safetensors") -> None:
+    """Other weights in the same shapes."""
+    tensors = {
+        key: value + 1 if value.is_floating_point() else value
+        for key, value in load_file(folder / file).items()
+    }
+    save_file(tensors, folder / file, metadata={"format": "pt"})
+
+
+def test_a_checkpoint_comes_back_bit_exact_in_one_commit(hub, checkpoint, tmp_path, capsys, make_observation):
+    before = {f.name: f.read_bytes() for f in checkpoint.iterdir()}
+    assert publish(checkpoint) == 0
+    assert "published: http://127.0.0.1" in capsys.readouterr().out
+    assert commits(hub) == 1
+    assert {f.name: f.read_bytes() for f in checkpoint.iterdir()} == before
+    assert main(["pull", "me/cups", f"--out={tmp_path / 'pulled'}"]) == 0
+    for name in EXACT:
+        assert (tmp_path / "pulled" / name).read_bytes() == before[name], name
+    ours, theirs = (PreTrainedConfig.from_pretrained(f) for f in (checkpoint, tmp_path / "pulled"))
+    assert theirs.repo_id == "me/cups"
+    theirs.repo_id = ours.repo_id
+    assert ours == theirs
+    a, b = (
+        WallwmPolicy.from_pretrained(p).predict_action_chunk(make_observation(["reach"]))
+        for p in (checkpoint, "me/cups")
+    )
+    assert torch.equal(a, b)
+
+
+def test_nothing_of_this_machine_is_published(hub, checkpoint):
+    assert publish(checkpoint) == 0
+    for name, data in hub.files("me/cups").items():
+        assert b"somebody" not in data and str(Path.home()).encode() not in data, name
+    from lerobot.configs.train import TrainPipelineConfig
+
+    published = json.loads(hub.files("me/cups")["train_config.json"])
+    assert "root" not in published["dataset"] and "output_dir" not in published and published["steps"] == 700
+    (checkpoint / "train_config.json").write_bytes(hub.files("me/cups")["train_config.json"])
+    assert TrainPipelineConfig.from_pretrained(str(checkpoint)).batch_size == 16
+
+
+def test_a_revision_is_pinned(hub, checkpoint, tmp_path):
+    assert publish(checkpoint) == 0
+    first = hub.repo("me/cups").branches["main"]
+    old = (checkpoint / "model.safetensors").read_bytes()
+    change(checkpoint)
+    assert publish(checkpoint) == 0
+    assert commits(hub) == 2
+    assert main(["pull", "--repo_id=me/cups", f"--revision={first}", f"--out={tmp_path / 'old'}"]) == 0
+    assert main(["pull", "--repo_id=me/cups", f"--out={tmp_path / 'new'}"]) == 0
+    assert (tmp_path / "old" / "model.safetensors").read_bytes() == old
+    assert (tmp_path / "new" / "model.safetensors").read_bytes() == (
+        checkpoint / "model.safetensors"
+    ).read_bytes()
+
+
+def test_publishing_the_same_again_makes_no_commit(hub, checkpoint):
+    assert publish(checkpoint) == publish(checkpoint) == 0
+    assert commits(hub) == 1
+
+
+def test_a_branch(hub, checkpoint):
+    assert publish(checkpoint, "--branch=trial") == 0
+    assert "model.safetensors" not in hub.files("me/cups")
+    assert "model.safetensors" in hub.files("me/cups", revision="trial")
+
+
+def test_a_private_repository(hub, checkpoint):
+    assert publish(checkpoint, "--private=true") == 0
+    assert hub.repo("me/cups").private
+
+
+def test_a_dry_run_talks_to_nobody(hub, checkpoint, tmp_path):
+    assert publish(checkpoint, "--dry_run=true", f"--out={tmp_path / 'dry'}") == 0
+    assert hub.requests == []
+    assert (tmp_path / "dry" / "README.md").read_text().startswith("---\n")
+    for name in EXACT:
+        assert (tmp_path / "dry" / name).read_bytes() == (checkpoint / name).read_bytes()
+
+
+def test_an_interrupted_upload_resumes(hub, checkpoint, capsys):
+    """Large files that arrived are not sent again, and nothing is visible before all have."""
+    hub.faults = [Fault("POST", "/commit/", times=99)]
+    assert publish(checkpoint) == 2
+    error = capsys.readouterr().err
+    assert "Fix: run the same command again" in error and "Traceback" not in error
+    assert commits(hub) == 0
+    sent, received = dict(hub.puts), hub.received
+    assert len(sent) == 2  # the weights, and the statistics, which both processors have
+    hub.faults = []
+    assert publish(checkpoint) == 0
+    assert dict(hub.puts) == sent
+    assert hub.received - received < received / 2
+    assert commits(hub) == 1
+
+
+def test_an_upload_cut_in_the_middle_of_a_file_resumes(hub, checkpoint):
+    half = (checkpoint / "model.safetensors").stat().st_size // 2
+    hub.faults = [Fault("PUT", "/lfs/", times=30, after=half)]
+    assert publish(checkpoint) == 2
+    assert commits(hub) == 0
+    assert not hub.puts  # the server keeps no half a file
+    hub.faults = []
+    assert publish(checkpoint) == 0
+    assert hub.files("me/cups")["model.safetensors"] == (checkpoint / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("POST", "/repos/create", status=500, times=2),
+        Fault("POST", "/validate-yaml", status=503, times=2),
+        Fault("POST", "/preupload/", status=500, times=3),
+        Fault("POST", "/objects/batch", status=502, times=3),
+        Fault("PUT", "/lfs/", status=500, times=4),
+        Fault("PUT", "/lfs/", times=3, after=1000),
+        Fault("POST", "/commit/", status=500, times=3),
+        Fault("POST", "/commit/", times=2),
+    ],
+    ids=lambda fault: f"{fault.method} {fault.path} {fault.status or 'cut'}",
+)
+def test_a_hub_that_fails_for_a_moment(hub, checkpoint, fault):
+    hub.faults = [Fault(**vars(fault))]
+    assert publish(checkpoint) == 0
+    assert hub.faults[0].times == 0
+    assert commits(hub) == 1
+
+
+@pytest.mark.parametrize("status", [0, 500])
+def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub, checkpoint, status):
+    hub.faults = [Fault("POST", "/commit/", status=status, late=True)]
+    assert publish(checkpoint) == 0
+    assert commits(hub) == 1
+
+
+def test_two_publishers_at_once_do_not_mix(hub, checkpoint, tmp_path, monkeypatch):
+    """Somebody commits between our look at the repository and our commit: ours is made anew on top of theirs."""
+    assert publish(checkpoint) == 0
+    theirs = {**hub.files("me/cups"), "model.safetensors": b"theirs", "README.md": b"theirs"}
+    (checkpoint / "train_config.json").unlink()  # ours differs from the first in the card alone
+    from huggingface_hub import HfApi
+
+    preupload, calls = HfApi.preupload_lfs_files, []
+
+    def meanwhile(self, *args, **kwargs):
+        preupload(self, *args, **kwargs)
+        calls.append(1)
+        if len(calls) == 1:
+            hub.add_commit("me/cups", theirs)
+
+    monkeypatch.setattr(HfApi, "preupload_lfs_files", meanwhile)
+    assert publish(checkpoint) == 0
+    assert len(calls) == 2
+    assert hub.files("me/cups")["model.safetensors"] == (checkpoint / "model.safetensors").read_bytes()
+
+
+def test_a_hub_that_stays_down(hub, checkpoint, capsys):
+    hub.faults = [Fault("POST", "/preupload/", status=500, times=999)]
+    assert publish(checkpoint) == 2
+    assert "the Hub answered 500. Fix: wait a while" in capsys.readouterr().err
+    assert commits(hub) == 0
+
+
+@pytest.mark.parametrize(
+    ("token", "says"),
+    [
+        ("hf_wrongwrongwrongwrongwrong0000", "does not know your token"),
+        (READ_TOKEN, "may not do this (403)"),
+        (None, "there is no token"),
+    ],
+)
+def test_a_wrong_or_missing_token(hub, checkpoint, monkeypatch, capsys, token, says):
+    monkeypatch.setenv("HF_TOKEN", token) if token else monkeypatch.delenv("HF_TOKEN")
+    assert publish(checkpoint) == 2
+    error = capsys.readouterr().err
+    assert says in error and "Fix: " in error and "hf_wrong" not in error
+    assert hub.repos == {}
+
+
+def test_what_an_earlier_publication_left_is_removed_in_the_same_commit(hub, checkpoint):
+    assert publish(checkpoint) == 0
+    kept = {**hub.files("me/cups"), "figures/old.png": b"x", "notes.md": b"mine", "delta.json": b"{}"}
+    hub.add_commit("me/cups", kept)
+    change(checkpoint)
+    assert publish(checkpoint) == 0
+    assert commits(hub) == 3
+    assert "notes.md" in hub.files("me/cups")
+    assert not {"figures/old.png", "delta.json"} & hub.files("me/cups").keys()
+
+
+def test_a_truncated_download_is_resumed_or_refused(hub, checkpoint, capsys, tmp_path):
+    assert publish(checkpoint) == 0
+    hub.faults = [Fault("GET", "/cdn/", after=5000)]  # cut off once: resumed
+    assert main(["pull", "me/cups", f"--out={tmp_path / 'a'}"]) == 0
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (
+        checkpoint / "model.safetensors"
+    ).read_bytes()
+
+
+def test_a_shortened_file_is_refused(hub, checkpoint, capsys, tmp_path):
+    assert publish(checkpoint) == 0
+    hub.faults = [Fault("GET", "/cdn/", after=5000, lie=True, times=99)]
+    assert main(["pull", "me/cups", f"--out={tmp_path / 'a'}"]) == 2
+    assert "should be of size" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_shortened_file_whose_size_is_lied_about_is_refused(hub, checkpoint, capsys, tmp_path):
+    assert publish(checkpoint) == 0
+    lie = {"after": 5000, "lie": True, "times": 99}
+    hub.faults = [Fault("GET", "/cdn/", **lie), Fault("HEAD", "/resolve/.*model.safetensors", **lie)]
+    hub.faults.append(Fault("GET", "/resolve/.*model.safetensors", **lie))
+    with pytest.raises(ValueError, match="header|sum"):
+        WallwmPolicy.from_pretrained("me/cups")
+    assert main(["pull", "me/cups", f"--out={tmp_path / 'a'}"]) == 2
+    assert "is damaged" in capsys.readouterr().err
+    hub.faults = []
+    assert main(["pull", "me/cups", f"--out={tmp_path / 'a'}", "--force_download=true"]) == 0
+
+
+def test_the_cache_serves_without_a_connection(hub, checkpoint, monkeypatch):
+    assert publish(checkpoint) == 0
+    online = WallwmPolicy.from_pretrained("me/cups").state_dict()
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    offline = WallwmPolicy.from_pretrained("me/cups").state_dict()
+    assert all(torch.equal(online[key], offline[key]) for key in online)
