@@ -20,6 +20,9 @@ import numpy as np
 from emulated_arm.arms import ARMS, Arm
 from emulated_arm.journal import read_journal
 
+# More marks than these would hide the lines.
+MOST_EVENTS = 40
+
 
 @dataclass
 class Units:
@@ -149,7 +152,11 @@ def draw(run: Path, picture: Path) -> None:
         low, high = (f([*goals[:, index], *place]) for f in (min, max))
         axis.set_ylim(low - 0.1 * (high - low) - 1, high + 0.1 * (high - low) + 1)
     begins = [e for e in events if e["kind"] == "begin"]
-    for number, event in enumerate(begins):
+    if len(begins) > MOST_EVENTS:
+        axes[0].set_title(
+            f"{len(begins)} events, of which the first {MOST_EVENTS} are marked", fontsize=8, loc="left"
+        )
+    for number, event in enumerate(begins[:MOST_EVENTS]):
         for axis in axes[:-1]:
             axis.axvline(event["time"] - start, color="tab:green", lw=0.6)
         axes[0].text(
@@ -174,6 +181,8 @@ def draw(run: Path, picture: Path) -> None:
     axes[-1].axhline(1e3 / facts["fps"], color="0.5", lw=0.7)
     axes[-1].set_ylabel("ms between\ncommands")
     axes[-1].set_xlabel("seconds")
+    if len(times):  # the wait for LeRobot's start is of no interest
+        axes[-1].set_xlim(times[0] - start - 1, times[-1] - start + 3)
     axes[1].legend(loc="upper right", fontsize=7)
     if guards:
         axes[-2].legend(loc="upper right", fontsize=7)

@@ -7,6 +7,7 @@ beyond the data's range is one beyond the servo's limits; the others in the midd
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ SIZE = 32
 FPS = 30
 MIDDLE_PART = 0.6
 WILDNESS = 10.0
+# About how long its events are, frames.
+EVENT_FRAMES = 20
 # Ways in which weights break; `mend` never happens: each must end a run, or never start it.
 BREAKS = ("nan_weight", "inf_weight", "overflow", "nan_statistics", "nan_range")
 
@@ -103,6 +106,7 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
     # Each look is drawn anew, and this makes it far from the one before: the guards have something to do.
     policy.model.action.head[-1].weight.data.mul_(WILDNESS)
+    policy.model.action.remaining_head[-1].bias.data.fill_(math.log(EVENT_FRAMES))
     # What a dataset would have taught; without files there are ranges only.
     policy.config.motion_limits = {
         "state_low": low.tolist(),
