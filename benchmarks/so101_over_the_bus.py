@@ -17,10 +17,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from emulated_arm.arms import ARMS, calibration_of, travel_as_built
-from emulated_arm.process import EmulatorProcess
 from tqdm import tqdm
 
+from emulated_arm.arms import ARMS, calibration_of, travel_as_built
+from emulated_arm.process import EmulatorProcess
 from lerobot_wallwm.intervals import wilson_interval
 
 ARM = "so101_follower"
@@ -126,7 +126,13 @@ def main() -> None:
         calibration.parent.mkdir(exist_ok=True)
         kind = ARMS[ARM]
         calibration.write_text(json.dumps(calibration_of(kind, travel_as_built(kind, 0)), indent=4))
-        options = {"calibration": calibration, "world": "mujoco", "clock": "sim", "fps": FPS, "split": args.split}
+        options = {
+            "calibration": calibration,
+            "world": "mujoco",
+            "clock": "sim",
+            "fps": FPS,
+            "split": args.split,
+        }
         with EmulatorProcess(ARM, args.out.resolve() / "port", **options) as emulator:
             context = context_of(args.policy.resolve(), emulator, calibration)
             try:
