@@ -57,6 +57,7 @@ def rollout(checkpoint: Path, folder: Path, *flags: str, duration: int = 6) -> I
             "--robot.size=32",
             f"--robot.journal={folder / 'goals.jsonl'}",
         ),
+        "--policy.camera_timeout_s=0",  # its picture never changes
         *("--robot.start=[0,0,0,0,0,50]", f"--task={TASK}", "--fps=20", f"--duration={duration}"),
         *flags,
     ]

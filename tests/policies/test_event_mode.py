@@ -9,6 +9,7 @@ from collections import deque
 import pytest
 import torch
 
+from lerobot_wallwm.policies.interventions import SafetyError
 from lerobot_wallwm.policies.planners import learn_transitions
 
 TASK = "pick up the red cube and place it on the blue disc"
@@ -173,8 +174,10 @@ def test_a_model_gone_mad_holds_the_arm(arm):
     policy, tick = arm()
     for parameter in policy.model.parameters():
         parameter.data.fill_(float("nan"))
-    actions = torch.stack([tick() for _ in range(10)])
+    actions = torch.stack([tick() for _ in range(policy.config.max_bad_goals - 1)])
     assert torch.isfinite(actions).all() and torch.equal(actions[0], actions[-1])
+    with pytest.raises(SafetyError, match="not finite"):
+        tick()
 
 
 # ---------------------------------------------------------------------- LeRobot after 0.6.1

@@ -58,7 +58,7 @@ class Asking:
         self.planner.begin(TASK)
         self.tick = 0
 
-    def wait(self, seconds: float = 10.0) -> str | None:
+    def wait(self, seconds: float = 60.0) -> str | None:
         """Ticks until there is an event, or the plan is done."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
