@@ -169,7 +169,7 @@ def test_where_the_server_fails_the_grammar_decides(server, behaviour):
 def test_without_a_grammar_it_holds_and_asks_again(server, monkeypatch):
     monkeypatch.setattr("lerobot_wallwm.policies.vlm_planner.PAUSES_S", (0.05, 0.1))
     server.behaviour = servers.fails(500)
-    asking = Asking(server.url, grammar=False, timeout=0.5)
+    asking = Asking(server.url, grammar=False)
     assert asking.wait(1.0) is None and asking.planner.waiting
     server.behaviour = says("Next", "grasp the red cube")
     assert asking.wait() == "grasp the red cube"
