@@ -139,8 +139,9 @@ class VlmPlanner(Planner):
         self.waiting = True
         question = self._question
         if question is None:
-            if self.clock() >= self._not_before:
-                self._ask()
+            if self.clock() < self._not_before:
+                return None  # pausing after a failure, which must not begin the pause anew
+            self._ask()
             return None if self._question is not None else self._fall_back("busy")
         if not question.over and self.clock() - question.began > self.patience:
             question.over, question.failed = True, question.failed or "late"
