@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import patiently
+from patience import patiently
 
 from emulated_arm.arms import ARMS, calibration_of, read_calibration, travel_as_built
 
@@ -148,7 +148,7 @@ def test_a_recorded_demonstration_succeeds_through_driver_bus_and_physics(start,
     """In lockstep a recording replayed goal by goal solves its scene, as it does in the environment itself."""
     pq = pytest.importorskip("pyarrow.parquet")
     pytest.importorskip("so101_nexus")
-    from conftest import connect_patiently
+    from patience import connect_patiently
 
     from emulated_arm.hand import read_actions
     from lerobot_camera_emulated_arm import EmulatedCameraConfig
@@ -179,7 +179,7 @@ def test_a_recorded_demonstration_succeeds_through_driver_bus_and_physics(start,
 
 
 def test_the_wallclock_leader_plays_from_the_first_look(start, device, calibration_file):
-    from conftest import connect_patiently
+    from patience import connect_patiently
 
     from emulated_arm.hand import read_actions
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import connect_patiently, is_calibrated, patiently
+from patience import connect_patiently, is_calibrated, patiently
 
 from emulated_arm.arms import ARMS
 

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import connect_patiently, patiently
+from patience import connect_patiently, patiently
 
 from emulated_arm.faults import KINDS, Fault, random_faults, read_faults
 
