@@ -17,10 +17,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from emulated_arm.arms import ARMS, calibration_of, travel_as_built
-from emulated_arm.process import EmulatorProcess
 from tqdm import tqdm
 
+from emulated_arm.arms import ARMS, calibration_of, travel_as_built
+from emulated_arm.process import EmulatorProcess
 from lerobot_wallwm.intervals import wilson_interval
 
 ARM = "so101_follower"
