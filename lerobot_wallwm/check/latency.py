@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -116,6 +118,10 @@ def measure_latency(
     kept = {name: getattr(config, name) for name in ("imagination", *PLAIN)}
     for name, value in PLAIN.items():
         setattr(config, name, value)
+    # The guards in front of an arm (`policies.safety`) work as in use, and are timed, but have nobody to warn here.
+    guards = logging.getLogger("lerobot_wallwm.policies")
+    loudness = guards.level
+    guards.setLevel(logging.ERROR)
     try:
         looks = {}
         for imagination in IMAGINATIONS:
@@ -126,6 +132,10 @@ def measure_latency(
         policy.reset()
         ticks = _time_ticks(checkpoint, observations, timings, progress)
     finally:
+        guards.setLevel(loudness)
+        atexit.unregister(
+            policy.safety.diary.close
+        )  # which would sum up at the process' end what never left here
         for name, value in kept.items():
             setattr(config, name, value)
         policy.reset()

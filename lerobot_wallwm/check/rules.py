@@ -185,10 +185,11 @@ def quick_enough(m: Measured) -> Finding | None:
             f"--policy.imagination=none or fewer --policy.num_inference_steps{busy}",
         )
     if holds["background"]:
+        some = "some" if look.median <= t.ROOM * period else "its"
         return Finding(
             name,
             "care",
-            f"{text}: the arm would halt at looks. Let it look in the background (--policy.background_inference=true), or use a faster "
+            f"{text}: the arm would halt at {some} looks. Let it look in the background (--policy.background_inference=true), or use a faster "
             f"machine{busy}",
         )
     return Finding(
@@ -308,7 +309,10 @@ def enough_data(m: Measured) -> Finding | None:
         )
     if not m.carved and m.stage != "next_chunk":
         return Finding(
-            "events known", "care", "these are whole episodes: where events begin and end is unknown here"
+            "events known",
+            "care",
+            "these are whole episodes, whose events are unknown, so that it was told the whole task at once. Cut them with "
+            "`wallwm prepare` and check on its heldout view",
         )
     if m.episodes < t.FEW_EPISODES:
         return Finding(

@@ -11,7 +11,7 @@ NO_BETTER_THAN_MEAN = 1.0
 
 # One joint's error against holding it, for joints that move at least so much as the first number says of the most mobile.
 # A gripper that would better be held never grasps.
-JOINT_MATTERS, JOINT_WORSE = 0.05, 1.0
+JOINT_MATTERS, JOINT_WORSE = 0.05, 1.02
 
 # Change of the predicted motion by exchanged images or captions, as a part of what the recorded motions of the same
 # observations differ by. A weight set to zero gives exactly 0, rounding far less than 0.01; a policy that reads its

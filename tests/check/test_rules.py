@@ -101,7 +101,7 @@ CASES = [
         "better than holding",
     ),
     ("blind mean", {"open_loop": errors(mean=0.4)}, "care", "better than the caption's mean"),
-    ("gripper", {"open_loop": errors(gripper=1.01)}, "care", "every joint"),
+    ("gripper", {"open_loop": errors(gripper=t.JOINT_WORSE + 0.01)}, "care", "every joint"),
     ("blind", {"sensitivity": follows(images=0.0, noise=0.0)}, "no", "follows images"),
     ("nearly blind", {"sensitivity": follows(images=t.IGNORES_IMAGES * 1.1)}, "care", "follows images"),
     ("deaf", {"sensitivity": follows(caption=0.0)}, "no", "follows captions"),
