@@ -127,7 +127,9 @@ def verdict(report: CheckReport | None) -> list[str]:
     """What `wallwm check` concluded."""
     if report is None or report.verdict is None or report.verdict.switch_on is None:
         return section("Should the arm be switched on?", list(_NO_CHECK) if report is None else [])
-    says = "**yes**" if report.verdict.switch_on else "**no**"
+    says = "**no**" if not report.verdict.switch_on else "**yes**"
+    if report.verdict.switch_on and report.verdict.level == "care":
+        says = "**yes, with care**"
     reasons = [f"* {shown(without_folders(reason), 400)}" for reason in report.verdict.reasons]
     lines = [f"`wallwm check` said {says}, for the data and machine above:", "", *reasons, ""]
     return section("Should the arm be switched on?", lines)

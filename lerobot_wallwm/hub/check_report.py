@@ -98,6 +98,7 @@ class Verdict(_Part):
     """Whether the arm should be switched on, in the checker's view."""
 
     switch_on: bool | None = None
+    level: Literal["yes", "care", "no"] | None = None
     reasons: list[str] = []
 
 

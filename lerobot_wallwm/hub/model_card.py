@@ -226,11 +226,30 @@ def _training(f: CardFacts) -> list[str]:
     return [*facts(rows), intro, "", *code_block(*training_command(f.train))]
 
 
+# What `wallwm check` draws, by how its files' names begin.
+_FIGURES = (
+    (
+        "actions",
+        "Actions of a held-out episode: recorded, and what the policy would have done from each look",
+    ),
+    ("errors by joint", "Mean absolute error of each joint"),
+    ("errors by event", "Mean absolute error in each kind of event (how many)"),
+    ("errors", "Mean absolute error, beside that of simple predictions"),
+    ("sensitivity", "How far the actions move when one input is exchanged for another episode's"),
+    ("video", "Held-out event: recorded above, imagined below"),
+    ("remaining", "Frames to the event's end, predicted over recorded"),
+    ("latency", "Time of a look and of a tick"),
+    ("ranges action", "Actions in the training data and in the held-out data"),
+    ("ranges state", "States in the training data and in the held-out data"),
+)
+
+
 def _figures(f: CardFacts) -> list[str]:
     lines = ["Written by `wallwm check`.", ""]
     for path in f.figures:
         name = path.rsplit("/", 1)[-1].removesuffix(".png").replace("_", " ")
-        lines += [f"![{shown(name)}]({path})", ""]
+        what = next((said for word, said in _FIGURES if name.startswith(word)), shown(name))
+        lines += [f"**{what}**", "", f"![{shown(name)}]({path})", ""]
     return lines
 
 

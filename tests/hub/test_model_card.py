@@ -153,6 +153,7 @@ def test_measured_figures_are_those_of_the_files(checkpoint, check, tiny_view, t
         "| full | 168.0 | not measured | not measured |",
         "2 cores",
         "said **no**",
+        "**Actions of a held-out episode",
         "![actions](figures/actions.png)",
         "wallwm check --policy.path=cups --dataset.repo_id=me/heldout",
         "lerobot-train \\\n--policy.type=wallwm \\\n",
@@ -165,6 +166,20 @@ def test_measured_figures_are_those_of_the_files(checkpoint, check, tiny_view, t
     assert front_matter(card)["license"] == "apache-2.0"
     assert "somebody" not in card
     assert (tmp_path / "dry" / "figures" / "video.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ({"switch_on": True, "level": "care", "reasons": []}, "said **yes, with care**"),
+        ({"switch_on": True, "level": "yes", "reasons": []}, "said **yes**"),
+        ({"switch_on": False, "level": "no", "reasons": []}, "said **no**"),
+        ({"switch_on": True, "reasons": []}, "said **yes**"),
+    ],
+)
+def test_a_yes_with_care_stays_one(checkpoint, check, tmp_path, verdict, said):
+    edit(check, verdict=verdict)
+    assert said in publish(checkpoint, tmp_path, f"--check={check}")
 
 
 def test_counts_of_a_view_agree_with_lerobot(tiny_view):
