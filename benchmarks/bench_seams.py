@@ -1,7 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """How hard commands accelerate where events meet, against inside them, and whether success suffers from the seams.
 
-    python benchmarks/bench_seams.py --checkpoint=<pretrained_model> [--episodes=10] [--seam=6] [--delay=2] \\
+    python benchmarks/bench_seams.py --checkpoint=<pretrained_model> [--episodes=10] [--seam=1] [--delay=2] \\
         [--variants=jump,seam,background,rtc] [--out=outputs/seams]
 
 Acceleration is the second difference of the commands, per tick squared (degrees; percent for the gripper). At a boundary
@@ -120,7 +120,7 @@ def main() -> None:
     )
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--episodes", type=int, default=10)
-    parser.add_argument("--seam", type=int, default=6, help="--policy.seam_steps of all variants but jump")
+    parser.add_argument("--seam", type=float, default=1.0, help="seam_acceleration of all variants but jump")
     parser.add_argument("--delay", type=int, default=2, help="ticks that a look takes, of background and rtc")
     parser.add_argument("--replan", type=int, default=4)
     parser.add_argument("--variants", default="jump,seam,background,rtc")
@@ -131,10 +131,12 @@ def main() -> None:
     torch.set_num_threads(1)
     common = {"replan_steps": args.replan, "on_plan_end": "repeat"}
     known = {
-        "jump": Variant("jump", fields={**common, "seam_steps": 0}),
-        "seam": Variant("seam", fields={**common, "seam_steps": args.seam}),
-        "background": Variant("background", "background", args.delay, {**common, "seam_steps": args.seam}),
-        "rtc": Variant("rtc", "rtc", args.delay, {**common, "seam_steps": args.seam}),
+        "jump": Variant("jump", fields={**common, "seam_acceleration": 0.0}),
+        "seam": Variant("seam", fields={**common, "seam_acceleration": args.seam}),
+        "background": Variant(
+            "background", "background", args.delay, {**common, "seam_acceleration": args.seam}
+        ),
+        "rtc": Variant("rtc", "rtc", args.delay, {**common, "seam_acceleration": args.seam}),
     }
     env = So101PickPlaceEnv(split=args.split)
     runs, rows = {}, []

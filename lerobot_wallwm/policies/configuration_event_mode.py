@@ -26,9 +26,9 @@ class EventModeConfig:
     planner_model: str = ""
     # Seconds for one attempt (there are two) before the grammar decides, or the arm holds where there is none.
     planner_timeout_s: float = 10.0
-    # Ticks in which commands pass smoothly from one plan to the next, and to rest; up to three times as many where that
-    # would accelerate the arm more than the plan does (see seams.py). 0: they jump.
-    seam_steps: int = 6
+    # Commands pass from one event's plan to the next, and to rest, with at most this multiple of the acceleration that
+    # 99 of 100 moving ticks of the demonstrations stay below (`motion_limits`; see seams.py). 0: they jump.
+    seam_acceleration: float = 1.0
     # Computes the next plan on a thread of its own while the arm carries out the last one, so that `select_action` waits
     # for none but the first. Not needed with `lerobot-rollout --inference.type=rtc`, which has a thread of its own.
     background_inference: bool = False
@@ -48,10 +48,15 @@ class EventModeConfig:
 
 def check_event_mode(config: WallwmConfig) -> None:
     """Raises ValueError for values out of range, or fields that contradict each other."""
-    for name in ("seam_steps", "background_threads", "stall_retries"):
+    for name in ("background_threads", "stall_retries"):
         if getattr(config, name) < 0:
             raise ValueError(f"--policy.{name} must be at least 0, got {getattr(config, name)}.")
-    for name, least in (("stall_s", 0.0), ("stall_distance", 1e-6), ("planner_timeout_s", 1e-3)):
+    for name, least in (
+        ("seam_acceleration", 0.0),
+        ("stall_s", 0.0),
+        ("stall_distance", 1e-6),
+        ("planner_timeout_s", 1e-3),
+    ):
         value = getattr(config, name)
         if not (math.isfinite(value) and value >= least):
             raise ValueError(f"--policy.{name} must be a finite number of at least {least:g}, got {value}.")

@@ -19,6 +19,12 @@ import pyarrow.parquet as pq
 
 # Our choices. The quantile keeps a glitch of the recording from setting the limit.
 QUANTILE = 0.999
+# Of accelerations, over the ticks in which a joint's speed changes by more than a part of its range: most joints rest most of
+# the time, and a gripper that is open or shut jumps seldom, but when it does it must be allowed to.
+ACCELERATION_QUANTILE, RESTS = 0.99, 1e-3
+# In half ranges of the data per tick squared: what seams may always do, and what they do where nothing was measured (an SO-101
+# at 20 Hz has 0.02 to 0.2).
+LEAST_ACCELERATION, UNKNOWN_ACCELERATION = 0.005, 0.02
 # Smallest step per tick, as a part of the joint's own range and of the widest joint's: a joint that hardly moved in the
 # data must still be able to get to where the data has it.
 OWN_FLOOR, WIDEST_FLOOR = 0.01, 0.005
@@ -46,7 +52,8 @@ def learn_motion_limits(
     Returns:
         ``state_low`` and ``state_high`` ``(P,)``; ``step`` ``(A,)``, quantile `QUANTILE` of ``|a[t+1] - a[t]|``
         within episodes; ``lead`` ``(A,)``, the same of ``|a[t] - s[t]|`` where action and state are the same joints.
-        What cannot be measured is left out.
+        ``acceleration`` ``(A,)``, quantile `ACCELERATION_QUANTILE` of ``|a[t+1] - 2 a[t] + a[t-1]|`` over the ticks
+        within episodes in which the joint's speed changes. What cannot be measured is left out.
     """
     limits: dict[str, list[float]] = {}
     state = (stats or {}).get("observation.state", {})
@@ -69,6 +76,9 @@ def learn_motion_limits(
     step = np.concatenate((step, _steps_between_events(action, episodes)))
     if len(step):
         limits["step"] = _floats(np.quantile(step, QUANTILE, axis=0))
+    acceleration = _accelerations(action.astype(np.float64), episode)
+    if acceleration is not None:
+        limits["acceleration"] = _floats(acceleration)
     index = joint_index(action_names, state_names)
     if (index >= 0).any():
         lead = np.abs(action - poses[:, np.maximum(index, 0)]).astype(np.float64)
@@ -146,6 +156,17 @@ class MotionLimits:
         joint = joint_index(action_names, state_names)
         names = [str(n).removesuffix(".pos") for n in action_names or [f"action[{i}]" for i in range(dims)]]
         return cls(low.astype(np.float64), high.astype(np.float64), step, lead, joint, names)
+
+
+def _accelerations(action: np.ndarray, episode: np.ndarray) -> np.ndarray | None:
+    """How hard each joint accelerates when it does, ``(A,)``; None without three ticks in an episode."""
+    found = np.abs(np.diff(action, n=2, axis=0))[episode[2:] == episode[:-2]]
+    if not len(found):
+        return None
+    rests = found <= RESTS * (action.max(axis=0) - action.min(axis=0))
+    moving = np.where(rests, np.nan, found)
+    moving[0, rests.all(axis=0)] = 0.0
+    return np.nanquantile(moving, ACCELERATION_QUANTILE, axis=0)
 
 
 def _steps_between_events(action: np.ndarray, episodes: Any | None) -> np.ndarray:

@@ -18,7 +18,6 @@ from lerobot.utils.constants import OBS_STATE
 from torch import Tensor
 
 from .planner_choice import frame_limit
-from .seams import brake
 
 if TYPE_CHECKING:
     from .rollout import Rollout
@@ -125,7 +124,7 @@ class RealtimeChunks:
             plan = path.follow(plan_LA)
         before = plan[-2] if len(plan) > 1 else path.last
         assert before is not None
-        return torch.cat((plan, brake(plan[-1], before, path.steps, path.bound)))
+        return torch.cat((plan, path.stop(before, plan[-1])))
 
     def _hold(self, left: Tensor | None, delay: int) -> Tensor:
         """Comes to rest from where the arm will be, and stays for a horizon."""
@@ -138,7 +137,7 @@ class RealtimeChunks:
         else:
             rest = list(left[:delay]) if left is not None else []
             before, last = [*self._told, *rest][-2:]
-            way = torch.stack([*rest, *brake(last, before, path.steps, path.bound)])
+            way = torch.stack([*rest, *path.stop(before, last)])
         return torch.cat((way, way[-1:].expand(max(1, horizon - len(way)), -1)))
 
 

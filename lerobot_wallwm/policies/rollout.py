@@ -24,6 +24,7 @@ from .configuration_wallwm import WallwmConfig
 from .event_cursor import EventCursor
 from .event_log import EventLog
 from .lookahead import LookAhead
+from .motion_limits import LEAST_ACCELERATION, UNKNOWN_ACCELERATION
 from .planner_choice import frame_limit, new_cursor
 from .sampling import Plan
 from .seams import CommandPath, seconds_to_frames
@@ -126,7 +127,8 @@ class Rollout:
             bound = (
                 1.0 + self.config.action_clamp_margin
             )  # the pipeline's clamp: what the arm will really be told
-            self.paths = [CommandPath(self.config.seam_steps, bound) for _ in instructions]
+            most = self._seam_acceleration()
+            self.paths = [CommandPath(most, bound) for _ in instructions]
             window = seconds_to_frames(self.config.stall_s, self.cursors[0].fps) if self.config.stall_s else 0
             relative = self.action_space.relative
             self.stalls = [StallDetector(window, self.config.stall_distance, relative) for _ in instructions]
@@ -186,6 +188,17 @@ class Rollout:
             return self.action_space.normalized(state_BP)
         return self.action_space.decode_actions(self.action_space.hold_pose(state_BP), state_BP)[:, 0]
 
+    def _seam_acceleration(self) -> Tensor | None:
+        """That of seams ``(A,)``, as the pipeline's commands have it; None where plans jump."""
+        factor, space = self.config.seam_acceleration, self.action_space
+        if not factor:
+            return None
+        learned = self.config.motion_limits.get("acceleration", ())
+        if len(learned) != len(space.range_low):
+            return torch.full_like(space.range_low, factor * UNKNOWN_ACCELERATION)
+        half = ((space.range_high - space.range_low) / 2).clamp_min(1e-8)
+        return factor * (half.new_tensor(learned) / half).clamp(min=LEAST_ACCELERATION)
+
     def told(self, actions: Tensor) -> None:
         """What the guards let through of the last `step`, ``(B, A)``: the way goes on from there, and the past has it."""
         for row, action in enumerate(actions):
@@ -217,10 +230,10 @@ class Rollout:
             steps, limit = int(plan.length[row]), frame_limit(config, captions[row])
             remaining = float(plan.remaining[row])
             actions = plan.actions[row, :steps]
-            if cursor.is_new_event:
-                # Not at every look: a seam that the next look cuts off leaves the arm behind its plans, and for 50 scenes of
-                # the simulator cost half of the successes.
-                actions = self.paths[rows[row]].follow(actions, config.replan_steps or None)
+            path = self.paths[rows[row]]
+            # Looks inside an event go unsmoothed: they correct, and every seam delays what they correct.
+            if cursor.is_new_event or path.behind:
+                actions = path.follow(actions)
             cursor.accept(actions, steps, remaining, limit)
             self.report(cursor, captions[row], remaining)
         return film

@@ -44,7 +44,7 @@ class SafetyFields:
         if self.max_bad_goals < 1:
             raise ValueError(f"--policy.max_bad_goals must be at least 1, got {self.max_bad_goals}.")
         for name, values in self.motion_limits.items():
-            least = 0.0 if name in ("step", "lead") else -math.inf
+            least = 0.0 if name in ("step", "lead", "acceleration") else -math.inf
             if not all(least <= value < math.inf and value > -math.inf for value in values):
                 raise ValueError(
                     f"motion_limits['{name}'] in config.json must be finite numbers{' of at least 0' if least == 0 else ''}, "

@@ -1,9 +1,9 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Seams: how commands pass from one plan to the next, and to rest, without a jump in position or velocity.
 
-A new plan rarely begins where the last command left off. `blend` adds to it an offset that starts as the difference in
-position and velocity at the seam and dies out along a quintic, so that after some steps the arm is exactly on the plan.
-`brake` brings a moving command to rest. The paper says nothing of seams; all of this is our choice.
+A new plan rarely begins where the last command left off. `catch_up` leads there as fast as an acceleration allows that the
+arm knows from its demonstrations, joint by joint, and from then on leaves the plan alone. `brake` brings a moving command to
+rest. The paper says nothing of seams; all of this is our choice.
 
 Shapes: L plan steps, A action dims. Everything is per tick and in one unit per dimension: an affine change of units (the
 pipeline's normalisation, or degrees) changes no result but for that unit.
@@ -13,89 +13,58 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-# Largest second derivatives, over s in [0, 1], of the quintics in `_fades`.
-_PEAK_OFFSET = 5.7736
-_PEAK_SLOPE = 3.9402
-
-# A seam is stretched up to so many times `seam_steps`, so that it does not accelerate more than the plan.
-MOST_STRETCH = 3
-# Acceleration, in half ranges of the data per tick squared, that is never too much: about a third of a degree.
-SMALL = 0.005
+# Ticks to rest at most: an arm that brakes for want of a plan must not go far.
+MOST_BRAKE = 6
+# The part of the allowed acceleration with which a joint slows down as it nears its plan; the rest is for the plan's own.
+_SLOWS = 0.6
+# Nearer than this, in half ranges of the data, the plan is met.
+_MET = 1e-6
 
 
-def _fades(steps: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """At s = 1/steps, ..., 1: the quintic from 1 to 0, and the one of slope 1 at s = 0; both end in rest at 0.
+def catch_up(
+    plan_LA: Tensor, last_A: Tensor, before_A: Tensor, most_A: Tensor, bound: float | None = None
+) -> tuple[Tensor, int]:
+    """A plan that goes on from where the commands were and how fast they were going, and is met as soon as can be.
 
-    Value, slope and curvature are (1, 0, 0) or (0, 1, 0) at s = 0, and (0, 0, 0) at s = 1.
-    """
-    s = torch.arange(1, steps + 1, dtype=like.dtype, device=like.device) / steps
-    offset = 1 - s**3 * (10 - 15 * s + 6 * s * s)
-    slope = s - s**3 * (6 - 8 * s + 3 * s * s)
-    offset[-1], slope[-1] = 0.0, 0.0  # exactly: after the seam the plan is the plan
-    return offset, slope
-
-
-def blend(
-    plan_LA: Tensor, last_A: Tensor, before_A: Tensor, steps: int, bound: float | None = None
-) -> Tensor:
-    """A plan that goes on from where the commands were, and how fast they were going.
+    Each joint closes in on its plan as fast as it may and still stop there: with speeds w, w - a, w - 2a, ... it covers
+    w (w / a + 1) / 2, which the distance to the plan bounds.
 
     Args:
         plan_LA: Commands for the coming ticks, at least one.
         last_A: The last command.
         before_A: The one before.
-        steps: Ticks until the plan is met; 0 or 1 leaves the plan alone.
-        bound: Clamp of the result, as the pipeline clamps; None for none.
+        most_A: Acceleration that no joint exceeds, per tick squared, above 0.
+        bound: Clamp of the result, as the pipeline clamps, which goes before the acceleration; None for none.
 
     Returns:
-        ``(L, A)``; from row ``steps - 1`` on, the plan itself (clamped).
+        ``(L, A)`` and the ticks until all joints are on the plan (L: not within it).
     """
     plan = plan_LA if bound is None else plan_LA.clamp(-bound, bound)
-    if steps < 2:
-        return plan
-    first = plan[0]
-    slope = plan[1] - first if len(plan) > 1 else torch.zeros_like(first)
-    gap = last_A - (first - slope)  # to where the plan would have been at the last tick
-    drift = (last_A - before_A) - slope
-    fade, slide = _fades(steps, plan)
-    run = min(steps, len(plan))
-    offset = fade[:run, None] * gap + slide[:run, None] * (drift * steps)
-    blended = plan.clone()
-    blended[:run] += offset
-    return blended if bound is None else blended.clamp(-bound, bound)
-
-
-def peak_acceleration(gap: float, drift: float, steps: int) -> float:
-    """Bound on what `blend` adds to the second difference, per tick squared.
-
-    Args:
-        gap: Distance between the last command and the plan at the seam.
-        drift: Difference of velocities, per tick.
-        steps: Of the blend.
-    """
-    return _PEAK_OFFSET * abs(gap) / steps**2 + _PEAK_SLOPE * abs(drift) / steps
-
-
-def seam_length(plan_LA: Tensor, last_A: Tensor, before_A: Tensor, least: int) -> int:
-    """Ticks of a seam that accelerates no joint harder than the plan itself does, as far as `MOST_STRETCH` allows.
-
-    Args:
-        plan_LA: The plan.
-        last_A: The last command.
-        before_A: The one before.
-        least: Ticks of the shortest seam.
-    """
-    slope = plan_LA[1] - plan_LA[0] if len(plan_LA) > 1 else torch.zeros_like(plan_LA[0])
-    gap = (last_A - (plan_LA[0] - slope)).abs()
-    drift = (last_A - before_A - slope).abs()
-    own = second_differences(plan_LA).abs()
-    allowed = own.amax(0).clamp_min(SMALL) if len(own) else torch.full_like(gap, SMALL)
-    steps = torch.arange(least, MOST_STRETCH * least + 1, dtype=gap.dtype, device=gap.device)[:, None]
-    fits = (_PEAK_OFFSET * gap / steps**2 + _PEAK_SLOPE * drift / steps <= allowed).all(dim=1)
-    return int(steps[int(fits.int().argmax()), 0]) if bool(fits.any()) else MOST_STRETCH * least
+    rows, most, at = (t.double().cpu().numpy() for t in (plan, most_A, last_A))
+    speed = at - before_A.double().cpu().numpy()
+    steps = np.diff(rows, axis=0)
+    steps = np.concatenate([steps[:1], steps]) if len(steps) else np.zeros_like(rows)
+    slows = _SLOWS * most
+    gap = rows[0] - steps[0] - at  # to where the plan would have been at the last tick
+    out, met = rows.copy(), len(rows)
+    for k, step in enumerate(steps):
+        size = np.abs(gap)
+        closing = np.minimum(size, slows * (np.sqrt(1 + 8 * size / slows) - 1) / 2)
+        reached = np.clip(step + np.sign(gap) * closing, speed - most, speed + most) + at
+        if bound is not None:
+            reached = np.clip(reached, -bound, bound)
+        speed, at = reached - at, reached
+        gap = rows[k] - at
+        stays = k + 1 == len(rows) or bool((np.abs(steps[k + 1] - speed) <= most).all())
+        if stays and bool((np.abs(gap) < _MET).all()):
+            met = k
+            break
+        out[k] = at
+    return torch.from_numpy(out).to(plan), met
 
 
 def brake(last_A: Tensor, before_A: Tensor, steps: int, bound: float | None = None) -> Tensor:
@@ -118,18 +87,29 @@ def brake(last_A: Tensor, before_A: Tensor, steps: int, bound: float | None = No
     return path if bound is None else path.clamp(-bound, bound)
 
 
+def brake_length(last_A: Tensor, before_A: Tensor, most_A: Tensor) -> int:
+    """Ticks in which `brake` slows no joint down harder than ``most_A``, as far as `MOST_BRAKE` allows."""
+    speed = (last_A - before_A).abs() / most_A
+    return min(MOST_BRAKE, max(1, math.ceil(1.5 * float(speed.max()))))
+
+
 class CommandPath:
     """What one robot was told lately, and the smooth way on from there.
 
     Args:
-        steps: Ticks of the shortest seam; 0 passes plans on as they are and stops at once.
+        most_A: Acceleration of seams, per tick squared; None passes plans on as they are and stops at once.
         bound: Clamp of the commands, as the pipeline clamps them.
+
+    Attributes:
+        last, before: The last command and the one before, ``(A,)``.
+        behind: Ticks until the commands are on the plan that `follow` was given last.
     """
 
-    def __init__(self, steps: int, bound: float):
-        self.steps, self.bound = steps, bound
+    def __init__(self, most_A: Tensor | None, bound: float):
+        self.most, self.bound = most_A, bound
         self.last: Tensor | None = None
         self.before: Tensor | None = None
+        self.behind = 0
         self._braking: Tensor | None = None
         self._braked = 0
 
@@ -137,35 +117,32 @@ class CommandPath:
         """The arm rests at this pose; nothing was commanded yet."""
         self.last = self.before = pose_A.clamp(-self.bound, self.bound)
 
-    def follow(self, plan_LA: Tensor, most: int | None = None) -> Tensor:
-        """A plan for the coming ticks, blended from here ``(L, A)``; one that is not finite is left for the guards to see.
-
-        Args:
-            plan_LA: The plan.
-            most: Ticks after which the plan must have been met, because the next one follows; None for no limit.
-        """
-        if self.last is None or self.before is None or self.steps < 2:
+    def follow(self, plan_LA: Tensor) -> Tensor:
+        """A plan for the coming ticks, as it is met from here ``(L, A)``; one that is not finite is left for the guards to see."""
+        if self.most is None or self.last is None or self.before is None:
             return plan_LA
         if not bool(torch.isfinite(plan_LA).all()):
             return plan_LA
-        plan = plan_LA.clamp(-self.bound, self.bound)
-        steps = seam_length(plan, self.last, self.before, self.steps)
-        if most is not None:
-            steps = min(steps, most)
-        return blend(plan, self.last, self.before, steps, self.bound)
+        met, self.behind = catch_up(plan_LA, self.last, self.before, self.most, self.bound)
+        return met
+
+    def stop(self, before_A: Tensor, last_A: Tensor) -> Tensor:
+        """The way to rest ``(L, A)`` after these two commands."""
+        steps = 1 if self.most is None else brake_length(last_A, before_A, self.most)
+        return brake(last_A, before_A, steps, self.bound)
 
     def hold(self) -> Tensor:
         """The next command ``(A,)`` without a plan: brakes, then stays."""
         assert self.last is not None and self.before is not None, "start() first"
         if self._braking is None:
-            self._braking, self._braked = brake(self.last, self.before, self.steps, self.bound), 0
+            self._braking, self._braked, self.behind = self.stop(self.before, self.last), 0, 0
         row = min(self._braked, len(self._braking) - 1)
         self._braked += 1
         return self._braking[row]
 
     def move_to(self, before_A: Tensor, last_A: Tensor) -> None:
         """The last two commands were, or will be, these."""
-        self.before, self.last, self._braking = before_A, last_A, None
+        self.before, self.last, self._braking, self.behind = before_A, last_A, None, 0
 
     def told(self, command_A: Tensor, holding: bool = False) -> None:
         """Remembers the command of this tick, as the pipeline will clamp it."""
@@ -174,6 +151,7 @@ class CommandPath:
             command = torch.where(torch.isfinite(command_A), command, self.last)
         self.before = command if self.last is None else self.last
         self.last = command
+        self.behind = max(0, self.behind - 1)
         if not holding:
             self._braking = None
 

@@ -83,7 +83,7 @@ def test_a_new_instruction_is_followed_at_once_and_keeps_the_past(chunk_policy):
 
 
 def test_a_chunk_at_hand_is_what_will_be_queued(chunk_policy):
-    policy, recording = chunk_policy(inference_seed=0, seam_steps=0), Recording.random(12)
+    policy, recording = chunk_policy(inference_seed=0, seam_acceleration=0.0), Recording.random(12)
     rollout(policy, recording, 6)
     twin = copy.deepcopy(policy)
     chunk = policy.predict_action_chunk(recording.observation(6))
@@ -140,7 +140,7 @@ PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to th
     ],
 )
 def test_each_chunk_asks_the_planner(chunk_policy, fields, expected):
-    policy, recording = chunk_policy(**fields, seam_steps=0), Recording.random(12)
+    policy, recording = chunk_policy(**fields, seam_acceleration=0.0), Recording.random(12)
     policy.reset()
     captions, actions = [], []
     for tick in range(12):

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from lerobot_wallwm.policies.interventions import SafetyError
+from lerobot_wallwm.policies.motion_limits import LEAST_ACCELERATION
 from lerobot_wallwm.policies.planners import learn_transitions
+from lerobot_wallwm.policies.seams import second_differences
 
 TASK = "pick up the red cube and place it on the blue disc"
 PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
@@ -163,11 +165,28 @@ def test_an_arm_that_follows_never_stalls(arm):
 
 
 def test_the_first_commands_lead_away_from_the_pose_that_is_seen(arm):
-    policy, tick = arm(seam_steps=8)
+    policy, tick = arm()
     pose = policy.action_space.normalized(torch.zeros(1, 6))
     actions = torch.stack([pose, pose, *(tick() for _ in range(3))])[:, 0]
     jump = float((policy.rollout.cursors[0].queue or deque([actions[-1]]))[-1].sub(actions[0]).abs().max())
     assert float((actions[2] - actions[1]).abs().max()) < 0.25 * max(jump, 0.2)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.25])
+def test_the_first_commands_accelerate_as_the_demonstrations_do(arm, factor):
+    policy, tick = arm(seam_acceleration=factor, rate_limit=0.0)
+    learned = torch.tensor([4.0, 0.0, 3.0, 9.0, 5.0, 2.0])
+    policy.config.motion_limits = {**policy.config.motion_limits, "acceleration": learned.tolist()}
+    space = policy.action_space
+    half = (space.range_high - space.range_low) / 2
+    pose = space.normalized(torch.zeros(1, 6))[0].clamp(-1, 1)
+    commands = [pose, pose]
+    while len(commands) < 3 or (policy.rollout.paths[0].behind and policy.rollout.cursors[0].queue):
+        commands.append(tick()[0].clamp(-1, 1))
+    found = second_differences(torch.stack(commands)) * half
+    most = factor * torch.maximum(learned, LEAST_ACCELERATION * half)
+    assert bool((found.abs() <= most + 1e-3).all())
+    assert bool((found.abs().amax(0) > 0.5 * most).any())  # it is not slower than it need be
 
 
 def test_a_model_gone_mad_holds_the_arm(arm):
@@ -226,7 +245,10 @@ def test_dropped_actions_are_looked_for_again_within_the_event(arm):
             {"planner": "vlm", "planner_model": "m", "planner_url": "http://a:secret@x/v1"},
             "--policy.planner_url must hold no password",
         ),
-        ({"seam_steps": -1}, "--policy.seam_steps must be at least 0, got -1"),
+        (
+            {"seam_acceleration": -1.0},
+            "--policy.seam_acceleration must be a finite number of at least 0, got -1",
+        ),
         ({"stall_s": float("nan")}, "--policy.stall_s must be a finite number"),
         ({"on_stall": "panic"}, "--policy.on_stall=panic is not available: choose one of retry, next, hold"),
         (

@@ -9,6 +9,7 @@ from tiny_arm import CAMERAS
 
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 from lerobot_wallwm.policies.planners import learn_transitions
+from lerobot_wallwm.policies.seams import MOST_BRAKE
 
 PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
 GRAMMAR = {
@@ -184,7 +185,7 @@ def test_it_walks_through_all_events_then_holds(make_policy, make_observation):
     ]
     done = captions.index(None)
     assert 3 <= done <= 18
-    at_rest = done + policy.config.seam_steps - 1  # it brakes first
+    at_rest = done + MOST_BRAKE - 1  # it brakes first
     assert at_rest < len(actions) and all(torch.equal(a, actions[at_rest]) for a in actions[at_rest:])
     assert len({tuple(a[0].tolist()) for a in actions[:done]}) == done  # it moved at every tick before
 

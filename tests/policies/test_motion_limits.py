@@ -71,6 +71,19 @@ def test_events_of_a_real_view_follow_each_other_as_in_the_recording(tiny_datase
     assert len(found["view"]["state_low"]) == 6 and max(found["view"]["lead"]) > 0
 
 
+def test_a_joint_that_jumps_seldom_may_do_so_and_one_that_trembles_does_not_count(tmp_path):
+    """A gripper that opens and shuts at once, twice in 1000 ticks; a joint of sensor noise; one that never moved."""
+    action = np.zeros((1000, 4), np.float32)
+    action[300:700, 0] = 50.0
+    action[:, 1] = 30 * np.sin(np.arange(1000) / 20)  # its acceleration is at most 30 / 400
+    action[:, 2] = action[:, 1] + np.resize([0.0, 0.01], 1000)
+    root = write_rows(tmp_path, action, action, [0] * 500 + [1] * 500)
+    found = learn_motion_limits(root, None, None, None, None)["acceleration"]
+    assert found[0] == 50 and found[3] == 0
+    assert found[1] == pytest.approx(0.075, rel=0.02)
+    assert found[2] == pytest.approx(0.075 + 0.02, rel=0.05)
+
+
 def test_what_cannot_be_measured_is_left_out(tmp_path):
     stats = {"observation.state": {"min": np.array([0.0]), "max": np.array([1.0])}}
     assert learn_motion_limits(None, stats, None, None, None) == {"state_low": [0.0], "state_high": [1.0]}

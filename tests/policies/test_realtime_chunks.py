@@ -91,15 +91,18 @@ def test_events_follow_each_other(realtime, make_observation, delay, threshold):
 def test_commands_do_not_jump_where_chunks_meet(realtime, make_observation, delay):
     """The engine's queue is replaced in the middle of what it holds."""
     peaks = {}
-    for seam in (0, 6):
+    for seam in (0.0, 1.0):
         policy = realtime(
-            frames=8.0, seam_steps=seam, inference_seed=None, **{"event_max_frames": dict.fromkeys(PICK, 99)}
+            frames=8.0,
+            seam_acceleration=seam,
+            inference_seed=None,
+            **{"event_max_frames": dict.fromkeys(PICK, 99)},
         )
         torch.manual_seed(0)
         sent, _ = engine(policy, make_observation, 30, delay)
         commands = torch.stack([c for c in sent if c is not None]).clamp(-1, 1)
         peaks[seam] = float(commands.diff(dim=0).diff(dim=0).abs().max())
-    assert peaks[6] < 0.7 * peaks[0]
+    assert peaks[1.0] < 0.7 * peaks[0.0]
 
 
 def test_what_will_be_carried_out_anyway_comes_first(realtime, make_observation):
