@@ -95,13 +95,13 @@ def _read(late_ST: np.ndarray, early_CT: np.ndarray, lag: int, sigma: float, log
     ratio = before[:, None] + after[None]
     ratio[np.arange(len(ratio)), np.arange(len(ratio))] = -np.inf
     edge, end = int(np.ceil(INNER[0] * len(t))), int(INNER[1] * len(t))
-    a, b, f = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    a, b, f = (int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
     return LagChange(
         float(ratio[:, :, edge : end + 1].max()),
         float(ratio.max()),
         int(t[min(f, len(t) - 1)]) + 1,  # sharpening dropped row 0
-        lag + _OFFSETS[int(a)],
-        lag + _OFFSETS[int(b)],
+        lag + _OFFSETS[a],
+        lag + _OFFSETS[b],
     )
 
 

@@ -11,6 +11,9 @@ stay in the data, or a policy would learn to command what it already sees. So th
 the same L, unless it is out of step with the state too: where the delay from action to state, measured in this episode,
 differs from the robot's own (`control_delay`; `prepare` takes the median of the dataset), the action moves by that
 difference as well; where the episode does not tell its delay, it is quarantined. An error that all episodes share cannot be told from the robot's delay, and stays.
+
+An episode is trusted only where it excludes that the lag changes on the way (`lag_constancy`), as it does where
+a frame was dropped or the video is another episode's.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ class SynchronizerConfig:
     # Least part of the votes of cameras and channels, weighted by their squared correlation, for the lag found.
     min_votes: float = 0.5
     # Greatest chance that an episode is trusted although its lag changes in its middle half; see `lag_constancy`. Not tuned:
-    # one in a thousand.
+    # one in a thousand. 1: not tested.
     max_change_risk: float = 0.001
     # Frames from an action to the motion it causes, where they are known. None: `prepare` measures them over the dataset,
     # and a synchronizer that sees one episode alone moves the action with the state.
@@ -318,24 +321,29 @@ class TemporalSynchronizer:
                     f"windows_disagree: frames {start} to {stop} say {int(np.argmax(curve)) - reach}, "
                     f"the episode {verdict.lag}"
                 )
-        change, needed = found.change, -np.log(config.max_change_risk)
-        if change.outer > needed:
-            return (
-                f"lag_changes: from {change.before} to {change.after} at frame {change.frame}, "
-                f"likelier than one lag by {change.outer:.1f} nats"
-            )
-        if change.inner > -needed:
-            return (
-                f"change_not_excluded: one lag is likelier than a change on the way by {-change.inner:.1f} nats, "
-                f"below {needed:.1f}"
-            )
         weight = {vote: max(vote.score, 0.0) ** 2 for vote in found.votes}
         share = sum(w for vote, w in weight.items() if vote.lag == verdict.lag) / max(
             sum(weight.values()), 1e-9
         )
         if share < config.min_votes:
             return f"votes_split: {share:.0%} of the votes are for lag {verdict.lag}, below {config.min_votes:.0%}"
-        return ""
+        return _changes(found.change, config.max_change_risk)
+
+
+def _changes(change: LagChange, risk: float) -> str:
+    """Why the lag may not be the same throughout, `rule: evidence`; empty where that is excluded, or at a risk of 1."""
+    needed = -np.log(risk)
+    if risk < 1 and change.outer > needed:
+        return (
+            f"lag_changes: from {change.before} to {change.after} at frame {change.frame}, "
+            f"likelier than one lag by {change.outer:.1f} nats"
+        )
+    if risk < 1 and change.inner > -needed:
+        return (
+            f"change_not_excluded: one lag is likelier than a change on the way by {-change.inner:.1f} nats, "
+            f"below {needed:.1f}"
+        )
+    return ""
 
 
 def _moved(values_T: np.ndarray, frames: int) -> np.ndarray:
