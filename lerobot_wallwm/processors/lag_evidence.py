@@ -18,15 +18,18 @@ from scipy.ndimage import gaussian_filter1d
 FLOOR = 0.05
 
 
-def sharpened(signal_T: np.ndarray, sigma: float) -> np.ndarray:
-    """A motion signal (T,), row 0 unused, as (T - 1,) rate of change of its logarithm."""
+def sharpened(signal_T: np.ndarray, sigma: float, logarithm: bool = True) -> np.ndarray:
+    """A motion signal (T,), row 0 unused, as (T - 1,) rate of change of its logarithm, or else of itself.
+
+    The logarithm suits noise in proportion to the motion; without it, what is above twice the 90th percentile is cut off.
+    """
     values = np.maximum(signal_T[1:], 0.0)
     top = float(np.quantile(values, 0.9)) if len(values) else 0.0
     if top <= 0:
         top = float(values.max(initial=0.0))
     if top <= 0:
         return np.zeros(len(values))
-    compressed = np.log(values / top + FLOOR)
+    compressed = np.log(values / top + FLOOR) if logarithm else np.minimum(values / top, 2.0)
     return gaussian_filter1d(compressed, sigma, order=1, mode="nearest")
 
 

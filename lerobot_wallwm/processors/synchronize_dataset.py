@@ -122,10 +122,12 @@ def synchronize_dataset(
 def control_delay(verdicts: Sequence[SyncVerdict]) -> tuple[float | None, list[str]]:
     """The robot's delay from action to state, frames: the median of the episodes that tell it, if most of them agree.
 
+    It is measured without the pictures, so an episode that is quarantined for its video tells it as well as any other.
+
     Returns:
         None where it cannot be told, and what the user should know.
     """
-    found = np.array([v.action_delay for v in verdicts if not v.quarantined and np.isfinite(v.action_delay)])
+    found = np.array([v.action_delay for v in verdicts if np.isfinite(v.action_delay)])
     if len(found) < _FEWEST_EPISODES:
         return None, []
     median = float(np.median(found))

@@ -11,6 +11,9 @@ stay in the data, or a policy would learn to command what it already sees. So th
 the same L, unless it is out of step with the state too: where the delay from action to state, measured in this episode,
 differs from the robot's own (`control_delay`; `prepare` takes the median of the dataset), the action moves by that
 difference as well; where the episode does not tell its delay, it is quarantined. An error that all episodes share cannot be told from the robot's delay, and stays.
+
+An episode is trusted only where it excludes that the lag changes on the way (`lag_constancy`), as it does where
+a frame was dropped or the video is another episode's.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import numpy as np
 from lerobot_wallwm.processors.action_delay import action_delay
 from lerobot_wallwm.processors.episodes import ACTION, STATE, Episode
 from lerobot_wallwm.processors.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.lag_constancy import UNTOLD, LagChange, likeliest_change
 from lerobot_wallwm.processors.lag_evidence import correlations, evidence, margin, sharpened, weighted_mean
 from lerobot_wallwm.processors.motion_signals import action_motion, state_motion
 from lerobot_wallwm.processors.sync_verdict import SyncVerdict, Vote, synchronized
@@ -47,6 +51,9 @@ class SynchronizerConfig:
     max_dissent: float = 1.0
     # Least part of the votes of cameras and channels, weighted by their squared correlation, for the lag found.
     min_votes: float = 0.5
+    # Greatest chance that an episode is trusted although its lag changes in its middle half; see `lag_constancy`. Not tuned:
+    # one in a thousand. 1: not tested.
+    max_change_risk: float = 0.001
     # Frames from an action to the motion it causes, where they are known. None: `prepare` measures them over the dataset,
     # and a synchronizer that sees one episode alone moves the action with the state.
     control_delay: float | None = None
@@ -65,6 +72,10 @@ class SynchronizerConfig:
                 raise ValueError(
                     f"--synchronizer.{name} must be in [0, 1], got {getattr(self, name)}. Fix: leave it out for the default"
                 )
+        if not 0 < self.max_change_risk <= 1:
+            raise ValueError(
+                f"--synchronizer.max_change_risk must be in (0, 1], got {self.max_change_risk}. Fix: leave it out for the default"
+            )
         if self.control_delay is not None and not 0 <= self.control_delay < np.inf:
             raise ValueError(
                 f"--synchronizer.control_delay must be at least 0, got {self.control_delay}. Fix: leave it out to measure it"
@@ -85,6 +96,7 @@ class LagEvidence:
         windows: Parts of the episode: first frame, end, (2 reach + 1,) evidence.
         votes: Of each camera and channel; those of action channels count from the state, i.e. without the control delay.
         action_delay: Frames from action to state, with a fraction; NaN where it cannot be told.
+        change: The likeliest change of the lag within the episode, beside the best lag of all cameras.
     """
 
     episode_index: int
@@ -96,6 +108,7 @@ class LagEvidence:
     windows: tuple[tuple[int, int, np.ndarray], ...]
     votes: tuple[Vote, ...]
     action_delay: float
+    change: LagChange
 
 
 class TemporalSynchronizer:
@@ -171,7 +184,8 @@ class TemporalSynchronizer:
                     f"camera {camera} has {len(values)} frames, but episode {episode.index} has {len(episode)} rows"
                 )
         sigma, reach = max(0.4, self.config.smooth_s * episode.fps), self.reach(episode.fps)
-        state = {name: sharpened(values, sigma) for name, values in state_motion(episode).items()}
+        measured = state_motion(episode)
+        state = {name: sharpened(values, sigma) for name, values in measured.items()}
         action = {
             name: sharpened(values, sigma)
             for name, values in action_motion(episode, self.kinematics, reach).items()
@@ -213,16 +227,23 @@ class TemporalSynchronizer:
                 for camera, signals_ST in pictures.items()
             ]
             windows.append((start, stop, weighted_mean(np.array(parts), shares) if parts else zeros))
+        total = weighted_mean(np.array(list(cameras.values())), shares) if cameras else zeros
+        change = UNTOLD
+        if motion:
+            seen_ST = np.concatenate([np.asarray(values, dtype=np.float64).T for values in motion.values()])
+            moved_CT = np.array(list(measured.values()))
+            change = likeliest_change(seen_ST, moved_CT, int(np.argmax(total)) - reach, sigma)
         return LagEvidence(
             episode.index,
             len(episode),
             reach,
             cameras,
-            weighted_mean(np.array(list(cameras.values())), shares) if cameras else zeros,
+            total,
             weighted_mean(np.array(scores), shares) if scores else zeros,
             tuple(windows),
             tuple(votes),
             float(delay),
+            change,
         )
 
     @staticmethod
@@ -306,7 +327,23 @@ class TemporalSynchronizer:
         )
         if share < config.min_votes:
             return f"votes_split: {share:.0%} of the votes are for lag {verdict.lag}, below {config.min_votes:.0%}"
-        return ""
+        return _changes(found.change, config.max_change_risk)
+
+
+def _changes(change: LagChange, risk: float) -> str:
+    """Why the lag may not be the same throughout, `rule: evidence`; empty where that is excluded, or at a risk of 1."""
+    needed = -np.log(risk)
+    if risk < 1 and change.outer > needed:
+        return (
+            f"lag_changes: from {change.before} to {change.after} at frame {change.frame}, "
+            f"likelier than one lag by {change.outer:.1f} nats"
+        )
+    if risk < 1 and change.inner > -needed:
+        return (
+            f"change_not_excluded: one lag is likelier than a change on the way by {-change.inner:.1f} nats, "
+            f"below {needed:.1f}"
+        )
+    return ""
 
 
 def _moved(values_T: np.ndarray, frames: int) -> np.ndarray:

@@ -28,8 +28,8 @@ from lerobot_wallwm.processors.verify import verify_view
 
 LAGS = {0: 2, 1: 2, 2: -1, 3: 0, 4: 2, 5: 2}
 # The tiny arm's pictures are 32 pixels wide and its episodes 4 s long; its thresholds need not be those of a recording.
-FLAGS = ["--synchronizer.min_score=0.2", "--synchronizer.min_margin=0.5", "--synchronizer.min_votes=0.2"]
-PLAIN = {"min_score": 0.2, "min_margin": 0.5, "min_votes": 0.2}
+PLAIN = {"min_score": 0.2, "min_margin": 0.5, "min_votes": 0.2, "max_change_risk": 1.0}
+FLAGS = [f"--synchronizer.{name}={value}" for name, value in PLAIN.items()]
 
 
 def rewritten(source: Path, target: Path, change) -> Path:

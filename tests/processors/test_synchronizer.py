@@ -66,7 +66,7 @@ def test_most_planted_lags_are_found_confidently():
             verdict = TemporalSynchronizer()(*planted(episode, watched(episode, seed), lag))
             assert verdict.quarantined or (verdict.lag, verdict.action_lag) == (lag, lag)
             confident += not verdict.quarantined
-    assert confident >= 18
+    assert confident >= 14  # the motion of seed 0 does not exclude a lag that changes by a frame
 
 
 def test_the_action_moves_alone_where_it_is_out_of_step_with_the_state():
@@ -98,11 +98,14 @@ def test_the_action_moves_alone_where_it_is_out_of_step_with_the_state():
 @pytest.mark.parametrize(
     ("damage", "rules"),
     [
-        ("another video", {"weak", "ambiguous", "outside_window", "windows_disagree", "votes_split"}),
+        (
+            "another video",
+            {"change_not_excluded", "weak", "ambiguous", "outside_window", "windows_disagree", "votes_split"},
+        ),
         ("nothing moves", {"no_motion"}),
         ("no camera", {"no_camera"}),
         ("far off", {"outside_window"}),
-        ("jump", {"windows_disagree", "ambiguous"}),
+        ("jump", {"windows_disagree", "ambiguous", "lag_changes", "change_not_excluded"}),
         ("cameras apart", {"cameras_disagree", "ambiguous"}),
         ("too short", {"too_short"}),
     ],
@@ -288,13 +291,20 @@ def test_the_robots_delay_is_the_median_of_episodes_that_agree():
     assert delay is None and "differs from episode to episode" in warnings[0]
     delay, warnings = control_delay([verdict(i, -2.0) for i in range(4)])
     assert delay is None and "2.0 frames behind the state" in warnings[0]
+    assert control_delay([verdict(i, 1.0).quarantine("lag_changes: x") for i in range(4)]) == (1.0, [])
     nan = float("nan")
     assert control_delay([verdict(i, nan) for i in range(4)]) == (None, [])
 
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("max_lag_s", 0.0), ("smooth_s", -1.0), ("min_score", 2.0), ("control_delay", -1.0)],
+    [
+        ("max_change_risk", 0.0),
+        ("max_lag_s", 0.0),
+        ("smooth_s", -1.0),
+        ("min_score", 2.0),
+        ("control_delay", -1.0),
+    ],
 )
 def test_a_wrong_parameter_is_refused_by_its_flag(flag, value):
     with pytest.raises(ValueError, match=f"--synchronizer.{flag}"):
