@@ -85,7 +85,8 @@ class Runs:
         self.fresh += fresh
         # Where files or the very end are what is judged, nothing of the end is left out.
         hasty = not fault.session["record"] and KINDS[fault.kind].where != "signal"
-        label = f"{fault.number:05d}_{fault.kind}"
+        # A fault that is tried again gets another name: LeRobot's reader keeps videos open under theirs.
+        label = f"{fault.number:05d}_{fault.kind}_{self.rollouts}"
         return self.lane.start(fault.session, label, fresh=fresh, hasty=hasty, **options)
 
     def _judge(
