@@ -88,18 +88,22 @@ def weigh(
 
 
 def last_words(log: str) -> str:
-    """The reason that a process gave for its end; empty where it gave none."""
-    reason = ""
+    """The reason that a process gave for its end, with the error that it names as the cause; empty where it gave none."""
+    reason = cause = ""
     lines = log.splitlines()
     for at, line in enumerate(lines):
         found = RAISED.match(line)
-        if found:
+        if line.startswith("The above exception was the direct cause"):
+            cause = f" (because of {reason})"
+        elif line.startswith("Traceback"):
+            cause = cause if cause and not lines[at - 1].strip() and "direct cause" in lines[at - 2] else ""
+        elif found:
             # Some messages begin on the next line.
             text = found.group(2) or next((rest for rest in lines[at + 1 :] if rest.strip()), "")
             reason = f"{found.group(1)}: {text}".strip()
         elif reason == "" or reason.startswith("said"):
             reason = next((f"said: {said}" for said in SAID if said in line), reason)
-    return reason[:500]
+    return f"{reason[:400]}{cause[:200]}"
 
 
 @dataclass

@@ -166,6 +166,13 @@ def test_last_words():
     assert last_words("RuntimeError: \n\nMissing motor IDs\n") == "RuntimeError: Missing motor IDs"
     assert last_words("INFO Shutdown signal 2 received") == "said: Shutdown signal"
     assert last_words("INFO nothing\n") == ""
+    bad = "Traceback (most recent call last):\nConnectionError: bad packet\n\n"
+    chain = f"{bad}The above exception was the direct cause of the following exception:\n\n"
+    last = "Traceback (most recent call last):\nConnectionError: \nno such port\n"
+    assert (
+        last_words(chain + last) == "ConnectionError: no such port (because of ConnectionError: bad packet)"
+    )
+    assert last_words(f"{chain}{last}\nIn the end:\n\n{last}") == "ConnectionError: no such port"
 
 
 def test_the_table_adds_up():
