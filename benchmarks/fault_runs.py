@@ -143,7 +143,9 @@ class Runs:
 
     def _into_a_run(self, fault: Fault) -> Verdict:
         rollout = self.lane.rollout
-        if rollout is None or not rollout.alive or fault.session["record"]:
+        if rollout is not None and (rollout.ending or not rollout.alive):
+            raise NotCountedError(f"the rollout ended by itself after the last fault: {rollout.end().reason}")
+        if rollout is None or fault.session["record"]:
             self.stop()
             rollout = self._start(fault)
         self._await_motion(rollout)
@@ -184,7 +186,7 @@ class Runs:
             server.close()
 
     def _end_of_own(self, fault: Fault, rollout: Rollout, since: float) -> Verdict:
-        if not rollout.alive:
+        if rollout.ending or not rollout.alive:  # on its way home it still lives, and sends goals
             return self._judge(fault, rollout, since, None, rollout.end())
         over = time.time()
         rollout.wait(PATIENCE_S, lambda: rollout.ending or self._goes_on(rollout, over))
