@@ -90,7 +90,7 @@ class Book:
             file.write(json.dumps(line) + "\n")
 
     def add(self, fault: Fault, verdict: Verdict, seconds: float, late_s: float) -> None:
-        """Writes a result down: what it took, and by how much the machine was late at worst."""
+        """Writes a result down: what it took, and for how long the machine let it wait, both in seconds."""
         result = {
             "fault": fault.describe(),
             "protocol": fault.protocol,
@@ -161,7 +161,7 @@ def run_one(fault: Fault, runs: Runs, book: Book, pulse: Pulse, last: bool) -> b
         book.set_aside(fault, str(error))
         tqdm.write(f"{fault.arm} {fault.number} {fault.kind}: not counted, {error}")
         return False
-    late = pulse.worst(began)
+    late = max(pulse.worst(began), runs.waited_s)
     if verdict.outcome == "FAILED":
         tqdm.write(f"{fault.arm} {fault.number} {fault.kind}: {'; '.join(verdict.what)}")
         where = KINDS[fault.kind].where

@@ -53,7 +53,7 @@ KINDS = {
     "camera_stalled": Kind(3, "camera", _CAMERA),
     "camera_black": Kind(2, "camera", _CAMERA),
     "nan_weights": Kind(3, "start", ("NaN", "not finite", "infinity")),
-    "planner_hung": Kind(2, "start"),
+    "planner_hung": Kind(2, "start", ("planner",)),
     # Another program takes the room bit by bit, as a real disk fills up: the policy's guard can see it come.
     "disk_filling": Kind(2, "start", ("disk_reserve_mb",)),
     # All of it is gone from one moment to the next: nobody can see it come.

@@ -32,6 +32,7 @@ class Rollout:
         began: Time of its start.
         code: Exit code once it has ended.
         ended_at: When that was noticed.
+        waited_s: Seconds that its main thread was ready to run and was not let; 0 where the system does not tell.
         free_from: Since when LeRobot moves the arm back to where it was, or None.
     """
 
@@ -50,6 +51,7 @@ class Rollout:
         self.code: int | None = None
         self.ended_at: float | None = None
         self.free_from: float | None = None
+        self.waited_s = 0.0
         self.hung = False
         self._said, self._text = -1, ""
         self._own: subprocess.Popen | None = None
@@ -71,6 +73,9 @@ class Rollout:
     def alive(self) -> bool:
         """Whether it still runs."""
         if self.code is None:
+            with contextlib.suppress(OSError, IndexError):
+                told = Path(f"/proc/{self.pid}/schedstat").read_text()
+                self.waited_s = max(self.waited_s, int(told.split()[1]) / 1e9)
             self.code = self._own.poll() if self._own is not None else self.lane.nursery.poll()
             if self.code is not None:
                 self.ended_at = time.time()

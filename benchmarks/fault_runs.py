@@ -41,11 +41,16 @@ class Runs:
     Args:
         lane: The arm.
         fresh_every: Every so many rollouts, a new interpreter instead of a fork; 0: never.
+
+    Attributes:
+        rollouts, fresh: How many there were, and in a new interpreter.
+        waited_s: For how long the machine did not let the last fault's rollout run, in seconds.
     """
 
     def __init__(self, lane: Lane, fresh_every: int) -> None:
         self.lane, self.fresh_every = lane, fresh_every
         self.rollouts = self.fresh = 0
+        self.waited_s = self._waited_before = 0.0
 
     def run(self, fault: Fault) -> Verdict:
         """Injects one fault.
@@ -54,6 +59,8 @@ class Runs:
             NotCountedError: The machine, or a fault of the campaign itself.
         """
         where = KINDS[fault.kind].where
+        running = self.lane.rollout
+        self._waited_before = running.waited_s if running is not None else 0.0
         if fault.phase == "connect" or where not in ("bus", "camera"):
             self.stop()
         if fault.phase == "connect":
@@ -80,6 +87,7 @@ class Runs:
 
     def _start(self, fault: Fault, **options) -> Rollout:
         self.rollouts += 1
+        self._waited_before = 0.0
         special = "limit_file_bytes" in options
         fresh = bool(self.fresh_every) and self.rollouts % self.fresh_every == 0 and not special
         self.fresh += fresh
@@ -93,6 +101,7 @@ class Runs:
         self, fault: Fault, rollout: Rollout, since: float, over: float | None, end: End | None, **facts
     ) -> Verdict:
         lane = self.lane
+        self.waited_s = rollout.waited_s - self._waited_before
         times = [g["t"] for g in lane.goals(since - 2 * GAP_S) if g["id"] == 1]
         gap = max((b - a for a, b in zip(times, times[1:], strict=False) if b >= since), default=0.0)
         during = lane.weigh(since, over if over is not None else rollout.ended_at, rollout.free_from)
