@@ -4,7 +4,8 @@
     python benchmarks/fault_campaign.py --count=2000 --out=outputs/faults
 
 Arms are emulated (examples/arms/emulator); goals are judged by what the servos received. An interrupted campaign goes on
-where it was. Results: OUT/results.jsonl (a line a fault), OUT/table.md; logs of the rollouts lie in OUT/lanes/ARM/logs.
+where it was. Results: OUT/results.jsonl (a line a fault), OUT/table.md; OUT/not_counted.jsonl (what
+hit nothing, or was tried again because the machine stood still); logs of the rollouts lie in OUT/lanes/ARM/logs.
 """
 
 from __future__ import annotations
@@ -19,216 +20,40 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fault_judge import End, Verdict, judge, table
-from fault_lane import FILE_BYTES, START_S, Lane, Rollout
+from fault_judge import Verdict, table
+from fault_lane import Lane
 from fault_plan import KINDS, Fault, plan
-from hung_server import HungServer
-from swinging_checkpoint import break_checkpoint
+from fault_runs import NotCountedError, Runs
 from tqdm import tqdm
 
-# Seconds: how long a fault of replies is watched; what comes after it; how long a rollout of its own runs with its fault.
-REPLIES_S, AFTER_S, OWN_S = 0.5, 0.7, 3.0
-# A gap between commands after which the guards may set the goal anew (`watchdog_s` is 1 s).
-GAP_S = 0.9
 GROUP = 24
+# Lanes into which the faults of an arm are dealt, so that all lanes have about as many.
+PARTS = {"koch_follower": 2}
+# Seconds by which the machine may be late before a doubtful verdict is not held against the rollout (LeRobot waits some
+# 0.05 s for a servo), and how often a fault is tried.
+LATE_S, TRIES = 0.05, 3
+# What a machine that stood still makes a rollout say, and what kinds of fault make it say so in earnest.
+STARVED = {"frame is too old": ("camera",), "no status packet": ("bus",)}
 
 
-class NeverMovedError(RuntimeError):
-    """A rollout without any fault did not come to move the arm."""
+class Pulse:
+    """Notices when the machine stands still, by how late a thread wakes up."""
 
+    def __init__(self) -> None:
+        self._late: list[tuple[float, float]] = []
+        threading.Thread(target=self._beat, daemon=True).start()
 
-class Campaign:
-    """Runs the faults of one arm.
+    def _beat(self) -> None:
+        while True:
+            began = time.monotonic()
+            time.sleep(0.02)
+            now = time.monotonic()
+            if now - began > 0.05:
+                self._late.append((now, now - began - 0.02))
 
-    Args:
-        lane: The arm.
-        fresh_every: Every so many rollouts, a new interpreter instead of a fork; 0: never.
-    """
-
-    def __init__(self, lane: Lane, fresh_every: int) -> None:
-        self.lane, self.fresh_every = lane, fresh_every
-        self.rollouts = self.fresh = 0
-
-    def run(self, fault: Fault) -> Verdict:
-        """Injects one fault.
-
-        Raises:
-            NeverMovedError: The machine, or a fault of the campaign itself.
-        """
-        where = KINDS[fault.kind].where
-        if fault.phase == "connect" or where not in ("bus", "camera"):
-            self.stop()
-        if fault.phase == "connect":
-            return self._while_connecting(fault)
-        if where in ("bus", "camera"):
-            return self._into_a_run(fault)
-        return {"nan_weights": self._broken, "planner_hung": self._unplanned, "disk_full": self._full}.get(
-            fault.kind, self._signalled
-        )(fault)
-
-    def stop(self) -> None:
-        """Ends the rollout that runs, for no fault's sake."""
-        rollout = self.lane.rollout
-        if rollout is not None:
-            rollout.send(signal.SIGINT)
-            rollout.end()
-
-    def _start(self, fault: Fault, **options) -> Rollout:
-        self.rollouts += 1
-        fresh = (
-            bool(self.fresh_every)
-            and self.rollouts % self.fresh_every == 0
-            and "limit_file_bytes" not in options
-        )
-        self.fresh += fresh
-        return self.lane.start(fault.session, f"{fault.number:05d}_{fault.kind}", fresh=fresh, **options)
-
-    def _judge(
-        self, fault: Fault, rollout: Rollout, since: float, over: float | None, end: End | None, **facts
-    ) -> Verdict:
-        lane, stop = self.lane, rollout.ended_at
-        lines = lane.goals(rollout.began)
-        times = [g["t"] for g in lines if g["id"] == 1]
-        gap = max((b - a for a, b in zip(times, times[1:], strict=False) if b >= since), default=0.0)
-        during = lane.weigh(since, over if over is not None else stop, rollout.free_from)
-        after = lane.weigh(over, None, rollout.free_from) if over is not None and end is None else None
-        if (
-            over is not None and over > since
-        ):  # to hold is to hold in the end: seeing that a picture is old takes time
-            during.moved = lane.weigh(since + (over - since) / 2, over).moved
-        return judge(
-            KINDS[fault.kind].reason,
-            during,
-            after,
-            end,
-            relax=fault.session["relax"],
-            goal_was_written=facts.pop("goal_was_written", bool(lines)),
-            rate_free=gap > GAP_S or fault.session["record"] == "episodic",
-            **facts,
-        )
-
-    def _into_a_run(self, fault: Fault) -> Verdict:
-        rollout = self.lane.rollout
-        if rollout is None or not rollout.alive or fault.session["record"]:
-            self.stop()
-            rollout = self._start(fault)
-        self._await_motion(rollout)
-        rollout.wait(fault.numbers["wait"])
-        self._await_motion(rollout)
-        since = time.time()
-        self.lane.emulator.remote.ask(f"fault {fault.kind} {words(fault.numbers)}")
-        rollout.wait(fault.numbers.get("seconds", REPLIES_S + fault.numbers.get("ms", 0.0) / 1000))
-        over = time.time()
-        rollout.wait(AFTER_S)
-        settings = dataclasses.replace(fault, session=fault.session | {"relax": rollout.session["relax"]})
-        if rollout.alive and rollout.wait(0.3) is False and self._goes_on(rollout, over):
-            return self._judge(settings, rollout, since, over, None)
-        # It has ended, or is about to: a driver that repeats its question takes a while.
-        rollout.wait(20.0, lambda: self._goes_on(rollout, over))
-        if rollout.alive and not rollout.ending:
-            return self._judge(settings, rollout, since, over, None)
-        end = rollout.end()
-        end.expect_data = False
-        return self._judge(settings, rollout, since, None, end)
-
-    def _goes_on(self, rollout: Rollout, since: float) -> bool:
-        # A rollout that goes home to end sends goals too.
-        return rollout.free_from is None and len(self.lane.goals(max(since, time.time() - 0.5))) >= 12
-
-    def _await_motion(self, rollout: Rollout) -> None:
-        if not rollout.wait(START_S, lambda: rollout.moves()) or not rollout.alive:
-            end = rollout.end(1.0)
-            raise NeverMovedError(
-                f"without a fault: {end.reason or 'no motion in time'} ({rollout.log.name})"
-            )
-
-    def _while_connecting(self, fault: Fault) -> Verdict:
-        order = f"fault {fault.kind} {words(fault.numbers)}"
-        rollout = self._start(fault, prepare=lambda: self.lane.emulator.remote.ask(order))
-        rollout.wait(START_S, lambda: rollout.moves())
-        if rollout.alive and rollout.moves():
-            over = time.time()
-            rollout.wait(AFTER_S)
-            rollout.wait(20.0, lambda: self._goes_on(rollout, over))
-        if rollout.alive and not rollout.ending and rollout.moves():
-            return self._judge(fault, rollout, rollout.began, over, None)
-        # Nothing was configured yet that the end must keep to.
-        return self._judge(
-            fault, rollout, rollout.began, None, rollout.end(), goal_was_written=rollout.moves(1)
-        )
-
-    def _broken(self, fault: Fault) -> Verdict:
-        folder = self.lane.folder / "broken"
-        broken = break_checkpoint(self.lane.checkpoint, folder, fault.numbers["how"], fault.numbers["seed"])
-        rollout = self._start(fault, checkpoint=broken)
-        rollout.wait(START_S, lambda: rollout.moves())
-        rollout.wait(OWN_S)
-        if rollout.alive:
-            verdict = self._judge(fault, rollout, rollout.began, time.time() - AFTER_S, None)
-            self.stop()
-            return verdict
-        return self._judge(fault, rollout, rollout.began, None, rollout.end())
-
-    def _unplanned(self, fault: Fault) -> Verdict:
-        server = HungServer(fault.numbers["how"])
-        flags = ("planner=vlm", f"planner_url={server.url}", "planner_model=none", "planner_timeout_s=0.5")
-        try:
-            rollout = self._start(fault, extra=tuple(f"--policy.{flag}" for flag in flags))
-            self._await_motion(rollout)
-            since = time.time()
-            rollout.wait(OWN_S)
-            if rollout.alive:
-                verdict = self._judge(fault, rollout, since, time.time() - AFTER_S, None)
-                self.stop()
-                return verdict
-            return self._judge(fault, rollout, since, None, rollout.end())
-        finally:
-            server.close()
-
-    def _full(self, fault: Fault) -> Verdict:
-        lane = self.lane
-        mounted = lane.mount_disk()
-        fault = dataclasses.replace(fault, session=fault.session | {"on_disk": True})
-        logs = (
-            f"--policy.event_log={lane.disk / 'events.jsonl'}",
-            f"--policy.safety_log={lane.disk / 'safety.jsonl'}",
-        )
-        rollout = self._start(fault, extra=logs, **({} if mounted else {"limit_file_bytes": FILE_BYTES}))
-        self._await_motion(rollout)
-        rollout.wait(fault.numbers["at"])
-        since = time.time()
-        if mounted:
-            lane.fill_disk(fault.numbers["left_kb"] * 1024)
-        rollout.wait(OWN_S)
-        asked = rollout.alive
-        rollout.send(signal.SIGINT)
-        end = rollout.end()
-        end.expect_data = True
-        return self._judge(fault, rollout, since, None, end, own_end=asked)
-
-    def _signalled(self, fault: Fault) -> Verdict:
-        numbers = fault.numbers
-        rollout = self._start(fault)
-        if numbers["from"] == "goal":
-            self._await_motion(rollout)
-        rollout.wait(numbers["at"])
-        number = signal.Signals[
-            numbers.get("signal", fault.kind.upper() if fault.kind != "second_signal" else "SIGINT")
-        ]
-        moved, since = rollout.moves(1), time.time()
-        rollout.send(number)
-        if "again" in numbers:
-            rollout.wait(numbers["again"])
-            rollout.send(number)
-        end = rollout.end()
-        end.expect_data = fault.kind != "second_signal" and fault.session["record"] == "sentry" and moved
-        return self._judge(fault, rollout, since, None, end, own_end=True, goal_was_written=rollout.moves(1))
-
-
-def words(numbers: dict) -> str:
-    """A fault's numbers as the emulator reads them."""
-    keys = ("seconds", "count", "ids", "camera", "ms", "after")
-    return " ".join(f"{key}={numbers[key]}" for key in keys if key in numbers)
+    def worst(self, since: float) -> float:
+        """Seconds by which it was late at most since a monotonic time."""
+        return max((late for when, late in reversed(self._late) if when >= since), default=0.0)
 
 
 class Book:
@@ -248,66 +73,113 @@ class Book:
             )
         settings.write_text(json.dumps({"seed": seed}) + "\n")
         self._lock = threading.Lock()
+        self._told = 0.0
         self.results: list[dict] = []
         if self.path.exists():
             self.results = [json.loads(line) for line in self.path.read_text().splitlines()]
+        self._known = {r["fault"]["number"]: r["fault"] for r in self.results}
 
     def done(self, fault: Fault) -> bool:
         """Whether this very fault has a result."""
-        described = json.loads(json.dumps(fault.describe()))
-        return any(r["fault"] == described for r in self.results)
+        return self._known.get(fault.number) == json.loads(json.dumps(fault.describe()))
 
-    def add(self, fault: Fault, verdict: Verdict, seconds: float) -> None:
-        """Writes a result down."""
+    def set_aside(self, fault: Fault, why: str, verdict: Verdict | None = None) -> None:
+        """Writes down a fault that does not count, and is tried again."""
+        line = {"fault": fault.describe(), "why": why, "verdict": verdict and dataclasses.asdict(verdict)}
+        with self._lock, self.path.with_name("not_counted.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def add(self, fault: Fault, verdict: Verdict, seconds: float, late_s: float) -> None:
+        """Writes a result down: what it took, and for how long the machine let it wait, both in seconds."""
         result = {
             "fault": fault.describe(),
             "protocol": fault.protocol,
             "verdict": dataclasses.asdict(verdict),
             "seconds": round(seconds, 2),
+            "late_s": round(late_s, 3),
         }
         with self._lock:
             self.results.append(json.loads(json.dumps(result)))
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")
-            unfinished = self.table.with_suffix(".partial")
-            ordered = sorted(
-                self.results, key=lambda r: (list(KINDS).index(r["fault"]["kind"]), r["protocol"])
-            )
-            unfinished.write_text(table(ordered), encoding="utf-8")
-            os.replace(unfinished, self.table)
+            if time.monotonic() - self._told > 10.0:
+                self.tell()
+
+    def tell(self) -> None:
+        """Brings the table up to date."""
+        self._told = time.monotonic()
+        unfinished = self.table.with_suffix(".partial")
+        order = list(KINDS)
+        ordered = sorted(self.results, key=lambda r: (order.index(r["fault"]["kind"]), r["protocol"]))
+        aside = self.path.with_name("not_counted.jsonl")
+        count = len(aside.read_text(encoding="utf-8").splitlines()) if aside.exists() else 0
+        more = f"Tries that do not count (nothing was hit, or the machine stood still): {count}.\n"
+        unfinished.write_text(table(ordered) + more, encoding="utf-8")
+        os.replace(unfinished, self.table)
+
+
+def in_order(group: list[Fault]) -> list[Fault]:
+    """Sorted so that those into a running rollout follow each other, and those that end one come last."""
+    return sorted(
+        group, key=lambda f: (KINDS[f.kind].where not in ("bus", "camera"), f.phase, f.kind, f.number)
+    )
 
 
 def run_lane(
-    arm: str,
+    name: str,
     faults: list[Fault],
     options: argparse.Namespace,
     book: Book,
     bar: tqdm,
     stop: Callable[[], bool],
+    pulse: Pulse,
 ) -> None:
-    """All faults of one arm; groups of neighbours are sorted so that those into a running rollout follow each other."""
-    lane = Lane(arm, options.out / "lanes" / arm, options.seed, options.niceness)
-    campaign = Campaign(lane, options.fresh_every)
+    """All faults of one lane; those of one arm."""
+    lane = Lane(faults[0].arm, options.out / "lanes" / name, options.seed, options.niceness)
+    runs = Runs(lane, options.fresh_every)
     try:
         for first in range(0, len(faults), GROUP):
-            group = faults[first : first + GROUP]
-            for fault in sorted(group, key=lambda f: (KINDS[f.kind].where == "start", f.phase, f.kind)):
-                if stop():
-                    return
-                began = time.monotonic()
-                try:
-                    verdict = campaign.run(fault)
-                except NeverMovedError as error:
-                    tqdm.write(f"{arm} {fault.number} {fault.kind}: not counted, {error}")
-                    continue
-                book.add(fault, verdict, time.monotonic() - began)
-                bar.update()
-                if verdict.outcome == "FAILED":
-                    tqdm.write(f"{arm} {fault.number} {fault.kind}: {'; '.join(verdict.what)}")
-        campaign.stop()
+            for fault in in_order(faults[first : first + GROUP]):
+                for attempt in range(TRIES):
+                    if stop():
+                        return
+                    if run_one(fault, runs, book, pulse, last=attempt == TRIES - 1):
+                        bar.update()
+                        break
+        runs.stop()
     finally:
         lane.close()
-        tqdm.write(f"{arm}: {campaign.rollouts} rollouts, {campaign.fresh} of them in a new interpreter")
+        tqdm.write(f"{name}: {runs.rollouts} rollouts, {runs.fresh} of them in a new interpreter")
+
+
+def run_one(fault: Fault, runs: Runs, book: Book, pulse: Pulse, last: bool) -> bool:
+    """Injects a fault; False if it does not count: nothing was hit, or the machine stood still and that explains it."""
+    began = time.monotonic()
+    try:
+        verdict = runs.run(fault)
+    except NotCountedError as error:
+        book.set_aside(fault, str(error))
+        tqdm.write(f"{fault.arm} {fault.number} {fault.kind}: not counted, {error}")
+        return False
+    late = max(pulse.worst(began), runs.waited_s)
+    if verdict.outcome == "FAILED":
+        tqdm.write(f"{fault.arm} {fault.number} {fault.kind}: {'; '.join(verdict.what)}")
+        where = KINDS[fault.kind].where
+        starved = any(said in verdict.reason and where not in of for said, of in STARVED.items())
+        if starved and late > LATE_S and not last:
+            book.set_aside(fault, f"the machine stood still for {late:.2f} s", verdict)
+            return False
+    book.add(fault, verdict, time.monotonic() - began, late)
+    return True
+
+
+def deal(faults: list[Fault]) -> dict[str, list[Fault]]:
+    """Faults by lane, the fullest lanes first."""
+    lanes: dict[str, list[Fault]] = {}
+    for fault in faults:
+        part = fault.number % PARTS.get(fault.arm, 1)
+        lanes.setdefault(f"{fault.arm}_{part + 1}" if fault.arm in PARTS else fault.arm, []).append(fault)
+    return dict(sorted(lanes.items(), key=lambda item: -len(item[1])))
 
 
 def main() -> None:
@@ -320,12 +192,12 @@ def main() -> None:
     parser.add_argument("--arms", default="so101_follower,koch_follower,so100_follower")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("outputs/faults"))
-    parser.add_argument("--lanes", type=int, default=2, help="arms at a time")
+    parser.add_argument("--lanes", type=int, default=4, help="arms at a time, of 4; two for each core")
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="stop then; the same command goes on"
     )
     parser.add_argument(
-        "--fresh_every", type=int, default=25, help="rollouts between two in a new interpreter; 0: none"
+        "--fresh_every", type=int, default=60, help="rollouts between two in a new interpreter; 0: none"
     )
     parser.add_argument("--niceness", type=int, default=-10, help="of the emulators, where that is allowed")
     options = parser.parse_args()
@@ -339,26 +211,30 @@ def main() -> None:
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
-    arms = [arm for arm in arms if any(f.arm == arm for f in rest)]
     gate = threading.Semaphore(options.lanes)
     failed: list[str] = []
+    pulse = Pulse()
     with tqdm(total=len(faults), initial=len(faults) - len(rest), unit="fault") as bar:
 
         def stop() -> bool:
             return asked.is_set() or time.monotonic() > until
 
-        def work(arm: str) -> None:
+        def work(name: str, mine: list[Fault]) -> None:
             with gate:
+                if stop():
+                    return
                 try:
-                    run_lane(arm, [f for f in rest if f.arm == arm], options, book, bar, stop)
-                except Exception as error:  # the other arms go on
-                    failed.append(f"{arm}: {type(error).__name__}: {error}")
+                    run_lane(name, mine, options, book, bar, stop, pulse)
+                except Exception as error:  # the other lanes go on
+                    failed.append(f"{name}: {type(error).__name__}: {error}")
 
-        threads = [threading.Thread(target=work, args=(arm,)) for arm in arms]
+        threads = [threading.Thread(target=work, args=item) for item in deal(rest).items()]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+    if book.results:
+        book.tell()
     if book.table.exists():
         print(book.table.read_text())
     if failed:

@@ -2,7 +2,9 @@
 """What came of a fault: judged from the goals that the servos received, the process's end, and its last words.
 
 Outcomes: ``recovered`` (goals go on moving the arm), ``held`` (the arm was kept in place while the fault lasted, and went
-on), ``ended`` (the process ended and says why), ``FAILED`` (anything else; ``what`` says what).
+on), ``ended`` (the process ended and says why), ``powered`` (so, but servos that were to be relaxed are still powered: the
+bus was down when LeRobot wanted to tell them, and it says that; docs/safety.md), ``FAILED`` (anything else; ``what`` says
+what).
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import numpy as np
 RAISED = re.compile(r"^(?:[A-Za-z_][\w]*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit))\b:? ?(.*)$")
 # What LeRobot's rollout says at an end that somebody asked for.
 SAID = ("Shutdown signal", "Duration limit reached", "Interrupted by user")
+# What its drivers say where servos could not be told to let go.
+UNTOLD = "Torque_Enable"
 # One servo tick, in degrees, is far below what any limit is meant for; rounding to ticks costs up to one.
 TICK = 1
 
@@ -84,18 +88,22 @@ def weigh(
 
 
 def last_words(log: str) -> str:
-    """The reason that a process gave for its end; empty where it gave none."""
-    reason = ""
+    """The reason that a process gave for its end, with the error that it names as the cause; empty where it gave none."""
+    reason = cause = ""
     lines = log.splitlines()
     for at, line in enumerate(lines):
         found = RAISED.match(line)
-        if found:
+        if line.startswith("The above exception was the direct cause"):
+            cause = f" (because of {reason})"
+        elif line.startswith("Traceback"):
+            cause = cause if cause and not lines[at - 1].strip() and "direct cause" in lines[at - 2] else ""
+        elif found:
             # Some messages begin on the next line.
             text = found.group(2) or next((rest for rest in lines[at + 1 :] if rest.strip()), "")
             reason = f"{found.group(1)}: {text}".strip()
         elif reason == "" or reason.startswith("said"):
             reason = next((f"said: {said}" for said in SAID if said in line), reason)
-    return reason[:500]
+    return f"{reason[:400]}{cause[:200]}"
 
 
 @dataclass
@@ -141,6 +149,7 @@ def judge(
     goal_was_written: bool,
     own_end: bool = False,
     rate_free: bool = False,
+    bus_fault: bool = False,
 ) -> Verdict:
     """Judges one fault.
 
@@ -153,8 +162,10 @@ def judge(
         goal_was_written: The rollout had begun to move the arm, so that its end must leave the arm as configured.
         own_end: The campaign itself ended the rollout (a signal, its duration).
         rate_free: LeRobot paused the loop; the guards may set the goal anew within the data's lead.
+        bus_fault: The fault is one of the bus, which may have kept LeRobot from switching servos off.
     """
     what = []
+    powered = False
     for name, goals in (("during", during), ("after", after)):
         if goals is None:
             continue
@@ -174,7 +185,8 @@ def judge(
             what.append(f"the reason does not name the fault: {reason[:120]}")
         if goal_was_written:
             expected = 0 if relax else end.servos
-            if end.torque != expected:
+            powered = relax and end.torque > 0 and bus_fault and UNTOLD in reason
+            if end.torque != expected and not powered:
                 wanted = "relaxed" if relax else "held"
                 what.append(f"the arm was not {wanted}: {end.torque} of {end.servos} servos are powered")
         if end.data not in (None, "loads", "empty"):
@@ -186,7 +198,7 @@ def judge(
     if what:
         outcome = "FAILED"
     elif end is not None:
-        outcome = "ended"
+        outcome = "powered" if powered else "ended"
     elif during.moved:
         outcome = "recovered"
     else:
@@ -203,11 +215,13 @@ def table(results: Iterable[dict]) -> str:
     """
     groups: dict[tuple[str, str], list[dict]] = {}
     for result in results:
-        fault = result["fault"]
-        groups.setdefault((fault["kind"], result["protocol"]), []).append(result)
+        kind = result["fault"]["kind"]
+        if result["verdict"]["outcome"] == "powered":
+            kind += ", bus still down at the end"
+        groups.setdefault((kind, result["protocol"]), []).append(result)
     rows = [
-        "| fault | bus | count | recovered | held | ended | FAILED | goals outside limits | nearest goal to a limit (ticks) | largest step / limit | notes |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        "| fault | bus | count | recovered | held | ended | ended, servos left powered | FAILED | goals outside limits | nearest goal to a limit (ticks) | largest step / limit | notes |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     totals: Counter[str] = Counter()
     for (kind, protocol), group in groups.items():
@@ -220,13 +234,15 @@ def table(results: Iterable[dict]) -> str:
         totals["count"] += len(group)
         rows.append(
             f"| {kind} | {protocol} | {len(group)} | {outcomes['recovered']} | {outcomes['held']} | {outcomes['ended']} | "
-            f"{outcomes['FAILED']} | {outside} | {min(margins) if margins else '-'} | "
+            f"{outcomes['powered']} | {outcomes['FAILED']} | {outside} | {min(margins) if margins else '-'} | "
             f"{max((g['step'] for g in parts), default=0):.2f} | {_notes(group)} |"
         )
     rows.append(
         f"| all | | {totals['count']} | {totals['recovered']} | {totals['held']} | {totals['ended']} | "
-        f"{totals['FAILED']} | {totals['outside']} | | | |"
+        f"{totals['powered']} | {totals['FAILED']} | {totals['outside']} | | | |"
     )
+    arms = Counter(r["fault"]["arm"] for group in groups.values() for r in group)
+    rows += ["", "By arm: " + ", ".join(f"{arm} {count}" for arm, count in sorted(arms.items())) + "."]
     return "\n".join(rows) + "\n"
 
 
@@ -236,7 +252,7 @@ def _notes(group: list[dict]) -> str:
     reasons = Counter(
         re.sub(r"\d+(\.\d+)?", "N", r["verdict"]["reason"])[:90]
         for r in group
-        if r["verdict"]["outcome"] == "ended" and r["verdict"]["reason"]
+        if r["verdict"]["outcome"] in ("ended", "powered") and r["verdict"]["reason"]
     )
     notes += [f"{n}x {text}" for text, n in reasons.most_common(2)]
     return "; ".join(notes).replace("|", "/")

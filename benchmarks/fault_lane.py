@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""One emulated arm, and the rollouts that a campaign runs on it one after the other."""
+"""One emulated arm, and the journal of what its servos received while a campaign runs rollouts on it one after the other."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
+from bisect import bisect_left
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fault_judge import End, Goals, last_words, weigh
+from fault_judge import Goals, weigh
+from fault_rollout import Rollout
 from rollout_nursery import Nursery
 from swinging_checkpoint import CAMERAS, FPS, SIZE, make_checkpoint
 
@@ -25,11 +25,9 @@ from emulated_arm.process import EmulatorProcess
 from lerobot_wallwm import WallwmConfig
 from lerobot_wallwm.policies.motion_limits import MotionLimits
 
-POLL_S = 0.02
-# Seconds until a rollout moves the arm, or has ended once it is to end. A busy machine needs most of it.
-START_S, END_S = 120.0, 60.0
+_time = itemgetter("t")
 # Bytes of the disk that is going to be full; and of any file where no such disk can be mounted.
-DISK_BYTES, FILE_BYTES = 3_000_000, 20_000
+DISK_BYTES, FILE_BYTES = 24_000_000, 20_000
 
 
 class Lane:
@@ -89,9 +87,9 @@ class Lane:
 
     # --- the journal
 
-    def lines(self) -> list[dict]:
-        """All goal lines so far."""
-        self.emulator.remote.ask("flush")
+    def look(self) -> dict:
+        """Takes in what is new in the journal, and says ``faults_busy`` and ``injected`` (hits since the start)."""
+        told = self.emulator.remote.ask("flush")
         with self.emulator.journal.open(encoding="utf-8") as file:
             file.seek(self._place)
             for line in file:
@@ -101,16 +99,23 @@ class Lane:
                 entry = json.loads(line)
                 if entry["event"] == "goal":
                     self._lines.append(entry)
-        return self._lines
+        return told
 
     def goals(self, since: float, until: float | None = None) -> list[dict]:
         """Goal lines of a stretch of time."""
-        return [g for g in self.lines() if since <= g["t"] and (until is None or g["t"] < until)]
+        self.look()
+        first = bisect_left(self._lines, since, key=_time)
+        return self._lines[first : None if until is None else bisect_left(self._lines, until, key=_time)]
+
+    def commands(self, since: float = 0.0) -> int:
+        """How many commands (of all joints) came since a time."""
+        return len(self.goals(since)) // len(self.low)
 
     def weigh(self, since: float, until: float | None = None, free_from: float | None = None) -> Goals:
         """`fault_judge.weigh` for a stretch of time, with the last command before it."""
         lines = self.goals(since, until)
-        before = [g for g in self._lines if g["t"] < since][-len(self.low) :]
+        first = bisect_left(self._lines, since, key=_time)
+        before = self._lines[max(0, first - len(self.low)) : first]
         goals = weigh([*before, *lines], self.low, self.high, self.step, free_from, FPS)
         alone = weigh(lines, self.low, self.high, self.step, free_from, FPS)
         alone.step = goals.step
@@ -118,7 +123,7 @@ class Lane:
 
     def forget(self) -> None:
         """Drops what the journal has said so far."""
-        self.lines()
+        self.look()
         self._lines.clear()
 
     # --- rollouts
@@ -171,6 +176,7 @@ class Lane:
         extra: tuple[str, ...] = (),
         limit_file_bytes: int | None = None,
         fresh: bool = False,
+        hasty: bool = False,
         prepare: Callable[[], None] = lambda: None,
     ) -> Rollout:
         """Starts a rollout with the arm in the middle of its ranges.
@@ -182,6 +188,7 @@ class Lane:
             extra: Further flags.
             limit_file_bytes: See `Nursery.start`.
             fresh: A new interpreter instead of a fork.
+            hasty: See `rollout_nursery`.
             prepare: Called just before, when the arm stands.
         """
         ask = self.emulator.remote.ask
@@ -203,7 +210,7 @@ class Lane:
         log.parent.mkdir(exist_ok=True)
         log.unlink(missing_ok=True)
         prepare()
-        self.rollout = Rollout(self, argv, log, session, limit_file_bytes, fresh)
+        self.rollout = Rollout(self, argv, log, session, limit_file_bytes, fresh, hasty)
         return self.rollout
 
     def close(self) -> None:
@@ -213,12 +220,12 @@ class Lane:
         self.nursery.close()
         self.emulator.close()
         if self.disk.is_mount():
-            subprocess.run(["umount", str(self.disk)], check=False)
+            subprocess.run(["umount", "-l", str(self.disk)], check=False)
 
     def mount_disk(self) -> bool:
         """A small disk of its own at `disk`; False where this machine does not allow it."""
         if self.disk.is_mount():
-            subprocess.run(["umount", str(self.disk)], check=False)
+            subprocess.run(["umount", "-l", str(self.disk)], check=False)
         self.disk.mkdir(exist_ok=True)
         for old in self.disk.glob("*"):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
@@ -228,120 +235,9 @@ class Lane:
         except FileNotFoundError:
             return False
 
-    def fill_disk(self, left_bytes: int) -> None:
-        """Takes all of the disk but so many bytes."""
+    def fill_disk(self, left_bytes: int) -> bool:
+        """Takes all of the disk but so many bytes; True once there is nothing left to take."""
         free = shutil.disk_usage(self.disk).free
-        with contextlib.suppress(OSError), (self.disk / "filler").open("wb") as file:
+        with contextlib.suppress(OSError), (self.disk / "filler").open("ab") as file:
             file.write(b"\0" * max(0, free - left_bytes))
-
-
-class Rollout:
-    """One `lerobot-rollout`.
-
-    Attributes:
-        began: Time of its start.
-        code: Exit code once it has ended.
-        ended_at: When that was noticed.
-        free_from: Since when LeRobot moves the arm back to where it was, or None.
-    """
-
-    def __init__(
-        self, lane: Lane, argv: list[str], log: Path, session: dict, limit_file_bytes: int | None, fresh: bool
-    ) -> None:
-        self.lane, self.log, self.session = lane, log, session
-        self.began = time.time()
-        self.code: int | None = None
-        self.ended_at: float | None = None
-        self.free_from: float | None = None
-        self.hung = False
-        self._own: subprocess.Popen | None = None
-        if fresh:
-            with log.open("wb") as file:
-                self._own = subprocess.Popen(
-                    [str(Path(sys.executable).with_name("lerobot-rollout")), *argv],
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env=lane.environment,
-                    start_new_session=True,
-                )
-            self.pid = self._own.pid
-        else:
-            self.pid = lane.nursery.start(argv, log, limit_file_bytes)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        if self.code is None:
-            self.code = self._own.poll() if self._own is not None else self.lane.nursery.poll()
-            if self.code is not None:
-                self.ended_at = time.time()
-            elif self.free_from is None and "Returning robot to initial" in self.text():
-                self.free_from = time.time() - 0.3  # the log is read now and then only
-        return self.code is None
-
-    @property
-    def ending(self) -> bool:
-        """Whether LeRobot has begun to end it; the end of the interpreter may take seconds more."""
-        return "Stopping inference engine" in self.text()
-
-    def text(self) -> str:
-        """Its log."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
-
-    def wait(self, seconds: float, ready: Callable[[], bool] = lambda: False) -> bool:
-        """Waits until it ends, or something is ready; True if either came in time."""
-        deadline = time.monotonic() + seconds
-        while self.alive and not ready():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(POLL_S)
-        return True
-
-    def moves(self, commands: int = 10) -> bool:
-        """Whether it has sent so many commands."""
-        return len(self.lane.lines()) >= commands * len(self.lane.low)
-
-    def send(self, number: signal.Signals) -> None:
-        """Sends a signal, if it still runs."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """The last resort."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        self.wait(END_S)
-
-    def end(self, seconds: float = END_S) -> End:
-        """Waits for its end, kills it where none comes, and looks at what it leaves behind."""
-        if not self.wait(seconds):
-            self.hung = True
-            self.kill()
-        status = self.lane.emulator.remote.ask("status")["joints"].values()
-        end = End(
-            self.code, self.hung, last_words(self.text()), sum(j["torque"] for j in status), len(status)
-        )
-        if self.session["record"]:
-            end.data = load_recorded(Path(self.session["root"]))
-            if end.data == "loads":
-                shutil.rmtree(self.session["root"])
-        self.lane.rollout = None
-        return end
-
-
-def load_recorded(root: Path) -> str:
-    """Whether a recorded dataset loads: ``loads``, ``empty`` (no episode) or the error."""
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    info = root / "meta" / "info.json"
-    try:
-        if not info.exists() or json.loads(info.read_text())["total_episodes"] == 0:
-            return "empty"
-        dataset = LeRobotDataset("local/rollout_faults", root=root)
-        for index in {0, len(dataset) // 2, len(dataset) - 1}:
-            dataset[index]
-    except Exception as error:  # whatever it is, it is the result
-        return f"does not load: {type(error).__name__}: {str(error)[:150]}"
-    return "loads"
+        return free <= left_bytes

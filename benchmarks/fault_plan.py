@@ -18,7 +18,7 @@ class Kind:
     Attributes:
         share: Weight in the campaign; our choice.
         where: ``bus`` and ``camera`` faults are injected by the emulator into a running rollout, several into one
-            if it survives; ``start`` faults shape a rollout of their own; ``signal`` faults end one.
+            if it survives; ``start`` faults shape a rollout of their own; ``signal`` faults end one of their own.
         reason: Words of which one must be in the message of a process that this fault ended.
     """
 
@@ -53,11 +53,18 @@ KINDS = {
     "camera_stalled": Kind(3, "camera", _CAMERA),
     "camera_black": Kind(2, "camera", _CAMERA),
     "nan_weights": Kind(3, "start", ("NaN", "not finite", "infinity")),
-    "planner_hung": Kind(2, "start"),
-    "disk_full": Kind(2, "start", ("No space", "space left", "too large", "Errno 28", "Errno 27", "disk")),
+    "planner_hung": Kind(2, "start", ("planner",)),
+    # Another program takes the room bit by bit, as a real disk fills up: the policy's guard can see it come.
+    "disk_filling": Kind(2, "start", ("disk_reserve_mb",)),
+    # All of it is gone from one moment to the next: nobody can see it come.
+    "disk_full_at_once": Kind(
+        1, "start", ("No space", "space left", "too large", "Errno 28", "Errno 27", "disk")
+    ),
     "sigint": Kind(3, "signal"),
     "sigterm": Kind(3, "signal"),
     "second_signal": Kind(1, "signal"),
+    # A stop is asked for while the bus is stalled, and may still be when LeRobot wants to switch the servos off.
+    "bus_down_at_end": Kind(1, "signal", _BUS),
 }
 
 
@@ -123,7 +130,7 @@ def _fault(number: int, kind: str, arm: str, seed: int) -> Fault:
 
 
 def _numbers(kind: str, phase: str, rng: random.Random) -> dict[str, Any]:
-    wait = round(rng.uniform(0.0, 0.4), 3)
+    wait = round(rng.uniform(0.0, 0.2), 3)  # a loop takes 0.033 s, the time between two looks 0.17 s
     if kind in ("silent", "stall"):
         # The issue's one second, and shorter and longer ones.
         seconds = 1.0 if kind == "silent" or rng.random() < 0.5 else round(rng.uniform(0.02, 2.0), 3)
@@ -141,11 +148,15 @@ def _numbers(kind: str, phase: str, rng: random.Random) -> dict[str, Any]:
         }
     elif kind == "planner_hung":
         return {"how": rng.choice(("silent", "dribble", "close", "refuse"))}
-    elif kind == "disk_full":
+    elif kind == "disk_filling":
+        return {"at": round(rng.uniform(0.2, 2.0), 3), "mb_per_s": round(rng.uniform(0.1, 0.5), 2)}
+    elif kind == "disk_full_at_once":
         return {"at": round(rng.uniform(0.2, 3.0), 3), "left_kb": rng.choice((0, 4, 64))}
+    elif kind == "bus_down_at_end":
+        return {"at": round(rng.uniform(0.0, 0.5), 3), "seconds": round(rng.uniform(0.2, 4.0), 3)}
     elif KINDS[kind].where == "signal":
         # From the start of the process on, through loading and connecting, into the run.
-        numbers = {"from": rng.choice(("start", "goal")), "at": round(rng.uniform(0.0, 2.5), 3)}
+        numbers = {"from": rng.choice(("start", "goal")), "at": round(rng.uniform(0.0, 1.5), 3)}
         if kind == "second_signal":
             numbers |= {
                 "from": "goal",
@@ -167,12 +178,14 @@ def _numbers(kind: str, phase: str, rng: random.Random) -> dict[str, Any]:
 def _session(kind: str, rng: random.Random) -> dict[str, Any]:
     session: dict[str, Any] = {
         "relax": rng.random() < 0.5,
-        "return": rng.random() < 0.2,
+        "return": rng.random() < 0.1,
         "background": rng.random() < 0.5,
         "record": None,
     }
-    if kind == "disk_full" or (KINDS[kind].where == "signal" and rng.random() < 0.6):
-        session["record"] = rng.choice(("sentry", "sentry", "episodic"))
+    if kind == "bus_down_at_end":
+        return session | {"return": False}
+    if kind.startswith("disk") or (KINDS[kind].where == "signal" and rng.random() < 0.6):
+        session["record"] = rng.choice(("sentry", "episodic"))
     elif kind in ("silent", "camera_gone", "stall") and rng.random() < 0.2:
         session["record"] = "sentry"
     return session

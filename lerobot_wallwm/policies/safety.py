@@ -29,6 +29,7 @@ from torch import Tensor
 
 from .action_space import ActionSpace
 from .arm_check import differences, unknown_cameras
+from .disk_guard import DiskGuard
 from .goal_guard import GoalGuard
 from .interventions import Interventions, SafetyError
 from .motion_limits import MotionLimits
@@ -69,6 +70,7 @@ class Safety:
         self.diary = Interventions(config.safety_log)
         self._guard: GoalGuard | None = None
         self._watch: ObservationWatch | None = None
+        self._disk: DiskGuard | None = None
         self._checked = self._warmed_up = False
         self.reset()
 
@@ -204,9 +206,18 @@ class Safety:
             self._watch = ObservationWatch(list(self.cameras), span, names)
         return self._watch
 
+    @property
+    def disk(self) -> DiskGuard:
+        """Made at the first action."""
+        if self._disk is None:
+            self._disk = DiskGuard(self.config.disk_reserve_mb, self.config.disk_path, self.clock)
+        return self._disk
+
     def _observe(self, batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
         """State ``(B, P)`` and pose ``(B, A)``, once the arm is known to be the right one, and the time."""
         self.diary.ticks += 1
+        if self.on_arm:
+            self.disk.check()
         state = _numbers(batch[STATE])
         if not self._checked:
             self._check_arm(batch, state)

@@ -26,6 +26,11 @@ class SafetyFields:
     start_margin: float = 0.25
     # Goals in a row that are not finite, after which the run ends.
     max_bad_goals: int = 10
+    # MB (10^6 bytes) on the disk that LeRobot records to, below which the run ends while a recording can still be
+    # finished. 0: never. LeRobot copies a video file of up to 200 MB when it adds an episode to it.
+    disk_reserve_mb: float = 500.0
+    # A folder on that disk; None: where the running command says, `--dataset.root` or LeRobot's home.
+    disk_path: str | None = None
     # JSONL file to which every intervention is appended.
     safety_log: str | None = None
     # Learned from the dataset, in its units (see motion_limits.py).
@@ -37,7 +42,7 @@ class SafetyFields:
             raise ValueError(
                 f"--policy.guards={self.guards} is not available: choose one of auto, arm, simulation."
             )
-        for name in ("rate_limit", "watchdog_s", "camera_timeout_s", "start_margin"):
+        for name in ("rate_limit", "watchdog_s", "camera_timeout_s", "start_margin", "disk_reserve_mb"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):  # false for NaN, too
                 raise ValueError(f"--policy.{name} must be a number of at least 0, got {value}.")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import given, strategies as st
 pytest.importorskip("emulated_arm")
 
 from arm_plots import Units, commands, periods  # noqa: E402
+from fault_campaign import Book, deal, in_order  # noqa: E402
 from fault_judge import End, Goals, judge, last_words, table, weigh  # noqa: E402
 from fault_plan import KINDS, plan  # noqa: E402
 from hung_server import HungServer  # noqa: E402
@@ -67,6 +69,29 @@ def test_two_thousand_faults_are_of_every_kind_on_every_arm_and_half_on_each_bus
     assert plan(2000, 1)[:20] != faults[:20]
     with pytest.raises(ValueError, match="unknown coffee"):
         plan(10, 0, ("coffee",))
+
+
+def test_lanes_are_about_as_full_as_each_other_and_hold_one_arm_each():
+    faults = plan(2000, 0)
+    lanes = deal(faults)
+    assert len(lanes) == 4 and sum(map(len, lanes.values())) == 2000
+    assert max(map(len, lanes.values())) < 1.2 * min(map(len, lanes.values()))
+    for name, dealt in lanes.items():
+        assert {f.arm for f in dealt} == {name.removesuffix("_1").removesuffix("_2")}
+        assert sorted(in_order(dealt), key=lambda f: f.number) == dealt
+
+
+def test_a_book_knows_what_is_done_and_what_belongs_to_another_plan(tmp_path):
+    first, second = plan(2, 0)
+    book = Book(tmp_path, 0)
+    book.add(first, verdict(), 1.0, 0.0)
+    book.set_aside(second, "the fault hit nothing")
+    again = Book(tmp_path, 0)
+    assert again.done(first) and not again.done(second)
+    assert not again.done(dataclasses.replace(first, arm="another"))
+    assert json.loads((tmp_path / "not_counted.jsonl").read_text())["why"] == "the fault hit nothing"
+    with pytest.raises(ValueError, match="another seed"):
+        Book(tmp_path, 1)
 
 
 # --- goals
@@ -122,6 +147,13 @@ def test_what_is_no_failure():
     assert verdict(during=Goals(9, step=1.5, moved=True), rate_free=True).outcome == "recovered"
     end = End(1, reason=REASON, torque=6, data="empty")
     assert verdict(after=None, end=end, moved=False).outcome == "ended"  # nothing had been sent to the arm
+    untold = End(1, reason="ConnectionError: Failed to write 'Torque_Enable' on id_=2", torque=5)
+    left = {"after": None, "end": untold, "words": ("write '",)}
+    assert verdict(**left, bus_fault=True).outcome == "powered"  # a dead bus carries no order to let go
+    assert (
+        verdict(**left).outcome == "FAILED"
+        and verdict(**left, bus_fault=True, relax=False).outcome == "FAILED"
+    )
     own = End(0, reason="said: Shutdown signal")
     assert verdict(after=None, end=own, own_end=True).outcome == "ended"
     assert verdict(after=None, end=End(-15), own_end=True, moved=False).outcome == "ended"
@@ -134,11 +166,18 @@ def test_last_words():
     assert last_words("RuntimeError: \n\nMissing motor IDs\n") == "RuntimeError: Missing motor IDs"
     assert last_words("INFO Shutdown signal 2 received") == "said: Shutdown signal"
     assert last_words("INFO nothing\n") == ""
+    bad = "Traceback (most recent call last):\nConnectionError: bad packet\n\n"
+    chain = f"{bad}The above exception was the direct cause of the following exception:\n\n"
+    last = "Traceback (most recent call last):\nConnectionError: \nno such port\n"
+    assert (
+        last_words(chain + last) == "ConnectionError: no such port (because of ConnectionError: bad packet)"
+    )
+    assert last_words(f"{chain}{last}\nIn the end:\n\n{last}") == "ConnectionError: no such port"
 
 
 def test_the_table_adds_up():
     def result(kind, protocol, came):
-        return {"fault": {"kind": kind}, "protocol": protocol, "verdict": came}
+        return {"fault": {"kind": kind, "arm": "so100_follower"}, "protocol": protocol, "verdict": came}
 
     def plain(came):
         from dataclasses import asdict
@@ -149,11 +188,23 @@ def test_the_table_adds_up():
         result("corrupt", "feetech", plain(verdict())),
         result("corrupt", "feetech", plain(verdict(during=Goals(9, outside=3, margin=-8)))),
         result("late", "dynamixel", plain(verdict(after=None, end=End(1, reason=REASON)))),
+        result("stall", "feetech", plain(verdict(after=None, end=End(1, reason=REASON)))),
+        result(
+            "stall",
+            "feetech",
+            {**plain(verdict(after=None, end=End(1, reason=REASON))), "outcome": "powered"},
+        ),
     ]
     rows = table(results).splitlines()
-    assert rows[2].startswith("| corrupt | feetech | 2 | 1 | 0 | 0 | 1 | 3 | -8 | 0.50 |")
-    assert rows[3].startswith("| late | dynamixel | 1 | 0 | 0 | 1 | 0 | 0 | 100 |") and "sync read" in rows[3]
-    assert rows[-1].startswith("| all | | 3 | 1 | 0 | 1 | 1 | 3 |")
+    assert rows[2].startswith("| corrupt | feetech | 2 | 1 | 0 | 0 | 0 | 1 | 3 | -8 | 0.50 |")
+    assert (
+        rows[3].startswith("| late | dynamixel | 1 | 0 | 0 | 1 | 0 | 0 | 0 | 100 |")
+        and "sync read" in rows[3]
+    )
+    assert rows[4].startswith("| stall | feetech | 1 |")
+    assert rows[5].startswith("| stall, bus still down at the end | feetech | 1 | 0 | 0 | 0 | 1 | 0 |")
+    assert rows[6].startswith("| all | | 5 | 1 | 0 | 2 | 1 | 1 | 3 |")
+    assert rows[-1] == "By arm: so100_follower 5."
 
 
 # --- the journal

@@ -357,6 +357,16 @@ def test_another_arm_is_refused_before_the_first_goal(arm):
         policy.select_action({**observation(), "observation.state": torch.zeros(1, 5)})
 
 
+@pytest.mark.parametrize("call", ["select_action", "predict_action_chunk"])
+def test_a_disk_that_fills_up_ends_a_recording_on_an_arm_and_no_simulation(arm, tmp_path, call):
+    policy, _, _ = arm(disk_reserve_mb=1e12, disk_path=str(tmp_path))
+    wants(policy, torch.zeros(1, 6))
+    with pytest.raises(SafetyError, match="--policy.disk_reserve_mb"):
+        getattr(policy, call)(observation())
+    policy, _, _ = arm(disk_reserve_mb=1e12, disk_path=str(tmp_path), guards="simulation")
+    getattr(policy, call)(observation())
+
+
 # -------------------------------------------------------------- what is kept
 
 

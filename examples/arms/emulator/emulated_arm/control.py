@@ -31,7 +31,7 @@ HELP = {
     "connect all | connect JOINT": "plug in all servos, or one only, as for lerobot-setup-motors",
     "power cycle": "switch the servos off and on: what was not saved is lost",
     "reset SEED": "set the simulated world up anew (mujoco)",
-    "flush": "bring the journal to its file",
+    "flush": "bring the journal to its file; says whether faults are active or to come, and how many there were",
     "quit": "end the emulator",
 }
 
@@ -148,8 +148,10 @@ class Console:
     def _do_reset(self, words: list[str]) -> None:
         self._reset(int(words[0]))
 
-    def _do_flush(self, words: list[str]) -> None:
+    def _do_flush(self, words: list[str]) -> dict:
+        faults = self._arm.faults
         self._arm.journal.flush(force=True)
+        return {"faults_busy": faults.busy, "injected": sum(faults.injected.values())}
 
     def _do_quit(self, words: list[str]) -> None:
         self._quit()
