@@ -27,14 +27,17 @@ class GoalGuard:
 
     Args:
         limits: To keep to.
-        max_bad: Bad goals in a row after which the arm is stopped.
+        max_bad: Bad goals after which the arm is stopped; as many good ones in a row forgive them. Not bad ones in a row
+            alone: after each the policy looks again, and may brake for some ticks before the next bad plan is there.
         diary: Where interventions go.
     """
 
     def __init__(self, limits: MotionLimits, max_bad: int, diary: Interventions):
         self.limits, self.max_bad, self.diary = limits, max_bad, diary
         self.last: np.ndarray | None = None
-        self.bad: np.ndarray = np.zeros(0, int)
+        self.bad: np.ndarray = np.zeros(0, int)  # in a row, of each robot
+        self._strikes: np.ndarray = np.zeros(0, int)
+        self._good: np.ndarray = np.zeros(0, int)
 
     def reset(self) -> None:
         """Forgets the last goals; the next ones start from the observed pose."""
@@ -59,11 +62,11 @@ class GoalGuard:
             held: ``(B,)`` robots that must keep their last goal, whatever is asked.
 
         Raises:
-            SafetyError: `max_bad` bad goals in a row, or there is no pose to hold.
+            SafetyError: `max_bad` bad goals, or there is no pose to hold.
         """
         if self.last is None or self.last.shape != pose_BA.shape:
             self.last = pose_BA.astype(np.float64).copy()
-            self.bad = np.zeros(len(pose_BA), int)
+            self._forgive(len(pose_BA))
         if held is not None and held.any():
             asked_BA = np.where(held[:, None], self._hold(self.last, held), asked_BA)
         sent, bad = self._limit(asked_BA, self.last, held)
@@ -85,7 +88,7 @@ class GoalGuard:
         near = np.clip(first, pose_BA - lead, pose_BA + lead)
         reference = np.where(np.isfinite(near), near, np.where(np.isfinite(first), first, pose_BA))
         if len(self.bad) != len(pose_BA):
-            self.bad = np.zeros(len(pose_BA), int)
+            self._forgive(len(pose_BA))
         sent, bad_rows = [], np.zeros(len(pose_BA), bool)
         for t in range(asked_BTA.shape[1]):
             reference, bad = self._limit(asked_BTA[:, t], reference, None)
@@ -153,11 +156,16 @@ class GoalGuard:
             )
         return hold
 
+    def _forgive(self, robots: int) -> None:
+        self.bad, self._strikes, self._good = (np.zeros(robots, int) for _ in range(3))
+
     def _count_bad(self, bad: np.ndarray) -> None:
         self.bad = np.where(bad, self.bad + 1, 0)
-        if self.bad.max(initial=0) >= self.max_bad:
+        self._good = np.where(bad, 0, self._good + 1)
+        self._strikes = np.where(self._good >= self.max_bad, 0, self._strikes + bad)
+        if self._strikes.max(initial=0) >= self.max_bad:
             raise SafetyError(
-                f"{self.max_bad} goals in a row were not finite (NaN or infinite); the arm was held meanwhile. Fix: use "
-                "a checkpoint with sound weights, or --policy.dtype=float32 if this one overflows; "
-                f"--policy.max_bad_goals={self.max_bad} sets the patience."
+                f"{self.max_bad} goals were not finite (NaN or infinite) without as many sound ones in a row between "
+                "them; the arm was held meanwhile. Fix: use a checkpoint with sound weights, or --policy.dtype=float32 if "
+                f"this one overflows; --policy.max_bad_goals={self.max_bad} sets the patience."
             )

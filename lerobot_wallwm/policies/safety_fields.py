@@ -24,7 +24,7 @@ class SafetyFields:
     camera_timeout_s: float = 2.0
     # How far outside the data's range a joint may stand at the first observation, as a part of that range. 0: anywhere.
     start_margin: float = 0.25
-    # Goals in a row that are not finite, after which the run ends.
+    # Goals that are not finite, after which the run ends; as many finite ones in a row forgive them.
     max_bad_goals: int = 10
     # MB (10^6 bytes) on the disk that LeRobot records to, below which the run ends while a recording can still be
     # finished. 0: never. LeRobot copies a video file of up to 200 MB when it adds an episode to it.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -121,9 +122,23 @@ def test_nan_is_held_counted_and_ends_the_run(arm):
     sent = goals(policy, post, 4)
     assert bool((sent[1:] == sent[0]).all())
     assert forgotten[-1] == [0]  # it looks again
-    with pytest.raises(SafetyError, match="4 goals in a row"):
+    with pytest.raises(SafetyError, match="4 goals were not finite"):
         policy.select_action(observation(9))
     assert policy.safety_report()["interventions"]["non_finite"] == 4
+
+
+@pytest.mark.parametrize(("between", "ends"), [(1, True), (3, True), (4, False)])
+def test_bad_goals_between_good_ones_end_the_run_unless_these_are_as_many(arm, between, ends):
+    policy, _, _ = arm(max_bad_goals=4)
+    good, bad = torch.full((1, 6), 0.02), torch.full((1, 6), torch.nan)
+    plan = [good, *[bad, *[good] * between] * 6]
+    wants(policy, *plan)
+    sent = 0
+    with pytest.raises(SafetyError, match="4 goals were not finite") if ends else nullcontext():
+        for tick in range(len(plan)):
+            policy.select_action(observation(tick))
+            sent += 1
+    assert sent == (1 + 3 * (1 + between) if ends else len(plan))
 
 
 def test_broken_weights_are_refused_before_there_is_an_arm(make_policy, tmp_path):
@@ -141,7 +156,7 @@ def test_a_model_that_overflows_holds_the_observed_pose(arm):
         parameter.data.mul_(1e30)
     sent = goals(policy, post, 2)
     torch.testing.assert_close(sent, observation()["observation.state"].expand(2, 6))
-    with pytest.raises(SafetyError, match="3 goals in a row"):
+    with pytest.raises(SafetyError, match="3 goals were not finite"):
         policy.select_action(observation(7))
 
 
