@@ -202,7 +202,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--so101", type=Path, default=SO101)
-    parser.add_argument("--human", type=Path, default=HUMAN)
+    parser.add_argument(
+        "--human", type=Path, default=HUMAN, help="LeRobot dataset of a human's demonstrations"
+    )
     parser.add_argument("--also", choices=["tuning"], help="score the tuning episodes as well")
     parser.add_argument(
         "--noise", type=float, default=0.0, help="standard deviation of added sensor noise, levels"
@@ -215,6 +217,10 @@ def main() -> int:
         "--partners", type=int, default=10, help="each episode gets the videos of so many others"
     )
     args = parser.parse_args()
+    if not (args.human / "meta" / "info.json").is_file():
+        parser.error(
+            f"no LeRobot dataset at {args.human}. Fix: --human=<a human's demonstrations, three or more episodes>"
+        )
     loaded = {
         "SO-101": load(args.so101, args.noise),
         "human": load(args.human, args.noise),
