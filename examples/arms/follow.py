@@ -37,6 +37,8 @@ READY = re.compile(r"^ready: ", re.MULTILINE)
 # On two cores with two busy processes at -5 a Koch's read failed 13 times of 886 at -19, and 0 times of 851 at -6.
 TOUCHES_ARM = re.compile(r"--(robot|teleop)\.type|emulated-arm --arm")
 AHEAD = "renice -n -6 -p $$ >/dev/null 2>&1\n"
+# What LeRobot says when a reply was lost; nothing else is worth a second try.
+NOT_HEARD = re.compile(r"status packet!|Could not connect on port|motor check failed", re.IGNORECASE)
 # Our choice: a person presses no key faster.
 REACTION = 0.3
 LIMIT = 1800.0
@@ -59,6 +61,7 @@ class Outcome:
     tries: int = 1
     wrote: list[str] = field(default_factory=list)
     trouble: str | None = None
+    not_heard: bool = False
 
 
 def describe(path: Path) -> str:
@@ -133,12 +136,21 @@ class Follower:
         if outcome.trouble is None:
             outcome.trouble = self._missing(step, terminal.text, outcome)
         if outcome.trouble is not None:
+            outcome.not_heard = bool(NOT_HEARD.search(terminal.text))
             raise RecipeError(f"{step.name} (line {step.line}): {outcome.trouble}", outcome)
         if (self.folder / SETTINGS).is_file() and self.extra:
             with (self.folder / SETTINGS).open("a", encoding="utf-8") as file:
                 file.write("".join(f"{line}\n" for line in self.extra))
             self.extra = []
         return outcome
+
+    def prepare_again(self, step: Step, steps: list[Step]) -> None:
+        """Does what the recipe wants done before a step is tried once more."""
+        if "clears" in step.options:
+            shutil.rmtree(self.folder / step.options["clears"], ignore_errors=True)
+        for other in steps:
+            if other.name == step.options.get("first"):
+                self.follow(other)
 
     def _missing(self, step: Step, text: str, outcome: Outcome) -> str | None:
         at = 0
@@ -254,19 +266,22 @@ def follow_recipe(
     (out / "examples").symlink_to(HERE.parent)
     follower = Follower(folder, out / "logs", limit, extra)
     outcomes: list[Outcome] = []
+    steps = read_recipe(recipe)
     try:
-        for step in read_recipe(recipe):
+        for step in steps:
             if not step.applies(**choices):
                 continue
             print(f"{step.name}: {step.command.splitlines()[0]}", flush=True)
             for tries in range(1, int(step.options.get("again", 0)) + 2):
                 try:
+                    if tries > 1:
+                        follower.prepare_again(step, steps)
                     done = follower.follow(step)
                 except RecipeError as error:
                     done = error.args[1]
                     print(f"    {error.args[0]}", flush=True)
                 done.tries = tries
-                if done.trouble is None:
+                if not done.not_heard:
                     break
             outcomes.append(done)
             if done.trouble:

@@ -88,14 +88,34 @@ false
 ```
 <!-- run: second; again=2 -->
 ```bash
-[ -e tried ] || { touch tried; exit 3; }
+[ -e tried ] || { touch tried; echo 'There is no status packet!'; exit 3; }
+```
+<!-- run: other; again=2 -->
+```bash
+echo 'frozen camera'; exit 3
 ```
 """,
     )
-    assert [(o.step, o.exit, o.tries, o.trouble) for o in outcomes] == [
-        ("no", 1, 1, None),
-        ("second", 0, 2, None),
-    ]
+    assert [(o.step, o.exit, o.tries) for o in outcomes] == [("no", 1, 1), ("second", 0, 2), ("other", 3, 1)]
+    assert [o.trouble is None for o in outcomes] == [True, True, False]
+
+
+def test_what_has_to_be_done_before_a_second_try(tmp_path):
+    outcomes = follow(
+        tmp_path,
+        """
+<!-- run: place -->
+```bash
+echo placed >> hands
+```
+<!-- run: drive; again=1; clears=data; first=place -->
+```bash
+mkdir data && [ $(wc -l < hands) = 2 ] || { echo 'There is no status packet!'; exit 1; }
+```
+It writes `data` and `hands`.
+""",
+    )
+    assert [(o.step, o.tries, o.trouble) for o in outcomes] == [("place", 1, None), ("drive", 2, None)]
 
 
 def test_settings_are_read_before_each_command_and_can_be_added_to(tmp_path):
