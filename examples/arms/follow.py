@@ -31,12 +31,8 @@ RECIPES = {"so100": "so100.md", "so101": "so100.md", "koch": "koch.md"}
 # The recipe's settings, read before each command as in a new terminal.
 SETTINGS = "my_arm.sh"
 READY = re.compile(r"^ready: ", re.MULTILINE)
-# Drivers wait 34 to 50 ms for a reply, within which an ordinary process on a busy machine may not run at all: what talks
-# to an arm goes ahead of other work, where this user may say so. Not far ahead: the driver waits by polling, and the bytes
-# are carried by a thread of the kernel's with priority 0, which a polling neighbour at -19 keeps waiting for 35 ms and more.
-# On two cores with two busy processes at -5 a Koch's read failed 13 times of 886 at -19, and 0 times of 851 at -6.
+# What talks to an arm goes ahead of other work, see `terminal.go_ahead`.
 TOUCHES_ARM = re.compile(r"--(robot|teleop)\.type|emulated-arm --arm")
-AHEAD = "renice -n -6 -p $$ >/dev/null 2>&1\n"
 # What LeRobot says when a reply was lost; nothing else is worth a second try.
 NOT_HEARD = re.compile(r"status packet!|Could not connect on port|motor check failed", re.IGNORECASE)
 # Our choice: a person presses no key faster.
@@ -104,8 +100,7 @@ class Follower:
         self._running: list[Terminal] = []
 
     def _shell(self, command: str) -> str:
-        ahead = AHEAD if TOUCHES_ARM.search(command) else ""
-        return f"{ahead}[ -e {SETTINGS} ] && . ./{SETTINGS}\n{command}"
+        return f"[ -e {SETTINGS} ] && . ./{SETTINGS}\n{command}"
 
     def follow(self, step: Step) -> Outcome:
         """Carries out a step.
@@ -116,7 +111,11 @@ class Follower:
         outcome = Outcome(step.name, step.line, step.command)
         began = time.monotonic()
         terminal = Terminal(
-            self._shell(step.command), self.folder, self.env, self.logs / f"{step.line:03}_{step.name}.log"
+            self._shell(step.command),
+            self.folder,
+            self.env,
+            self.logs / f"{step.line:03}_{step.name}.log",
+            ahead=bool(TOUCHES_ARM.search(step.command)),
         )
         try:
             if "background" in step.options:
