@@ -31,10 +31,10 @@ RECIPES = {"so100": "so100.md", "so101": "so100.md", "koch": "koch.md"}
 # The recipe's settings, read before each command as in a new terminal.
 SETTINGS = "my_arm.sh"
 READY = re.compile(r"^ready: ", re.MULTILINE)
-# Drivers wait 34 to 50 ms for a reply, within which an ordinary process on a busy machine may not run at all: what talks
-# to an arm goes ahead of other work, where this user may say so.
+# What talks to an arm goes ahead of other work, see `terminal.go_ahead`.
 TOUCHES_ARM = re.compile(r"--(robot|teleop)\.type|emulated-arm --arm")
-AHEAD = "renice -n -19 -p $$ >/dev/null 2>&1\n"
+# What LeRobot says when a reply was lost; nothing else is worth a second try.
+NOT_HEARD = re.compile(r"status packet!|Could not connect on port|motor check failed", re.IGNORECASE)
 # Our choice: a person presses no key faster.
 REACTION = 0.3
 LIMIT = 1800.0
@@ -57,6 +57,7 @@ class Outcome:
     tries: int = 1
     wrote: list[str] = field(default_factory=list)
     trouble: str | None = None
+    not_heard: bool = False
 
 
 def describe(path: Path) -> str:
@@ -99,8 +100,7 @@ class Follower:
         self._running: list[Terminal] = []
 
     def _shell(self, command: str) -> str:
-        ahead = AHEAD if TOUCHES_ARM.search(command) else ""
-        return f"{ahead}[ -e {SETTINGS} ] && . ./{SETTINGS}\n{command}"
+        return f"[ -e {SETTINGS} ] && . ./{SETTINGS}\n{command}"
 
     def follow(self, step: Step) -> Outcome:
         """Carries out a step.
@@ -111,7 +111,11 @@ class Follower:
         outcome = Outcome(step.name, step.line, step.command)
         began = time.monotonic()
         terminal = Terminal(
-            self._shell(step.command), self.folder, self.env, self.logs / f"{step.line:03}_{step.name}.log"
+            self._shell(step.command),
+            self.folder,
+            self.env,
+            self.logs / f"{step.line:03}_{step.name}.log",
+            ahead=bool(TOUCHES_ARM.search(step.command)),
         )
         try:
             if "background" in step.options:
@@ -131,12 +135,21 @@ class Follower:
         if outcome.trouble is None:
             outcome.trouble = self._missing(step, terminal.text, outcome)
         if outcome.trouble is not None:
+            outcome.not_heard = bool(NOT_HEARD.search(terminal.text))
             raise RecipeError(f"{step.name} (line {step.line}): {outcome.trouble}", outcome)
         if (self.folder / SETTINGS).is_file() and self.extra:
             with (self.folder / SETTINGS).open("a", encoding="utf-8") as file:
                 file.write("".join(f"{line}\n" for line in self.extra))
             self.extra = []
         return outcome
+
+    def prepare_again(self, step: Step, steps: list[Step]) -> None:
+        """Does what the recipe wants done before a step is tried once more."""
+        if "clears" in step.options:
+            shutil.rmtree(self.folder / step.options["clears"], ignore_errors=True)
+        for other in steps:
+            if other.name == step.options.get("first"):
+                self.follow(other)
 
     def _missing(self, step: Step, text: str, outcome: Outcome) -> str | None:
         at = 0
@@ -252,19 +265,22 @@ def follow_recipe(
     (out / "examples").symlink_to(HERE.parent)
     follower = Follower(folder, out / "logs", limit, extra)
     outcomes: list[Outcome] = []
+    steps = read_recipe(recipe)
     try:
-        for step in read_recipe(recipe):
+        for step in steps:
             if not step.applies(**choices):
                 continue
             print(f"{step.name}: {step.command.splitlines()[0]}", flush=True)
             for tries in range(1, int(step.options.get("again", 0)) + 2):
                 try:
+                    if tries > 1:
+                        follower.prepare_again(step, steps)
                     done = follower.follow(step)
                 except RecipeError as error:
                     done = error.args[1]
                     print(f"    {error.args[0]}", flush=True)
                 done.tries = tries
-                if done.trouble is None:
+                if not done.not_heard:
                     break
             outcomes.append(done)
             if done.trouble:

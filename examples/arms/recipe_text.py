@@ -24,7 +24,7 @@ QUOTED = re.compile(r"`([^`]+)`")
 KEY = re.compile(r"<kbd>(.+?)</kbd>")
 NAME = re.compile(r"<([a-z_]+)>")
 SENTENCE = re.compile(r"(?<=[.:])\s+")
-OPTIONS = {"again", "background", "arm", "cameras", "exit"}
+OPTIONS = {"again", "background", "arm", "cameras", "clears", "exit", "first"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Step:
         line: In the file, of the block's first command.
         command: As printed, any number of lines.
         options: ``background``: runs until the end; ``arm``, ``cameras``: only for that choice; ``exit``: allowed
-            exit codes, separated by commas; ``again``: how often it may be tried once more, because the recipe says so.
+            exit codes, separated by commas; ``again``: how often it may be tried once more after a motor was not
+            heard, because the recipe says so; before that ``clears`` is removed, and the step ``first`` done again.
         why_not: Why it is not run, or None.
         sees: Patterns that the output holds, in order.
         writes: Paths that exist afterwards.

@@ -19,7 +19,7 @@ pytest.importorskip("dynamixel_sdk", reason="pip install -e '.[arms]'")
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built
 from emulated_arm.process import EmulatorProcess
 
-AHEAD = -10
+AHEAD = -3
 
 
 @pytest.fixture(autouse=True)

@@ -124,6 +124,25 @@ def test_cameras_show_the_arm_move(start, device, calibration_file):
     patiently(robot.disconnect)
 
 
+def test_the_pictures_of_an_arm_at_rest_differ_until_the_camera_freezes(start):
+    """The policy's guard takes the same bytes from a moving arm for a frozen camera, and a drawn arm may move unseen."""
+    from lerobot_camera_emulated_arm import EmulatedCameraConfig
+    from lerobot_camera_emulated_arm.emulated import EmulatedCamera
+
+    emulator = start("so101_follower")
+    camera = EmulatedCamera(
+        EmulatedCameraConfig(port=emulator.port, view="wrist", width=64, height=48, fps=60)
+    )
+    camera.connect()
+    seen = [camera.read().astype(int) for _ in range(6)]
+    assert all(0 < np.abs(b - a).max() <= 1 for a, b in zip(seen, seen[1:], strict=False))
+    emulator.remote.ask("fault camera_frozen seconds=60")
+    # One picture may have been on its way.
+    camera.read()
+    assert np.array_equal(camera.read(), camera.read())
+    camera.disconnect()
+
+
 def test_a_camera_says_what_is_wrong(start, tmp_path):
     from lerobot_camera_emulated_arm import EmulatedCameraConfig
     from lerobot_camera_emulated_arm.emulated import EmulatedCamera
@@ -154,9 +173,9 @@ def test_with_the_simulated_clock_time_goes_by_goals(start, device, calibration_
         seen = patiently(robot.get_observation)
         rows.append(seen["shoulder_pan.pos"])
         pictures.append(seen["wrist"])
-        assert patiently(robot.get_observation)["shoulder_pan.pos"] == rows[-1], (
-            "time stands still between goals"
-        )
+        again = patiently(robot.get_observation)
+        assert again["shoulder_pan.pos"] == rows[-1], "time stands still between goals"
+        assert np.array_equal(again["wrist"], pictures[-1])
     # First-order motion in steps of 1/20 s: every step leaves 1/e of the way, once below full speed.
     left = 30 - np.array(rows)
     assert left[4] / left[3] == pytest.approx(np.exp(-1), abs=0.15)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ sys.path.insert(0, str(ARMS))
 
 from follow import RECIPES, follow_recipe, table  # noqa: E402
 from recipe_text import as_pattern, read_recipe  # noqa: E402
+from terminal import CAP_SYS_NICE, Terminal  # noqa: E402
 
 VARIABLE = re.compile(r"^([A-Z_]+)=", re.MULTILINE)
 ANY_ARM = {"arm": "so101", "cameras": "2"}
@@ -88,14 +90,45 @@ false
 ```
 <!-- run: second; again=2 -->
 ```bash
-[ -e tried ] || { touch tried; exit 3; }
+[ -e tried ] || { touch tried; echo 'There is no status packet!'; exit 3; }
+```
+<!-- run: other; again=2 -->
+```bash
+echo 'frozen camera'; exit 3
 ```
 """,
     )
-    assert [(o.step, o.exit, o.tries, o.trouble) for o in outcomes] == [
-        ("no", 1, 1, None),
-        ("second", 0, 2, None),
-    ]
+    assert [(o.step, o.exit, o.tries) for o in outcomes] == [("no", 1, 1), ("second", 0, 2), ("other", 3, 1)]
+    assert [o.trouble is None for o in outcomes] == [True, True, False]
+
+
+def test_what_has_to_be_done_before_a_second_try(tmp_path):
+    outcomes = follow(
+        tmp_path,
+        """
+<!-- run: place -->
+```bash
+echo placed >> hands
+```
+<!-- run: drive; again=1; clears=data; first=place -->
+```bash
+mkdir data && [ $(wc -l < hands) = 2 ] || { echo 'There is no status packet!'; exit 1; }
+```
+It writes `data` and `hands`.
+""",
+    )
+    assert [(o.step, o.tries, o.trouble) for o in outcomes] == [("place", 1, None), ("drive", 2, None)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux")
+def test_what_drives_an_arm_cannot_become_a_real_time_process(tmp_path):
+    """The AV1 encoder would make it one as root, and a driver that polls there is never answered."""
+    terminal = Terminal(
+        "grep CapEff /proc/self/status", tmp_path, {**os.environ}, tmp_path / "log", ahead=True
+    )
+    assert terminal.watch(lambda text: None, 30.0) == 0
+    terminal.close()
+    assert not int(terminal.text.split()[1], 16) >> CAP_SYS_NICE & 1
 
 
 def test_settings_are_read_before_each_command_and_can_be_added_to(tmp_path):

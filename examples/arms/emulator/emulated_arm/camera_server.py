@@ -19,6 +19,30 @@ from emulated_arm.shared import Frames, SharedState
 
 LARGEST = 1920
 FASTEST = 240
+# Our choice: of a picture's values, the share that is one brighter than drawn. A sensor's grain is stronger.
+GRAINY = 1 / 16
+# Positions of the grain, in both directions, before one comes again.
+SHIFTS = 61
+
+
+class Grain:
+    """A sensor's grain: one step of brightness here and there, so that no two pictures are the same however still the scene.
+
+    Without it a drawn arm that moves by less than a pixel looks like a frozen camera to whoever compares bytes.
+
+    Args:
+        width, height: Pixels.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        shape = (height + SHIFTS, width + SHIFTS, 3)
+        self._grain = (np.random.default_rng(0).random(shape, np.float32) < GRAINY).astype(np.uint8)
+
+    def over(self, picture: np.ndarray, moment: int) -> np.ndarray:
+        """The picture as a sensor would give it; neighbouring moments differ."""
+        down, right = moment // SHIFTS % SHIFTS, moment % SHIFTS
+        height, width = picture.shape[:2]
+        return np.minimum(picture, 254) + self._grain[down : down + height, right : right + width]
 
 
 def socket_in(folder: Path, name: str) -> tuple[str, int]:
@@ -73,6 +97,7 @@ class Stream:
         self.watchers: dict[socket.socket, float] = {}
         self.due = 0.0
         self.last: np.ndarray | None = None
+        self.grain = Grain(width, height)
 
     @property
     def period(self) -> float:
@@ -92,6 +117,7 @@ class CameraServer:
         views: The cameras' names.
         draw: Gives a view's picture, (height, width, 3) uint8, for (view, width, height).
         accepts: Says why a size cannot be drawn, or returns None.
+        exact: Pictures as drawn, without a sensor's grain.
     """
 
     def __init__(
@@ -101,14 +127,10 @@ class CameraServer:
         views: tuple[str, ...],
         draw: Callable[[str, int, int], np.ndarray],
         accepts: Callable[[int, int], str | None] = lambda width, height: None,
+        exact: bool = False,
     ) -> None:
-        self._folder, self._state, self._views, self._draw, self._accepts = (
-            folder,
-            state,
-            views,
-            draw,
-            accepts,
-        )
+        self._folder, self._state, self._views = folder, state, views
+        self._draw, self._accepts, self._exact = draw, accepts, exact
         self._streams: dict[tuple[str, int, int], Stream] = {}
         self._listener = listen(folder, "cameras")
         self.selector = selectors.DefaultSelector()
@@ -151,6 +173,10 @@ class CameraServer:
             return
         if fault != "camera_frozen" or stream.last is None:
             stream.last = self._draw(stream.view, stream.width, stream.height)
+            if not self._exact:
+                simulated = self._state.get("simulated_clock")
+                # With the simulated clock nothing depends on how many pictures there were.
+                stream.last = stream.grain.over(stream.last, step if simulated else stream.frames.number)
         stream.frames.publish(stream.last, step)
 
     def _greet(self, listener: socket.socket) -> None:

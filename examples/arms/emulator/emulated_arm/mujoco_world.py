@@ -166,7 +166,9 @@ def main() -> None:
     arguments = parser.parse_args()
     state = SharedState(arguments.folder / "state")
     world = MujocoWorld(arguments.folder, state, arguments.split, arguments.lockstep)
-    server = CameraServer(arguments.folder, state, ("wrist", "overhead"), world.draw, world.accepts)
+    # In lockstep the pictures are those of `lerobot-eval`, bit by bit.
+    views = ("wrist", "overhead")
+    server = CameraServer(arguments.folder, state, views, world.draw, world.accepts, exact=arguments.lockstep)
     server.selector.register(sys.stdin, 1, "bus")
     if not arguments.lockstep:
         threading.Thread(target=run_beside_the_clock, args=(world,), daemon=True).start()
