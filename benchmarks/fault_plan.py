@@ -132,7 +132,7 @@ def _fault(number: int, kind: str, arm: str, seed: int) -> Fault:
 def _numbers(kind: str, phase: str, rng: random.Random) -> dict[str, Any]:
     wait = round(rng.uniform(0.0, 0.2), 3)  # a loop takes 0.033 s, the time between two looks 0.17 s
     if kind in ("silent", "stall"):
-        # The one second, and shorter and longer ones.
+        # A second, and shorter and longer ones.
         seconds = 1.0 if kind == "silent" or rng.random() < 0.5 else round(rng.uniform(0.02, 2.0), 3)
         numbers: dict[str, Any] = {"seconds": seconds}
         if kind == "silent":
