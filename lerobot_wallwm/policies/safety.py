@@ -30,6 +30,7 @@ from torch import Tensor
 from .action_space import ActionSpace
 from .arm_check import differences, unknown_cameras
 from .disk_guard import DiskGuard
+from .garbage import set_aside
 from .goal_guard import GoalGuard
 from .interventions import Interventions, SafetyError
 from .motion_limits import MotionLimits
@@ -222,6 +223,8 @@ class Safety:
         if not self._checked:
             self._check_arm(batch, state)
             self._checked = True
+            if self.on_arm:
+                set_aside()
         return state, self.guard.limits.pose(state), self._now()
 
     def _check_arm(self, batch: dict[str, Any], state: np.ndarray) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import logging
 from contextlib import nullcontext
@@ -471,6 +472,28 @@ def test_training_batches_do_not_meet_the_guards(make_policy, make_train_batch):
     policy = make_policy(guards="arm").train()
     loss, _ = policy.forward(make_train_batch(policy.config))
     assert torch.isfinite(loss) and policy.safety_report()["ticks"] == 0
+
+
+def test_no_collection_of_all_of_pythons_objects_stops_an_arm(arm):
+    """What was there before the first goal is left out of later collections."""
+    gc.unfreeze()
+    try:
+        policy, _, _ = arm()
+        assert gc.get_freeze_count() == 0
+        policy.select_action(observation())
+        frozen, left = gc.get_freeze_count(), len(gc.get_objects())
+        assert frozen > 20 * left
+        policy.select_action(observation(1))
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
+
+
+def test_a_simulators_garbage_is_collected_as_ever(arm):
+    gc.unfreeze()
+    policy, _, _ = arm(guards="simulation")
+    policy.select_action(observation())
+    assert gc.get_freeze_count() == 0
 
 
 def test_limits_in_the_robots_units(arm):
