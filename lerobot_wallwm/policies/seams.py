@@ -102,7 +102,7 @@ class CommandPath:
 
     Attributes:
         last, before: The last command and the one before, ``(A,)``.
-        behind: Ticks until the commands are on the plan that `follow` was given last.
+        behind: Ticks until the commands are on the plan that `follow` was given last; above 0 where its end comes first.
     """
 
     def __init__(self, most_A: Tensor | None, bound: float):
@@ -123,8 +123,9 @@ class CommandPath:
             return plan_LA
         if not bool(torch.isfinite(plan_LA).all()):
             return plan_LA
-        met, self.behind = catch_up(plan_LA, self.last, self.before, self.most, self.bound)
-        return met
+        way, met = catch_up(plan_LA, self.last, self.before, self.most, self.bound)
+        self.behind = met if met < len(way) else met + 1  # also after its last row
+        return way
 
     def stop(self, before_A: Tensor, last_A: Tensor) -> Tensor:
         """The way to rest ``(L, A)`` after these two commands."""

@@ -134,6 +134,15 @@ def test_a_path_leads_from_rest_over_plans_into_rest():
     assert torch.equal(whole[-1], whole[-2])
 
 
+@pytest.mark.parametrize(("ticks", "behind"), [(3, True), (30, False)])
+def test_a_plan_that_ends_before_it_is_met_leaves_the_next_one_to_be_led_into(ticks, behind):
+    path = CommandPath(torch.full((1,), 0.05), bound=1.0)
+    path.start(torch.zeros(1))
+    for command in path.follow(torch.full((ticks, 1), 0.8)):
+        path.told(command)
+    assert bool(path.behind) == behind
+
+
 def test_a_plan_that_is_not_finite_is_left_to_the_guards_and_forgotten():
     path = CommandPath(torch.full((2,), 0.1), bound=1.0)
     path.start(torch.tensor([0.3, -0.3]))
