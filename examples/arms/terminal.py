@@ -32,20 +32,20 @@ KEYS = {
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLUMNS, ROWS = 250, 50
 POLL = 0.05
-# Not further: the driver waits by polling, and the bytes are carried by a thread of the kernel's with priority 0, which a
-# polling neighbour at -19 keeps waiting for 35 ms and more. On two cores with two busy processes at -5 a Koch's read failed
-# 13 times of 886 at -19, and 0 times of 805 at -3.
-AHEAD = -3
+# The kernel's, of the thread that carries a pseudo-terminal's bytes. Not further ahead: LeRobot's drivers wait by polling, which
+# at any higher priority keeps that thread from running, now and then for longer than the driver waits. In rollouts on two
+# busy cores a Koch's read failed 19 times of 3990 at -3, and 0 times of 3855 at 0 with the emulator's bus ahead of it.
+AHEAD = 0
 # Linux' prctl and the capability, by number (linux/prctl.h, linux/capability.h).
 PR_CAPBSET_DROP, CAP_SYS_NICE = 24, 23
 LIBC = ctypes.CDLL(None)
 
 
 def go_ahead() -> None:
-    """Lets what this process will start run somewhat before other work, where this user may say so.
+    """Lets what this process will start run before work that has been set back, where this user may say so.
 
     LeRobot's drivers wait 34 to 50 ms for a reply, within which an ordinary process on a busy machine may not run at all.
-    They must not get real-time priority either: the AV1 encoder takes that for the thread that opens it, and keeps it, where
+    They must not get real-time priority: the AV1 encoder takes that for the thread that opens it, and keeps it, where
     it may, which is as root; the driver in that thread would then poll so that no reply ever came. A user's arm is not
     driven by root, so what is started here has lost that right.
     """

@@ -19,12 +19,13 @@ pytest.importorskip("dynamixel_sdk", reason="pip install -e '.[arms]'")
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built
 from emulated_arm.process import EmulatorProcess
 
-AHEAD = -3
+# The kernel's, see the emulator's README: no driver may go ahead of it.
+AHEAD = 0
 
 
 @pytest.fixture(autouse=True)
 def _ahead_of_others() -> Iterator[None]:
-    """Lets the drivers run before other processes where the user may, as on an arm's own computer.
+    """Lets the drivers run before processes that were set back where the user may, as on an arm's own computer.
 
     They poll for an answer for 34 to 50 ms; on a machine full of other work an ordinary process is not even scheduled
     within that time (the emulator's README has figures). Processes started by a test inherit it.
