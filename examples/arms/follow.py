@@ -173,16 +173,19 @@ class Follower:
         Raises:
             RuntimeError: The command failed.
         """
-        done = subprocess.run(
-            ["bash", "-c", self._shell(command)],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                ["bash", "-c", self._shell(command)],
+                cwd=self.folder,
+                env=self.env,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"`{command}` was not done after {error.timeout:g} s") from error
         if done.returncode:
             raise RuntimeError(f"`{command}` failed: {(done.stderr or done.stdout).strip()}")
 
