@@ -9,7 +9,8 @@ Exits with 1 if clustering takes 10 minutes or 8 GB, if balancing takes 60 s, if
 of `wallwm prepare --balance=true`: 64 + 64 numbers of keyframe and caption, 6 joints of 6 coefficients and a duration. They
 come from 1000 Gaussian clouds a clustering, whose sizes fall as 1 / rank; half of the time an event's action cloud is
 that of its keyframe. Clusters that k-means makes are less skewed than the clouds it sees, for it cuts large clouds to
-pieces; so balancing is timed and judged on the clouds themselves, and on k-means' own clusters beside them.
+pieces; so balancing is timed and judged on the clouds themselves, and k-means' own clusters stand beside them with what
+perfectly even draws would gain.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ def _balance(labels: list[np.ndarray], what: str) -> tuple[float, bool]:
             even &= f["entropy_after"] >= NEEDED_ENTROPY and f["rarest_decile_gain"] >= NEEDED_GAIN
             print(
                 f"  {name + ', ' + how:<16} Gini {f['gini_before']:.3f} -> {f['gini_after']:.3f}, entropy "
-                f"{f['entropy_before']:.3f} -> {f['entropy_after']:.3f}, rarest tenth {f['rarest_decile_gain']:.1f} x"
+                f"{f['entropy_before']:.3f} -> {f['entropy_after']:.3f}, rarest tenth {f['rarest_decile_gain']:.1f} x "
+                f"(perfectly even draws: {f['rarest_decile_even_gain']:.1f} x)"
             )
     return seconds, even
 

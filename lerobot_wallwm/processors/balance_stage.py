@@ -155,14 +155,14 @@ def balance_events(
 
 def print_figures(figures: Mapping[str, Any]) -> None:
     """The balance as a few lines of `wallwm prepare`'s table."""
-    print(f"{'clusters drawn':<20}{'count':>8}{'Gini':>16}{'entropy':>18}{'rarest tenth':>16}")
+    print(f"{'clusters drawn':<20}{'count':>8}{'Gini':>16}{'entropy':>18}{'rarest tenth (if even)':>26}")
     for name in CLUSTERINGS:
         row = figures[name]
         gini, entropy = (
             f"{row[f'{key}_before']:.2f} -> {row[f'{key}_after']:.2f}" for key in ("gini", "entropy")
         )
-        gain = f"{row['rarest_decile_gain']:.1f} x"
-        print(f"{name:<20}{row['clusters']:>8}{gini:>16}{entropy:>18}{gain:>16}")
+        gain = f"{row['rarest_decile_gain']:.1f} x ({row['rarest_decile_even_gain']:.1f} x)"
+        print(f"{name:<20}{row['clusters']:>8}{gini:>16}{entropy:>18}{gain:>26}")
     left_out = figures["events_left_out"]
     print(
         f"{figures['events']} events in {figures['copies']} copies, at most {figures['most']} of one"

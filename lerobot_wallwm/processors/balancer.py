@@ -89,7 +89,8 @@ def balance_figures(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -
         after: ``(N,)`` the same when balanced, e.g. its rows times its copies.
 
     Returns:
-        Clusters, Gini and normalised entropy of both, and how much more often the rarest tenth of the clusters is drawn.
+        Clusters, Gini and normalised entropy of both, how much more often the rarest tenth of the clusters is drawn, and
+        how much more often perfectly even draws would: what there is to gain.
     """
     _, cluster = np.unique(labels, return_inverse=True)
     old, new = (np.bincount(cluster, np.asarray(w, dtype=np.float64)) for w in (before, after))
@@ -102,6 +103,7 @@ def balance_figures(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -
         "entropy_before": normalised_entropy(old),
         "entropy_after": normalised_entropy(new),
         "rarest_decile_gain": float(new[rarest].sum() / old[rarest].sum()),
+        "rarest_decile_even_gain": float(len(rarest) / len(old) / old[rarest].sum()),
     }
 
 

@@ -158,6 +158,14 @@ def test_a_skewed_mixture_is_drawn_evenly_in_both_clusterings(together):
             assert figures["rarest_decile_gain"] >= 5, (name, figures)
 
 
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=40))
+def test_even_draws_gain_what_the_figures_say_there_is_to_gain(sizes):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    figures = balance_figures(labels, np.ones(len(labels)), 1 / np.repeat(sizes, sizes))
+    assert figures["rarest_decile_gain"] == pytest.approx(figures["rarest_decile_even_gain"])
+    assert figures["entropy_after"] == pytest.approx(1)
+
+
 def test_contradicting_clusterings_get_moderate_weights():
     """All events of rare cluster 1 lie in the common cluster 0 of the other clustering, and the other way round."""
     vl = np.repeat([0, 0, 1], [5, 90, 5])
