@@ -123,7 +123,7 @@ def _front_matter(f: CardFacts) -> str:
         library_name="lerobot",
         pipeline_tag="robotics",
         tags=list(dict.fromkeys(["robotics", "lerobot", "wallwm", "world-model", *tags])),
-        datasets=[dataset] if dataset and is_repo_id(dataset) else None,
+        datasets=[dataset] if dataset and is_repo_id(dataset) and not _only_local(dataset) else None,
         base_model=base or None,
     )
     return data.to_yaml().strip()
@@ -133,6 +133,11 @@ def _dataset_name(f: CardFacts) -> str | None:
     data = (f.train or {}).get("dataset")
     name = data.get("repo_id") if isinstance(data, Mapping) else None
     return name if isinstance(name, str) else f.data.get("repo_id")
+
+
+def _only_local(dataset: str) -> bool:
+    """Whether a name is a placeholder such as ``local/cups``, which a link must not be made of. Our convention, and LeRobot users'."""
+    return dataset.split("/")[0] == "local"
 
 
 def _names(f: CardFacts, key: str) -> str:
@@ -166,7 +171,9 @@ def _arms(f: CardFacts) -> list[str]:
 
 def _data(f: CardFacts) -> list[str]:
     name = _dataset_name(f)
-    rows = {"dataset": shown(name) if name else "not stated"}
+    rows = {"dataset": "not stated"}
+    if name:
+        rows["dataset"] = shown(name) + (" (on the trainer's computer only)" if _only_local(name) else "")
     if f.view is None:
         for key in ("episodes", "frames"):
             rows[key] = str(f.data[key]) if key in f.data else "not stated"

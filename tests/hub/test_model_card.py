@@ -128,6 +128,16 @@ def test_what_was_not_measured_is_called_so(checkpoint, tmp_path):
     assert "not stated; ask its author" in card
 
 
+def test_a_dataset_of_one_computer_is_named_and_not_linked(checkpoint, tmp_path):
+    written = checkpoint / "train_config.json"
+    train = json.loads(written.read_text())
+    train["dataset"]["repo_id"] = "local/cups"
+    written.write_text(json.dumps(train))
+    card = publish(checkpoint, tmp_path)
+    assert "datasets" not in front_matter(card)
+    assert "local/cups (on the trainer's computer only)" in card
+
+
 def test_measured_figures_are_those_of_the_files(checkpoint, check, tiny_view, tmp_path):
     seen = evaluation(tmp_path / "seen" / "eval_info.json", [True] * 26 + [False] * 24)
     other = evaluation(tmp_path / "other" / "eval_info.json", [False] * 10)
