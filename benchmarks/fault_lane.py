@@ -235,9 +235,14 @@ class Lane:
         except FileNotFoundError:
             return False
 
-    def fill_disk(self, left_bytes: int) -> bool:
-        """Takes all of the disk but so many bytes; True once there is nothing left to take."""
-        free = shutil.disk_usage(self.disk).free
-        with contextlib.suppress(OSError), (self.disk / "filler").open("ab") as file:
-            file.write(b"\0" * max(0, free - left_bytes))
-        return free <= left_bytes
+    def fill_disk(self, left_bytes: int, most_bytes: int | None = None) -> int:
+        """Another program takes all of the disk but so many bytes, or at most so many; returns what it has in all."""
+        take = max(0, shutil.disk_usage(self.disk).free - left_bytes)
+        with contextlib.suppress(OSError), (self.disk / "filler").open("ab", buffering=0) as file:
+            file.write(b"\0" * (take if most_bytes is None else min(take, most_bytes)))
+        return self.filled()
+
+    def filled(self) -> int:
+        """Bytes that the other program has."""
+        filler = self.disk / "filler"
+        return filler.stat().st_size if filler.exists() else 0

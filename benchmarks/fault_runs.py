@@ -18,7 +18,7 @@ from fault_rollout import START_S, Rollout
 from hung_server import HungServer
 from swinging_checkpoint import break_checkpoint
 
-from lerobot_wallwm.policies.disk_guard import MB
+from lerobot_wallwm.policies.disk_guard import HELD, MB
 
 # Commands that must come after a fault of the line, which belong to it; and those after any fault, which must move on.
 BELONGING, AFTER = 8, 12
@@ -27,7 +27,8 @@ BELONGING, AFTER = 8, 12
 PATIENCE_S, OWN_S, FILLING_S = 30.0, 2.5, 60.0
 # A gap between commands after which the guards may set the goal anew (`watchdog_s` is 1 s).
 GAP_S = 0.9
-# Room, 10^6 bytes, that the policy keeps on the small disk; and seconds of filling that come before it is reached.
+# Room, 10^6 bytes, that the policy keeps on the small disk, a part of it by holding it; and seconds of filling that come
+# before it is reached.
 RESERVE_MB, LEAD_S = 6.0, 1.0
 
 
@@ -203,14 +204,14 @@ class Runs:
         self.stop()
         return verdict
 
-    def _on_small_disk(self, fault: Fault, reserve_mb: float, mounted: bool) -> Rollout:
+    def _on_small_disk(self, fault: Fault, mounted: bool) -> Rollout:
         """A recording onto the small disk, with both logs there, too; returns when the fault is to begin."""
         disk = self.lane.disk
         fault = dataclasses.replace(fault, session=fault.session | {"on_disk": True})
         flags = (
             f"--policy.event_log={disk / 'events.jsonl'}",
             f"--policy.safety_log={disk / 'safety.jsonl'}",
-            f"--policy.disk_reserve_mb={reserve_mb:g}",
+            f"--policy.disk_reserve_mb={RESERVE_MB:g}",
         )
         rollout = self._start(fault, extra=flags, **({} if mounted else {"limit_file_bytes": FILE_BYTES}))
         self._await_motion(rollout)
@@ -219,18 +220,18 @@ class Runs:
 
     def _filling(self, fault: Fault) -> Verdict:
         lane, rate = self.lane, fault.numbers["mb_per_s"] * MB
+        free = (1 - HELD) * RESERVE_MB * MB + LEAD_S * rate
         if not lane.mount_disk():
             raise NotCountedError("a small disk cannot be mounted here")
-        rollout = self._on_small_disk(fault, RESERVE_MB, True)
+        rollout = self._on_small_disk(fault, True)
+        taken = lane.fill_disk(int(free))
         since = time.time()
 
         def fill() -> bool:
             # The other program goes on until the process has ended, or nothing is left.
-            seconds = time.time() - since
-            lane.fill_disk(max(0, int(RESERVE_MB * MB + (LEAD_S - seconds) * rate)))
+            lane.fill_disk(0, most_bytes=max(0, taken + int((time.time() - since) * rate) - lane.filled()))
             return False
 
-        fill()
         rollout.wait(FILLING_S, fill)
         rollout.send(signal.SIGINT)
         end = rollout.end()
@@ -239,7 +240,7 @@ class Runs:
 
     def _full(self, fault: Fault) -> Verdict:
         mounted = self.lane.mount_disk()
-        rollout = self._on_small_disk(fault, 1.0, mounted)
+        rollout = self._on_small_disk(fault, mounted)
         since = time.time()
         if mounted:
             self.lane.fill_disk(fault.numbers["left_kb"] * 1024)

@@ -27,7 +27,8 @@ class SafetyFields:
     # Goals that are not finite, after which the run ends; as many finite ones in a row forgive them.
     max_bad_goals: int = 10
     # MB (10^6 bytes) on the disk that LeRobot records to, below which the run ends while a recording can still be
-    # finished. 0: never. LeRobot copies a video file of up to 200 MB when it adds an episode to it.
+    # finished. 0: never. LeRobot copies a video file of up to 200 MB when it adds an episode to it. Half of it is held (on
+    # Linux) by a file without a name, and given back when the disk is full from one moment to the next.
     disk_reserve_mb: float = 500.0
     # A folder on that disk; None: where the running command says, `--dataset.root` or LeRobot's home.
     disk_path: str | None = None

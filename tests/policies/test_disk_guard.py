@@ -28,8 +28,19 @@ class Disk:
         return Usage(10**10, 0, int(self.free_mb * 10**6))
 
 
+class Held:
+    """Ballast of a test's making."""
+
+    def __init__(self, folder, size):
+        self.folder, self.size, self.held, self.let_go = folder, size, size, False
+
+    def drop(self):
+        self.held, self.let_go = 0, True
+
+
 @pytest.fixture
 def disk(monkeypatch):
+    monkeypatch.setattr("lerobot_wallwm.policies.disk_guard.Ballast", Held)
     return Disk(monkeypatch)
 
 
@@ -45,16 +56,48 @@ def test_where_a_command_records_to(tmp_path):
 def test_it_ends_below_the_reserve_and_looks_once_a_second(disk, tmp_path):
     guard = DiskGuard(500.0, str(tmp_path / "not" / "there yet"), lambda: disk.now)
     guard.check()
-    disk.free_mb = 499.0
+    disk.free_mb = 249.0  # beside the 250 that are held
     disk.now = 0.9
     guard.check()
     assert disk.asked == [tmp_path]
     disk.now = 1.0
     for _ in range(2):  # LeRobot's RTC mode asks again
         with pytest.raises(
-            SafetyError, match="has 499 MB left, less than --policy.disk_reserve_mb=500.*Fix: "
+            SafetyError, match=r"has \d+ MB left, less than --policy.disk_reserve_mb=500.*Fix: "
         ):
             guard.check()
+
+
+def test_half_of_the_reserve_is_held_and_counts_as_room(disk, tmp_path):
+    guard = DiskGuard(500.0, str(tmp_path / "not there yet"), lambda: disk.now)
+    guard.check()
+    ballast = guard.ballast
+    assert (ballast.folder, ballast.size) == (tmp_path, 250_000_000)
+    disk.now, disk.free_mb = 1.0, 251.0
+    guard.check()
+    disk.now, disk.free_mb = 2.0, 249.0
+    with pytest.raises(SafetyError, match="has 499 MB left"):
+        guard.check()
+    assert ballast.let_go  # what LeRobot finishes the recording with
+
+
+def test_room_that_was_given_back_ends_the_run_before_the_second_is_over(disk, tmp_path):
+    guard = DiskGuard(500.0, str(tmp_path), lambda: disk.now)
+    guard.check()
+    guard.ballast.drop()
+    disk.now, disk.free_mb = 0.1, 250.0
+    for _ in range(2):
+        with pytest.raises(SafetyError, match="has 250 MB left"):
+            guard.check()
+
+
+def test_room_that_could_not_be_held_does_not_end_a_run(disk, tmp_path):
+    guard = DiskGuard(500.0, str(tmp_path), lambda: disk.now)
+    guard.check()
+    guard.ballast.drop()
+    for _ in range(3):
+        guard.check()
+    assert len(disk.asked) == 2  # looked again at once, and then only every second
 
 
 def test_what_is_not_watched(disk, tmp_path, monkeypatch):
