@@ -20,15 +20,32 @@ import torch
 # Seconds after which a thread that waits for Python's lock gets it. Our choice: a tick asks for it some dozen times.
 SWITCH_S = 0.0002
 
-
-def share_the_lock() -> None:
-    """Lets a control loop beside an inference in the same process have Python's lock soon."""
-    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
+# PyTorch's threads before the first loop was left with one.
+_had = 1
 
 
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def share_the_machine(wanted: int = 0) -> int:
+    """Lets a control loop, on whose thread this is called, run beside an inference in the same process.
+
+    It gets Python's lock soon, and PyTorch's operators in it use one thread. They are small, and a second thread would have
+    them wait for a core on which the inference computes.
+
+    Args:
+        wanted: Threads of PyTorch's operators in the inference; 0: all cores but one.
+
+    Returns:
+        That number, but no more than the process had: ``OMP_NUM_THREADS``, say, is a person's word.
+    """
+    global _had
+    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
+    _had = max(_had, torch.get_num_threads())
+    torch.set_num_threads(1)
+    return min(wanted or max(1, cores() - 1), _had)
 
 
 class BackgroundWorker[T]:
@@ -39,7 +56,7 @@ class BackgroundWorker[T]:
     """
 
     def __init__(self, threads: int = 0):
-        self.threads = threads or max(1, cores() - 1)
+        self.threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._job: Future[T] | None = None
 
@@ -56,9 +73,11 @@ class BackgroundWorker[T]:
         """Starts a job."""
         assert self._job is None, "one job at a time"
         if self._pool is None:
-            share_the_lock()
-            # The pool's threads end with the process, which waits for a job in flight.
-            self._pool = ThreadPoolExecutor(1, "wallwm-inference", initializer=self._begin)
+            threads = share_the_machine(self.threads)
+            # The pool's threads end with the process, which waits for a job in flight. PyTorch keeps a number for each.
+            self._pool = ThreadPoolExecutor(
+                1, "wallwm-inference", initializer=torch.set_num_threads, initargs=(threads,)
+            )
         self._job = self._pool.submit(job)
 
     def take(self) -> T | None:
@@ -73,8 +92,3 @@ class BackgroundWorker[T]:
         if self._job is not None:
             wait([self._job])
             self._job = None
-
-    def _begin(self) -> None:
-        # PyTorch keeps the number for each thread that has computed before, so the control loop's stays as it is.
-        before = torch.get_num_threads()
-        torch.set_num_threads(min(self.threads, before))

@@ -32,7 +32,8 @@ class EventModeConfig:
     # Computes the next plan on a thread of its own while the arm carries out the last one, so that `select_action` waits
     # for none but the first. Not needed with `lerobot-rollout --inference.type=rtc`, which has a thread of its own.
     background_inference: bool = False
-    # Threads of PyTorch's operators in that thread; 0 is all cores but one, which the control loop keeps.
+    # Threads of PyTorch's operators in that thread, or in that of LeRobot's RTC engine; 0 is all cores but one, which the
+    # control loop keeps.
     background_threads: int = 0
     # An arm that does not move for so long, although its goal is `stall_distance` away (in the dataset's units: degrees
     # or percent), has stalled. 0 s: never. Grippers do not count: they stall on every object that they hold.

@@ -23,7 +23,7 @@ from . import (
 )
 from .action_space import ActionSpace
 from .backbone_choice import check_precision, find_backbone
-from .background import BackgroundWorker, share_the_lock
+from .background import BackgroundWorker, share_the_machine
 from .camera_stack import CameraStack
 from .checkpoint_source import locate_checkpoint
 from .chunk_batches import ChunkReader
@@ -300,8 +300,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
 
     def init_rtc_processor(self) -> None:
         """LeRobot's hook before a rollout with its RTC engine, which from now on asks for chunks instead of actions."""
-        share_the_lock()
-        self._realtime = RealtimePolicy()
+        self._realtime = RealtimePolicy(share_the_machine(self.config.background_threads))
         self.reset()
 
     @torch.no_grad()
@@ -330,6 +329,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
         self._stop_training()
         if self._realtime is None:
             return self.safety.chunk(batch, self.rollout.event(batch))
+        self._realtime.settle()
         with self._realtime.lock:
             assert self._realtime.chunks is not None
             chunk = self.safety.chunk(

@@ -142,12 +142,24 @@ class RealtimeChunks:
 
 
 class RealtimePolicy:
-    """What a policy keeps for the RTC engine: the chunks, and a lock between the engine's thread and a reset."""
+    """What a policy keeps for the RTC engine: the chunks, and a lock between the engine's thread and a reset.
 
-    def __init__(self) -> None:
+    Made on the control loop's thread.
+
+    Args:
+        threads: Of PyTorch's operators in the engine's thread.
+    """
+
+    def __init__(self, threads: int) -> None:
         self.lock = threading.RLock()
         self.chunks: RealtimeChunks | None = None
+        self.threads, self._loop = threads, threading.get_ident()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RealtimePolicy:
         """A copy of a policy starts anew."""
-        return RealtimePolicy()
+        return RealtimePolicy(self.threads)
+
+    def settle(self) -> None:
+        """Gives the calling thread its share of the cores; the loop's has one core already."""
+        if threading.get_ident() != self._loop and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)

@@ -7,11 +7,14 @@ import copy
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from lerobot.policies.rtc.configuration_rtc import RTCConfig
 
+from lerobot_wallwm.policies import background
 from lerobot_wallwm.policies.background import BackgroundWorker
 from lerobot_wallwm.policies.planners import learn_transitions
 from lerobot_wallwm.policies.rollout import Rollout
@@ -234,10 +237,43 @@ def test_an_error_in_the_thread_reaches_the_loop(make_policy, make_observation):
             time.sleep(0.02)
 
 
-def test_the_worker_leaves_the_loops_threads_alone():
+@pytest.fixture
+def four_threads(monkeypatch):
     before = torch.get_num_threads()
-    worker: BackgroundWorker[int] = BackgroundWorker(1)
+    monkeypatch.setattr(background, "_had", 1)
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def asked(worker: BackgroundWorker[int]) -> int:
+    """PyTorch's threads in the worker's jobs."""
     worker.submit(torch.get_num_threads)
     while (found := worker.take()) is None:
         time.sleep(0.01)
-    assert found == 1 and torch.get_num_threads() == before and not worker.busy
+    return found
+
+
+@pytest.mark.parametrize(("wanted", "number"), [(1, 1), (3, 3), (9, 4)])
+def test_the_loop_keeps_one_thread_and_each_worker_has_its_own_number(wanted, number, four_threads):
+    """The second worker, too, which finds a loop that has one left."""
+    workers: list[BackgroundWorker[int]] = [BackgroundWorker(1), BackgroundWorker(wanted)]
+    assert [asked(worker) for worker in workers] == [1, number]
+    assert torch.get_num_threads() == 1
+    assert asked(workers[1]) == number and not workers[1].busy
+
+
+def test_the_rtc_engines_thread_has_its_share_and_the_loop_one(make_policy, four_threads):
+    policy = make_policy(**GRAMMAR, background_threads=3)
+    policy.config.rtc_config = RTCConfig()
+    policy.init_rtc_processor()
+    assert torch.get_num_threads() == 1
+    policy._realtime.settle()  # the loop's own call changes nothing
+    assert torch.get_num_threads() == 1
+
+    def engine() -> int:
+        policy._realtime.settle()
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(engine).result() == 3
