@@ -20,8 +20,8 @@ import numpy as np
 from emulated_arm.arms import ARMS, Arm
 from emulated_arm.journal import read_journal
 
-# More marks than these would hide the lines.
-MOST_EVENTS = 40
+# Captions that get a lane of their own; later ones share the last.
+MOST_CAPTIONS = 16
 
 
 @dataclass
@@ -111,6 +111,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def _draw_events(axis: Any, begins: list[dict[str, Any]], lanes: list[str], start: float, end: float) -> None:
+    """A lane for each caption, and a bar for as long as its event lasted."""
+    for event, until in zip(begins, [*(e["time"] for e in begins[1:]), end], strict=True):
+        lane = lanes.index(event["caption"]) if event["caption"] in lanes else len(lanes) - 1
+        axis.barh(lane, until - event["time"], left=event["time"] - start, height=0.7, color=f"C{lane % 10}")
+    axis.set_yticks(range(len(lanes)), lanes, fontsize=7)
+    axis.set_ylim(len(lanes) - 0.4, -0.6)
+    axis.set_title(f"{len(begins)} events", fontsize=8, loc="left")
+
+
 def draw(run: Path, picture: Path) -> None:
     """Draws all joints of a run.
 
@@ -136,7 +146,13 @@ def draw(run: Path, picture: Path) -> None:
     start = min([*times[:1], *seen[:1]])
     events = read_lines(run / "events.jsonl")
     guards = read_lines(run / "safety.jsonl")
-    figure, axes = plt.subplots(len(arm.joints) + 1, 1, figsize=(12, 14), sharex=True, layout="constrained")
+    begins = [e for e in events if e["kind"] == "begin"]
+    lanes = list(dict.fromkeys(e["caption"] for e in begins))[:MOST_CAPTIONS]
+    rows = [max(0.6, 0.13 * len(lanes)), *[1.0] * (len(arm.joints) + 1)]
+    figure, (above, *axes) = plt.subplots(
+        len(rows), 1, figsize=(12, 2 * sum(rows)), sharex=True, layout="constrained", height_ratios=rows
+    )
+    _draw_events(above, begins, lanes, start, max([*times[-1:], *seen[-1:]], default=start))
     for index, joint in enumerate(arm.joints):
         axis = axes[index]
         entry = calibration[joint.name]
@@ -151,21 +167,6 @@ def draw(run: Path, picture: Path) -> None:
         axis.set_ylabel(joint.name)
         low, high = (f([*goals[:, index], *place]) for f in (min, max))
         axis.set_ylim(low - 0.1 * (high - low) - 1, high + 0.1 * (high - low) + 1)
-    begins = [e for e in events if e["kind"] == "begin"]
-    if len(begins) > MOST_EVENTS:
-        axes[0].set_title(
-            f"{len(begins)} events, of which the first {MOST_EVENTS} are marked", fontsize=8, loc="left"
-        )
-    for number, event in enumerate(begins[:MOST_EVENTS]):
-        for axis in axes[:-1]:
-            axis.axvline(event["time"] - start, color="tab:green", lw=0.6)
-        axes[0].text(
-            event["time"] - start,
-            1.02 + 0.14 * (number % 4),
-            event["caption"],
-            fontsize=6,
-            transform=axes[0].get_xaxis_transform(),
-        )
     for kind, colour in zip(sorted({g["kind"] for g in guards}), plt.cm.tab10.colors, strict=False):
         moments = [g["time"] - start for g in guards if g["kind"] == kind]
         axes[-2].plot(
