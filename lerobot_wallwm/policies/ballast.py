@@ -77,6 +77,7 @@ def _hold(folder: Path, size: int, let_go: threading.Event, held: list[int]) -> 
                     )
                     break
             held[0] = 0
+            file.truncate(0)  # a process that was forked meanwhile has it open, too
     except OSError as error:
         logger.warning("No room can be held for the recording at %s: %s.", folder, error)
     held[0] = 0

@@ -9,6 +9,7 @@ import os
 import subprocess
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -52,6 +53,19 @@ def test_it_is_given_back_when_nobody_refers_to_it(tmp_path):
     holder = [Ballast(tmp_path, SIZE)]
     assert soon(lambda: holder[0].held >= SIZE) and threads()
     holder.clear()  # the fixture sees its thread end
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or not Path("/proc/self/fd").exists(), reason="needs Linux")
+def test_a_process_that_was_forked_meanwhile_keeps_nothing(tmp_path):
+    """LeRobot forks its writers of images, and they have all files open that it has."""
+    ballast = Ballast(tmp_path, SIZE)
+    assert soon(lambda: ballast.held >= SIZE)
+    targets = {fd: os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()}
+    (number,) = (int(fd.name) for fd, target in targets.items() if str(tmp_path) in target)
+    others = os.dup(number)
+    ballast.drop()
+    assert os.fstat(others).st_blocks == 0
+    os.close(others)
 
 
 def test_it_is_given_back_when_the_disk_is_full(tmp_path, monkeypatch, caplog):
