@@ -147,7 +147,12 @@ def _numbers(kind: str, phase: str, rng: random.Random) -> dict[str, Any]:
             "seed": rng.randrange(10**6),
         }
     elif kind == "planner_hung":
-        return {"how": rng.choice(("silent", "dribble", "close", "refuse"))}
+        # From the start or after some answers, and with or without a grammar to go on with.
+        return {
+            "how": rng.choice(("silent", "dribble", "close", "refuse")),
+            "answers": rng.choice((0, 1, 2, 4)),
+            "grammar": rng.random() < 0.5,
+        }
     elif kind == "disk_filling":
         return {"at": round(rng.uniform(0.2, 2.0), 3), "mb_per_s": round(rng.uniform(0.1, 0.5), 2)}
     elif kind == "disk_full_at_once":

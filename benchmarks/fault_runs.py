@@ -8,6 +8,7 @@ or the process has ended. A machine with a slow minute then takes longer and jud
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import time
 
@@ -15,10 +16,11 @@ from fault_judge import End, Verdict, judge
 from fault_lane import FILE_BYTES, Lane
 from fault_plan import KINDS, Fault
 from fault_rollout import START_S, Rollout
-from hung_server import HungServer
+from hung_server import CAPTIONS, HungServer
 from swinging_checkpoint import break_checkpoint
 
 from lerobot_wallwm.policies.disk_guard import HELD, MB
+from lerobot_wallwm.policies.planners import learn_transitions
 
 # Commands that must come after a fault of the line, which belong to it; and those after any fault, which must move on.
 BELONGING, AFTER = 8, 12
@@ -184,11 +186,19 @@ class Runs:
         return self._end_of_own(fault, rollout, rollout.began)
 
     def _unplanned(self, fault: Fault) -> Verdict:
-        server = HungServer(fault.numbers["how"])
-        flags = ("planner=vlm", f"planner_url={server.url}", "planner_model=none", "planner_timeout_s=0.5")
+        answers = fault.numbers["answers"]
+        server = HungServer(fault.numbers["how"], answers)
+        flags = ["planner=vlm", f"planner_url={server.url}", "planner_model=none", "planner_timeout_s=0.5"]
+        if fault.numbers["grammar"]:
+            flags.append(f"event_transitions={json.dumps(learn_transitions([CAPTIONS]))}")
         try:
             rollout = self._start(fault, extra=tuple(f"--policy.{flag}" for flag in flags))
             self._await_motion(rollout)
+            rollout.wait(PATIENCE_S, lambda: rollout.ending or server.asked >= answers)
+            if server.asked < answers:
+                raise NotCountedError(
+                    f"the server was asked {server.asked} times, before its {answers} answers"
+                )
             since = time.time()
             rollout.wait(OWN_S)
             return self._end_of_own(fault, rollout, since)

@@ -240,6 +240,23 @@ def test_units_are_those_of_the_arm(name):
     np.testing.assert_allclose(units.to_ticks(units.from_ticks(low)), low, atol=1e-6)
 
 
+@pytest.mark.parametrize("how", ["silent", "close", "refuse"])
+def test_a_server_answers_so_often_and_hangs_then(how):
+    import requests
+
+    server = HungServer(how, answers=2)
+    for caption in ("swing to the right", "swing to the left"):
+        answer = requests.post(
+            f"{server.url}/chat/completions", json={"messages": ["?" * 100_000]}, timeout=5
+        )
+        said = json.loads(answer.json()["choices"][0]["message"]["content"])
+        assert said == {"decision": "Next", "event": caption}
+    with pytest.raises(requests.exceptions.RequestException) as caught:
+        requests.post(f"{server.url}/chat/completions", json={}, timeout=0.5)
+    assert isinstance(caught.value, requests.exceptions.Timeout) == (how == "silent")
+    server.close()
+
+
 def test_a_hung_server_takes_questions_and_says_nothing():
     import socket
 
