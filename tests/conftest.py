@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 
 # Before anything imports huggingface_hub: a test that reaches for the network must fail, not wait.
@@ -11,7 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,25 @@ def _quick_and_single_threaded():
 def _no_arm_in_this_process(monkeypatch):
     """Some tests import LeRobot's rollout, by which the guards tell an arm from a simulator; in the others there is none."""
     monkeypatch.delitem(sys.modules, "lerobot.rollout", raising=False)
+
+
+@pytest.fixture
+def mount_disk(tmp_path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a real file system of so many bytes, where this process may; skips the test elsewhere."""
+    places: list[Path] = []
+
+    def mount(size: int) -> Path:
+        place = tmp_path / "small_disk"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("cannot mount a tmpfs")
+        places.append(place)
+        return place
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture(scope="session")

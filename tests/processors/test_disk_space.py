@@ -118,23 +118,8 @@ def test_room_that_runs_out_keeps_the_old_output(capsys, tiny_dataset, tmp_path,
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 300 kB, where this process may mount one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if (
-        not shutil.which("mount")
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)], capture_output=True
-        ).returncode
-    ):
-        pytest.skip("cannot mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def test_a_real_small_disk(capsys, tiny_dataset, small_disk, monkeypatch):
+def test_a_real_small_disk(capsys, tiny_dataset, mount_disk, monkeypatch):
+    small_disk = mount_disk(300 * 1024)
     code, err = run(capsys, tiny_dataset, small_disk / "out")
     assert code == 2 and "free space: is " in err and "cannot be hard-linked there" in err
     assert list(small_disk.iterdir()) == []
