@@ -27,8 +27,9 @@ BELONGING, AFTER = 8, 12
 # Seconds: how long a fault may take to hit, or a rollout to go on after it; how long a rollout of its own runs with its
 # fault; how long a disk may take to fill up.
 PATIENCE_S, OWN_S, FILLING_S = 30.0, 2.5, 60.0
-# Longest swing in the data of which a planner's server knows, in frames; an event may take 1.5 times as many.
-SWING_FRAMES = 20
+# Longest swing in the data of which a planner's server knows, in frames; and seconds that the event may take, 1.5 times as
+# long at 30 Hz.
+SWING_FRAMES, SWING_S = 20, 1.0
 # A gap between commands after which the guards may set the goal anew (`watchdog_s` is 1 s).
 GAP_S = 0.9
 # Room, 10^6 bytes, that the policy keeps on the small disk, a part of it by holding it; and seconds of filling that come
