@@ -204,6 +204,8 @@ class Runs:
                 raise NotCountedError(
                     f"the server was asked {server.asked} times, before its {answers} answers"
                 )
+            # The last answer may be that of the next event already.
+            rollout.wait(2 * SWING_S if answers else 0.0)
             since = time.time()
             rollout.wait(OWN_S)
             return self._end_of_own(fault, rollout, since)
