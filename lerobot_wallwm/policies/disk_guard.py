@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from lerobot.utils.constants import HF_LEROBOT_HOME
 
@@ -61,6 +62,10 @@ class DiskGuard:
         self.ballast: Ballast | None = None
         self._looked: float | None = None
         self._holds = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DiskGuard:
+        """A copy of a policy holds room of its own."""
+        return DiskGuard(self.reserve_mb, str(self.folder) if self.folder else None, self.clock)
 
     def check(self) -> None:
         """Raises SafetyError where the room, held or free, is below the reserve; looks at most once a second."""

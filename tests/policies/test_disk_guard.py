@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -117,3 +118,15 @@ def test_a_disk_that_cannot_be_seen_stops_no_arm(monkeypatch, tmp_path, caplog):
     guard.check()
     guard.check()
     assert caplog.text.count("nobody watches it") == 1
+
+
+def test_a_copy_holds_room_of_its_own(tmp_path):
+    """Policies are copied; a thread cannot be."""
+    guard = DiskGuard(2.0, str(tmp_path), lambda: 0.0)
+    guard.check()
+    other = copy.deepcopy(guard)
+    assert guard.ballast is not None and other.ballast is None
+    assert (other.folder, other.reserve_mb) == (tmp_path, 2.0)
+    other.check()
+    for one in (guard, other):
+        one.ballast.drop()
