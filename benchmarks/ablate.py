@@ -41,9 +41,9 @@ def _prepare(args: argparse.Namespace) -> None:
 
     from lerobot_env_so101_sim.calibration import main as write_calibration
     from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
-    from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
-    from lerobot_wallwm.processors.prepare import prepare
-    from lerobot_wallwm.processors.prepare_config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.prepare import prepare
+    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
     args.out.mkdir(parents=True, exist_ok=True)
     events = args.out / "events"
@@ -74,7 +74,7 @@ def _one(args: argparse.Namespace) -> None:
     import torch
     from ablation.one_run import Places, run, write_result
 
-    from lerobot_wallwm.processors.episodes import SourceDataset
+    from lerobot_wallwm.processors.source.episodes import SourceDataset
 
     torch.set_num_threads(1)
     name, seed = args.run[0], int(args.run[1])

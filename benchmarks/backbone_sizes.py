@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lerobot_wallwm.policies.model_shape import WanShape
+from lerobot_wallwm.hub.files.backbones import WanShape
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,10 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
-from lerobot_wallwm.policies.action_tower import ActionTower
-from lerobot_wallwm.policies.model_shape import WanShape
-from lerobot_wallwm.policies.text_encoders import HashedTextEncoder
-from lerobot_wallwm.policies.video_tower import MultiViewVideoTower
+from lerobot_wallwm.hub.files.backbones import WanShape
+from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
+from lerobot_wallwm.policies.towers.action_tower import ActionTower
+from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 
 STAGES = ("video", "action", "joint")
 IMAGINATIONS = ("none", "anchor", "full")

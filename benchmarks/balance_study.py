@@ -99,19 +99,19 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
     from ablation.one_run import write_result
     from ablation.windows_in_memory import WindowsInMemory
 
+    from lerobot_wallwm.language.instruction import parse_instruction
     from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
-    from lerobot_wallwm.processors.balance_stage import balance_events
-    from lerobot_wallwm.processors.balancer import BalancerConfig
-    from lerobot_wallwm.processors.carver import EventCarver
-    from lerobot_wallwm.processors.clusterer import ClusterConfig
-    from lerobot_wallwm.processors.embedder import EventEmbedder
-    from lerobot_wallwm.processors.episodes import SourceDataset
-    from lerobot_wallwm.processors.events import read_events
-    from lerobot_wallwm.processors.instruction import parse_instruction
-    from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
-    from lerobot_wallwm.processors.prepare import prepare
-    from lerobot_wallwm.processors.prepare_config import PrepareConfig
-    from lerobot_wallwm.processors.split import split_episodes
+    from lerobot_wallwm.processors.balance.balancer import BalancerConfig
+    from lerobot_wallwm.processors.balance.clusterer import ClusterConfig
+    from lerobot_wallwm.processors.balance.embedder import EventEmbedder
+    from lerobot_wallwm.processors.balance.stage import balance_events
+    from lerobot_wallwm.processors.prepare.config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.prepare import prepare
+    from lerobot_wallwm.processors.source.episodes import SourceDataset
+    from lerobot_wallwm.processors.source.events import read_events
+    from lerobot_wallwm.processors.source.split import split_episodes
+    from lerobot_wallwm.processors.view.carver import EventCarver
+    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
     facts = args.out / "mixture.json"
     if not facts.exists():
@@ -190,8 +190,8 @@ def score(root: Path, places: Any, rare_episodes: set[int], at_most: int) -> dic
     """Errors of a checkpoint on held-out events; see the head of the file."""
     from ablation.one_run import heldout_observations, next_steps
 
-    from lerobot_wallwm.check.checkpoint import Checkpoint
-    from lerobot_wallwm.check.observations import mean_absolute, predict
+    from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+    from lerobot_wallwm.check.measure.observations import mean_absolute, predict
 
     checkpoint = Checkpoint(root)
     checkpoint.config.imagination = "none"

@@ -23,8 +23,8 @@ import time
 
 import numpy as np
 
-from lerobot_wallwm.processors.balancer import ClusterBalancer, balance_figures
-from lerobot_wallwm.processors.clusterer import ClusterConfig, EventClusterer
+from lerobot_wallwm.processors.balance.balancer import ClusterBalancer, balance_figures
+from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, EventClusterer
 
 CLUSTERS = 1000
 WIDTHS = {"image": 64, "text": 64, "action": 37}

@@ -20,13 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.carver import EventCarver
-from lerobot_wallwm.processors.episodes import SourceDataset
-from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
-from lerobot_wallwm.processors.prepare import prepare
-from lerobot_wallwm.processors.prepare_config import PrepareConfig
-from lerobot_wallwm.processors.segmenter import EventSegmenter
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
+from lerobot_wallwm.processors.prepare.config import PrepareConfig
+from lerobot_wallwm.processors.prepare.prepare import prepare
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.view.carver import EventCarver
+from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
 DATASET = Path(__file__).resolve().parents[1] / "examples/so101_sim/data/so101_pick_place"
 NEEDED_EVENTS_PER_S, NEEDED_REAL_TIME = 300, 20

@@ -17,10 +17,10 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from lerobot_wallwm.processors.clean_dataset import recordings
-from lerobot_wallwm.processors.cleaner import EpisodeCleaner
-from lerobot_wallwm.processors.cleaning_rules import CleanConfig, Recording
-from lerobot_wallwm.processors.episodes import SourceDataset
+from lerobot_wallwm.processors.clean.cleaner import EpisodeCleaner
+from lerobot_wallwm.processors.clean.dataset import recordings
+from lerobot_wallwm.processors.clean.rules import CleanConfig, Recording
+from lerobot_wallwm.processors.source.episodes import SourceDataset
 
 COLUMNS = ("state", "action", "timestamp", "frame_index")
 

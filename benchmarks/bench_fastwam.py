@@ -35,9 +35,9 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor, nn
 
 from lerobot_wallwm import WallwmConfig
-from lerobot_wallwm.policies.action_denoising import ActionDenoiser
-from lerobot_wallwm.policies.frame_layouts import PaddedFrames
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
+from lerobot_wallwm.policies.towers.action_denoising import ActionDenoiser
+from lerobot_wallwm.policies.towers.frame_layouts import PaddedFrames
 
 WARM_UP = 2
 LIKE_FOR_LIKE: dict[str, Any] = {"keypoints": 0, "future_fraction": 1.0, "action_draws": 1}

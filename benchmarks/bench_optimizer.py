@@ -24,8 +24,8 @@ import torch.multiprocessing as mp
 from bench_policy import nano, training_batch
 from torch import Tensor
 
-from lerobot_wallwm.policies import optimization
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
+from lerobot_wallwm.policies.training import muon as optimization
 
 WIDTHS = ("video_width", "video_ffn_width", "action_width", "action_ffn_width")
 PARTS = (

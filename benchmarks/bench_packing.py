@@ -26,9 +26,9 @@ from bench_policy import nano, training_batch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from lerobot_wallwm.policies.event_window import Event
+from lerobot_wallwm.policies.model.windows import Event
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
-from lerobot_wallwm.policies.stages import STAGES
+from lerobot_wallwm.policies.training.stages import STAGES
 
 PHASES = Path(__file__).parents[1] / "examples/so101_sim/data/so101_pick_place_phases.parquet"
 

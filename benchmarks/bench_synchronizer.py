@@ -56,11 +56,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lerobot_wallwm.processors.episodes import Episode, SourceDataset
-from lerobot_wallwm.processors.gray_frames import cameras_of, gray_frames
-from lerobot_wallwm.processors.motion_signals import image_motion
-from lerobot_wallwm.processors.synchronize_dataset import CameraMotion, control_delay
-from lerobot_wallwm.processors.synchronizer import TemporalSynchronizer
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.gray_frames import cameras_of, gray_frames
+from lerobot_wallwm.processors.synchronize.dataset import CameraMotion, control_delay
+from lerobot_wallwm.processors.synchronize.signals import image_motion
+from lerobot_wallwm.processors.synchronize.synchronizer import TemporalSynchronizer
 
 HERE = Path(__file__).resolve().parents[1]
 SO101 = HERE / "examples/so101_sim/data/so101_pick_place"

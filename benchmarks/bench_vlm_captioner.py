@@ -19,14 +19,14 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.episodes import SourceDataset
-from lerobot_wallwm.processors.kinematics import KinematicsConfig
-from lerobot_wallwm.processors.segmenter import EventSegmenter
-from lerobot_wallwm.processors.vlm_captioner import VlmCaptioner
-from lerobot_wallwm.processors.vlm_config import VlmConfig
-from lerobot_wallwm.processors.vlm_prompt import PromptBuilder
-from lerobot_wallwm.processors.vlm_requests import plan_requests
+from lerobot_wallwm.language.config import VlmConfig
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
+from lerobot_wallwm.processors.caption.prompt import PromptBuilder
+from lerobot_wallwm.processors.caption.requests import plan_requests
+from lerobot_wallwm.processors.caption.vlm_captioner import VlmCaptioner
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import SourceDataset
 
 DEMO = Path(__file__).parents[1] / "examples" / "so101_sim" / "data" / "so101_pick_place"
 

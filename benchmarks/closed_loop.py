@@ -20,9 +20,9 @@ from lerobot.policies.rtc import ActionQueue
 from lerobot.policies.rtc.configuration_rtc import RTCConfig
 from lerobot.policies.utils import prepare_observation_for_inference
 
+from lerobot_wallwm.policies.acting.rollout import Rollout
+from lerobot_wallwm.policies.model.sampling import Plan
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
-from lerobot_wallwm.policies.rollout import Rollout
-from lerobot_wallwm.policies.sampling import Plan
 
 
 class DelayedWorker:

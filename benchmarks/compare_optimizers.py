@@ -220,8 +220,8 @@ def held_out(checkpoint_path: Path, view_path: Path) -> dict[str, float]:
     """
     import torch
 
-    from lerobot_wallwm.check import observations as seen, views
-    from lerobot_wallwm.check.checkpoint import Checkpoint
+    from lerobot_wallwm.check.measure import observations as seen, views
+    from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 
     checkpoint = Checkpoint(checkpoint_path)
     events = views.read_event_rows(view_path)

@@ -22,7 +22,7 @@ from segmentation_score import cuts_of
 from segmentation_tasks import META_WORLD, MissingPackageError, record_meta_world
 
 from lerobot_wallwm.processors.boundary_score import BoundaryScore, boundary_score, tolerance_frames
-from lerobot_wallwm.processors.episodes import Episode
+from lerobot_wallwm.processors.source.episodes import Episode
 
 METHOD = "ours, action events"
 SIMULATORS = ["so101", "metaworld"]

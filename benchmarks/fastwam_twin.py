@@ -22,8 +22,8 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor, nn
 
 from lerobot_wallwm import WallwmConfig
-from lerobot_wallwm.policies.codecs import FRAMES_PER_LATENT, WaveletCodec
-from lerobot_wallwm.policies.shape_from_config import model_shape
+from lerobot_wallwm.policies.assembly.build import model_shape
+from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec
 
 
 class WaveletAsVae(nn.Module):

@@ -23,7 +23,7 @@ from swinging_checkpoint import CAMERAS, FPS, SIZE, make_checkpoint
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built
 from emulated_arm.process import EmulatorProcess
 from lerobot_wallwm import WallwmConfig
-from lerobot_wallwm.policies.motion_limits import MotionLimits
+from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 
 _time = itemgetter("t")
 # Bytes of the disk that is going to be full; and of any file where no such disk can be mounted.

@@ -19,8 +19,8 @@ from fault_rollout import START_S, Rollout
 from hung_server import CAPTIONS, HungServer
 from swinging_checkpoint import break_checkpoint
 
-from lerobot_wallwm.policies.disk_guard import HELD, MB
-from lerobot_wallwm.policies.planners import learn_transitions
+from lerobot_wallwm.language.event_grammar import learn_transitions
+from lerobot_wallwm.policies.safety.disk_guard import HELD, MB
 
 # Commands that must come after a fault of the line, which belong to it; and those after any fault, which must move on.
 BELONGING, AFTER = 8, 12

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lerobot_wallwm.inspect.build import InspectConfig, inspect
-from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
-from lerobot_wallwm.processors.prepare import prepare
-from lerobot_wallwm.processors.prepare_config import PrepareConfig
+from lerobot_wallwm.processors.prepare.config import PrepareConfig
+from lerobot_wallwm.processors.prepare.prepare import prepare
+from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
 DATASET = Path(__file__).resolve().parents[1] / "examples/so101_sim/data/so101_pick_place"
 

@@ -115,12 +115,12 @@ def _prepare(args: argparse.Namespace, views: Sequence[str]) -> None:
 
     from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
     from lerobot_wallwm.processors.boundary_score import BoundaryScore, boundary_score, tolerance_frames
-    from lerobot_wallwm.processors.captioner import EventCaptioner
-    from lerobot_wallwm.processors.carver import EventCarver
-    from lerobot_wallwm.processors.episodes import SourceDataset
-    from lerobot_wallwm.processors.events import Event
-    from lerobot_wallwm.processors.segmenter import Cut, EventSegmenter, Segmentation
-    from lerobot_wallwm.processors.split import split_episodes
+    from lerobot_wallwm.processors.caption.captioner import EventCaptioner
+    from lerobot_wallwm.processors.segment.segmenter import Cut, EventSegmenter, Segmentation
+    from lerobot_wallwm.processors.source.episodes import SourceDataset
+    from lerobot_wallwm.processors.source.events import Event
+    from lerobot_wallwm.processors.source.split import split_episodes
+    from lerobot_wallwm.processors.view.carver import EventCarver
 
     source = SourceDataset.open(args.dataset)
     bounds = true_boundaries(args.dataset.with_name(f"{args.dataset.name}_phases.parquet"))
@@ -201,8 +201,8 @@ def score(root: Path, places: Any, at_most: int) -> dict[str, float]:
     """Errors of a checkpoint on held-out events; see the head of the file."""
     from ablation.one_run import heldout_observations, next_steps
 
-    from lerobot_wallwm.check.checkpoint import Checkpoint
-    from lerobot_wallwm.check.observations import mean_absolute, predict
+    from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+    from lerobot_wallwm.check.measure.observations import mean_absolute, predict
 
     checkpoint = Checkpoint(root)
     checkpoint.config.imagination = "none"

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from lerobot_env_so101_sim.env import MOTORS, So101PickPlaceEnv
 from lerobot_env_so101_sim.perturbation import CONTACTS, Perturbation
 from lerobot_env_so101_sim.record import demonstrate
-from lerobot_wallwm.processors.captioner import EventCaptioner
-from lerobot_wallwm.processors.episodes import Episode
-from lerobot_wallwm.processors.segmenter import EventSegmenter
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import Episode
 
 NAMES = tuple(f"{motor}.pos" for motor in MOTORS)
 

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.episodes import Episode, SourceDataset
-from lerobot_wallwm.processors.recovery import KINDS, find_recoveries
-from lerobot_wallwm.processors.recovery_sampler import RecoverySampler
-from lerobot_wallwm.processors.segmenter import EventSegmenter
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
+from lerobot_wallwm.processors.recover.recovery import KINDS, find_recoveries
+from lerobot_wallwm.processors.recover.sampler import RecoverySampler
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 
 DATASET = Path(__file__).resolve().parents[1] / "examples/so101_sim/data/so101_pick_place"
 

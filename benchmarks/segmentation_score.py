@@ -28,10 +28,10 @@ from lerobot_wallwm.processors.boundary_score import (
     tolerance_frames,
     uniform_cuts,
 )
-from lerobot_wallwm.processors.captioner import EventCaptioner
-from lerobot_wallwm.processors.episodes import Episode, SourceDataset
-from lerobot_wallwm.processors.kinematics import kinematics
-from lerobot_wallwm.processors.segmenter import EventSegmenter
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner
+from lerobot_wallwm.processors.motion.kinematics import kinematics
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 
 NEEDED_F1, NEEDED_MARGIN = 0.80, 0.20
 

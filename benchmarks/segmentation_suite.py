@@ -30,8 +30,8 @@ from segmentation_tasks import (
 from tqdm import tqdm
 
 from lerobot_wallwm.processors.boundary_score import BoundaryScore, boundary_score, tolerance_frames
-from lerobot_wallwm.processors.episodes import Episode, SourceDataset
-from lerobot_wallwm.processors.segmenter import EventSegmenter
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 
 METHODS = ("ours, action events", "ours, cuts", "uniform (true number)", "gripper only")
 NEEDED_F1, NEEDED_MARGIN = 0.80, 0.20

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lerobot_wallwm.processors.episodes import Episode
+from lerobot_wallwm.processors.source.episodes import Episode
 
 ROBO_EVALS = ("reach", "push", "pick_place", "drawer", "stack")
 META_WORLD = (

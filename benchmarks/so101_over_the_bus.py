@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built
 from emulated_arm.process import EmulatorProcess
-from lerobot_wallwm.intervals import wilson_interval
+from lerobot_wallwm.hub.card.intervals import wilson_interval
 
 ARM = "so101_follower"
 FIRST_SEED, STEPS, FPS, SIZE = 200_000, 240, 20, 96

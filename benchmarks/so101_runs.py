@@ -14,7 +14,7 @@ from typing import Any
 from so101_demo.commands import executable, run_command
 from so101_demo.training_log import last_step, parse_training_log
 
-from lerobot_wallwm.check.views import source_episodes
+from lerobot_wallwm.check.measure.views import source_episodes
 
 PROBE_STEPS = 25
 PROBE_LOG_FREQ = 5

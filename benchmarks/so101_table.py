@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lerobot_wallwm.intervals import bootstrap_interval, wilson_interval
+from lerobot_wallwm.hub.card.intervals import bootstrap_interval, wilson_interval
 
 MILESTONES = ("reached", "grasped", "lifted", "above_target", "released", "retreated")
 NONE_FAILED = "none"

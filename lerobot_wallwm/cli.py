@@ -38,13 +38,13 @@ def _parse(command: str, config_class: type, args: Sequence[str]) -> Any:
 
 
 def _prepare(args: Sequence[str]) -> int:
-    from lerobot_wallwm.processors.prepare import prepare
-    from lerobot_wallwm.processors.prepare_config import PrepareConfig
-    from lerobot_wallwm.processors.prepare_summary import print_summary
+    from lerobot_wallwm.processors.prepare.config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.prepare import prepare
+    from lerobot_wallwm.processors.prepare.summary import print_summary
 
     config = _parse("prepare", PrepareConfig, args)
     if config.scale.tasks:
-        from lerobot_wallwm.processors.scale_out import prepare_in_shards
+        from lerobot_wallwm.processors.prepare.scale_out import prepare_in_shards
 
         summary = prepare_in_shards(config)
         if summary is None:
@@ -56,14 +56,14 @@ def _prepare(args: Sequence[str]) -> int:
 
 
 def _recover(args: Sequence[str]) -> int:
-    from lerobot_wallwm import recover as recover_module
+    from lerobot_wallwm.processors.recover import command as recover_module
 
     recover_module.register_robots()
     return recover_module.recover(_parse("recover", recover_module.RecoverConfig, args))
 
 
 def _verify(args: Sequence[str]) -> int:
-    from lerobot_wallwm.processors import verify as verify_module
+    from lerobot_wallwm.processors.view import verify as verify_module
 
     config = _parse("verify", verify_module.VerifyConfig, args)
     report = verify_module.verify_view(
@@ -93,7 +93,7 @@ def _check(args: Sequence[str]) -> int:
 
 
 def _publish(args: Sequence[str]) -> int:
-    from lerobot_wallwm.hub import publish as publish_module
+    from lerobot_wallwm.hub.publish import checkpoint as publish_module
 
     config = _parse("publish", publish_module.PublishConfig, publish_module.gather_evaluations(args))
     done = publish_module.publish(config)
@@ -102,7 +102,7 @@ def _publish(args: Sequence[str]) -> int:
 
 
 def _pull(args: Sequence[str]) -> int:
-    from lerobot_wallwm.hub import pull as pull_module
+    from lerobot_wallwm.hub.remote import pull as pull_module
 
     named = [f"--repo_id={arg}" if i == 0 and not arg.startswith("-") else arg for i, arg in enumerate(args)]
     print(f"--policy.path={pull_module.pull(_parse('pull', pull_module.PullConfig, named))}")
@@ -110,7 +110,7 @@ def _pull(args: Sequence[str]) -> int:
 
 
 def _limits(args: Sequence[str]) -> int:
-    from lerobot_wallwm import limits as limits_module
+    from lerobot_wallwm.policies.assembly import learned as limits_module
 
     found = limits_module.add_limits(_parse("limits", limits_module.LimitsConfig, args))
     for name, values in found.items():

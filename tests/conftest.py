@@ -241,9 +241,9 @@ def tiny_dataset(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_view(tiny_dataset, tmp_path_factory) -> Path:
     """What `wallwm prepare` makes of `tiny_dataset`: a folder with ``train/`` and ``heldout/`` views."""
-    from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
-    from lerobot_wallwm.processors.prepare import prepare
-    from lerobot_wallwm.processors.prepare_config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.prepare import prepare
+    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
     out = tmp_path_factory.mktemp("tiny_view") / "events"
     config = PrepareConfig(

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from test_plugin import TRAIN, run
 
-from lerobot_wallwm.processors.carver import EventCarver
-from lerobot_wallwm.processors.episodes import SourceDataset
-from lerobot_wallwm.processors.events import read_events
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.events import read_events
+from lerobot_wallwm.processors.view.carver import EventCarver
 
 ACT = [
     "--policy.type=act",

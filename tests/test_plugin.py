@@ -63,7 +63,7 @@ def test_importing_the_plugin_imports_no_model():
 import sys, lerobot.configs, lerobot.optim, lerobot.processor
 before = set(sys.modules)
 import lerobot_policy_wallwm
-heavy = ("diffusers.", "transformers", "lerobot_wallwm.policies.modeling_wallwm", "lerobot_wallwm.policies.video_tower")
+heavy = ("diffusers.", "transformers", "lerobot_wallwm.policies.modeling_wallwm", "lerobot_wallwm.policies.towers.video_tower")
 print([m for m in set(sys.modules) - before if m.startswith(heavy)])
 """
     assert run(code).strip().endswith("[]")
@@ -124,7 +124,7 @@ def test_lerobot_train_trains_it(trained, tiny_view):
 
 
 def test_network_units_come_from_the_data(trained, tiny_view):
-    from lerobot_wallwm.policies.dataset_facts import displacement_std
+    from lerobot_wallwm.policies.batches.dataset_facts import displacement_std
 
     weights = load_file(trained / "last" / "pretrained_model" / "model.safetensors")
     stats = LeRobotDatasetMetadata("test/tiny_events", root=tiny_view / "train").stats

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from lerobot.policies.factory import make_pre_post_processors
 
-from lerobot_wallwm.policies.planners import learn_transitions
+from lerobot_wallwm.language.event_grammar import learn_transitions
 
 ROOT = Path(__file__).parents[1]
 TASK = "pick up the red cube and place it on the blue disc"

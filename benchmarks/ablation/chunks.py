@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lerobot_wallwm.processors.carver import EventCarver
-from lerobot_wallwm.processors.episodes import SourceDataset
-from lerobot_wallwm.processors.events import Event, read_events
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.events import Event, read_events
+from lerobot_wallwm.processors.view.carver import EventCarver
 
 
 def carve_chunks(dataset: Path, events: Path, episodes: list[int], out: Path) -> int:

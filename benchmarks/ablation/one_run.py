@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from tqdm import trange
 
-from lerobot_wallwm.check.checkpoint import Checkpoint
-from lerobot_wallwm.check.errors import NEAR
-from lerobot_wallwm.check.observations import load_observations, mean_absolute, predict
-from lerobot_wallwm.check.video import imagine
-from lerobot_wallwm.check.views import read_event_rows, spread_anchors, thin
+from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.errors import NEAR
+from lerobot_wallwm.check.measure.observations import load_observations, mean_absolute, predict
+from lerobot_wallwm.check.measure.video import imagine
+from lerobot_wallwm.check.measure.views import read_event_rows, spread_anchors, thin
 
 from .variants import BASE, IMAGINATIONS, Variant
 from .windows_in_memory import WindowsInMemory

@@ -10,10 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lerobot_wallwm.check.baselines import hold_pose
-from lerobot_wallwm.check.checkpoint import Checkpoint
-from lerobot_wallwm.check.observations import Observations, load_observations, mean_absolute, predict
-from lerobot_wallwm.check.views import open_view, read_event_rows, source_episodes, spread_anchors, thin
+from lerobot_wallwm.check.measure.baselines import hold_pose
+from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.observations import Observations, load_observations, mean_absolute, predict
+from lerobot_wallwm.check.measure.views import (
+    open_view,
+    read_event_rows,
+    source_episodes,
+    spread_anchors,
+    thin,
+)
 
 
 def measure_chunks(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from so101_demo.open_loop import action_errors
 
-from lerobot_wallwm.check.baselines import CaptionMean
-from lerobot_wallwm.check.checkpoint import Checkpoint
-from lerobot_wallwm.check.observations import Observations, load_observations, predict
-from lerobot_wallwm.check.video import imagine
-from lerobot_wallwm.check.views import open_view, read_event_rows, spread_anchors, thin
+from lerobot_wallwm.check.measure.baselines import CaptionMean
+from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.observations import Observations, load_observations, predict
+from lerobot_wallwm.check.measure.video import imagine
+from lerobot_wallwm.check.measure.views import open_view, read_event_rows, spread_anchors, thin
 
 # Noise draws of the video loss on each event; our choice.
 DRAWS = 8
@@ -89,7 +89,7 @@ def video_loss(checkpoint: Checkpoint, observations: Observations, seed: int = 0
     """Mean loss of stage `video` over events and noise levels; the same noise for every checkpoint."""
     import torch
 
-    from lerobot_wallwm.policies.stages import STAGES
+    from lerobot_wallwm.policies.training.stages import STAGES
 
     policy = checkpoint.policy
     shape = policy.model.shape

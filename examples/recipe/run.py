@@ -26,7 +26,7 @@ from so101_demo.commands import CommandError, executable, run_command, spelled  
 from so101_demo.stages import Stages, fingerprint_path, write_json, write_text  # noqa: E402
 from so101_demo.training_log import last_step  # noqa: E402
 
-from lerobot_wallwm.check.views import source_episodes  # noqa: E402
+from lerobot_wallwm.check.measure.views import source_episodes  # noqa: E402
 from recipe.chunk_figures import measure_chunks  # noqa: E402
 from recipe.figures import measure_events, table  # noqa: E402
 

@@ -44,7 +44,7 @@ def time_training_step(root: str | Path, batch_size: int, warm_up: int = 2, step
     from torch.utils.data import DataLoader
 
     from lerobot_wallwm import WallwmConfig
-    from lerobot_wallwm.check.views import open_view
+    from lerobot_wallwm.check.measure.views import open_view
 
     torch.manual_seed(0)
     meta = LeRobotDatasetMetadata(f"local/{Path(root).name}", root=root)

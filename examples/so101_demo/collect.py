@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.check.observations import Observations
-from lerobot_wallwm.check.video import Clips
+from lerobot_wallwm.check.measure.observations import Observations
+from lerobot_wallwm.check.measure.video import Clips
 
 from .report_inputs import ActionExample, EpisodeView, Rollout
 
@@ -45,7 +45,7 @@ def load_episode_views(source_root: str | Path, events_file: str | Path) -> list
     import pyarrow.parquet as pq
     from lerobot.datasets import LeRobotDataset
 
-    from lerobot_wallwm.processors.episodes import SourceDataset
+    from lerobot_wallwm.processors.source.episodes import SourceDataset
 
     events = pq.read_table(events_file).to_pylist()
     source = SourceDataset.open(source_root)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.check.charts import INK, PALETTE, new_axes, svg
+from lerobot_wallwm.check.page.charts import INK, PALETTE, new_axes, svg
 
 
 def timeline(

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.check.baselines import CaptionMean, EventRows, hold_pose
-from lerobot_wallwm.check.checkpoint import Checkpoint
-from lerobot_wallwm.check.observations import (
+from lerobot_wallwm.check.measure.baselines import CaptionMean, EventRows, hold_pose
+from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.observations import (
     MAX_OBSERVATIONS,
     Observations,
     derangement,
@@ -28,7 +28,7 @@ from lerobot_wallwm.check.observations import (
     other_captions,
     predict,
 )
-from lerobot_wallwm.check.views import open_view, read_event_rows, spread_anchors, thin
+from lerobot_wallwm.check.measure.views import open_view, read_event_rows, spread_anchors, thin
 
 
 def action_errors(

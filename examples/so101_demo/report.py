@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lerobot_wallwm.check import charts, page
-from lerobot_wallwm.check.video import comparison_film, side_by_side
+from lerobot_wallwm.check.measure.video import comparison_film, side_by_side
+from lerobot_wallwm.check.page import charts, page
 
 from . import figures as fig
 from .report_inputs import ReportInputs

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.check.video import Clips
+from lerobot_wallwm.check.measure.video import Clips
 
 from .stages import StageResult
 from .training_log import TrainingLog

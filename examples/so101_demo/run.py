@@ -243,9 +243,9 @@ class Demo:
         return {"command": result.command, "peak_gb": result.peak_gb}
 
     def _open_loop(self) -> dict[str, Any]:
-        from lerobot_wallwm.check.observations import load_observations
-        from lerobot_wallwm.check.video import imagine
-        from lerobot_wallwm.check.views import open_view, read_event_rows, spread_anchors, thin
+        from lerobot_wallwm.check.measure.observations import load_observations
+        from lerobot_wallwm.check.measure.video import imagine
+        from lerobot_wallwm.check.measure.views import open_view, read_event_rows, spread_anchors, thin
         from so101_demo.collect import choose_clips, choose_examples, save_open_loop
         from so101_demo.open_loop import evaluate
 
@@ -264,7 +264,7 @@ class Demo:
         return {"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
 
     def _report(self, path: Path, results: list[Any], note: str) -> dict[str, Any]:
-        from lerobot_wallwm.check.page import write_page
+        from lerobot_wallwm.check.page.page import write_page
         from so101_demo.collect import load_episode_views, load_open_loop, load_rollouts
         from so101_demo.report import build_report
         from so101_demo.report_inputs import ReportInputs

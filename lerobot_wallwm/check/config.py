@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lerobot_wallwm.processors.places import DatasetConfig
+from lerobot_wallwm.storage.places import DatasetConfig
 
 
 @dataclass

@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from lerobot_wallwm.processors.errors import DataError
+from lerobot_wallwm.storage.errors import DataError
 
 WEIGHTS = "model.safetensors"
 # Never pickle: only what a wallwm checkpoint consists of is fetched.

@@ -9,12 +9,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from . import thresholds
-from .errors import OpenLoop
-from .heldout_data import HeldOut
-from .latency import control_rate
-from .measure import Run
-from .verdict import Measured, Verdict
+from lerobot_wallwm.check import thresholds
+from lerobot_wallwm.check.measure.errors import OpenLoop
+from lerobot_wallwm.check.measure.heldout_data import HeldOut
+from lerobot_wallwm.check.measure.latency import control_rate
+from lerobot_wallwm.check.measure.measure import Run
+from lerobot_wallwm.check.measure.measured import Measured
+from lerobot_wallwm.check.verdict import Verdict
 
 FORMAT = "wallwm-check/1"
 

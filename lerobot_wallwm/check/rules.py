@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isfinite, isnan
 
-from . import thresholds as t
-from .errors import HOLD, MEAN, NEAR, REACHES
-from .latency import WITHOUT_LOOK, control_rate
-from .sensitivity import CAPTION, IMAGES, NOISE
-from .verdict import LEVELS, Finding, Measured, Verdict
+from lerobot_wallwm.check import thresholds as t
+from lerobot_wallwm.check.measure.errors import HOLD, MEAN, NEAR, REACHES
+from lerobot_wallwm.check.measure.latency import WITHOUT_LOOK, control_rate
+from lerobot_wallwm.check.measure.measured import Measured
+from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE
+from lerobot_wallwm.check.verdict import LEVELS, Finding, Verdict
 
 
 def finite(m: Measured) -> Finding:

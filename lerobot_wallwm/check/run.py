@@ -10,12 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lerobot_wallwm.processors.atomic_folder import atomic_folder
-from lerobot_wallwm.processors.places import source_root
-
-from .config import CheckConfig, check_config
-from .rules import judge
-from .verdict import Verdict
+from lerobot_wallwm.check.config import CheckConfig, check_config
+from lerobot_wallwm.check.rules import judge
+from lerobot_wallwm.check.verdict import Verdict
+from lerobot_wallwm.storage.atomic import atomic_folder
+from lerobot_wallwm.storage.places import source_root
 
 PAGE, RESULTS = "check.html", "check.json"
 
@@ -38,15 +37,15 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> dict[str, Any]:
     if find_spec("matplotlib") is None:
         raise ValueError("matplotlib is missing, which draws the figures. Fix: pip install matplotlib")
     assert config.out is not None and config.policy.path is not None
-    from .checkpoint import Checkpoint
-    from .heldout_data import open_heldout
-    from .machine import machine_facts
-    from .match import require_same_shape
-    from .measure import measure, unmeasured
-    from .plots import Album
-    from .policy_files import WEIGHTS, policy_folder, sha256_of, weights_not_finite
-    from .report import build_page
-    from .results import results, write_results
+    from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+    from lerobot_wallwm.check.measure.heldout_data import open_heldout
+    from lerobot_wallwm.check.measure.latency import machine_facts
+    from lerobot_wallwm.check.measure.match import require_same_shape
+    from lerobot_wallwm.check.measure.measure import measure, unmeasured
+    from lerobot_wallwm.check.page.plots import Album
+    from lerobot_wallwm.check.page.report import build_page
+    from lerobot_wallwm.check.policy_files import WEIGHTS, policy_folder, sha256_of, weights_not_finite
+    from lerobot_wallwm.check.results import results, write_results
 
     folder = policy_folder(config.policy.path, config.policy.revision)
     root = _dataset_folder(config)

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 
 from lerobot_wallwm.inspect.page import write_page
-from lerobot_wallwm.inspect.sheets import choose_frames, episode_images, make_sheet, plan_sheets
+from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
 from lerobot_wallwm.inspect.sidecars import episode_facts, read_clusters, read_summary
-from lerobot_wallwm.processors.episodes import Episode, SourceDataset
-from lerobot_wallwm.processors.errors import DataError
-from lerobot_wallwm.processors.events import LEVELS, Event, read_events, validate_events
-from lerobot_wallwm.processors.fingerprint import dataset_fingerprint
-from lerobot_wallwm.processors.kinematics import KinematicsConfig, grippers
-from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig, output_root, source_root
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.events import LEVELS, Event, read_events, validate_events
+from lerobot_wallwm.processors.source.fingerprint import dataset_fingerprint
+from lerobot_wallwm.processors.source.pictures import episode_images
+from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig, output_root, source_root
 
 # Our choice: enough for a curve across a wide screen; 8 bits are finer than its pixels are high.
 _CURVE_BUCKETS = 150

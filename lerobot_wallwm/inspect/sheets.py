@@ -11,13 +11,10 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-
-from lerobot_wallwm.processors.episodes import SourceDataset
 
 # Our choices. WebP at quality 60 takes about 0.09 bytes a pixel on camera images.
 WIDTHS = (240, 192, 160, 128, 96, 64)
@@ -67,58 +64,6 @@ def choose_frames(length: int, bounds: Sequence[int], count: int) -> list[int]:
             break
         chosen.add(ordered[widest] + int(gaps[widest]) // 2)
     return sorted(chosen)
-
-
-def video_frames(path: Path, times: Sequence[float], fps: float, width: int) -> list[Image.Image]:
-    """Frames of a video at ascending `times` (seconds), `width` pixels wide.
-
-    Raises:
-        OSError, av.error.FFmpegError: The video is missing, damaged or too short.
-    """
-    import av
-
-    images: list[Image.Image] = []
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        base = float(stream.time_base or 1 / 90000)
-        position, seek_helps, frames = -1.0, True, None
-        for time in times:
-            if frames is None or (seek_helps and time - position > 0.5):
-                container.seek(max(0, int((time - 0.5 / fps) / base)), stream=stream, backward=True)
-                frames, before = container.decode(stream), position
-                position = -1.0
-            else:
-                before = -1.0
-            for frame in frames:
-                first, position = position < 0, float((frame.pts or 0) * base)
-                if first and position <= before:
-                    seek_helps = False  # keyframes are rare: from here on decoding straight ahead is cheaper
-                if position >= time - 0.5 / fps:
-                    height = max(1, round(width * frame.height / frame.width))
-                    images.append(frame.to_image(width=width, height=height, interpolation="AREA"))
-                    break
-            else:
-                raise OSError(f"{path.name} ends at {position:.3f} s, before the frame at {time:.3f} s")
-    return images
-
-
-def episode_images(
-    source: SourceDataset, meta: dict[str, Any], key: str, frames: Sequence[int], width: int
-) -> list[Image.Image]:
-    """The given frames of one episode and camera, whether it is stored as a video or as images."""
-    if key in source.video_keys:
-        start = float(meta[f"videos/{key}/from_timestamp"])
-        times = [start + frame / source.fps for frame in frames]
-        return video_frames(source.video_path(meta, key), times, source.fps, width)
-    column = source.rows(meta).column(key)
-    images = []
-    for frame in frames:
-        cell = column[frame].as_py()
-        image = Image.open(
-            io.BytesIO(cell["bytes"]) if cell.get("bytes") else source.root / cell["path"]
-        ).convert("RGB")
-        images.append(image.resize((width, max(1, round(width * image.height / image.width)))))
-    return images
 
 
 def make_sheet(images: Sequence[Image.Image], frames: Sequence[int], plan: SheetPlan) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.events import Event
+from lerobot_wallwm.processors.source.events import Event
 
 _BAD = ("quarantin", "exclu", "drop", "reject", "fail", "bad")
 _EXAMPLES, _MOST_CLUSTERS = 5, 2000

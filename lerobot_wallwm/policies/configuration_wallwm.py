@@ -10,13 +10,13 @@ from lerobot.configs import NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig, OptimizerConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, LRSchedulerConfig
 
-from .caption_drop import CaptionDrop
-from .configuration_checks import check_backbone, check_features, check_fields
-from .configuration_event_mode import EventModeConfig, check_event_mode
-from .optimization import MuonAdamWConfig
-from .safety_fields import SafetyFields
-from .shape_from_config import defaults_of
-from .stages import STAGES
+from lerobot_wallwm.policies.config.acting_fields import EventModeConfig, check_event_mode
+from lerobot_wallwm.policies.config.backbone_defaults import defaults_of
+from lerobot_wallwm.policies.config.model_fields import check_backbone, check_features, check_fields
+from lerobot_wallwm.policies.config.safety_fields import SafetyFields
+from lerobot_wallwm.policies.training.caption_drop import CaptionDrop
+from lerobot_wallwm.policies.training.muon import MuonAdamWConfig
+from lerobot_wallwm.policies.training.stages import STAGES
 
 # Stands for "as it suits the backbone"; `__post_init__` puts the number in its place.
 _BY_BACKBONE: Any = None

@@ -17,34 +17,30 @@ from lerobot.utils.constants import OBS_STATE
 from lerobot.utils.device_utils import resolve_safetensors_device
 from torch import Tensor, nn
 
-from . import (
-    flow_matching as fm,
-    processor_wallwm,  # noqa: F401  registers the steps that checkpoints name
-)
-from .action_space import ActionSpace
-from .backbone_choice import check_precision, find_backbone
-from .background import BackgroundWorker, share_the_machine
-from .camera_stack import CameraStack
-from .checkpoint_source import locate_checkpoint
-from .chunk_batches import ChunkReader
-from .config_from_dataset import bind_cameras, learn_events, learn_limits
-from .configuration_wallwm import WallwmConfig
-from .dataset_facts import displacement_std
-from .event_batches import EventReader
-from .event_log import EventLog
-from .event_window import Event
-from .finite_weights import require_finite_weights
-from .hub_hooks import HubHooks
-from .realtime_chunks import RealtimeChunks, RealtimePolicy
-from .rollout import Rollout
-from .safety import Safety
-from .shape_from_config import model_shape
-from .stage_handover import load_checkpoint
-from .stages import LOSSES, STAGES
-from .view_table import start_new_rows
-from .weight_average import WeightAverage
-from .weight_grids import head_grids
-from .world_action_model import WorldActionModel
+from lerobot_wallwm.hub.files.weights import require_finite_weights
+from lerobot_wallwm.policies import processor_wallwm  # noqa: F401  registers the steps that checkpoints name
+from lerobot_wallwm.policies.acting.background import BackgroundWorker, share_the_machine
+from lerobot_wallwm.policies.acting.realtime_chunks import RealtimeChunks, RealtimePolicy
+from lerobot_wallwm.policies.acting.rollout import Rollout
+from lerobot_wallwm.policies.assembly.build import check_precision, find_backbone, model_shape
+from lerobot_wallwm.policies.assembly.checkpoint import load_checkpoint, start_new_rows
+from lerobot_wallwm.policies.assembly.checkpoint_source import locate_checkpoint
+from lerobot_wallwm.policies.assembly.hub_hooks import HubHooks
+from lerobot_wallwm.policies.assembly.learned import bind_cameras, learn_events, learn_limits
+from lerobot_wallwm.policies.batches.action_space import ActionSpace
+from lerobot_wallwm.policies.batches.camera_stack import CameraStack
+from lerobot_wallwm.policies.batches.chunk_reader import ChunkReader
+from lerobot_wallwm.policies.batches.dataset_facts import displacement_std
+from lerobot_wallwm.policies.batches.event_reader import EventReader
+from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.policies.model import flow_matching as fm  # noqa: F401  registers the steps that checkpoints name
+from lerobot_wallwm.policies.model.windows import Event
+from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
+from lerobot_wallwm.policies.safety.guards import Safety
+from lerobot_wallwm.policies.training.muon import head_grids
+from lerobot_wallwm.policies.training.stages import LOSSES, STAGES
+from lerobot_wallwm.policies.training.weight_average import WeightAverage
+from lerobot_wallwm.storage.line_log import EventLog
 
 logger = logging.getLogger(__name__)
 

@@ -23,10 +23,11 @@ from lerobot.processor import (
     ProcessorStepRegistry,
 )
 from lerobot.processor.factory import make_default_policy_processor_steps, make_policy_processor_pipelines
+from torch import Tensor
 
-from .configuration_wallwm import WallwmConfig
-from .last_good import LastGood
-from .safety import MARK
+from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.policies.safety.guards import MARK
+from lerobot_wallwm.policies.safety.interventions import SafetyError
 
 
 @ProcessorStepRegistry.register("wallwm_clamp_actions")
@@ -127,3 +128,44 @@ def make_wallwm_pre_post_processors(
             steps.to_cpu,
         ],
     )
+
+
+# Bad goals in a row after which the run ends (our choice, as `SafetyFields.max_bad_goals`, which a pipeline's step does
+# not see).
+MAX_BAD = 10
+
+
+class LastGood:
+    """Replaces goals that are not finite by the last ones that were, robot by robot."""
+
+    def __init__(self) -> None:
+        self.goals: Tensor | None = None
+        self.bad = 0
+
+    def reset(self) -> None:
+        """A new rollout."""
+        self.goals, self.bad = None, 0
+
+    def __call__(self, goals: Tensor) -> Tensor:
+        """Finite goals ``(B, A)`` or ``(A,)``, which are remembered; a chunk ``(B, T, A)`` is sound or refused.
+
+        Raises:
+            SafetyError: There is nothing to hold, a chunk is not finite, or nothing sound came for a while.
+        """
+        sound = torch.isfinite(goals).all(-1, keepdim=True)
+        if not bool(sound.all()):
+            self.bad += 1
+            known = self.goals is not None and self.goals.shape == goals.shape and goals.ndim < 3
+            if not known or self.bad >= MAX_BAD:
+                raise SafetyError(
+                    "The policy's postprocessor got goals that are not finite (NaN or infinite)"
+                    + (f" {MAX_BAD} times in a row" if known else ", and none before to hold")
+                    + ": nothing was sent. Fix: use a checkpoint with sound weights and statistics."
+                )
+            assert self.goals is not None
+            goals = torch.where(sound, goals, self.goals.to(goals))
+        else:
+            self.bad = 0
+        if goals.ndim < 3:
+            self.goals = goals.detach().clone()
+        return goals

@@ -14,9 +14,9 @@ import pytest
 from emulated_arm.arms import ARMS, travel_as_built
 from emulated_arm.hand import along, from_degrees, led_in, read_actions
 from lerobot_wallwm.processors.boundary_score import boundary_score, tolerance_frames
-from lerobot_wallwm.processors.captioner import EventCaptioner
-from lerobot_wallwm.processors.episodes import SourceDataset
-from lerobot_wallwm.processors.segmenter import EventSegmenter
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import SourceDataset
 
 DATA = Path(__file__).resolve().parents[2] / "examples/so101_sim/data/so101_pick_place"
 KOCH = ARMS["koch_leader"]

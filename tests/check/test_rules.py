@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.check import thresholds as t
-from lerobot_wallwm.check.errors import HOLD, MEAN, TOLD, OpenLoop
-from lerobot_wallwm.check.latency import WITH_LOOK, WITHOUT_LOOK, Latency, Times
-from lerobot_wallwm.check.match import Camera, JointRange, Match
+from lerobot_wallwm.check.measure.errors import HOLD, MEAN, TOLD, OpenLoop
+from lerobot_wallwm.check.measure.latency import WITH_LOOK, WITHOUT_LOOK, Latency, Times
+from lerobot_wallwm.check.measure.match import Camera, JointRange, Match
+from lerobot_wallwm.check.measure.measured import Measured
+from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE, STATE, Sensitivity
 from lerobot_wallwm.check.rules import RULES, judge
-from lerobot_wallwm.check.sensitivity import CAPTION, IMAGES, NOISE, STATE, Sensitivity
-from lerobot_wallwm.check.verdict import LEVELS, Measured
+from lerobot_wallwm.check.verdict import LEVELS
 
 
 def errors(

@@ -14,10 +14,10 @@ from so101_demo.collect import (
 )
 from so101_demo.open_loop import action_errors, evaluate
 
-from lerobot_wallwm.check.baselines import CaptionMean, EventRows
-from lerobot_wallwm.check.observations import Observations, predict
-from lerobot_wallwm.check.video import imagine
-from lerobot_wallwm.check.views import Anchor
+from lerobot_wallwm.check.measure.baselines import CaptionMean, EventRows
+from lerobot_wallwm.check.measure.observations import Observations, predict
+from lerobot_wallwm.check.measure.video import imagine
+from lerobot_wallwm.check.measure.views import Anchor
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from recipe.chunk_figures import chunk_errors, measure_chunks
 from recipe.figures import FIGURES, table, video_loss
 from recipe.run import RECIPE, REPO, Recipe
 
-from lerobot_wallwm.check.checkpoint import Checkpoint
-from lerobot_wallwm.check.observations import load_observations, predict
-from lerobot_wallwm.check.views import Anchor, open_view, read_event_rows, source_episodes
-from lerobot_wallwm.policies.stages import STAGES
+from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.observations import load_observations, predict
+from lerobot_wallwm.check.measure.views import Anchor, open_view, read_event_rows, source_episodes
+from lerobot_wallwm.policies.training.stages import STAGES
 
 
 def test_every_stage_of_the_recipe_exists_and_has_figures():

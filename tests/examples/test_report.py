@@ -14,9 +14,9 @@ from so101_demo.report_inputs import ActionExample, EpisodeView, ReportInputs, R
 from so101_demo.stages import StageResult
 from so101_demo.training_log import TrainingLog
 
-from lerobot_wallwm.check import charts as fig
-from lerobot_wallwm.check.page import write_page
-from lerobot_wallwm.check.video import Clips, psnr, video_metrics
+from lerobot_wallwm.check.measure.video import Clips, psnr, video_metrics
+from lerobot_wallwm.check.page import charts as fig
+from lerobot_wallwm.check.page.page import write_page
 
 JOINTS = ["shoulder pan", "gripper"]
 

@@ -12,7 +12,7 @@ import pytest
 from hub_repos import TOKEN
 from hub_server import StandInHub
 
-from lerobot_wallwm.hub import hub_errors
+from lerobot_wallwm.hub.remote import errors as hub_errors
 
 
 @pytest.fixture

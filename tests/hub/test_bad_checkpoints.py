@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.hub.safe_files import (
+from lerobot_wallwm.hub.files.safe_files import (
     MAX_HEADER_BYTES,
     UnsafeCheckpointError,
     check_name,
@@ -229,7 +229,7 @@ def test_a_configuration_that_leads_elsewhere(hub, checkpoint, publish_files, tm
     config = json.loads((checkpoint / "config.json").read_text())
     publish_files(checkpoint, files={"config.json": json.dumps({**config, **change}).encode()})
     assert main(["pull", "me/x", f"--out={tmp_path / 'out'}"]) == 2
-    from lerobot_wallwm.hub.pull import fetch_checkpoint
+    from lerobot_wallwm.hub.remote.pull import fetch_checkpoint
 
     with pytest.raises(UnsafeCheckpointError, match="Fix: "):
         fetch_checkpoint("me/x")
@@ -293,7 +293,7 @@ def test_broken_numbers_are_not_published(hub, checkpoint, capsys):
 
 
 def test_a_shard_index_that_names_files_elsewhere(tmp_path):
-    from lerobot_wallwm.hub.weights import WeightsError, weight_files
+    from lerobot_wallwm.hub.files.weights import WeightsError, weight_files
 
     (tmp_path / "in").mkdir()
     (tmp_path / "outside.safetensors").write_bytes(header({"a": F32}, 8))

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 from recordings import Recording
 
-from lerobot_wallwm.policies.chunk_batches import ChunkHistory
+from lerobot_wallwm.language.event_grammar import learn_transitions
+from lerobot_wallwm.policies.batches.chunk_reader import ChunkHistory
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
-from lerobot_wallwm.policies.planners import learn_transitions
 
 
 @pytest.fixture(scope="module")

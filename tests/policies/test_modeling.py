@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny_arm import CAMERAS
 
+from lerobot_wallwm.language.event_grammar import learn_transitions
+from lerobot_wallwm.policies.acting.seams import MOST_BRAKE
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
-from lerobot_wallwm.policies.planners import learn_transitions
-from lerobot_wallwm.policies.seams import MOST_BRAKE
 
 PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
 GRAMMAR = {

@@ -8,8 +8,8 @@ import torch
 from lerobot.policies.factory import make_pre_post_processors
 
 from lerobot_wallwm import ClampNormalizedActionsStep
-from lerobot_wallwm.policies.interventions import SafetyError
-from lerobot_wallwm.policies.last_good import MAX_BAD
+from lerobot_wallwm.policies.processor_wallwm import MAX_BAD
+from lerobot_wallwm.policies.safety.interventions import SafetyError
 
 
 def names(folder, pipeline: str) -> list[str]:

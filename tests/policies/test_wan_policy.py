@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from tiny_models import random_event
 from tiny_wan import TRANSFORMER, save_backbone
 
-from lerobot_wallwm.hub.weights import WeightsError
-from lerobot_wallwm.policies.backbone_choice import check_precision
-from lerobot_wallwm.policies.imagination import Imagination
+from lerobot_wallwm.hub.files.weights import WeightsError
+from lerobot_wallwm.policies.assembly.build import check_precision
+from lerobot_wallwm.policies.model.imagination import Imagination
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
-from lerobot_wallwm.policies.video_tower import VideoFeatures
+from lerobot_wallwm.policies.towers.video_tower import VideoFeatures
 
 NAMES = sorted(TRANSFORMER)
 TASK = "open the gripper"

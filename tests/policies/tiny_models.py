@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lerobot_wallwm.policies.event_window import Event
-from lerobot_wallwm.policies.model_shape import ModelShape, WanShape
-from lerobot_wallwm.policies.world_action_model import WorldActionModel
+from lerobot_wallwm.hub.files.backbones import WanShape
+from lerobot_wallwm.policies.model.shape import ModelShape
+from lerobot_wallwm.policies.model.windows import Event
+from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 
 WAN = WanShape(width=24, depth=2, heads=2, ffn_width=32, latent_channels=12, text_dim=16)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lerobot_wallwm.processors.episodes import Episode
+from lerobot_wallwm.processors.source.episodes import Episode
 
 PHASES = ("reach", "approach", "grasp", "lift", "move", "lower", "release", "retreat")
 SECONDS = (1.2, 0.8, 0.5, 0.7, 1.1, 0.6, 0.5, 0.8)

@@ -1,11 +1,11 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Segmenter, captioner and carver as transforms of an HF `datasets.Dataset`."""
 
-from lerobot_wallwm.processors.captioner import EventCaptioner
-from lerobot_wallwm.processors.carver import EventCarver
-from lerobot_wallwm.processors.episodes import Episode, SourceDataset
-from lerobot_wallwm.processors.events import Event
-from lerobot_wallwm.processors.segmenter import EventSegmenter, SegmenterConfig
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.events import Event
+from lerobot_wallwm.processors.view.carver import EventCarver
 
 
 def test_map_in_two_processes_equals_plain_calls(tiny_dataset):

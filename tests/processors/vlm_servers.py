@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from lerobot_wallwm.processors.events import Event
-from lerobot_wallwm.processors.vlm_config import VlmConfig
+from lerobot_wallwm.language.config import VlmConfig
+from lerobot_wallwm.processors.source.events import Event
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
 

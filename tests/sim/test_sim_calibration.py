@@ -8,8 +8,7 @@ import json
 import numpy as np
 import torch
 
-from lerobot_wallwm.policies.calibration import load_calibration
-from lerobot_wallwm.policies.sight_cone_masks import SightConeMasks
+from lerobot_wallwm.policies.geometry.calibration import SightConeMasks, load_calibration
 
 WRIST, OVERHEAD = "observation.images.wrist", "observation.images.overhead"
 SHAPES = {OVERHEAD: (3, 96, 96), WRIST: (3, 96, 96)}

@@ -1,0 +1,260 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""How long the policy takes on this machine: one look with each imagination, and the ticks of a control loop."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.metadata
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.policies.acting.background import cores
+
+IMAGINATIONS = ("none", "anchor", "full")
+WITH_LOOK, WITHOUT_LOOK = "tick with a look", "tick without a look"
+# Settings under which every look is one that a tick waits for, and recorded poses upset nobody.
+PLAIN: dict[str, Any] = {
+    "planner": "instruction",
+    "on_plan_end": "repeat",
+    "background_inference": False,
+    "stall_s": 0.0,
+    "event_log": None,
+}
+# Our choice: a slow model is timed for so many seconds and mode, but never less than so many times.
+SECONDS, LEAST = 20.0, 3
+
+
+@dataclass
+class Times:
+    """Milliseconds."""
+
+    median: float
+    p99: float
+    n: int
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Times:
+        """Of measured durations in seconds, at least one."""
+        values = np.asarray(seconds) * 1000
+        return cls(float(np.median(values)), float(np.quantile(values, 0.99)), len(values))
+
+
+@dataclass
+class Latency:
+    """Times of looks by imagination, of ticks, and what they mean.
+
+    Attributes:
+        looks: By imagination: observation to a plan's actions, pipelines included.
+        ticks: `WITH_LOOK` and `WITHOUT_LOOK`: `select_action` with its pipelines, as configured.
+        imagination: The configured one.
+        steps_between_looks: Actions executed of each plan.
+    """
+
+    looks: dict[str, Times]
+    ticks: dict[str, Times]
+    imagination: str
+    steps_between_looks: float
+
+
+def inference_batches(observations: Sequence[dict[str, Any]], now: int, cameras: Sequence[str]) -> list[dict]:
+    """Recorded windows as a robot's observations: one picture of each camera, one state, one task.
+
+    Args:
+        observations: Items of the dataset, with the time axis of a training window.
+        now: Which picture is the observation.
+        cameras: Keys of the policy's cameras.
+    """
+    out = []
+    # One task for all: another one would begin a new plan at every tick.
+    task = observations[0]["task"]
+    for item in observations:
+        state = item["observation.state"]
+        one = {"observation.state": state[now] if len(state) > now else state[0], "task": task}
+        out.append(one | {key: item[key][now] for key in cameras if key in item})
+    return out
+
+
+@contextmanager
+def _counted_looks(policy: Any) -> Iterator[list[int]]:
+    """Counts the plans that a policy makes, whatever its queues are called."""
+    model, count = policy.model, [0]
+    plan = model.plan
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        count[0] += 1
+        return plan(*args, **kwargs)
+
+    model.plan = counting
+    try:
+        yield count
+    finally:
+        del model.plan
+
+
+def measure_latency(
+    checkpoint: Checkpoint,
+    observations: Sequence[dict[str, Any]],
+    timings: int,
+    mean_event: float,
+    progress: Callable[[int], object] | None = None,
+) -> Latency:
+    """Times looks and ticks, one robot, batch 1.
+
+    Captions come as tasks (planner=instruction), so that the queue never ends with a plan of events.
+
+    Args:
+        checkpoint: A policy that acts.
+        observations: From `inference_batches`.
+        timings: Looks for each imagination, and looks within the ticks.
+        mean_event: Frames of a mean event, for what runs each event open loop.
+        progress: Told how many timings are done more.
+    """
+    policy, config = checkpoint.policy, checkpoint.config
+    kept = {name: getattr(config, name) for name in ("imagination", *PLAIN)}
+    for name, value in PLAIN.items():
+        setattr(config, name, value)
+    # The guards in front of an arm (`policies.safety`) work as in use, and are timed, but have nobody to warn here.
+    guards = logging.getLogger("lerobot_wallwm.policies")
+    loudness = guards.level
+    guards.setLevel(logging.ERROR)
+    try:
+        looks = {}
+        for imagination in IMAGINATIONS:
+            config.imagination = imagination
+            policy.reset()
+            looks[imagination] = _time_looks(checkpoint, observations, timings, progress)
+        config.imagination = kept["imagination"]
+        policy.reset()
+        ticks = _time_ticks(checkpoint, observations, timings, progress)
+    finally:
+        guards.setLevel(loudness)
+        atexit.unregister(
+            policy.safety.diary.close
+        )  # which would sum up at the process' end what never left here
+        for name, value in kept.items():
+            setattr(config, name, value)
+        policy.reset()
+    steps = config.chunk_length if config.chunked else config.replan_steps or min(mean_event, config.horizon)
+    return Latency(looks, ticks, config.imagination, float(steps))
+
+
+def _wait(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def _time_looks(
+    checkpoint: Checkpoint,
+    observations: Sequence[dict[str, Any]],
+    timings: int,
+    progress: Callable[[int], object] | None,
+) -> Times:
+    import torch
+
+    seconds: list[float] = []
+    began, device = time.perf_counter(), str(checkpoint.config.device)
+    for number in range(timings + 1):
+        item = dict(observations[number % len(observations)])
+        start = time.perf_counter()
+        with torch.no_grad():
+            chunk = checkpoint.policy.predict_action_chunk(checkpoint.preprocess(item))
+            checkpoint.postprocess(chunk)
+        _wait(device)
+        seconds.append(time.perf_counter() - start)
+        if progress is not None and number:
+            progress(1)
+        if number >= LEAST and time.perf_counter() - began > SECONDS:
+            break
+    return Times.of(seconds[1:])  # the first warms up
+
+
+def _time_ticks(
+    checkpoint: Checkpoint,
+    observations: Sequence[dict[str, Any]],
+    timings: int,
+    progress: Callable[[int], object] | None,
+) -> dict[str, Times]:
+    import torch
+
+    seconds: dict[str, list[float]] = {WITH_LOOK: [], WITHOUT_LOOK: []}
+    began, device = time.perf_counter(), str(checkpoint.config.device)
+    with _counted_looks(checkpoint.policy) as looks, torch.no_grad():
+        for number in range(200 * timings):
+            item, before = dict(observations[number % len(observations)]), looks[0]
+            start = time.perf_counter()
+            checkpoint.postprocess(checkpoint.policy.select_action(checkpoint.preprocess(item)))
+            _wait(device)
+            taken, looked = time.perf_counter() - start, looks[0] > before
+            if number:  # the first warms up
+                seconds[WITH_LOOK if looked else WITHOUT_LOOK].append(taken)
+            if looked and number and progress is not None:
+                progress(1)
+            done = len(seconds[WITH_LOOK])
+            if done >= timings or (done >= LEAST and time.perf_counter() - began > SECONDS):
+                break
+    return {name: Times.of(values) for name, values in seconds.items() if values}
+
+
+def control_rate(latency: Latency, fps: float, room: float) -> dict[str, bool]:
+    """Whether ``sync`` and ``background`` inference hold a control rate.
+
+    Args:
+        latency: As measured.
+        fps: Ticks per second.
+        room: Part of the time that the policy may take; the rest is for the bus and the cameras.
+    """
+    period = 1000 / fps
+    look = latency.looks[latency.imagination].p99
+    quick = all(times.p99 <= room * period for name, times in latency.ticks.items() if name == WITHOUT_LOOK)
+    return {
+        "sync": quick
+        and all(times.p99 <= room * period for times in latency.ticks.values())
+        and look <= room * period,
+        # The next plan must be there before the last one's actions are used up.
+        "background": quick and look <= room * period * max(latency.steps_between_looks, 1),
+    }
+
+
+def load_of_machine() -> tuple[float, int] | None:
+    """Mean number of running processes over the last minute, and the cores; None where the system does not tell."""
+    return (os.getloadavg()[0], cores()) if hasattr(os, "getloadavg") else None
+
+
+def machine_facts(device: str) -> dict[str, Any]:
+    """``cpu, cores, gpu, torch, lerobot, device, python``; ``gpu`` is None where there is none.
+
+    Args:
+        device: Where the policy computes.
+    """
+    import torch
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": cores(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+        "lerobot": importlib.metadata.version("lerobot"),
+        "device": device,
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_name() -> str:
+    file = Path("/proc/cpuinfo")
+    if file.is_file():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,208 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Do the data (and the arm that recorded them) match what the checkpoint was trained on: joints, units, cameras, clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.heldout_data import HeldOut
+from lerobot_wallwm.storage.errors import DataError
+
+# Our choice: a value this part of the range beyond its end is not yet outside; calibrations differ by as much.
+EDGE = 0.05
+# Our choice: a joint that moves less than this part of the widest one's range stands still.
+STILL = 1e-3
+
+
+@dataclass
+class JointRange:
+    """One joint's values, in the dataset's units.
+
+    Attributes:
+        name: For people.
+        trained: Lowest and highest of the training data, or None where the checkpoint does not know.
+        here: The same of the data that is checked.
+        outside: Share of the latter that lies outside of the former.
+    """
+
+    name: str
+    trained: tuple[float, float] | None
+    here: tuple[float, float]
+    outside: float
+
+
+@dataclass
+class Camera:
+    """One camera: its picture (height, width) in training and in the data, None where it is not there."""
+
+    name: str
+    trained: tuple[int, int] | None
+    here: tuple[int, int] | None
+
+
+@dataclass
+class Match:
+    """What agrees and what does not.
+
+    Attributes:
+        states: By joint.
+        actions: By joint.
+        names: What differs about the joints' names or order; None if nothing does.
+        cameras: All of either side.
+        still: Joints that never moved in training.
+        still_here: Joints that moved in training but not in the data.
+        trained_fps: Of the training data; None where the checkpoint does not know.
+        data_fps: Of the data.
+        control_fps: Of the arm.
+        unknown_captions: Captions that are of no kind that the checkpoint was trained on.
+        captions: Distinct captions.
+    """
+
+    states: list[JointRange]
+    actions: list[JointRange]
+    names: str | None
+    cameras: list[Camera]
+    still: list[str]
+    still_here: list[str]
+    trained_fps: float | None
+    data_fps: float
+    control_fps: float
+    captions: int
+    unknown_captions: list[str] = field(default_factory=list)
+
+
+def require_same_shape(config: Any, heldout: HeldOut, shown: str) -> None:
+    """Refuses data that the checkpoint cannot be run on, naming everything that differs.
+
+    Args:
+        config: The checkpoint's.
+        heldout: The data.
+        shown: How the user named them.
+
+    Raises:
+        DataError: Another number of joints, a camera that is missing, or another size of a camera's pictures.
+    """
+    problems = []
+    for feature, expected in (
+        ("observation.state", config.robot_state_feature),
+        ("action", config.action_feature),
+    ):
+        found = tuple(heldout.meta.features[feature]["shape"])
+        if tuple(expected.shape) != found:
+            problems.append(f"{feature} has shape {found}, in training {tuple(expected.shape)}")
+    here = _picture_sizes(heldout)
+    for key, feature in config.image_features.items():
+        size = tuple(feature.shape[1:])
+        if key not in here:
+            if not config.allow_missing_cameras:
+                problems.append(f"camera {key} is missing (there: {', '.join(here) or 'none'})")
+        elif here[key] != size:
+            problems.append(
+                f"camera {key} has {here[key][1]} x {here[key][0]} pixels, in training {size[1]} x {size[0]}"
+            )
+    if not set(config.image_features) & set(here):
+        problems.append("there is no camera that the checkpoint knows")
+    if problems:
+        raise DataError(
+            f"{shown}/meta/info.json",
+            "features",
+            "not those of the checkpoint: " + "; ".join(problems),
+            "check on data of the arm and the cameras that the checkpoint was trained for, or train on these",
+        )
+
+
+def _picture_sizes(heldout: HeldOut) -> dict[str, tuple[int, int]]:
+    sizes = {}
+    for key in heldout.meta.camera_keys:
+        shape, names = (heldout.meta.features[key][name] for name in ("shape", "names"))
+        first = names is not None and str(names[0]).startswith("channel")
+        sizes[key] = (int(shape[1]), int(shape[2])) if first else (int(shape[0]), int(shape[1]))
+    return sizes
+
+
+def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match:
+    """Compares.
+
+    Args:
+        checkpoint: For its configuration and statistics.
+        heldout: The data.
+        fps: The arm's control rate.
+    """
+    from lerobot_wallwm.language.event_grammar import matches
+    from lerobot_wallwm.policies.planning.choice import known_templates
+
+    config, space = checkpoint.trained, checkpoint.policy.action_space
+    state_names = [n.removesuffix(".pos").replace("_", " ") for n in heldout.names("observation.state")]
+    states = heldout.column("state")
+    state_names = state_names or [f"state {d + 1}" for d in range(states.shape[1])]
+    trained_action = np.stack([space.range_low.cpu().numpy(), space.range_high.cpu().numpy()])
+    actions = _ranges(heldout.joints, trained_action, heldout.column("action"))
+    spread = trained_action[1] - trained_action[0]
+    widest = max(float(spread.max()), 1e-9)
+    names = zip(heldout.joints, spread, actions, strict=True)
+    still, still_here = [], []
+    for name, width, joint in names:
+        if width < STILL * widest:
+            still.append(name)
+        elif joint.here[1] - joint.here[0] < STILL * widest:
+            still_here.append(name)
+    here = _picture_sizes(heldout)
+    trained = {key: (int(f.shape[1]), int(f.shape[2])) for key, f in config.image_features.items()}
+    captions = sorted({event.caption for event in heldout.events})
+    templates = known_templates(config)
+    return Match(
+        states=_ranges(state_names, _state_range(checkpoint), states),
+        actions=actions,
+        names=_difference(config, heldout),
+        cameras=[Camera(key, trained.get(key), here.get(key)) for key in dict.fromkeys([*trained, *here])],
+        still=still,
+        still_here=still_here,
+        trained_fps=config.fps,
+        data_fps=float(heldout.meta.fps),
+        control_fps=fps,
+        captions=len(captions),
+        unknown_captions=[c for c in captions if not any(matches(t, c) for t in templates)]
+        if templates
+        else [],
+    )
+
+
+def _state_range(checkpoint: Checkpoint) -> np.ndarray | None:
+    """Lowest and highest states of the training data ``(2, P)``, which the preprocessor keeps."""
+    for step in checkpoint.preprocess.steps:
+        stats = (getattr(step, "stats", None) or {}).get("observation.state", {})
+        if "min" in stats and "max" in stats:
+            return np.stack([np.asarray(stats[key], dtype=np.float64).reshape(-1) for key in ("min", "max")])
+    return None
+
+
+def _ranges(names: list[str], trained: np.ndarray | None, values: np.ndarray) -> list[JointRange]:
+    out = []
+    for d, name in enumerate(names):
+        column = values[:, d]
+        low, high = (None, None) if trained is None else (float(trained[0, d]), float(trained[1, d]))
+        outside, known = 0.0, None
+        if low is not None and high is not None:
+            # A joint that stood still in training has no range: an edge of the widest one's keeps noise inside.
+            edge = EDGE * max(high - low, STILL * float((trained[1] - trained[0]).max()))  # type: ignore[index]
+            outside = float(((column < low - edge) | (column > high + edge)).mean())
+            known = (low, high)
+        out.append(JointRange(name, known, (float(column.min()), float(column.max())), outside))
+    return out
+
+
+def _difference(config: Any, heldout: HeldOut) -> str | None:
+    for feature, trained in (
+        ("observation.state", config.state_feature_names),
+        ("action", config.action_feature_names),
+    ):
+        here = heldout.names(feature)
+        if not trained or not here or list(trained) == here:
+            continue
+        what = "come in another order" if sorted(trained) == sorted(here) else "have other names"
+        return f"the joints of {feature} {what}: {', '.join(here)}; in training {', '.join(trained)}"
+    return None

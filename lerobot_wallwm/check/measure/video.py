@@ -1,0 +1,191 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Imagined and real frames of held-out events: clips for the eye, PSNR and SSIM against repeating the keyframe.
+
+Shapes: N events, V cameras, F frames, frame 0 being the keyframe that the model is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.observations import Observations
+
+# A repeated keyframe can equal the real frame exactly; this keeps its PSNR finite (60 dB).
+MSE_FLOOR = 1e-6
+# Our choice: a pixel has moved if it differs from the keyframe by more than this, in [0, 1].
+MOVED = 0.1
+
+
+@dataclass
+class Clips:
+    """Imagined and real frames.
+
+    Attributes:
+        imagined: ``(N, V, F, H, W, 3)`` uint8.
+        real: The same.
+        valid: ``(N, F)``, False beyond the event's end.
+        captions: N strings.
+        seconds: ``(F,)`` since the keyframe.
+        metrics: See `video_metrics`.
+    """
+
+    imagined: np.ndarray
+    real: np.ndarray
+    valid: np.ndarray
+    captions: list[str]
+    seconds: list[float]
+    metrics: dict[str, Any]
+
+    def part(self, chosen: Sequence[int]) -> Clips:
+        """Some of the clips, with the metrics of all."""
+        index = list(chosen)
+        captions = [self.captions[i] for i in index]
+        return Clips(
+            self.imagined[index], self.real[index], self.valid[index], captions, self.seconds, self.metrics
+        )
+
+
+def imagine(
+    checkpoint: Checkpoint,
+    observations: Observations,
+    fps: float,
+    seed: int = 0,
+    told_length: bool = False,
+) -> Clips:
+    """Lets the model imagine each observation's future in full.
+
+    Args:
+        checkpoint: The policy.
+        observations: Best at keyframes.
+        fps: Of the data.
+        seed: Of the sampling noise.
+        told_length: The model is told how long each event lasts, as one that was trained on video alone must be.
+    """
+    import torch
+
+    imagined, real, valid = [], [], []
+    done, now = 0, checkpoint.now
+    for number, batch in enumerate(observations.batches):
+        event = checkpoint.policy.event_from_batch(batch)
+        rows = slice(done, done + len(event.captions))
+        done = rows.stop
+        state = torch.as_tensor(observations.state[rows], dtype=torch.float32)
+        length = torch.as_tensor(observations.remaining[rows]).to(event.state.device) if told_length else None
+        _, plan = checkpoint.plan(event, state, seed * 10_000 + number, imagination="full", length=length)
+        with torch.no_grad():
+            frames = checkpoint.policy.model.decode(plan.latents.float())
+        imagined.append(_to_uint8(frames))
+        real.append(_to_uint8(checkpoint.policy._images(batch, slice(now, None))))
+        valid.append(event.frame_valid[:, now:].cpu().numpy())
+    clips = Clips(
+        np.concatenate(imagined),
+        np.concatenate(real),
+        np.concatenate(valid),
+        list(observations.captions),
+        [i / fps for i in checkpoint.config.observation_delta_indices[now:]],
+        {},
+    )
+    clips.metrics = video_metrics(clips.imagined, clips.real, clips.valid)
+    return clips
+
+
+def _to_uint8(frames: Any) -> np.ndarray:
+    """``(B, V, F, 3, H, W)`` in [-1, 1] to ``(B, V, F, H, W, 3)`` uint8."""
+    return ((frames + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 1, 2, 4, 5, 3).cpu().numpy()
+
+
+def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray | None = None) -> float:
+    """Peak signal-to-noise ratio of two uint8 images in dB, at most 60.
+
+    Args:
+        a: ``(H, W, 3)``.
+        b: ``(H, W, 3)``.
+        where: ``(H, W)``, the pixels that count; all by default.
+    """
+    error = np.square((a.astype(np.float64) - b) / 255)
+    error = error if where is None else error[where]
+    return float(-10 * np.log10(max(float(error.mean()), MSE_FLOOR)))
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """Structural similarity of two uint8 images ``(H, W, C)``, mean over pixels and channels (Wang et al. 2004).
+
+    Windows of 7 x 7 equal weights, sample covariance, K1 = 0.01, K2 = 0.03, windows inside the picture only.
+
+    Raises:
+        ValueError: A side is shorter than a window.
+    """
+    from scipy.ndimage import uniform_filter
+
+    side, pad = 7, 3
+    if min(a.shape[:2]) < side:
+        raise ValueError(
+            f"pictures of {a.shape[0]} x {a.shape[1]} are smaller than a window of {side} x {side}"
+        )
+    x, y = a.astype(np.float64), b.astype(np.float64)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return uniform_filter(values, size=(side, side, 1))[pad:-pad, pad:-pad]
+
+    sample = side**2 / (side**2 - 1)
+    mx, my = mean(x), mean(y)
+    vx, vy = sample * (mean(x * x) - mx * mx), sample * (mean(y * y) - my * my)
+    both = sample * (mean(x * y) - mx * my)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    score = (2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    return float(score.mean())
+
+
+def video_metrics(imagined: np.ndarray, real: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
+    """Means over all future frames inside their events, of all cameras.
+
+    Args:
+        imagined: ``(N, V, F, H, W, 3)`` uint8.
+        real: The same.
+        valid: ``(N, F)``.
+
+    Returns:
+        ``{"frames", "imagined": {"psnr", "ssim", "psnr_moved"}, "repeat_keyframe": {...}}``. ``psnr_moved`` looks
+        only at pixels that differ from the keyframe, where repeating it is no answer; None if nothing ever moved.
+    """
+    scores: dict[str, dict[str, list[float]]] = {
+        name: {"psnr": [], "ssim": [], "psnr_moved": []} for name in ("imagined", "repeat_keyframe")
+    }
+    frames = 0
+    for n, v, f in np.ndindex(*real.shape[:3]):
+        if f == 0 or not valid[n, f]:
+            continue
+        frames += 1
+        truth, keyframe = real[n, v, f], real[n, v, 0]
+        moved = np.abs(truth.astype(int) - keyframe).max(axis=-1) > MOVED * 255
+        for name, guess in (("imagined", imagined[n, v, f]), ("repeat_keyframe", keyframe)):
+            scores[name]["psnr"].append(psnr(guess, truth))
+            scores[name]["ssim"].append(ssim(guess, truth))
+            if moved.any():
+                scores[name]["psnr_moved"].append(psnr(guess, truth, moved))
+    return {"frames": frames} | {
+        name: {metric: float(np.mean(values)) if values else None for metric, values in by_metric.items()}
+        for name, by_metric in scores.items()
+    }
+
+
+def side_by_side(frames: np.ndarray) -> np.ndarray:
+    """Cameras ``(V, H, W, 3)`` in one row ``(H, V W, 3)``."""
+    return np.concatenate(list(frames), axis=1)
+
+
+def comparison_film(clips: Clips, scale: int = 2) -> np.ndarray:
+    """All clips one after the other, real above imagined, ``(frames, 2 H, V W, 3)``; the last frame lingers."""
+    film = []
+    for n in range(len(clips.captions)):
+        frames = [f for f in range(clips.real.shape[2]) if clips.valid[n, f]]
+        for f in [*frames, frames[-1], frames[-1]]:
+            film.append(
+                np.concatenate([side_by_side(clips.real[n, :, f]), side_by_side(clips.imagined[n, :, f])])
+            )
+    return np.stack(film).repeat(scale, axis=1).repeat(scale, axis=2)

@@ -1,0 +1,162 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What `wallwm check` measured (`check.json`), read strictly: a number of the wrong kind is no number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lerobot_wallwm.hub.files.safe_files import check_name, read_object
+
+FILE = "check.json"
+_PNG = b"\x89PNG\r\n\x1a\n"
+# Our choice: a card is read in a browser.
+MAX_FIGURE_BYTES = 5_000_000
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Policy(_Part):
+    """The checkpoint that was measured."""
+
+    path: str | None = None
+    sha256: str | None = None
+
+
+class Dataset(_Part):
+    """The held-out data."""
+
+    repo_id: str | None = None
+    root: str | None = None
+    episodes: Count | None = None
+    events: Count | None = None
+    frames: Count | None = None
+
+
+class Machine(_Part):
+    """Where it was measured."""
+
+    cpu: str | None = None
+    cores: Count | None = None
+    gpu: str | None = None
+    torch: str | None = None
+    lerobot: str | None = None
+    device: str | None = None
+    python: str | None = None
+
+
+class Errors(_Part):
+    """Open-loop error just after the keyframe and over the whole event."""
+
+    near: float | None = None
+    event: float | None = None
+
+
+class OpenLoop(_Part):
+    """Predicted against recorded actions."""
+
+    events: Count | None = None
+    observations: Count | None = None
+    unit: str | None = None
+    error: Errors | None = None
+    baselines: dict[str, Errors] = {}
+    by_joint: dict[str, float] = {}
+
+
+class Video(_Part):
+    """Imagined frames, PSNR in dB."""
+
+    psnr: float | None = None
+    repeat_keyframe_psnr: float | None = None
+
+
+class Sensitivity(_Part):
+    """Change of the actions when one input is exchanged."""
+
+    other_images: float | None = None
+    other_caption: float | None = None
+    other_noise: float | None = None
+    other_state: float | None = None
+
+
+class Latency(_Part):
+    """Of one event, in milliseconds."""
+
+    median: float | None = None
+    p99: float | None = None
+    n: Count | None = None
+
+
+class Verdict(_Part):
+    """Whether the arm should be switched on, in the checker's view."""
+
+    switch_on: bool | None = None
+    level: Literal["yes", "care", "no"] | None = None
+    reasons: list[str] = []
+
+
+class CheckReport(_Part):
+    """A whole `check.json`; absent parts were not measured."""
+
+    format: Literal["wallwm-check/1"]
+    policy: Policy = Policy()
+    dataset: Dataset | None = None
+    command: str | None = None
+    machine: Machine | None = None
+    open_loop: OpenLoop | None = None
+    video: Video | None = None
+    sensitivity: Sensitivity | None = None
+    latency_ms: dict[str, Latency] = {}
+    verdict: Verdict | None = None
+    figures: list[str] = []
+
+
+def read_check(folder: Path, weights_sha256: str) -> tuple[CheckReport, list[Path]]:
+    """Reads a folder that `wallwm check` wrote.
+
+    Args:
+        folder: With `check.json` and its figures.
+        weights_sha256: Of the `model.safetensors` that is about to be published.
+
+    Returns:
+        The report, and its figures.
+
+    Raises:
+        ValueError: No report, wrong types, another checkpoint's, or a figure that is no PNG in that folder.
+    """
+    file = folder / FILE if folder.is_dir() else folder
+    again = "run `wallwm check` on this checkpoint again"
+    raw = read_object(file)
+    try:
+        # From JSON text and not from Python values, so that strict mode takes lists for lists.
+        report = CheckReport.model_validate_json(json.dumps(raw, allow_nan=True))
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
+        raise ValueError(f"{file}: {found}. Fix: {again}") from None
+    if report.policy.sha256 != weights_sha256:
+        raise ValueError(
+            f"{file}: policy.sha256 is {report.policy.sha256}, but model.safetensors has {weights_sha256}: these are "
+            f"figures of another checkpoint. Fix: {again}"
+        )
+    return report, [_figure(file.parent, name) for name in report.figures]
+
+
+def _figure(folder: Path, name: str) -> Path:
+    check_name(name)
+    path = folder / name
+    fix = "run `wallwm check` again, or take the figure out of check.json"
+    if not name.endswith(".png") or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{path}: the figure is no PNG file of this folder. Fix: {fix}")
+    with path.open("rb") as stream:
+        if stream.read(8) != _PNG:
+            raise ValueError(f"{path}: is no PNG picture. Fix: {fix}")
+    if path.stat().st_size > MAX_FIGURE_BYTES:
+        raise ValueError(f"{path}: has more than {MAX_FIGURE_BYTES} bytes. Fix: make the figure smaller")
+    return path

@@ -1,0 +1,126 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What a carved dataset is, counted from its own metadata."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lerobot_wallwm.hub.files.safe_files import read_object
+from lerobot_wallwm.language.markdown import source_card_data
+
+_COLUMNS = ("wallwm/label", "wallwm/copy", "wallwm/source_episode", "wallwm/start", "wallwm/end", "tasks")
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """Events of one kind: how many, how many copies, and their lengths in seconds."""
+
+    label: str
+    events: int
+    copies: int
+    median: float
+    shortest: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class ViewFacts:
+    """A carved view in numbers.
+
+    Attributes:
+        source: Name of the dataset that was carved.
+        split: Of the view, or None.
+        level: Whose events are its episodes.
+        robot: `robot_type` of the dataset, or None.
+        fps: Frames per second.
+        frames: Rows of the view.
+        source_episodes: Demonstrations with at least one event.
+        events: Without copies.
+        copies: Episodes of the view, copies included.
+        captions: Different captions.
+        cameras: Shape by key.
+        labels: One entry a kind of event, the commonest first.
+        license: From the dataset's card, or None.
+    """
+
+    source: str
+    split: str | None
+    level: str
+    robot: str | None
+    fps: float
+    frames: int
+    source_episodes: int
+    events: int
+    copies: int
+    captions: int
+    cameras: dict[str, tuple[int, ...]]
+    labels: list[LabelFacts]
+    license: str | None
+
+
+def read_view(root: Path) -> ViewFacts:
+    """Counts a view that `wallwm prepare` wrote.
+
+    Raises:
+        ValueError: It is none.
+    """
+    import pyarrow.parquet as pq
+
+    fix = "give --dataset.root the folder that `wallwm prepare` wrote, such as DIR/train"
+    sidecar, info = read_object(root / "meta" / "wallwm.json"), read_object(root / "meta" / "info.json")
+    if sidecar.get("format") != "wallwm-view":
+        raise ValueError(f"{root}: meta/wallwm.json has the format {sidecar.get('format')!r}. Fix: {fix}")
+    files = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
+    try:
+        rows = [row for file in files for row in pq.read_table(file, columns=list(_COLUMNS)).to_pylist()]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{root}: meta/episodes cannot be read ({error}). Fix: {fix}") from error
+    once = [row for row in rows if row["wallwm/copy"] == 0]
+    if not once:
+        raise ValueError(f"{root}: holds no event. Fix: {fix}")
+    fps = float(info["fps"])
+    licence = source_card_data(root).get("license")
+    return ViewFacts(
+        source=str(_inside(sidecar, "source", "name") or "unnamed"),
+        split=_text(sidecar.get("split")),
+        level=str(sidecar.get("level")),
+        robot=_text(info.get("robot_type")),
+        fps=fps,
+        frames=int(info["total_frames"]),
+        source_episodes=len({row["wallwm/source_episode"] for row in once}),
+        events=len(once),
+        copies=len(rows),
+        captions=len({row["tasks"][0] for row in once}),
+        cameras={
+            key: tuple(value["shape"])
+            for key, value in info["features"].items()
+            if value.get("dtype") in ("video", "image")
+        },
+        labels=_labels(once, Counter(row["wallwm/label"] for row in rows), fps),
+        license=", ".join(licence) if isinstance(licence, list) else licence,
+    )
+
+
+def _labels(once: list[dict[str, Any]], copies: Mapping[str, int], fps: float) -> list[LabelFacts]:
+    seconds: dict[str, list[float]] = {}
+    for row in once:
+        seconds.setdefault(row["wallwm/label"], []).append((row["wallwm/end"] - row["wallwm/start"]) / fps)
+    return [
+        LabelFacts(label, len(s), copies[label], statistics.median(s), min(s), max(s))
+        for label, s in sorted(seconds.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]
+
+
+def _inside(value: Mapping[str, Any], *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None  # type: ignore[assignment]
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,134 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm publish`: a checkpoint, or a carved dataset, to the Hub in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lerobot_wallwm.hub.card.view_facts import read_view
+from lerobot_wallwm.hub.files.safe_files import is_repo_id
+from lerobot_wallwm.hub.publish.dataset import publish_dataset
+from lerobot_wallwm.hub.publish.staging import MANAGED, Extras, Staged, place, stage_checkpoint
+from lerobot_wallwm.hub.remote.push import Pushed, push_files
+
+
+@dataclass
+class PolicyPart:
+    """Which checkpoint: `pretrained_model` of a LeRobot run."""
+
+    path: Path | None = None
+
+
+@dataclass
+class DatasetPart:
+    """A carved view; with ``--policy.path`` only its figures are told, without it is published itself."""
+
+    root: Path | None = None
+    repo_id: str | None = None
+
+
+@dataclass
+class PublishConfig:
+    """Flags of `wallwm publish`.
+
+    Args:
+        policy: See `PolicyPart`.
+        dataset: See `DatasetPart`.
+        repo_id: Name of the checkpoint on the Hub, ``user/name``.
+        private: Whether a repository that is made now is private; None leaves it to the Hub.
+        branch: Branch to publish on; None is the main one.
+        check: Folder that `wallwm check` wrote for this checkpoint.
+        eval: `eval_info.json` of `lerobot-eval`, one flag a file, ``--eval=PATH`` or ``--eval=NAME=PATH``.
+        delta: Publish only what differs from this base: ``user/name[@revision]`` or ``backbone``.
+        license: Of the checkpoint, as the Hub writes it (``apache-2.0``).
+        dry_run: Write what would be published into `out` and talk to nobody, except to look up a base or backbone.
+        out: Folder for `dry_run`.
+        overwrite: Replace an earlier `out`.
+    """
+
+    policy: PolicyPart = field(default_factory=PolicyPart)
+    dataset: DatasetPart = field(default_factory=DatasetPart)
+    repo_id: str | None = None
+    private: bool | None = None
+    branch: str | None = None
+    check: Path | None = None
+    eval: list[str] = field(default_factory=list)
+    delta: str | None = None
+    license: str | None = None
+    dry_run: bool = False
+    out: Path = Path("outputs/publish")
+    overwrite: bool = False
+
+
+def gather_evaluations(args: Sequence[str]) -> list[str]:
+    """Several ``--eval=`` flags as the one list that draccus understands."""
+    import json
+
+    given = [arg.removeprefix("--eval=") for arg in args if arg.startswith("--eval=")]
+    rest = [arg for arg in args if not arg.startswith("--eval=")]
+    if not given or (len(given) == 1 and given[0].startswith("[")):
+        return list(args)
+    return [*rest, f"--eval={json.dumps(given)}"]
+
+
+def publish(config: PublishConfig) -> Pushed | Path:
+    """Runs `wallwm publish`.
+
+    Returns:
+        The commit, or the folder of a dry run.
+
+    Raises:
+        ValueError: Something is absent, unsafe, or refused by the Hub; nothing has been published.
+    """
+    if config.policy.path is None:
+        name = _name(config.dataset.repo_id, "--dataset.repo_id")
+        if config.dataset.root is None:
+            raise ValueError(
+                "nothing to publish. Fix: give --policy.path, or --dataset.root and --dataset.repo_id"
+            )
+        return publish_dataset(
+            config.dataset.root, name, private=config.private, branch=config.branch, dry_run=config.dry_run
+        )
+    name = _name(config.repo_id, "--repo_id")
+    folder = config.policy.path.expanduser()
+    if not folder.is_dir():
+        raise ValueError(
+            f"--policy.path={folder}: there is no such folder. Fix: name a checkpoint on this machine"
+        )
+    view = None if config.dataset.root is None else read_view(config.dataset.root.expanduser())
+    extras = Extras(config.check, config.eval, view, config.license, config.delta)
+    with TemporaryDirectory(prefix="wallwm_publish_") as work:
+        staged = stage_checkpoint(folder, name, extras, Path(work))
+        print_staged(staged)
+        if not config.dry_run:
+            return push_checkpoint(staged, name, config.private, config.branch)
+        from lerobot_wallwm.storage.atomic import atomic_folder
+
+        with atomic_folder(config.out, overwrite=config.overwrite, marker="config.json") as out:
+            place(staged, out)
+    return config.out
+
+
+def push_checkpoint(staged: Staged, repo_id: str, private: bool | None, branch: str | None = None) -> Pushed:
+    """One commit with a staged checkpoint; see `push_files`."""
+    message = "Publish a WALL-WM checkpoint"
+    return push_files(staged.files, repo_id, private=private, branch=branch, message=message, managed=MANAGED)
+
+
+def print_staged(staged: Staged) -> None:
+    """What is about to be published, for the terminal."""
+    for name, path in sorted(staged.files.items()):
+        print(f"  {name:<60} {path.stat().st_size:>14,} bytes")
+    weights = staged.weights
+    if weights.published is not None and weights.base is not None:
+        saved = weights.size - weights.published
+        print(f"the rest of {weights.size:,} bytes is in {weights.base[0]}: {saved:,} bytes are not sent")
+
+
+def _name(repo_id: str | None, flag: str) -> str:
+    if repo_id is None or not is_repo_id(repo_id):
+        raise ValueError(f"{flag}={repo_id}: is no name of a repository. Fix: write it as user/name")
+    return repo_id

@@ -1,0 +1,125 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""A carved view as a dataset of the Hub that needs no other: real files, its own card, LeRobot's version tag."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from lerobot_wallwm.hub.card.view_facts import read_view
+from lerobot_wallwm.hub.files.portable import NotPortableError
+from lerobot_wallwm.hub.files.safe_files import check_names, read_object
+from lerobot_wallwm.hub.files.safe_settings import is_path, is_url, strings
+from lerobot_wallwm.hub.remote.errors import patiently
+from lerobot_wallwm.hub.remote.push import Pushed, push_files
+
+CARD = "README.md"
+_SETTINGS = ("meta/info.json", "meta/wallwm.json")
+
+
+def view_files(root: Path) -> dict[str, Path]:
+    """Files of a view by their path in the repository; hidden ones are left out.
+
+    Raises:
+        ValueError: A name that is no data, or a link out of the folder that leads to no file.
+    """
+    files = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if any(part.startswith(".") for part in name.split("/")) or path.is_dir():
+            continue
+        if not path.is_file():
+            raise ValueError(f"{path}: leads to no file. Fix: carve the view again")
+        files[name] = path
+    check_names(files)
+    return files
+
+
+def check_view(root: Path, repo_id: str) -> dict[str, Path]:
+    """Checks that a view is whole, and that nothing in it leads elsewhere.
+
+    Returns:
+        See `view_files`.
+
+    Raises:
+        ValueError: Names file and fix.
+    """
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    read_view(root)
+    again = "carve the view again with `wallwm prepare --out.copy_videos=true`"
+    files = view_files(root)
+    if CARD not in files:
+        raise ValueError(f"{root / CARD}: there is no card. Fix: {again}")
+    for name in _SETTINGS:
+        for keys, text in strings(read_object(root / name)):
+            if is_path(text) or is_url(text):
+                raise NotPortableError(
+                    f"{root / name}: {'.'.join(keys)} leads to another place ({text[:120]!r}), which nobody else has. "
+                    f"Fix: {again}"
+                )
+    try:
+        dataset = LeRobotDataset(repo_id, root=root)
+        for index in {0, len(dataset) - 1}:
+            dataset[index]  # decodes its frames
+        expected = {str(path) for i in range(dataset.meta.total_episodes) for path in _paths(dataset.meta, i)}
+    except Exception as error:  # whatever LeRobot finds wrong with it, a reader would find, too
+        raise ValueError(f"{root}: LeRobot cannot load it ({error}). Fix: {again}") from error
+    absent = sorted(expected - files.keys())
+    if absent:
+        raise ValueError(f"{root / absent[0]}: there is no such file. Fix: {again}")
+    return files
+
+
+def _paths(meta, episode: int) -> list[Path]:
+    return [
+        meta.get_data_file_path(episode),
+        *(meta.get_video_file_path(episode, k) for k in meta.video_keys),
+    ]
+
+
+def publish_dataset(
+    root: Path, repo_id: str, *, private: bool | None = None, branch: str | None = None, dry_run: bool = False
+) -> Pushed | Path:
+    """Publishes a view in one commit, and moves LeRobot's version tag to it.
+
+    Returns:
+        The commit, or ``root`` of a dry run.
+
+    Raises:
+        ValueError: The view is not whole, or the Hub refused.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    root = root.expanduser()
+    files = check_view(root, repo_id)
+    size = sum(path.stat().st_size for path in files.values())
+    print(f"{len(files)} files, {size:,} bytes")
+    if dry_run:
+        return root
+    pushed = push_files(
+        files,
+        repo_id,
+        repo_type="dataset",
+        private=private,
+        branch=branch,
+        message="Publish a dataset of events",
+        managed=("data/*", "videos/*", "meta/*"),
+    )
+    if branch is not None:
+        return pushed
+    # LeRobot finds a dataset by this tag.
+    tag = f"{read_object(root / 'meta' / 'info.json')['codebase_version']}"
+    api = HfApi()
+
+    def move_tag() -> None:
+        refs = api.list_repo_refs(repo_id, repo_type="dataset")
+        if any(ref.name == tag and ref.target_commit == pushed.commit for ref in refs.tags):
+            return
+        with contextlib.suppress(RevisionNotFoundError):
+            api.delete_tag(repo_id, tag=tag, repo_type="dataset")
+        api.create_tag(repo_id, tag=tag, revision=pushed.commit, repo_type="dataset")
+
+    patiently(move_tag, "tagging", repo_id)
+    return pushed

@@ -1,0 +1,241 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Checkpoints from the Hub: one commit, checked before anything of it is used. `wallwm pull` is its command."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lerobot_wallwm.hub.files.delta import is_delta, rebuild
+from lerobot_wallwm.hub.files.safe_files import check_names, is_repo_id, safetensors_header
+from lerobot_wallwm.hub.files.safe_settings import (
+    CONFIG,
+    DELTA,
+    PROCESSORS,
+    WEIGHTS,
+    check_checkpoint,
+    check_config,
+    check_processor,
+    needed_files,
+)
+from lerobot_wallwm.hub.remote.errors import HubError, patiently
+
+logger = logging.getLogger(__name__)
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A checkpoint in the local cache.
+
+    Attributes:
+        folder: Its files.
+        revision: Commit.
+        config: Its configuration.
+    """
+
+    folder: Path
+    revision: str
+    config: dict[str, Any]
+
+
+@dataclass
+class PullConfig:
+    """Flags of `wallwm pull`.
+
+    Args:
+        repo_id: Checkpoint on the Hub; may also stand without a flag: `wallwm pull me/cups`.
+        revision: Branch, tag or commit; None takes the newest.
+        out: Folder to make, with a whole checkpoint in it, also if it was published as a delta. None: the cache's.
+        overwrite: Replace an earlier `out`.
+        force_download: Download again what is in the cache.
+    """
+
+    repo_id: str = ""
+    revision: str | None = None
+    out: Path | None = None
+    overwrite: bool = False
+    force_download: bool = False
+
+
+def fetch_checkpoint(
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    given: Mapping[str, Any] | None = None,
+    verify: bool = False,
+    **download: Any,
+) -> Fetched:
+    """Downloads what loading needs of one commit of a checkpoint, and checks it; see `safe_settings`.
+
+    Without a connection the cache is used, as LeRobot does.
+
+    Args:
+        repo_id: On the Hub.
+        revision: Branch, tag or commit; None takes the newest.
+        given: See `check_config`.
+        verify: Also compares each file's sum with the one that the Hub lists.
+        download: For `hf_hub_download`, such as ``token``, ``cache_dir``, ``force_download``.
+
+    Raises:
+        UnsafeCheckpointError: A file that is not opened; nothing of the checkpoint has been used.
+        HubError: The Hub refused, or gave a damaged file.
+    """
+    if not is_repo_id(repo_id):
+        raise HubError(f"{repo_id!r} is no name of a checkpoint on the Hub. Fix: write it as user/name")
+    # Under the name that was asked for, so that the cache remembers it; then everything at the commit it stood for.
+    config_file = Path(_download(repo_id, CONFIG, revision, download))
+    folder = config_file.parent
+    commit = folder.name
+    sums = _listing(repo_id, commit, download)
+    if sums is None:  # the cache has what an earlier run needed
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        sums = {file.relative_to(folder).as_posix(): None for file in files}
+    names = list(sums)
+    check_names(names)
+
+    def get(name: str) -> Path:
+        path = Path(_download(repo_id, name, commit, download))
+        if verify:
+            _verify(path, name, sums[name])
+        return path
+
+    get(CONFIG)
+    config = check_config(config_file, given)
+    wanted = needed_files(config, names)
+    if WEIGHTS not in wanted:
+        raise HubError(f"{repo_id} has no {WEIGHTS}. Fix: choose another repository or revision")
+    for name in PROCESSORS:
+        if name in wanted:
+            wanted += [state for state in check_processor(get(name)) if state in names]
+    for name in (*wanted, *([CARD] if verify and CARD in names else [])):
+        get(name)
+    check_checkpoint(folder, names, foreign=True, given=given)
+    return Fetched(folder, commit, config)
+
+
+def fetch_config(repo_id: str, given: Mapping[str, Any] | None = None, **download: Any) -> Path:
+    """The newest `config.json` of a checkpoint, checked; see `fetch_checkpoint`."""
+    file = Path(_download(repo_id, CONFIG, None, download))
+    check_config(file, given)
+    return file
+
+
+def fetch_folder(repo_id: str, revision: str) -> Path:
+    """A checkpoint's folder, by name and commit; see `fetch_checkpoint`."""
+    return fetch_checkpoint(repo_id, revision).folder
+
+
+def _listing(repo_id: str, commit: str, download: dict[str, Any]) -> dict[str, tuple[str, str] | None] | None:
+    """By file name the kind and value of its sum; None without a connection."""
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.hf_api import ModelInfo
+
+    if download.get("local_files_only"):
+        return None
+    api = HfApi(token=download.get("token"))
+
+    def look_up() -> ModelInfo | None:
+        try:
+            return api.model_info(repo_id, revision=commit, files_metadata=True)
+        except (OfflineModeIsEnabled, httpx.TransportError) as error:
+            logger.info("The Hub cannot be reached (%s); using what the cache has of %s.", error, repo_id)
+        except HfHubHTTPError as error:
+            if error.response.status_code < 500:
+                raise
+            logger.warning("The Hub answered %s; using the cache.", error.response.status_code)
+        return None
+
+    info = patiently(look_up, "reading", repo_id)
+    if info is None:
+        return None
+    sums: dict[str, tuple[str, str] | None] = {}
+    for file in info.siblings or []:
+        if file.lfs is not None:
+            sums[file.rfilename] = ("sha256", file.lfs.sha256)
+        else:
+            sums[file.rfilename] = ("git", file.blob_id) if file.blob_id else None
+    return sums
+
+
+def _download(repo_id: str, name: str, revision: str | None, download: dict[str, Any]) -> str:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def call() -> str:
+        try:
+            return hf_hub_download(repo_id, name, revision=revision, **download)
+        except LocalEntryNotFoundError as error:
+            cause = error.__cause__
+            if isinstance(cause, Exception):  # what the Hub answered, and not only that the cache is empty
+                raise cause from None
+            raise HubError(
+                f"{repo_id}/{name} is not in the cache, and the Hub gave nothing. Fix: try again with a connection"
+            ) from error
+
+    return patiently(call, f"downloading {name} of", repo_id)
+
+
+def _verify(path: Path, name: str, told: tuple[str, str] | None) -> None:
+    if told is None:
+        return
+    kind, value = told
+    digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(usedforsecurity=False)
+    if kind == "git":
+        digest.update(f"blob {path.stat().st_size}\0".encode())
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != value:
+        raise HubError(
+            f"{name} is damaged: its {kind} sum is {digest.hexdigest()}, the Hub lists {value}. "
+            "Fix: pull again with --force_download=true"
+        )
+
+
+def pull(config: PullConfig) -> Path:
+    """Runs `wallwm pull`.
+
+    Returns:
+        A folder for ``--policy.path``.
+
+    Raises:
+        UnsafeCheckpointError, HubError, WeightsError: See `fetch_checkpoint` and `rebuild`.
+        FileExistsError: `out` exists.
+    """
+    fetched = fetch_checkpoint(
+        config.repo_id, config.revision, verify=True, force_download=config.force_download
+    )
+    _, header = safetensors_header(fetched.folder / WEIGHTS)
+    if config.out is None:
+        return fetched.folder
+    from lerobot_wallwm.storage.atomic import atomic_folder
+
+    with atomic_folder(config.out, overwrite=config.overwrite, marker=CONFIG) as out:
+        for file in sorted(fetched.folder.iterdir()):
+            if file.is_file() and not (is_delta(header) and file.name in (WEIGHTS, DELTA)):
+                shutil.copyfile(file, out / file.name)
+        if is_delta(header):
+            rebuild(
+                fetched.folder / WEIGHTS, out / WEIGHTS, fetch_folder, fetched.config.get("backbone_path")
+            )
+    return config.out
+
+
+def refuse_unsafe(folder: Path) -> None:
+    """Checks a local checkpoint folder before LeRobot builds anything from it.
+
+    Raises:
+        UnsafeCheckpointError: See `check_checkpoint`.
+    """
+    if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
+        names = [file.name for file in folder.iterdir() if file.is_file()]
+        check_checkpoint(folder, names, foreign=False)

@@ -1,0 +1,90 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Files into a repository of the Hub, in one commit or not at all.
+
+Large files are uploaded first and are not visible until the commit names them. A run that was cut off is repeated: the
+Hub knows by their sums which of them it has, and huggingface_hub does not send those again.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lerobot_wallwm.hub.remote.errors import LOGIN, HubError, patiently
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A commit on the Hub: its address, its hash, and the repository's address."""
+
+    url: str
+    commit: str
+    repo_url: str
+
+
+def push_files(
+    files: Mapping[str, Path],
+    repo_id: str,
+    *,
+    repo_type: str = "model",
+    private: bool | None = None,
+    branch: str | None = None,
+    message: str,
+    managed: Collection[str] = (),
+) -> Pushed:
+    """Publishes files in one commit.
+
+    Args:
+        files: Local file by its path in the repository.
+        repo_id: Made if it is not there.
+        repo_type: ``model`` or ``dataset``.
+        private: Of a repository that is made now; None leaves it to the Hub's default.
+        branch: Made if it is not there; None is the main one.
+        message: Of the commit.
+        managed: Patterns of files that belong to what is published: others that match are deleted in the same commit,
+            so that nothing of an earlier publication is left beside this one.
+
+    Raises:
+        HubError: The Hub refused, or did not answer. Nothing of the new files is visible then.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+    from huggingface_hub.hf_api import CommitInfo
+
+    if get_token() is None:
+        raise HubError(f"publishing {repo_id}: there is no token. Fix: {LOGIN}")
+    api = HfApi()
+
+    def call(doing, function):
+        return patiently(function, doing, repo_id)
+
+    url = call(
+        "creating", lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+    )
+    if branch is not None:
+        call(
+            "branching", lambda: api.create_branch(repo_id, branch=branch, repo_type=repo_type, exist_ok=True)
+        )
+
+    def commit() -> CommitInfo:
+        # On top of the head that is looked at here, or not at all: with somebody else's commit in between, files that
+        # were left out because they had not changed would be theirs.
+        head = api.repo_info(repo_id, repo_type=repo_type, revision=branch).sha
+        there = api.list_repo_files(repo_id, repo_type=repo_type, revision=head)
+        stale = [
+            n for n in there if n not in files and any(fnmatch.fnmatch(n, pattern) for pattern in managed)
+        ]
+        # New operations each time: huggingface_hub marks used ones.
+        operations = [CommitOperationAdd(name, str(path.resolve())) for name, path in sorted(files.items())]
+        return api.create_commit(
+            repo_id,
+            [*operations, *map(CommitOperationDelete, stale)],
+            commit_message=message,
+            repo_type=repo_type,
+            revision=branch,
+            parent_commit=head,
+        )
+
+    info = call("uploading to", commit)
+    return Pushed(str(info.commit_url), info.oid, str(url))

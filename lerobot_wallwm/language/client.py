@@ -1,0 +1,326 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Asks an OpenAI-compatible server, and expects the worst of it.
+
+One attempt is bounded in time (all of it: connecting, waiting, a server that drips bytes) and in size; a request is
+bounded in attempts and pauses; a run stops asking a server that only fails. Nothing here raises for what a server does:
+every request ends as an `Outcome`.
+
+Why httpx and not the `openai` package: LeRobot's dependencies bring httpx, one endpoint is all that is needed, and the
+bounds above would have to be built around that package anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from lerobot_wallwm.language.answers import AnswerError, Checked, parse_completion
+from lerobot_wallwm.language.caption_text import plain_line
+from lerobot_wallwm.language.config import VlmConfig
+from lerobot_wallwm.language.prompt import Prompt
+
+MAX_BODY = 1 << 20  # bytes; a full answer of 2048 tokens is some 10 kB
+_MAX_ERROR_BODY = 4096
+_RETRY = frozenset({408, 409, 425, 429})  # and every 5xx
+_HOPELESS = frozenset({401, 402, 403, 404, 405})  # the next request will fare no better
+_STEPS = {"json_schema": "json_object", "json_object": "text"}
+_ABOUT_FORMAT = ("response_format", "json_schema", "json_object", "guided", "grammar")
+_SAY_AGAIN = (
+    "Your last answer was refused ({reason}). Answer again: one JSON object of exactly the form asked for, every id "
+    "once, plain one-line captions, and nothing else."
+)
+
+
+class _FailedAttemptError(Exception):
+    """One attempt that gave no answer.
+
+    Attributes:
+        reason: `timeout`, `connection`, `http_<status>`, `rate_limited`, `too_large`, `encoding`, a reason of
+            `AnswerError`, or `secret` (the answer held the key).
+        detail: The server's own words or the library's, as one plain line.
+        again: Whether to try again.
+        wait_s: How long the server wants to be left alone; None if it does not say.
+        content: Whether it was the answer's content that was refused.
+        plainer: Whether the server refused the response format.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str = "",
+        again: bool = True,
+        wait_s: float | None = None,
+        content: bool = False,
+        plainer: bool = False,
+    ) -> None:
+        self.reason, self.detail, self.again = reason, plain_line(detail, 200), again
+        self.wait_s, self.content, self.plainer = wait_s, content, plainer
+        super().__init__(reason)
+
+
+@dataclass
+class Usage:
+    """What requests cost."""
+
+    attempts: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    unknown: int = 0  # answers for which the server gave no token counts
+
+    def add(self, tokens: tuple[int, int] | None) -> None:
+        """Counts one answer."""
+        if tokens is None:
+            self.unknown += 1
+        else:
+            self.prompt_tokens += tokens[0]
+            self.completion_tokens += tokens[1]
+
+    def cost(self, config: VlmConfig) -> float:
+        """In the currency of the prices."""
+        return (self.prompt_tokens * config.price_in + self.completion_tokens * config.price_out) / 1e6
+
+
+@dataclass
+class Outcome:
+    """How a request ended.
+
+    Attributes:
+        checked: The captions, or None if there are none.
+        reason: Why there are none, or why the last attempt was refused.
+        detail: More about the reason, for the report.
+        usage: Of all attempts.
+    """
+
+    checked: Checked | None = None
+    reason: str = ""
+    detail: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+class VlmClient:
+    """An asynchronous client; use it as `async with VlmClient(config) as client`.
+
+    Attributes:
+        gave_up: Why the server is asked no more, or empty.
+        usage: Of all requests so far.
+    """
+
+    def __init__(self, config: VlmConfig) -> None:
+        self.config = config
+        self.gave_up = ""
+        self.usage = Usage()
+        self._key = config.api_key()
+        self._failed_in_a_row = 0
+        self._format = "json_schema" if config.response_format == "auto" else config.response_format
+        self._url = config.base_url.rstrip("/") + "/chat/completions"
+        self._http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> VlmClient:
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        self._http = httpx.AsyncClient(
+            headers=headers,
+            timeout=None,  # each attempt as a whole is timed instead
+            limits=httpx.Limits(max_connections=self.config.concurrency),
+            follow_redirects=False,  # a redirect would carry the key elsewhere
+            trust_env=not self.config.is_loopback,
+            # Without TLS there is nothing to verify, and reading the certificates takes longer than a sheet.
+            verify=self._url.startswith("https:"),
+        )
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+
+    async def ask(self, prompt: Prompt, check: Callable[[str], Checked]) -> Outcome:
+        """Sends a request until its answer passes or its attempts are used up.
+
+        Args:
+            prompt: What to send.
+            check: Turns an answer into captions, or raises `AnswerError`. Where it passes only some captions, the
+                request is tried again, and the best answer counts in the end.
+        """
+        outcome = Outcome()
+        rng = random.Random(prompt.key)
+        again = ""
+        for attempt in range(1, self.config.attempts + 1):
+            if self.gave_up:
+                outcome.reason, outcome.detail = outcome.reason or "gave_up", outcome.detail or self.gave_up
+                break
+            outcome.usage.attempts += 1
+            try:
+                text = await self._send(prompt, again, outcome.usage)
+                try:
+                    checked = check(text)
+                except AnswerError as error:
+                    raise _FailedAttemptError(error.reason, text, content=True) from error
+                if self._is_secret and any(self._key in caption for caption in checked.captions.values()):
+                    raise _FailedAttemptError("secret", content=True)
+                if outcome.checked is None or len(checked.captions) > len(outcome.checked.captions):
+                    outcome.checked = checked
+                outcome.reason = next(iter(checked.refused.values()), "")
+                outcome.detail = ""
+                if not checked.refused:
+                    break
+                again = outcome.reason
+            except _FailedAttemptError as failed:
+                outcome.reason, outcome.detail = failed.reason, failed.detail
+                again = failed.reason if failed.content else ""
+                if not failed.again:
+                    break
+                if attempt < self.config.attempts and not await self._pause(attempt, failed, rng):
+                    break
+        self._count(outcome)
+        return outcome
+
+    def _count(self, outcome: Outcome) -> None:
+        """Adds up what was spent, and stops asking a server that only fails or has become too dear."""
+        config, spent = self.config, outcome.usage
+        self.usage.attempts += spent.attempts
+        self.usage.prompt_tokens += spent.prompt_tokens
+        self.usage.completion_tokens += spent.completion_tokens
+        self.usage.unknown += spent.unknown
+        if outcome.checked is not None:
+            self._failed_in_a_row = 0
+        elif spent.attempts:
+            self._failed_in_a_row += 1
+        if self.gave_up:
+            return
+        if outcome.reason in {f"http_{status}" for status in _HOPELESS}:
+            self.gave_up = f"the server answered {outcome.reason[5:]} {outcome.detail}".strip()
+        elif self._failed_in_a_row >= config.give_up_after:
+            self.gave_up = f"{self._failed_in_a_row} requests in a row failed, the last with {outcome.reason}"
+        elif config.max_cost and self.usage.cost(config) >= config.max_cost:
+            self.gave_up = (
+                f"this run has cost {self.usage.cost(config):.4f}, --vlm.max_cost={config.max_cost:g}"
+            )
+
+    async def _pause(self, attempt: int, failed: _FailedAttemptError, rng: random.Random) -> bool:
+        """Waits before the next attempt: doubling, with full jitter, and never shorter than the server asked for.
+
+        Returns:
+            False if the server wants to be left alone for longer than `max_wait_s`.
+        """
+        config = self.config
+        if failed.wait_s is not None and failed.wait_s > config.max_wait_s:
+            return False
+        longest = min(config.max_wait_s, config.backoff_s * 2.0 ** min(attempt - 1, 60))
+        wait = max(rng.uniform(0, longest), failed.wait_s or 0.0)
+        if not failed.content:
+            await asyncio.sleep(wait)
+        return True
+
+    def _body(self, prompt: Prompt, again: str, response_format: str) -> bytes:
+        config = self.config
+        messages = list(prompt.messages)
+        if again:
+            messages.append({"role": "user", "content": _SAY_AGAIN.format(reason=again)})
+        body: dict[str, Any] = {
+            "model": config.model,
+            "messages": messages,
+            "max_tokens": config.max_tokens,
+            "temperature": config.temperature,
+            "stream": False,
+        }
+        if response_format == "json_schema":
+            schema = {"name": "captions", "strict": True, "schema": prompt.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif response_format == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        body |= config.extra_body
+        return json.dumps({k: v for k, v in body.items() if v is not None}).encode()
+
+    async def _send(self, prompt: Prompt, again: str, usage: Usage) -> str:
+        """One attempt; steps down to a plainer response format where the server refuses the one asked for."""
+        while True:
+            sent = self._format
+            try:
+                async with asyncio.timeout(self.config.timeout_s):
+                    body = await self._post(self._body(prompt, again, sent))
+                break
+            except TimeoutError as error:
+                raise _FailedAttemptError(
+                    "timeout", f"no answer within {self.config.timeout_s:g} s"
+                ) from error
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+                detail = self._redact(f"{type(error).__name__}: {error}")
+                raise _FailedAttemptError("connection", detail) from error
+            except _FailedAttemptError as failed:
+                if not (failed.plainer and self.config.response_format == "auto" and sent in _STEPS):
+                    raise
+                if self._format == sent:
+                    self._format = _STEPS[sent]
+        try:
+            completion = parse_completion(body)
+        except AnswerError as error:
+            usage.add(None)
+            detail = self._redact(body[:_MAX_ERROR_BODY].decode("utf-8", "replace"))
+            raise _FailedAttemptError(error.reason, detail) from error
+        usage.add(completion.tokens())
+        choice = completion.choices[0]
+        content = self._redact(choice.message.content)
+        if choice.finish_reason in ("length", "content_filter"):
+            reason = "cut_off" if choice.finish_reason == "length" else "content_filter"
+            raise _FailedAttemptError(reason, content, content=True)
+        return content
+
+    async def _post(self, body: bytes) -> bytes:
+        assert self._http is not None, "use `async with VlmClient(...)`"
+        async with self._http.stream(
+            "POST", self._url, content=body, headers={"Content-Type": "application/json"}
+        ) as response:
+            status = response.status_code
+            limit = MAX_BODY if status == 200 else _MAX_ERROR_BODY
+            # Compressed bytes could unfold to any size; none were asked for.
+            if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+                raise _FailedAttemptError("encoding", response.headers["content-encoding"])
+            received = bytearray()
+            async for chunk in response.aiter_raw():
+                received += chunk
+                if len(received) > limit:
+                    break
+            if status != 200:
+                raise self._refused(status, bytes(received[:limit]), response.headers.get("retry-after"))
+            if len(received) > limit:
+                raise _FailedAttemptError("too_large", f"more than {limit} bytes")
+            return bytes(received)
+
+    def _refused(self, status: int, body: bytes, retry_after: str | None) -> _FailedAttemptError:
+        detail = self._redact(body.decode("utf-8", "replace"))
+        reason = "rate_limited" if status == 429 else f"http_{status}"
+        again = status in _RETRY or (status >= 500 and status != 501)
+        plainer = status in (400, 422, 501) and any(word in detail for word in _ABOUT_FORMAT)
+        return _FailedAttemptError(reason, detail, again, retry_seconds(retry_after), plainer=plainer)
+
+    def _redact(self, text: str) -> str:
+        """Takes the key out of what a server says, before anything of it is kept: it may repeat what it was sent."""
+        return text.replace(self._key, "[key]") if self._is_secret else text
+
+    @property
+    def _is_secret(self) -> bool:
+        return len(self._key) >= 8  # local servers are given words such as EMPTY
+
+
+def retry_seconds(header: str | None) -> float | None:
+    """Seconds of a Retry-After header (a number or a date); None if it is absent or makes no sense."""
+    if not header:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, OverflowError, OSError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,44 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""How events follow each other: counts learned from captions."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+START, END = "<start>", "<end>"
+_JOIN = " || "
+
+
+ORDER = 12  # long enough to count the rounds of a task that repeats itself ("sort the three cups")
+
+
+def learn_transitions(sequences: Iterable[Sequence[str]], order: int = ORDER) -> dict[str, dict[str, int]]:
+    """Counts how event templates follow each other, for contexts of 1 to ``order`` events.
+
+    Args:
+        sequences: Templates of each source episode, in order.
+        order: Longest context.
+
+    Returns:
+        ``{"a || b": {"c": count}}``; `START` pads the front, `END` closes each sequence.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for sequence in sequences:
+        padded = [START] * order + list(sequence) + [END]
+        for i in range(order, len(padded)):
+            for n in range(1, order + 1):
+                counts[_JOIN.join(padded[i - n : i])][padded[i]] += 1
+    return {context: dict(nexts) for context, nexts in counts.items()}
+
+
+def is_known(caption: str, templates: Sequence[str]) -> bool:
+    """Whether a checkpoint was trained on such captions; one that knows no events cannot judge."""
+    return not templates or any(matches(template, caption) for template in templates)
+
+
+def matches(template: str, caption: str) -> bool:
+    """Whether a caption is an instance of a template with slots such as ``{object}``."""
+    pattern = re.sub(r"\\\{\w+\\\}", "(.+)", re.escape(template))
+    return re.fullmatch(pattern, caption, flags=re.IGNORECASE) is not None

@@ -1,0 +1,59 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Text that is safe in Markdown, and tables of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+CARD = "README.md"
+# Our choice: a reader wants to see what the captions are like, not all of them; tasks.parquet has all.
+_CAPTIONS, _LETTERS = 30, 160
+# What a Hub tag or licence looks like; anything else in a source's card is left out.
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,95}")
+
+
+def source_card_data(root: Path) -> dict[str, Any]:
+    """Licence, its name and link, tags and languages from the front matter of the source's own card.
+
+    A card that is missing or cannot be parsed gives an empty dictionary: its dataset can still be used.
+    """
+    import yaml
+
+    try:
+        parts = re.split(r"^---\s*$", (root / CARD).read_text(encoding="utf-8"), maxsplit=2, flags=re.M)
+        data = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else {}
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    if not isinstance(data, dict):
+        return {}
+    found: dict[str, Any] = {}
+    for name in ("license", "tags", "language"):
+        value = data.get(name)
+        words = [
+            w
+            for w in (value if isinstance(value, list) else [value])
+            if isinstance(w, str) and _WORD.fullmatch(w)
+        ]
+        if words:
+            found[name] = words[0] if name == "license" and len(words) == 1 else words
+    for name in ("license_name", "license_link"):
+        if isinstance(data.get(name), str):
+            found[name] = data[name][:500]
+    return found
+
+
+def plain(text: str, letters: int = _LETTERS) -> str:
+    """Text from a dataset as one line of Markdown that shows it and does nothing else."""
+    line = " ".join(text.split())
+    line = line if len(line) <= letters else line[: letters - 3] + "..."
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&-])", r"\\\1", line)
+
+
+def table(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> list[str]:
+    """Lines of a Markdown table; cells are text that is already Markdown."""
+    header = list(header)
+    lines = ["| " + " | ".join(map(str, header)) + " |", "|" + "---|" * len(header)]
+    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]

@@ -1,0 +1,278 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Where one rollout stands: the current event, its queued actions, and when to leave it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any
+
+from torch import Tensor
+
+from lerobot_wallwm.policies.acting.seams import seconds_to_frames
+from lerobot_wallwm.policies.planning.planners import Planner
+from lerobot_wallwm.storage.line_log import EventLog
+
+
+class EventCursor:
+    """Walks one robot (or one environment of a batch) through the events of its plan.
+
+    Args:
+        planner: Proposes captions.
+        replan_steps: Actions executed before the next look; 0 runs an event open loop.
+        end_threshold: Predicted remaining frames at which an event counts as done.
+        repeat: Start the plan over when it is done.
+        fps: Ticks a second, for events whose duration the plan gives in seconds.
+        log: The rollout's diary.
+        robot: Which robot of the batch this is, for the diary.
+
+    Attributes:
+        epoch: Counts what throws a plan over; a plan made for an earlier epoch is void.
+        number: Counts events.
+        executed: Actions taken from the queue since the rollout began.
+        paused: A person holds the arm within the event at hand.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        replan_steps: int,
+        end_threshold: float,
+        repeat: bool,
+        fps: float = 30.0,
+        log: EventLog | None = None,
+        robot: int = 0,
+    ):
+        self.planner = planner
+        self.replan_steps, self.end_threshold, self.repeat = replan_steps, end_threshold, repeat
+        self.fps, self.log, self.robot = fps, log or EventLog(), robot
+        self.queue: deque[Tensor] = deque()
+        self.instruction: str | None = None
+        self.caption: str | None = None
+        self.frames_in_event = 0
+        self.leaving = True
+        self.is_new_event = False
+        self.epoch = 0
+        self.number = 0
+        self.executed = 0
+        self.paused = False
+        self.retries = 0
+        self.tick = 0
+        self._frames: int | None = None  # what the plan says this event takes
+        self._why = ""
+        self._coming: tuple[str, int | None] | None = None  # asked for ahead of time
+        self._idle = False
+
+    def write(self, kind: str, **facts: Any) -> None:
+        """A line of the diary."""
+        self.log.write(kind, self.tick, self.robot, **facts)
+
+    # --- every tick
+
+    def observe(self, instruction: str) -> None:
+        """Called every tick; a changed instruction drops the queue and starts a new plan."""
+        if instruction == self.instruction:
+            return
+        if self.instruction is not None:
+            self._end("instruction")
+        self.instruction = instruction
+        self.write("instruction", text=instruction, planner=self.planner.source)
+        self.planner.begin(instruction)
+        self._drop()
+        self.caption, self.leaving, self.paused, self._coming = None, True, False, None
+
+    def obey(self) -> None:
+        """Called every tick: does what somebody wants of the running event at once."""
+        order = self.planner.order()
+        if order is None:
+            return
+        self._drop()
+        if order == "hold":
+            self.paused = True
+        elif order == "go":
+            self.paused = False
+        else:
+            self._end("person" if self.planner.source == "human" else "replan")
+            self.paused, self.leaving, self._coming = False, True, None
+
+    def drop_queue(self) -> None:
+        """Forgets the actions to come: the next tick looks again, within the same event."""
+        self._drop()
+
+    def _drop(self) -> None:
+        self._clear()
+        self.epoch += 1
+
+    def _clear(self) -> None:
+        self.frames_in_event -= len(self.queue)
+        self.queue.clear()
+
+    # --- events
+
+    def current_event(self) -> str | None:
+        """The caption to act on now; asks the planner when the last event is over. None: hold."""
+        if self.paused:
+            return None
+        if self.leaving:
+            self._enter(self._take_coming())
+        return self.caption
+
+    def forget(self) -> None:
+        """Drops the queued actions without having run them; the event is not over."""
+        if self.queue:
+            self.leaving = False
+        self._drop()
+
+    def look_due(self, lead: int, since: int, ready: bool) -> tuple[str, bool] | None:
+        """What a look taken now, ahead of need, would serve: a caption, and whether its event is still to come.
+
+        Args:
+            lead: Ticks that a look takes.
+            since: Ticks since the observation of the plan at hand.
+            ready: Whether the next event's plan is there.
+
+        Returns:
+            None while no look is due.
+        """
+        if self.paused:
+            return None
+        left = len(self.queue)
+        # In an event's last ticks each look is followed by another, so that the last one is as fresh as can be.
+        last_looks = self.leaving and left <= (2 * lead if self.looks_again else lead)
+        if not last_looks:
+            again = 0 < self.replan_steps <= since or (not self.leaving and left <= lead)
+            return (self.caption, False) if self.caption is not None and again else None
+        if ready and not self.looks_again:
+            return None
+        self._coming = self._coming or self._ask()
+        if self._coming is None and not self.queue:
+            self._enter(None)
+        if self._coming is None:
+            return (self.caption, False) if self.caption is not None and self.looks_again else None
+        return self._coming[0], True
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether a look inside the event may still change when it ends."""
+        return self.replan_steps > 0 and self._frames is None
+
+    def _take_coming(self) -> tuple[str, int | None] | None:
+        coming, self._coming = self._coming or self._ask(), None
+        return coming
+
+    def _ask(self) -> tuple[str, int | None] | None:
+        caption = self.planner.next()
+        if caption is None and self.repeat and not self.planner.waiting:
+            self.planner.begin(self.instruction or "")
+            caption = self.planner.next()
+        if caption is None:
+            return None
+        seconds = self.planner.seconds
+        return caption, None if seconds is None else seconds_to_frames(seconds, self.fps)
+
+    def _enter(self, coming: tuple[str, int | None] | None) -> None:
+        self._end(self._why)
+        self.number += 1
+        self.caption, self._frames = coming or (None, None)
+        self.frames_in_event, self.retries = 0, 0
+        self.leaving, self.is_new_event = coming is None, True
+        if coming is not None:
+            self._idle = False
+            duration = None if self._frames is None else self._frames / self.fps
+            self.write("begin", caption=self.caption, planner=self.planner.source, seconds=duration)
+        elif not self._idle:
+            self._idle = True
+            self.write("wait" if self.planner.waiting else "done", planner=self.planner.source)
+
+    def _end(self, why: str) -> None:
+        if self.caption is not None:
+            self.write("end", caption=self.caption, why=why, frames=self.frames_in_event)
+        self.caption = None
+
+    def skip_event(self, why: str) -> None:
+        """Leaves the event now, whatever remains of it."""
+        self._drop()
+        self.leaving, self._why = True, why
+
+    # --- plans
+
+    def pop(self) -> Tensor:
+        """The next queued action, which the arm is told now."""
+        self.executed += 1
+        return self.queue.popleft()
+
+    @property
+    def frames_left(self) -> int | None:
+        """What is left of the duration that the plan gives the event; None where it gives none."""
+        if self._frames is None:
+            return None
+        return max(1, self._frames - self.frames_in_event + len(self.queue))
+
+    def frames_of(self, coming: bool) -> int | None:
+        """The same, or the whole duration of the event to come."""
+        return self._coming[1] if coming and self._coming is not None else self.frames_left
+
+    def accept(self, actions_HA: Tensor, length: int, remaining: float, limit: float) -> None:
+        """Queues the actions to run before the next look and decides whether the event ends with them.
+
+        Args:
+            actions_HA: Predicted actions.
+            length: How many of them lie inside the event.
+            remaining: Predicted frames to the event's end.
+            limit: Longest stay in this event, in frames.
+        """
+        run = length if self.replan_steps == 0 else min(self.replan_steps, length)
+        run, remaining, limit = self._decide(run, remaining, limit, self.frames_in_event)
+        self.queue.extend(actions_HA[:run])
+        self.frames_in_event += run
+
+    def accept_whole(
+        self, actions_HA: Tensor, length: int, remaining: float, limit: float, passed: int, keep: int = 1
+    ) -> None:
+        """The same while another look is on its way: all actions of the event replace the queue, but for those passed.
+
+        Args:
+            actions_HA: Predicted actions from the observation on; those that have passed count, and are left out.
+            length: How many of them lie inside the event.
+            remaining: Predicted frames from the observation to the event's end.
+            limit: Longest stay in this event, in frames.
+            passed: Actions that the arm was told since the observation.
+            keep: Actions of a new event that are not left out, so that the look at the one after it has its time.
+        """
+        self._clear()
+        new = self.is_new_event
+        then = 0 if new else max(0, self.frames_in_event - passed)
+        # As far as `accept` would go, look by look.
+        last = math.floor(remaining - self.end_threshold) + 1 if math.isfinite(remaining) else length
+        run, *_ = self._decide(min(length, max(1, last)), remaining, limit, then)
+        passed = min(passed, max(0, run - keep)) if new else passed
+        fresh = actions_HA[passed:run]
+        self.queue.extend(fresh)
+        self.frames_in_event = then + passed + len(fresh)
+
+    def carried_out(self, frames: int) -> None:
+        """Actions of this event that somebody else's queue has given to the arm."""
+        self.frames_in_event += frames
+        self.executed += frames
+
+    def consider(self, remaining: float, delay: int, limit: float) -> bool:
+        """Whether the event will be over before a plan with this much remaining could begin.
+
+        Args:
+            remaining: Predicted frames from the observation to the event's end.
+            delay: Ticks from the observation to the plan's first action.
+            limit: Longest stay in this event, in frames.
+        """
+        self._decide(max(1, delay), remaining, limit, self.frames_in_event)
+        return self.leaving
+
+    def _decide(self, run: int, remaining: float, limit: float, frames: int) -> tuple[int, float, float]:
+        why = "limit"
+        if self._frames is not None:
+            remaining, limit, why = self._frames - frames, self._frames, "duration"
+        run = max(1, min(run, int(limit) - frames))
+        self.is_new_event = False
+        over = remaining - run < self.end_threshold if self._frames is None else remaining <= run
+        self.leaving = over or frames + run >= limit
+        self._why = "remaining" if over and self._frames is None else why
+        return run, remaining, limit

@@ -1,0 +1,187 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The two towers together. What they learn is in `objectives`, how they act in `sampling`.
+
+Shapes: B batch, V views, F = 1 + 4 N frames, T = 1 + N latents, K action draws, H horizon, A action dims,
+P proprioception dims. Frames are in [-1, 1], state and actions in the model's own units.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
+from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec
+from lerobot_wallwm.policies.geometry.tube_masks import check_tube
+from lerobot_wallwm.policies.model import objectives, sampling
+from lerobot_wallwm.policies.model.objectives import Losses
+from lerobot_wallwm.policies.model.sampling import Plan
+from lerobot_wallwm.policies.model.shape import ModelShape
+from lerobot_wallwm.policies.model.windows import Chunk, Event
+from lerobot_wallwm.policies.towers.action_tower import ActionTower
+from lerobot_wallwm.policies.towers.frame_packing import FramePacking
+from lerobot_wallwm.policies.towers.goal_reader import Goal, GoalReader
+from lerobot_wallwm.policies.towers.view_fusion import build_video_tower
+
+if TYPE_CHECKING:
+    from lerobot_wallwm.policies.encoders.umt5 import UMT5TextEncoder
+    from lerobot_wallwm.policies.encoders.wan_codec import WanCodec
+    from lerobot_wallwm.policies.model.wan_backbone import WanBackbone
+
+
+class WorldActionModel(nn.Module):
+    """p(future video, actions | keyframes, state, caption) over the length of one event (paper p. 6).
+
+    Args:
+        shape: Sizes and constants.
+        backbone: Where codec, text encoder and video tower come from; None makes those of `nano`.
+    """
+
+    codec: WaveletCodec | WanCodec
+    text_encoder: HashedTextEncoder | UMT5TextEncoder
+
+    def __init__(self, shape: ModelShape, backbone: WanBackbone | None = None):
+        super().__init__()
+        self.shape = shape
+        self.codec = backbone.codec if backbone else WaveletCodec(shape.codec_levels)
+        self.codec.check_size(*shape.image_size, shape.video.patch)
+        stride = self.codec.spatial_stride * shape.video.patch
+        grid = (shape.image_size[0] // stride, shape.image_size[1] // stride)
+        self.tokens_per_latent = grid[0] * grid[1]
+        if shape.tube is not None:
+            check_tube(shape.tube, grid)
+        if backbone:
+            self.text_encoder = backbone.text_encoder
+            self.video = backbone.video_tower(shape.view_fusion, shape.video, shape.max_views, grid)
+        else:
+            self.text_encoder = HashedTextEncoder(shape.video.text_dim, shape.max_text_tokens)
+            self.video = build_video_tower(
+                shape.view_fusion, shape.video, shape.max_views, grid, open_gates=True
+            )
+            nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
+            nn.init.zeros_(self.video.proj_out.bias)
+        self.goal_reader = None
+        if shape.keypoints:
+            self.goal_reader = GoalReader(
+                shape.video.text_dim,
+                shape.state_dim,
+                shape.action_dim,
+                shape.action_width,
+                shape.max_views,
+                shape.keypoints,
+            )
+        self.action = ActionTower(
+            shape.action_width,
+            shape.video.depth,
+            shape.action_heads,
+            shape.action_ffn_width,
+            shape.video.width,
+            shape.action_dim,
+            shape.state_dim,
+            shape.horizon,
+            shape.actions_per_latent,
+            shape.max_views,
+            self.tokens_per_latent,
+            shape.history_latents,
+            shape.max_chunks,
+        )
+        self.video.gradient_checkpointing = shape.gradient_checkpointing
+        self.action.gradient_checkpointing = shape.gradient_checkpointing
+        for part in self.frozen_parts():
+            part.requires_grad_(False).eval()
+        if shape.max_chunks:  # chunks have no goal and no remaining time
+            self.action.along.requires_grad_(False)
+            self.action.remaining_head.requires_grad_(False)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """What the stages train or freeze as one, by the names of `stages.PARTS`."""
+        parts = {"video": self.video, "action": self.action, "text": self.text_encoder}
+        return parts if self.goal_reader is None else {**parts, "goal": self.goal_reader}
+
+    def frozen_parts(self) -> list[nn.Module]:
+        """Parts that the stage leaves alone."""
+        return [part for name, part in self.parts().items() if name not in self.shape.stage.trains]
+
+    def train(self, mode: bool = True) -> WorldActionModel:
+        """Training mode for what is trained; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self.frozen_parts():
+            part.eval()
+        return self
+
+    def future_rows(self, batch: int) -> int:
+        """See `objectives.future_rows`."""
+        return objectives.future_rows(self, batch)
+
+    def losses(self, event: Event) -> Losses:
+        """See `objectives.losses`."""
+        return objectives.losses(self, event)
+
+    @torch.no_grad()
+    def plan(self, *args: Any, **kwargs: Any) -> Plan:
+        """See `sampling.plan`."""
+        return sampling.plan(self, *args, **kwargs)
+
+    def read_goal(
+        self,
+        keyframes: Tensor,
+        state: Tensor,
+        text: Tensor,
+        here: Tensor | None,
+        view_ids: Tensor | None = None,
+    ) -> Goal | None:
+        """Where the captions' events end, see `GoalReader`; None without one.
+
+        Raises:
+            ValueError: ``here`` is missing.
+        """
+        if self.goal_reader is None:
+            return None
+        if here is None:
+            raise ValueError("a model with a goal reader needs `here`, the observed pose in goal units.")
+        return self.goal_reader(keyframes, state, text, here, view_ids)
+
+    def latent_valid(self, frame_valid: Tensor) -> Tensor:
+        """Latents ``(B, T)`` of which at least one frame lies inside the event, or the rollout."""
+        groups = frame_valid[:, 1:].unflatten(1, (-1, FRAMES_PER_LATENT)).any(2)
+        return torch.cat((frame_valid[:, :1], groups), dim=1)
+
+    def encode_seen(self, keyframes: Tensor, chunk: Chunk | None) -> tuple[Tensor, Tensor | None]:
+        """What inference knows: the keyframe's latent, or those of history and anchor from one codec pass.
+
+        Args:
+            keyframes: ``(B, V, 3, H, W)``.
+            chunk: The past, or None for an event.
+
+        Returns:
+            Latents ``(B, V, C, 1 + M, h, w)`` (without channels that are zero where M = 0), and which of them lie inside
+            the rollout ``(B, 1 + M)``, None for all.
+        """
+        if chunk is None or not self.shape.history_latents:
+            return self.encode_still(keyframes), None
+        valid = torch.cat((chunk.past_valid, chunk.past_valid.new_ones(len(keyframes), 1)), dim=1)
+        return self.encode(torch.cat((chunk.past, keyframes[:, :, None]), dim=2)), self.latent_valid(valid)
+
+    def encode(self, frames: Tensor, packing: FramePacking | None = None) -> Tensor:
+        """``(B, V, F, 3, H, W)`` to latents ``(B, V, C, T, h, w)``; zero, and not computed, where packing leaves them out."""
+        if packing is None:
+            return self.codec.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        parts = {
+            length: self.encode(frames[rows, :, : 1 + FRAMES_PER_LATENT * (length - 1)])
+            for length, rows in packing.rows_by_length.items()
+        }
+        some = next(iter(parts.values()))
+        z = some.new_zeros(*frames.shape[:2], some.shape[2], packing.length, *some.shape[4:])
+        for length, rows in packing.rows_by_length.items():
+            z[rows, :, :, :length] = parts[length]
+        return z
+
+    def encode_still(self, keyframes: Tensor) -> Tensor:
+        """``(B, V, 3, H, W)`` to latents ``(B, V, C, 1, h, w)``; the wavelets' without the channels that are zero."""
+        return self.codec.encode_still(keyframes.flatten(0, 1)).unflatten(0, keyframes.shape[:2])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents ``(B, V, C, T, h, w)`` to frames ``(B, V, F, 3, H, W)`` in [-1, 1]."""
+        return self.codec.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])

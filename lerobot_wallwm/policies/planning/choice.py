@@ -1,0 +1,71 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The planner that a configuration asks for, and what it knows of the checkpoint's events."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from lerobot_wallwm.language.event_grammar import END, matches
+from lerobot_wallwm.policies.acting.event_cursor import EventCursor
+from lerobot_wallwm.policies.config.acting_fields import planner_server
+from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.policies.planning.human_planner import TERMINAL, HumanPlanner, orders_from, print_prompt
+from lerobot_wallwm.policies.planning.planners import (
+    GrammarPlanner,
+    InstructionPlanner,
+    Planner,
+    ScriptPlanner,
+    check_captions,
+)
+from lerobot_wallwm.policies.planning.vlm_planner import VlmPlanner
+
+# Where a checkpoint does not know its clock (a policy that was never trained); LeRobot's usual control rate.
+_FPS = 30.0
+
+
+def make_planner(config: WallwmConfig, cursor: EventCursor, fps: float) -> Planner:
+    """The planner of ``--policy.planner``.
+
+    Raises:
+        ValueError: As `new_cursor`, or the server's address or key makes no sense.
+    """
+    known = known_templates(config)
+    if config.planner == "script":
+        check_captions(config.script, known)
+        return ScriptPlanner(config.script)
+    if config.planner == "grammar":
+        return GrammarPlanner(config.event_transitions)
+    grammar = GrammarPlanner(config.event_transitions) if config.event_transitions else None
+    if config.planner == "human":
+        prompt = print_prompt if config.planner_file == TERMINAL else None
+        place = config.planner_file
+        assert place is not None
+        return HumanPlanner(orders_from(place), known, grammar, functools.partial(_say, cursor), prompt)
+    if config.planner == "vlm":
+        return VlmPlanner(planner_server(config), known, grammar, fps, cursor.write)
+    return InstructionPlanner()
+
+
+def known_templates(config: WallwmConfig) -> list[str]:
+    """Caption templates that the checkpoint was trained on."""
+    nexts = config.event_transitions.values()
+    return sorted({template for options in nexts for template in options if template != END})
+
+
+def frame_limit(config: WallwmConfig, caption: str) -> float:
+    """Longest stay in an event: a stretch of the longest such event in the data. A chunk ends by the clock."""
+    if config.chunked:
+        return config.chunk_length
+    lengths = config.event_max_frames
+    known = [frames for template, frames in lengths.items() if matches(template, caption)]
+    return config.max_event_stretch * max(known or lengths.values() or [10_000])
+
+
+def _say(cursor: EventCursor, accepted: bool, line: str, reason: str) -> None:
+    """Tells the person, and the log, what became of an order."""
+    facts: dict[str, Any] = {"text": line, "accepted": accepted}
+    if not accepted:
+        facts["reason"] = reason
+        print_prompt(f"Refused {line!r}: {reason}")
+    cursor.write("order", **facts)

@@ -1,0 +1,209 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Which event comes next: captions for event mode (paper p. 21).
+
+`GrammarPlanner` learns from the carved dataset how events follow each other, with slots for the objects that the
+instruction names, so that it serves an instruction it has not seen. `ScriptPlanner` follows a list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from lerobot_wallwm.language.event_grammar import _JOIN, END, ORDER, START, is_known, matches
+from lerobot_wallwm.language.instruction import fill, parse_instruction
+
+
+class Planner:
+    """Proposes event captions for one rollout. Nothing here may wait: every method is called within a tick.
+
+    Attributes:
+        source: Its name in the event log.
+        seconds: How long the plan says that the event last given by `next` takes; None leaves it to the model.
+        waiting: After `next` gave None: an event may still come, so the arm holds. Otherwise the plan is done.
+        wants_pictures: Whether `see` is of use.
+    """
+
+    source: ClassVar[str] = ""
+    seconds: float | None = None
+    waiting: bool = False
+    wants_pictures: ClassVar[bool] = False
+
+    def begin(self, instruction: str) -> None:
+        """Starts over with a new instruction."""
+
+    def next(self) -> str | None:
+        """The next event's caption, or None where there is none (yet)."""
+        return None
+
+    def peek(self) -> str | None:
+        """What `next` would give now, without going on."""
+        return None
+
+    def order(self) -> str | None:
+        """What somebody wants of the running event at once: `switch` (to `next`), `hold`, `go`, `stop`, or None."""
+        return None
+
+    def see(self, pictures: dict[str, Tensor], tick: int) -> None:
+        """What the cameras show, ``(3, H, W)`` in [0, 1] each."""
+
+    def progress(self, caption: str, remaining: float) -> None:
+        """After each look: the event at hand and the frames that it still takes."""
+
+    def stalled(self, caption: str) -> None:
+        """The arm does not move in this event."""
+
+
+class ScriptPlanner(Planner):
+    """Follows a list of captions.
+
+    Args:
+        lines: Captions, each with its duration where the plan gives one: "grasp the red cube | 2.0 s".
+
+    Raises:
+        ValueError: A duration makes no sense.
+    """
+
+    source = "script"
+
+    def __init__(self, lines: Sequence[str]):
+        self.events = [parse_line(line) for line in lines]
+        self.position = 0
+
+    def begin(self, instruction: str) -> None:
+        """Returns to the first caption; the instruction does not matter."""
+        self.position = 0
+
+    def next(self) -> str | None:
+        """The next caption of the list."""
+        caption = self.peek()
+        if caption is not None:
+            self.seconds = self.events[self.position][1]
+            self.position += 1
+        return caption
+
+    def peek(self) -> str | None:
+        """The caption that comes next."""
+        return self.events[self.position][0] if self.position < len(self.events) else None
+
+
+class InstructionPlanner(Planner):
+    """One endless event: the instruction itself. For data that was not carved."""
+
+    source = "instruction"
+
+    def __init__(self) -> None:
+        self.instruction = ""
+
+    def begin(self, instruction: str) -> None:
+        """Remembers the instruction."""
+        self.instruction = instruction
+
+    def next(self) -> str | None:
+        """The instruction, every time."""
+        return self.instruction
+
+    def peek(self) -> str | None:
+        """The instruction."""
+        return self.instruction
+
+
+class GrammarPlanner(Planner):
+    """Follows the likeliest continuation of the events done so far, with the instruction's objects in the slots.
+
+    Args:
+        transitions: From `learn_transitions`.
+        order: Longest context that they hold.
+        max_events: Stops a plan that would run in circles.
+
+    Raises:
+        ValueError: ``transitions`` is empty.
+    """
+
+    source = "grammar"
+
+    def __init__(self, transitions: dict[str, dict[str, int]], order: int = ORDER, max_events: int = 64):
+        if not transitions:
+            raise ValueError(
+                "The checkpoint holds no event grammar: train on a view written by `wallwm prepare`, or choose "
+                "--policy.planner=script or --policy.planner=instruction."
+            )
+        self.transitions, self.order_length, self.max_events = transitions, order, max_events
+        self.slots: dict[str, str] = {}
+        self.done: list[str] = []
+
+    def begin(self, instruction: str) -> None:
+        """Parses the instruction's objects and starts over."""
+        self.slots = parse_instruction(instruction)
+        self.done = []
+
+    def next(self) -> str | None:
+        """The likeliest next event; ties go to the alphabetically first, so that a plan can be repeated."""
+        template = self._likeliest()
+        if template is None:
+            return None
+        self.done.append(template)
+        return fill(template, self.slots)
+
+    def peek(self) -> str | None:
+        """The likeliest next event."""
+        template = self._likeliest()
+        return None if template is None else fill(template, self.slots)
+
+    def did(self, caption: str) -> None:
+        """Counts an event that somebody else chose as done, so that `next` goes on from there."""
+        known = sorted({t for nexts in self.transitions.values() for t in nexts if t != END})
+        template = next((t for t in known if matches(t, caption)), None)
+        if template is not None:
+            self.done.append(template)
+
+    def _likeliest(self) -> str | None:
+        if len(self.done) >= self.max_events:
+            return None
+        history = [START] * self.order_length + self.done
+        for n in range(self.order_length, 0, -1):
+            nexts = self.transitions.get(_JOIN.join(history[-n:]))
+            if nexts:
+                template = min(nexts, key=lambda option: (-nexts[option], option))
+                return None if template == END else template
+        return None
+
+
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:s|sec|seconds)?\s*")
+LONGEST_EVENT_S = 600.0  # our choice: what takes longer than ten minutes is a typing error
+
+
+def parse_line(line: str) -> tuple[str, float | None]:
+    """A caption and the seconds that it shall take: "grasp the red cube | 2.0 s".
+
+    Raises:
+        ValueError: What follows the bar is no duration above 0 and up to `LONGEST_EVENT_S`.
+    """
+    caption, bar, duration = line.partition("|")
+    if not bar:
+        return line.strip(), None
+    found = _DURATION.fullmatch(duration)
+    if found is None or not 0 < float(found[1]) <= LONGEST_EVENT_S:
+        raise ValueError(
+            f"{line.strip()!r}: {duration.strip()!r} is no duration. Fix: caption | seconds, such as "
+            f"'grasp the red cube | 2.0 s', above 0 and up to {LONGEST_EVENT_S:g}"
+        )
+    return caption.strip(), float(found[1])
+
+
+def check_captions(captions: Iterable[str], templates: Sequence[str]) -> None:
+    """Refuses captions that the checkpoint was never trained on.
+
+    Raises:
+        ValueError: Names the caption, and the ones that are known.
+    """
+    for line in captions:
+        caption = parse_line(line)[0]
+        if not is_known(caption, templates):
+            raise ValueError(
+                f"--policy.script holds an unknown caption {caption!r}. This checkpoint knows: "
+                + "; ".join(sorted(templates))
+            )

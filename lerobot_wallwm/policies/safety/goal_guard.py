@@ -1,0 +1,171 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Goals that an arm may be told: finite, inside the data's range, no faster than the data, constant where the data is.
+
+Shapes: B robots, T ticks, A action dims. All in the robot's units.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lerobot_wallwm.policies.safety.interventions import Interventions, SafetyError
+from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
+
+# Part of the range by which rounding alone may move a goal; such changes are made but not counted.
+ROUNDING = 1e-5
+# A constant dimension counts as asked to move from this part of the widest range on (our choice: the pose that relative
+# actions start from is a measured one).
+CONSTANT_NOISE = 0.01
+
+
+class GoalGuard:
+    """Keeps goals inside limits, from one tick to the next.
+
+    The order is: whole goals that are not finite are replaced by the last good one; a dimension that never moved keeps
+    its value; the rest is clamped to the range; last, the change since the last goal is limited. The last must come
+    last: an arm that stands outside the range comes in at the allowed speed and is outside it on the way.
+
+    Args:
+        limits: To keep to.
+        max_bad: Bad goals after which the arm is stopped; as many good ones in a row forgive them. Not bad ones in a row
+            alone: after each the policy looks again, and may brake for some ticks before the next bad plan is there.
+        diary: Where interventions go.
+    """
+
+    def __init__(self, limits: MotionLimits, max_bad: int, diary: Interventions):
+        self.limits, self.max_bad, self.diary = limits, max_bad, diary
+        self.last: np.ndarray | None = None
+        self.bad: np.ndarray = np.zeros(0, int)  # in a row, of each robot
+        self._strikes: np.ndarray = np.zeros(0, int)
+        self._good: np.ndarray = np.zeros(0, int)
+
+    def reset(self) -> None:
+        """Forgets the last goals; the next ones start from the observed pose."""
+        self.last = None
+
+    def reanchor(self, pose_BA: np.ndarray, rows: list[int]) -> None:
+        """After a gap: the last goals of these robots, no farther from the observed pose than in the data."""
+        if self.last is None:
+            return
+        lead = self.limits.lead
+        for row in rows:
+            here = pose_BA[row]
+            near = np.clip(self.last[row], here - lead, here + lead)
+            self.last[row] = np.where(np.isfinite(near), near, self.last[row])
+
+    def tick(self, asked_BA: np.ndarray, pose_BA: np.ndarray, held: np.ndarray | None = None) -> np.ndarray:
+        """One goal per robot.
+
+        Args:
+            asked_BA: What the policy wants.
+            pose_BA: Observed poses; NaN where unknown.
+            held: ``(B,)`` robots that must keep their last goal, whatever is asked.
+
+        Raises:
+            SafetyError: `max_bad` bad goals, or there is no pose to hold.
+        """
+        if self.last is None or self.last.shape != pose_BA.shape:
+            self.last = pose_BA.astype(np.float64).copy()
+            self._forgive(len(pose_BA))
+        if held is not None and held.any():
+            asked_BA = np.where(held[:, None], self._hold(self.last, held), asked_BA)
+        sent, bad = self._limit(asked_BA, self.last, held)
+        self._count_bad(bad)
+        self.last = sent
+        return sent
+
+    def chunk(self, asked_BTA: np.ndarray, pose_BA: np.ndarray) -> np.ndarray:
+        """Goals of several ticks, for engines that ask for them in one piece.
+
+        What such an engine really sends is not known here, so each chunk is by itself: it starts within `lead` of the
+        observed pose, and goes on at the allowed speed.
+
+        Raises:
+            SafetyError: As `tick`.
+        """
+        lead = self.limits.lead
+        first = asked_BTA[:, 0]
+        near = np.clip(first, pose_BA - lead, pose_BA + lead)
+        reference = np.where(np.isfinite(near), near, np.where(np.isfinite(first), first, pose_BA))
+        if len(self.bad) != len(pose_BA):
+            self._forgive(len(pose_BA))
+        sent, bad_rows = [], np.zeros(len(pose_BA), bool)
+        for t in range(asked_BTA.shape[1]):
+            reference, bad = self._limit(asked_BTA[:, t], reference, None)
+            bad_rows |= bad
+            sent.append(reference)
+        self._count_bad(bad_rows)
+        return np.stack(sent, axis=1)
+
+    def _limit(
+        self, asked_BA: np.ndarray, last_BA: np.ndarray, held: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        limits = self.limits
+        bad = ~np.isfinite(asked_BA).all(1)
+        wanted = asked_BA
+        if bad.any():
+            wanted = np.where(bad[:, None], self._hold(last_BA, bad), asked_BA)
+            for row in np.flatnonzero(bad):
+                joints = [limits.names[i] for i in np.flatnonzero(~np.isfinite(asked_BA[row]))]
+                self.diary.add("non_finite", int(row), detail=f"goals of {', '.join(joints)}: held")
+        quiet = bad if held is None else bad | held
+        clamped = np.clip(wanted, limits.low, limits.high)
+        clamped = np.where(limits.constant, (limits.low + limits.high) / 2, clamped)
+        widest = float((limits.high - limits.low).max(initial=0.0))
+        size = np.where(limits.constant, CONSTANT_NOISE * widest, ROUNDING * (limits.high - limits.low))
+        self._note(("range", "constant"), wanted, clamped, size, quiet)
+        slow = np.clip(clamped, last_BA - limits.step, last_BA + limits.step)
+        sent = np.where(np.isfinite(slow), slow, clamped)
+        sent = np.where(quiet[:, None], wanted, sent)  # to hold is to stay, wherever that is
+        self._note(("rate", "rate"), clamped, sent, ROUNDING * (limits.high - limits.low), quiet)
+        return sent, bad
+
+    def _note(
+        self,
+        kinds: tuple[str, str],
+        before: np.ndarray,
+        after: np.ndarray,
+        size: np.ndarray,
+        quiet: np.ndarray,
+    ) -> None:
+        """Counts changes; what follows from holding a robot is no intervention of its own."""
+        changed = (np.abs(before - after) > size) & ~quiet[:, None]
+        if not changed.any():
+            return
+        constant = self.limits.constant
+        for row, i in zip(*np.nonzero(changed), strict=True):
+            kind = kinds[int(constant[i])]
+            asked, sent = float(before[row, i]), float(after[row, i])
+            self.diary.add(kind, int(row), self.limits.names[i], asked, sent)
+
+    def _hold(self, last_BA: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The last goals; a constant dimension has its value even before the first.
+
+        Raises:
+            SafetyError: One of ``rows`` has neither.
+        """
+        fallback = np.where(self.limits.constant, (self.limits.low + self.limits.high) / 2, np.nan)
+        hold = np.where(np.isfinite(last_BA), last_BA, fallback)
+        lost = ~np.isfinite(hold[rows]).all(0)
+        if lost.any():
+            names = ", ".join(self.limits.names[i] for i in np.flatnonzero(lost))
+            raise SafetyError(
+                f"The arm should be held before its first goal, but the observed pose of {names} is not known: nothing "
+                "was sent. Fix: see what went wrong in the lines above; and a dataset whose observation.state has the "
+                "joints of its action, under the same names, makes a policy that knows their pose."
+            )
+        return hold
+
+    def _forgive(self, robots: int) -> None:
+        self.bad, self._strikes, self._good = (np.zeros(robots, int) for _ in range(3))
+
+    def _count_bad(self, bad: np.ndarray) -> None:
+        self.bad = np.where(bad, self.bad + 1, 0)
+        self._good = np.where(bad, 0, self._good + 1)
+        self._strikes = np.where(self._good >= self.max_bad, 0, self._strikes + bad)
+        if self._strikes.max(initial=0) >= self.max_bad:
+            raise SafetyError(
+                f"{self.max_bad} goals were not finite (NaN or infinite) without as many sound ones in a row between "
+                "them; the arm was held meanwhile. Fix: use a checkpoint with sound weights, or --policy.dtype=float32 if "
+                f"this one overflows; --policy.max_bad_goals={self.max_bad} sets the patience."
+            )

@@ -1,0 +1,348 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The guards between a policy and an arm.
+
+They sit where the policy hands out actions, and not in the postprocessor alone. LeRobot loads a checkpoint's pipelines
+from their JSON: a step there sees neither the observation nor the policy's flags, and on fine-tuning it keeps the state
+of the old dataset. The policy sees the pose and the pictures, has the flags, and its limits follow the dataset. There
+is one `Safety` per policy object, with a row per robot, so that neither two policies of a process nor the environments
+of a batch share anything. Goals are judged in the robot's units and go on, normalised, to the postprocessor, whose own
+steps are the last line: they know no pose, but nothing gets around them (`processor_wallwm`).
+
+A simulator waits for the policy and may render a still scene without noise, so that the clock and equal pictures prove
+nothing there. Time is counted in ticks then, and what the guards of observations find is counted, but changes nothing;
+those of goals work everywhere, so that a figure from a simulator holds for the same goals as on an arm.
+
+Shapes: B robots, T ticks, A action dims, P proprioception dims.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lerobot_wallwm.policies.acting.background import set_aside
+from lerobot_wallwm.policies.batches.action_space import ActionSpace
+from lerobot_wallwm.policies.safety.arm_check import differences, unknown_cameras
+from lerobot_wallwm.policies.safety.disk_guard import DiskGuard
+from lerobot_wallwm.policies.safety.goal_guard import GoalGuard
+from lerobot_wallwm.policies.safety.interventions import Interventions, SafetyError
+from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
+from lerobot_wallwm.policies.safety.observation_watch import ObservationWatch
+
+if TYPE_CHECKING:
+    from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+
+logger = logging.getLogger(__name__)
+
+STATE = "observation.state"
+# LeRobot imports these to drive robots, and for nothing else.
+ARM_MODULES = ("lerobot.rollout", "lerobot.async_inference")
+# Late inferences in a row after which the run ends: our choice.
+MAX_LATE = 3
+# What a tensor from here carries, for the postprocessor. It does not survive an operation: then nothing is trusted.
+MARK = "wallwm_within_limits"
+
+
+class Safety:
+    """See the module.
+
+    Args:
+        config: The policy's configuration.
+        action_space: Knows the range of the actions; read at the first action, when a checkpoint has been loaded.
+        cameras: The checkpoint's cameras and their shapes.
+        clock: Seconds that pass by themselves.
+    """
+
+    def __init__(
+        self,
+        config: WallwmConfig,
+        action_space: ActionSpace,
+        cameras: dict[str, tuple[int, ...]],
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.config, self.action_space, self.cameras, self.clock = config, action_space, cameras, clock
+        self.diary = Interventions(config.safety_log)
+        self._guard: GoalGuard | None = None
+        self._watch: ObservationWatch | None = None
+        self._disk: DiskGuard | None = None
+        self._checked = self._warmed_up = False
+        self.reset()
+
+    def reset(self) -> None:
+        """A new rollout. Counts go on."""
+        if self._guard is not None:
+            self._guard.reset()
+        if self._watch is not None:
+            self._watch.reset()
+        self._ticks = self._late = 0
+        self._left: float | None = None
+        self._held_since: dict[int, float] = {}
+        self._warmed_up = False
+
+    @property
+    def on_arm(self) -> bool:
+        """Whether a real clock runs and an arm may come to harm."""
+        if self.config.guards == "auto":
+            return any(module in sys.modules for module in ARM_MODULES)
+        return self.config.guards == "arm"
+
+    def act(
+        self,
+        batch: dict[str, Any],
+        policy: Callable[[dict[str, Any]], Tensor],
+        forget: Callable[[Collection[int]], None],
+        told: Callable[[Tensor], None],
+    ) -> Tensor:
+        """One tick.
+
+        Args:
+            batch: The observation.
+            policy: Normalised actions ``(B, A)`` for it.
+            forget: Drops the queued actions of these rows, so that the policy looks again at the next tick.
+            told: Learns what the arms were told instead of what ``policy`` gave.
+
+        Returns:
+            Normalised actions ``(B, A)`` that are safe to unnormalise.
+
+        Raises:
+            SafetyError: Going on would be unsafe, or the arm is not the checkpoint's.
+        """
+        state, pose, now = self._observe(batch)
+        guard = self.guard
+        if self._is_late(now):
+            self.diary.add("late_call", detail=f"{now - (self._left or 0.0):.2f} s since the last action")
+            guard.reanchor(pose, list(range(len(pose))))
+            forget(range(len(pose)))
+        held = self._hold_for(self.watch.look(batch, state, guard.last, now), now, len(pose))
+        actions: Tensor | None = None
+        if not held.all():
+            actions = policy(batch)
+            if self._was_slow(now):
+                held = np.ones(len(pose), bool)
+        if held.any():
+            forget(np.flatnonzero(held).tolist())
+        asked = pose if actions is None else self._to_robot(actions)
+        sent = guard.tick(asked, pose, held)
+        bad = guard.bad > 0
+        if bad.any():
+            forget(np.flatnonzero(bad).tolist())
+        self._ticks += 1
+        self._left = self._now()
+        if actions is None:
+            return self._mark(self._to_policy(sent).to(batch[STATE].device))
+        safe = self._changed(actions, asked, sent)
+        told(safe)
+        return self._mark(safe.clone())
+
+    @torch.compiler.disable  # `predict_action_chunk` is compiled by LeRobot where asked to
+    def chunk(self, batch: dict[str, Any], actions_BTA: Tensor) -> Tensor:
+        """A chunk of ticks, normalised ``(B, T, A)``; see `GoalGuard.chunk`.
+
+        Raises:
+            SafetyError: As `act`.
+        """
+        if not self.on_arm:
+            pose = self.guard.limits.pose(_numbers(batch[STATE]))
+            held = np.zeros(len(pose), bool)
+        else:
+            state, pose, now = self._observe(batch)
+            held = self._hold_for(self.watch.look(batch, state, None, now), now, len(pose))
+            self._ticks += 1
+        asked = self._to_robot(actions_BTA)
+        wanted = np.where(held[:, None, None], pose[:, None], asked)
+        return self._mark(self._changed(actions_BTA, asked, self.guard.chunk(wanted, pose)).clone())
+
+    def report(self) -> dict[str, Any]:
+        """What the guards did since the policy was built: see `Interventions.report`."""
+        return self.diary.report()
+
+    # ------------------------------------------------------------------ parts
+
+    @property
+    def guard(self) -> GoalGuard:
+        """Made at the first action."""
+        if self._guard is None:
+            config = self.config
+            low, high = (_numbers(t) for t in (self.action_space.range_low, self.action_space.range_high))
+            if not (np.isfinite(low).all() and np.isfinite(high).all()):
+                raise SafetyError(
+                    "The checkpoint's range of actions (action_space.range_low, range_high) is not finite. Fix: use a "
+                    "sound checkpoint."
+                )
+            room = config.action_clamp_margin * (high - low) / 2
+            limits = MotionLimits.build(
+                low - room,
+                high + room,
+                config.motion_limits,
+                config.rate_limit,
+                config.action_feature_names,
+                config.state_feature_names,
+            )
+            if len(config.motion_limits.get("step", ())) != len(low):
+                logger.warning(
+                    "This checkpoint knows no motion limits (it was trained before there were any, or without a dataset's "
+                    "files): goals are kept to the data's range, but neither their rate nor the arm's first pose is "
+                    "checked. Fix: wallwm limits --policy.path=<checkpoint> --dataset.root=<its training data>."
+                )
+            self._guard = GoalGuard(limits, config.max_bad_goals, self.diary)
+        return self._guard
+
+    @property
+    def watch(self) -> ObservationWatch:
+        """Made at the first action."""
+        if self._watch is None:
+            low, high = self._state_range()
+            names = self._state_names()
+            span = np.full(len(names), np.inf) if low is None or high is None else high - low
+            # A joint that the data hardly moves says nothing about pictures.
+            widest = np.where(np.isfinite(span), span, 0.0).max(initial=0.0)
+            span = np.where(span > 0.1 * widest, span, np.inf)
+            self._watch = ObservationWatch(list(self.cameras), span, names)
+        return self._watch
+
+    @property
+    def disk(self) -> DiskGuard:
+        """Made at the first action."""
+        if self._disk is None:
+            self._disk = DiskGuard(self.config.disk_reserve_mb, self.config.disk_path, self.clock)
+        return self._disk
+
+    def _observe(self, batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
+        """State ``(B, P)`` and pose ``(B, A)``, once the arm is known to be the right one, and the time."""
+        self.diary.ticks += 1
+        if self.on_arm:
+            self.disk.check()
+        state = _numbers(batch[STATE])
+        if not self._checked:
+            self._check_arm(batch, state)
+            self._checked = True
+            if self.on_arm:
+                set_aside()
+        return state, self.guard.limits.pose(state), self._now()
+
+    def _check_arm(self, batch: dict[str, Any], state: np.ndarray) -> None:
+        config = self.config
+        low, high = self._state_range()
+        found = differences(
+            batch,
+            self.cameras,
+            config.allow_missing_cameras,
+            state,
+            self._state_names(),
+            low,
+            high,
+            config.start_margin,
+        )
+        if unknown := unknown_cameras(batch, self.cameras):
+            logger.warning("The checkpoint does not know, and will not use, %s.", ", ".join(unknown))
+        if not found:
+            return
+        text = "; ".join(found)
+        if self.on_arm or state.shape[1] != len(self.action_space.state_mean):
+            raise SafetyError(
+                f"This is not the arm that the checkpoint knows, and nothing was sent to it: {text}. Fix: as said there, "
+                f"or --policy.start_margin={2 * config.start_margin:g} if the poses are meant."
+            )
+        self.diary.add("other_arm", detail=text)
+
+    def _hold_for(self, faults: list[Any], now: float, rows: int) -> np.ndarray:
+        """Which rows are held ``(B,)`` for what is wrong with their observations.
+
+        Raises:
+            SafetyError: For longer than `camera_timeout_s`.
+        """
+        held = np.zeros(rows, bool)
+        watched = self.config.camera_timeout_s > 0
+        for fault in faults:
+            if fault.kind != "bad_state" and not watched:
+                continue
+            self.diary.add(fault.kind, fault.row, detail=fault.detail)
+            if fault.kind == "bad_state" or self.on_arm:
+                held[fault.row] = True
+                since = self._held_since.setdefault(fault.row, now)
+                patience = self.config.camera_timeout_s or 2.0
+                if self.on_arm and now - since > patience:
+                    raise SafetyError(
+                        f"The arm has been held for {now - since:.1f} s because {fault.detail}. Fix: look at the camera "
+                        "and its cable, or the arm's; --policy.camera_timeout_s sets the patience, 0 stops watching cameras."
+                    )
+        for row in np.flatnonzero(~held):
+            self._held_since.pop(int(row), None)
+        return held
+
+    def _is_late(self, now: float) -> bool:
+        limit = self.config.watchdog_s
+        return self.on_arm and limit > 0 and self._left is not None and now - self._left > limit
+
+    def _was_slow(self, before: float) -> bool:
+        """Whether the plan was made from an observation that is stale by now.
+
+        Raises:
+            SafetyError: Again and again.
+        """
+        took = self._now() - before
+        first, self._warmed_up = not self._warmed_up, True
+        if not (self.on_arm and 0 < self.config.watchdog_s < took):
+            self._late = 0
+            return False
+        # The first inference compiles, allocates and encodes the captions; the arm waits for it where it stands.
+        self._late += not first
+        self.diary.add("late_inference", detail=f"the policy took {took:.2f} s; held, and looking again")
+        if self._late >= MAX_LATE:
+            raise SafetyError(
+                f"{MAX_LATE} inferences in a row took longer than --policy.watchdog_s={self.config.watchdog_s:g} (the last "
+                f"{took:.2f} s), so that every plan was made for a scene that is gone. Fix: fewer "
+                "--policy.num_inference_steps, a faster machine, or a larger --policy.watchdog_s if nothing else moves."
+            )
+        return True
+
+    def _now(self) -> float:
+        return self.clock() if self.on_arm else self._ticks / (self.config.fps or 30.0)
+
+    def _state_names(self) -> list[str]:
+        names = self.config.state_feature_names
+        count = len(self.action_space.state_mean)
+        return [n.removesuffix(".pos") for n in names or [f"joint {i + 1}" for i in range(count)]]
+
+    def _state_range(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        learned, count = self.config.motion_limits, len(self.action_space.state_mean)
+        low, high = (np.asarray(learned.get(key, ()), float) for key in ("state_low", "state_high"))
+        return (low, high) if len(low) == len(high) == count else (None, None)
+
+    def _half(self) -> tuple[np.ndarray, np.ndarray]:
+        low, high = (_numbers(t) for t in (self.action_space.range_low, self.action_space.range_high))
+        return low, np.maximum((high - low) / 2, 1e-8)
+
+    def _to_robot(self, normalized: Tensor) -> np.ndarray:
+        low, half = self._half()
+        return (_numbers(normalized) + 1) * half + low
+
+    def _to_policy(self, robot: np.ndarray) -> Tensor:
+        low, half = self._half()
+        return torch.from_numpy((robot - low) / half - 1).float()
+
+    def _changed(self, actions: Tensor, asked: np.ndarray, sent: np.ndarray) -> Tensor:
+        """The actions themselves, bit for bit, but where a guard changed them."""
+        different = ~(asked == sent)  # true for NaN
+        if not different.any():
+            return actions
+        new = self._to_policy(sent).to(actions)
+        return torch.where(torch.from_numpy(different).to(actions.device), new, actions)
+
+    def _mark(self, actions: Tensor) -> Tensor:
+        setattr(actions, MARK, True)
+        return actions
+
+
+def _numbers(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().double().numpy()
+
+
+__all__ = ["MARK", "Safety", "SafetyError"]

@@ -1,0 +1,201 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm prepare --balance=true`: embed the events, cluster them, weigh them, and mark the views.
+
+The clusters are found in the training events alone; held-out events go to the nearest ones and are never copied.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lerobot_wallwm.processors.balance.balancer import BalancerConfig, ClusterBalancer, balance_figures
+from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, EventClusterer
+from lerobot_wallwm.processors.balance.embedder import EventEmbedder
+from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.events import Event
+from lerobot_wallwm.storage.errors import DataError
+
+CLUSTERINGS = ("vl", "action")
+
+
+class Balance:
+    """The clusters, weights and copies of a dataset's events.
+
+    Args:
+        events: Of the carved level.
+        labels: ``(N,)`` of each of `CLUSTERINGS`.
+        rows: ``(N,)`` rows that one copy of each event has in the view.
+        train: Source episodes of the training view.
+        config: How to balance.
+        seed: Of the rounding to copies.
+    """
+
+    def __init__(
+        self,
+        events: Sequence[Event],
+        labels: Sequence[np.ndarray],
+        rows: np.ndarray,
+        train: Iterable[int],
+        config: BalancerConfig,
+        seed: int,
+    ) -> None:
+        self.events, self.labels, self.rows = events, labels, rows
+        chosen = set(train)
+        self.in_train = np.array([event.episode_index in chosen for event in events])
+        self.weight, self.count = np.ones(len(events)), np.ones(len(events), np.int64)
+        own = [label[self.in_train] for label in labels]
+        size = rows[self.in_train]
+        balancer = ClusterBalancer(config).fit(own, size)
+        self.weight[self.in_train] = balancer.weights(own)
+        self.count[self.in_train] = balancer.copies(self.weight[self.in_train], own, size, seed)
+        self.copies = {event.event_id: int(n) for event, n in zip(events, self.count, strict=True)}
+
+    def figures(self) -> dict[str, Any]:
+        """Evenness of the training view's draws, by rows, before and after; see `balance_figures`."""
+        rows, count = self.rows[self.in_train], self.count[self.in_train]
+        figures: dict[str, Any] = {
+            name: balance_figures(label[self.in_train], rows, rows * count)
+            for name, label in zip(CLUSTERINGS, self.labels, strict=True)
+        }
+        figures |= {"events": int((count > 0).sum()), "copies": int(count.sum()), "most": int(count.max())}
+        return figures | {"events_left_out": int((count == 0).sum())}
+
+    def write(self, path: Path) -> None:
+        """Writes `clusters.parquet`: `event_id`, the cluster columns, `split`, `weight` and `copies`."""
+        columns: dict[str, Any] = {
+            "event_id": pa.array([event.event_id for event in self.events], pa.int64())
+        }
+        columns |= {
+            f"{name}_cluster": pa.array(label) for name, label in zip(CLUSTERINGS, self.labels, strict=True)
+        }
+        columns["split"] = pa.array(np.where(self.in_train, "train", "heldout"))
+        columns["weight"], columns["copies"] = pa.array(self.weight), pa.array(self.count)
+        _replace(path, pa.table(columns))
+
+    def mark(self, view: Path, balanced: bool) -> None:
+        """Adds `wallwm/vl_cluster`, `wallwm/action_cluster` and `wallwm/weight` to a view's episodes.
+
+        Also writes the view's `weights.parquet` (`index`, `weight`; one line a row of the view, mean 1), the shape of
+        LeRobot's pull request 4222: what a row must still count so that uniform draws from the view become the exact
+        balance. A view without copies gets the weights themselves; in a view with copies they only mend the rounding.
+
+        Args:
+            view: Its folder, not yet in place.
+            balanced: Whether its events were copied.
+        """
+        order = {event.event_id: i for i, event in enumerate(self.events)}
+        index, weight = [], []
+        for path in sorted((view / "meta" / "episodes").glob("*/*.parquet")):
+            table = pq.read_table(path)
+            rows = [order[event] for event in table.column("wallwm/event_id").to_pylist()]
+            for name, label in zip(CLUSTERINGS, self.labels, strict=True):
+                table = table.append_column(f"wallwm/{name}_cluster", pa.array(label[rows]))
+            table = table.append_column("wallwm/weight", pa.array(self.weight[rows]))
+            _replace(path, table)
+            first = table.column("dataset_from_index").to_numpy()
+            length = table.column("dataset_to_index").to_numpy() - first
+            left = self.weight[rows] / (self.count[rows] if balanced else 1)
+            index.append(np.repeat(first, length) + _counted(length))
+            weight.append(np.repeat(left, length))
+        all_weights = np.concatenate(weight)
+        columns = {"index": np.concatenate(index), "weight": all_weights / all_weights.mean()}
+        _replace(view / "weights.parquet", pa.table(columns))
+
+
+def balance_events(
+    embedder: EventEmbedder,
+    source: SourceDataset,
+    events: Sequence[Event],
+    train: Iterable[int],
+    out: Path,
+    cluster: ClusterConfig,
+    balancer: BalancerConfig,
+    *,
+    pruner: QuasiStaticPruner | None = None,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> Balance:
+    """Embeds, clusters and weighs events.
+
+    Args:
+        embedder: Of keyframes, captions and trajectories.
+        source: The dataset, cleaned and synchronised as it is carved.
+        events: Those that become episodes, i.e. of one level.
+        train: Source episodes of the training view.
+        out: Folder for `clusters.parquet` and the centres, `clusters.safetensors`.
+        cluster: How to cluster.
+        balancer: How to balance.
+        pruner: Leaves quasi-static frames out of the view, which changes how many rows an event has.
+        seed: Of the rounding to copies.
+        progress: Called with the number of events embedded since its last call.
+
+    Raises:
+        DataError: A keyframe does not decode, or there is no event to balance.
+    """
+    train = set(train)
+    learn = np.array([event.episode_index in train for event in events], dtype=bool)
+    if not learn.any():
+        raise DataError(source.root, "events", "there is none to balance", "check the level and the split")
+    parts = embedder.embed(events, progress, source)
+    clusterer = EventClusterer(cluster).fit(*(part[learn] for part in parts))
+    labels = clusterer.predict(*parts)
+    balance = Balance(events, labels, _rows(source, events, pruner), train, balancer, seed)
+    clusterer.save(out / "clusters.safetensors")
+    balance.write(out / "clusters.parquet")
+    return balance
+
+
+def print_figures(figures: Mapping[str, Any]) -> None:
+    """The balance as a few lines of `wallwm prepare`'s table."""
+    print(f"{'clusters drawn':<20}{'count':>8}{'Gini':>16}{'entropy':>18}{'rarest tenth (if even)':>26}")
+    for name in CLUSTERINGS:
+        row = figures[name]
+        gini, entropy = (
+            f"{row[f'{key}_before']:.2f} -> {row[f'{key}_after']:.2f}" for key in ("gini", "entropy")
+        )
+        gain = f"{row['rarest_decile_gain']:.1f} x ({row['rarest_decile_even_gain']:.1f} x)"
+        print(f"{name:<20}{row['clusters']:>8}{gini:>16}{entropy:>18}{gain:>26}")
+    left_out = figures["events_left_out"]
+    print(
+        f"{figures['events']} events in {figures['copies']} copies, at most {figures['most']} of one"
+        + (f", {left_out} events left out" if left_out else "")
+        + "\n"
+    )
+
+
+def _rows(source: SourceDataset, events: Sequence[Event], pruner: QuasiStaticPruner | None) -> np.ndarray:
+    if pruner is None:
+        return np.array([event.length for event in events])
+    rows = np.zeros(len(events), dtype=np.int64)
+    by_episode: dict[int, list[int]] = {}
+    for i, event in enumerate(events):
+        by_episode.setdefault(event.episode_index, []).append(i)
+    for position, episode in enumerate(source.episode_indices):
+        if episode in by_episode:
+            kept = pruner(source.read(position))
+            for i in by_episode[episode]:
+                rows[i] = len(kept(events[i].start, events[i].end))
+    return rows
+
+
+def _counted(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, .. for each length, one after the other."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+
+
+def _replace(path: Path, table: pa.Table) -> None:
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        pq.write_table(table, partial, compression="snappy")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

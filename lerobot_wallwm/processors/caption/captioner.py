@@ -1,0 +1,310 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Captions at four levels from kinematics and the instruction, without a model.
+
+Which action an interval is follows from the gripper (open, closing, holding, opening) and from the interval's place in
+that order: what comes before a grasp reaches and approaches, what follows lifts, moves and lowers. Equal events get equal
+strings, so the captions are also the vocabulary that a planner can learn. Our choice: no claim about directions such as
+"down", which joint angles do not show without the arm's geometry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lerobot_wallwm.language.instruction import (
+    fill,
+    instruction_template,
+    parse_instruction,
+    target_preposition,
+)
+from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
+from lerobot_wallwm.processors.segment.segmenter import Cut, Segmentation
+from lerobot_wallwm.processors.source.episodes import Episode
+from lerobot_wallwm.processors.source.events import Event
+
+_MOVING = (
+    0.35  # of the episode's fast speed; above it the arm does something else than hold still for its gripper
+)
+
+
+@dataclass
+class _Span:
+    """An interval while it is being named."""
+
+    start: int
+    end: int
+    label: str
+    confidence: float
+    source: str
+
+
+def _templates(instruction: str) -> dict[str, str]:
+    """Caption template of each label for this instruction."""
+    slots = parse_instruction(instruction)
+    where = target_preposition(instruction)
+    has_target = "target" in slots
+    into = {"on": "onto", "in": "into", "at": "to"}[where]
+    return {
+        "reach": "reach for the {object}",
+        "approach": "approach the {object}",
+        "grasp": "grasp the {object}",
+        "lift": "lift the {object}",
+        "move": "move the {object} to the {target}" if has_target else "move the {object}",
+        "lower": f"lower the {{object}} {into} the {{target}}" if has_target else "lower the {object}",
+        "release": "release the {object}",
+        "retreat": "retreat from the {target}" if has_target else "retreat from the {object}",
+        "open": "open the gripper",
+        "close": "close the gripper",
+        "wait": "hold still",
+        "manipulate": instruction_template(instruction) or "do the task",
+        "pick": "pick up the {object}",
+        "place": f"place the {{object}} {where} the {{target}}" if has_target else "put down the {object}",
+        "task": instruction_template(instruction) or "do the task",
+    }
+
+
+class EventCaptioner:
+    """Names the intervals of a segmentation.
+
+    `captioner(episode, segmentation)` returns the episode's events at all four levels, ids counted from 0 (see
+    `number_events`). As a transform of an episodes-as-rows `datasets.Dataset` that has been through `EventSegmenter`,
+    `ds.map(captioner, batched=True)` adds a column `events`, a list of event rows per episode.
+
+    Args:
+        kinematics: How state and action are read; the same as the segmenter's.
+        shortest_wait_s: A shorter standstill belongs to the action before it. Our choice: 1 s, a person's moment of
+            thought rather than an event.
+    """
+
+    def __init__(self, kinematics: KinematicsConfig | None = None, shortest_wait_s: float = 1.0) -> None:
+        self.kinematics = kinematics or KinematicsConfig()
+        self.shortest_wait_s = shortest_wait_s
+
+    def __call__(self, item: Episode | Mapping[str, list], segmentation: Segmentation | None = None) -> Any:
+        """See the class."""
+        if isinstance(item, Episode):
+            if segmentation is None:
+                raise TypeError("EventCaptioner(episode, segmentation) needs the segmentation")
+            return self.caption(item, segmentation)
+        if "cut_frame" not in item:
+            raise ValueError(
+                "the rows have no column cut_frame. Fix: map EventSegmenter over the dataset first"
+            )
+        rows = []
+        for values in zip(*item.values(), strict=True):
+            row = dict(zip(item.keys(), values, strict=True))
+            episode = Episode.from_row(row)
+            cuts = zip(
+                row["cut_frame"], row["cut_level"], row["cut_confidence"], row["cut_source"], strict=True
+            )
+            events = self.caption(episode, Segmentation(len(episode), tuple(Cut(*cut) for cut in cuts)))
+            rows.append([{name: getattr(e, name) for name in Event.__slots__} for e in events])
+        return {**item, "events": rows}
+
+    def caption(self, episode: Episode, segmentation: Segmentation) -> list[Event]:
+        """Events of one episode: one task, its subtasks, actions and segments, tiling `[0, T)` at every level.
+
+        Neighbouring intervals that get the same name become one action; their cuts stay as cuts between segments.
+        """
+        motion = kinematics(episode, self.kinematics)
+        bounds = [Cut(0, "action", 1.0, "episode"), *segmentation.cuts]
+        ends = [*(cut.frame for cut in bounds[1:]), segmentation.length]
+        segments = [_Span(c.frame, e, "", c.confidence, c.source) for c, e in zip(bounds, ends, strict=True)]
+        actions: list[_Span] = []
+        for cut, end in zip(bounds, ends, strict=True):
+            if cut.level == "action":
+                actions.append(_Span(cut.frame, end, "", cut.confidence, cut.source))
+            else:
+                actions[-1].end = end
+        _name_actions(actions, motion)
+        actions = _join(actions, motion.frames(self.shortest_wait_s))
+        subtasks = _subtasks(actions)
+        task = _Span(0, segmentation.length, "task", 1.0, "episode")
+
+        templates, slots = _templates(episode.task), parse_instruction(episode.task)
+        events: list[Event] = []
+
+        def add(level: str, span: _Span, parent: int, template: str, caption: str | None = None) -> int:
+            caption = fill(template, slots) if caption is None else caption
+            place = (
+                span.start,
+                span.end,
+                span.label,
+                caption,
+                template,
+                parent,
+                span.confidence,
+                span.source,
+            )
+            events.append(Event(len(events), episode.index, level, *place))
+            return len(events) - 1
+
+        task_id = add("task", task, -1, templates["task"], episode.task)
+        for subtask in subtasks:
+            subtask_id = add("subtask", subtask, task_id, templates[subtask.label])
+            for action in (a for a in actions if subtask.start <= a.start < subtask.end):
+                action_id = add("action", action, subtask_id, templates[action.label])
+                first = True
+                for segment in (s for s in segments if action.start <= s.start < action.end):
+                    segment.label = "wait" if _still(motion, segment) else action.label
+                    template = templates[segment.label]
+                    if not first and segment.label != "wait":
+                        template = f"continue to {template}"
+                    first = first and segment.label == "wait" != action.label
+                    add("segment", segment, action_id, template)
+        return events
+
+
+def number_events(per_episode: list[list[Event]]) -> list[Event]:
+    """Joins the events of many episodes into one table with unique ids."""
+    from dataclasses import replace
+
+    table: list[Event] = []
+    for events in per_episode:
+        offset = len(table)
+        table += [
+            replace(e, event_id=e.event_id + offset, parent=e.parent + offset if e.parent >= 0 else -1)
+            for e in events
+        ]
+    return table
+
+
+def _still(motion: Kinematics, span: _Span) -> bool:
+    switching = any(s.start < span.end and s.end > span.start for s in motion.switches)
+    return not switching and float(np.median(motion.speed[span.start : span.end])) <= motion.still
+
+
+def _name_actions(actions: list[_Span], motion: Kinematics) -> None:
+    """Sets the labels: first the gripper's own actions, then what lies between them by order."""
+    holding, released = _holds_from_the_start(actions, motion), False
+    stretch: list[_Span] = []  # arm motion since the gripper's last action
+
+    def close_stretch(before: str) -> None:
+        moving = [span for span in stretch if not _still(motion, span)]
+        for span in stretch:
+            span.label = "wait"
+        if before == "grasp":
+            names = ["reach"] * (len(moving) - 1) + ["approach"] if len(moving) > 1 else ["reach"]
+        elif before == "release":
+            names = {0: [], 1: ["move"], 2: ["lift", "lower"]}.get(
+                len(moving), ["lift"] + ["move"] * (len(moving) - 2) + ["lower"]
+            )
+        elif before == "end" and holding:
+            names = ["lift"] + ["move"] * (len(moving) - 1)
+        elif before == "end" and released:
+            names = ["retreat"] * len(moving)
+        elif before == "end" and not motion.switches:
+            # Pushing and the like: to the object, the deed, and away again.
+            names = {0: [], 1: ["manipulate"], 2: ["reach", "manipulate"]}.get(
+                len(moving), ["reach"] + ["manipulate"] * (len(moving) - 2) + ["retreat"]
+            )
+        else:
+            names = ["reach"] * len(moving)
+        for span, name in zip(moving, names, strict=False):
+            span.label = name
+        stretch.clear()
+
+    switches = _own_switches(actions, motion)
+    for position, span in enumerate(actions):
+        switch = switches.get(position)
+        quiet = float(np.median(motion.speed[span.start : span.end])) < _MOVING
+        more = any(s.start >= span.end for s in motion.switches)
+        if switch is None or switch.closing == holding:
+            stretch.append(span)
+        elif switch.closing and (quiet or more or not released):
+            close_stretch("grasp")
+            span.label, holding = "grasp", True
+        elif switch.closing:
+            stretch.append(span)  # the jaw shuts on the way home
+        elif holding:
+            retry = not stretch
+            close_stretch("release")
+            # Opened where it closed, and another grasp follows: nothing was carried.
+            again = any(s.closing and s.start >= span.end for s in motion.switches)
+            span.label = "open" if retry and again else "release"
+            holding, released = False, not (retry and again)
+        elif quiet:
+            close_stretch("open")
+            span.label = "open"
+        else:
+            stretch.append(span)
+        if position == len(actions) - 1:
+            close_stretch("end")
+
+
+def _holds_from_the_start(actions: list[_Span], motion: Kinematics) -> bool:
+    """Whether the episode begins with something in the gripper: it moves, opens, and never closes.
+
+    So does a recording that starts in the middle, such as a recovery near the place where a thing goes.
+    """
+    if not motion.switches or any(switch.closing for switch in motion.switches):
+        return False
+    opens = motion.switches[0].start
+    return any(span.end <= opens and not _still(motion, span) for span in actions)
+
+
+def _own_switches(actions: list[_Span], motion: Kinematics) -> dict[int, Any]:
+    """The gripper switch of each interval that has one, by the interval's position.
+
+    A switch belongs to the interval that holds most of it (the first of equals), however a cut may split it: a grasp
+    that nobody owns would leave the whole episode without one.
+    """
+    owned: dict[int, tuple[int, Any]] = {}
+    for switch in motion.switches:
+        overlaps = [min(a.end, switch.end) - max(a.start, switch.start) for a in actions]
+        position = overlaps.index(max(overlaps))
+        if overlaps[position] > owned.get(position, (0, None))[0]:
+            owned[position] = (overlaps[position], switch)
+    return {position: switch for position, (_, switch) in owned.items()}
+
+
+def _join(actions: list[_Span], shortest_wait: int) -> list[_Span]:
+    """Joins equal neighbours, and a wait of fewer than `shortest_wait` frames with the action before (or after) it."""
+    joined: list[_Span] = []
+    for i, span in enumerate(actions):
+        label = span.label
+        if label == "wait" and span.end - span.start < shortest_wait and len(actions) > 1:
+            label = (
+                joined[-1].label
+                if joined
+                else next((a.label for a in actions[i:] if a.label != "wait"), label)
+            )
+        if joined and joined[-1].label == label:
+            joined[-1].end = span.end
+        else:
+            joined.append(_Span(span.start, span.end, label, span.confidence, span.source))
+    return joined
+
+
+def _subtasks(actions: list[_Span]) -> list[_Span]:
+    """Groups actions: picking up to the lift (or the grasp, where nothing lifts), placing up to the next reach."""
+    stages: list[_Span] = []
+    carried = False
+    for position, action in enumerate(actions):
+        previous = stages[-1].label if stages else ""
+        if action.label in ("reach", "approach", "grasp", "open"):
+            stage, carried = "pick", carried if action.label != "grasp" else True
+        elif action.label == "lift":
+            stage = "pick"
+        elif action.label in ("move", "lower", "release"):
+            stage = "place"
+        elif action.label == "retreat":
+            stage = previous or "place"
+        elif action.label == "manipulate":
+            stage = "manipulate"
+        else:
+            following = next((a.label for a in actions[position:] if a.label not in ("wait",)), "")
+            stage = previous or ("manipulate" if following == "manipulate" else "pick")
+        if stages and stages[-1].label == stage:
+            stages[-1].end = action.end
+        else:
+            stages.append(_Span(action.start, action.end, stage, action.confidence, action.source))
+    # Without a grasp nothing is picked: the deed is one stage.
+    if not carried:
+        whole = _Span(stages[0].start, stages[-1].end, "manipulate", stages[0].confidence, stages[0].source)
+        return [whole]
+    return stages

@@ -1,0 +1,119 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What captioning did: counts, tokens and money for `summary.json`, and a few lines for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lerobot_wallwm.language.client import Usage
+from lerobot_wallwm.language.config import VlmConfig
+from lerobot_wallwm.processors.caption.records import CaptionRecord
+
+
+@dataclass
+class Result:
+    """How one request ended.
+
+    Attributes:
+        captions: Span id to accepted caption.
+        refused: Span id to the reason for which its caption was refused.
+        reason: Why there are no captions, or why the last attempt was not perfect.
+        detail: More about the reason.
+        key: Hash of the prompt; empty if none could be made.
+        attempts: How often it was sent, in whichever run.
+        usage: What it cost, in whichever run.
+        kept: Whether the answer is from an earlier run.
+    """
+
+    captions: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    detail: str = ""
+    key: str = ""
+    attempts: int = 0
+    usage: Usage = field(default_factory=Usage)
+    kept: bool = False
+
+
+def make_report(
+    config: VlmConfig,
+    folder: Path,
+    records: Sequence[CaptionRecord],
+    results: Sequence[Result],
+    spent: Usage,
+    gave_up: str,
+    cameras: Mapping[str, int],
+) -> dict[str, Any]:
+    """Counts: what this run asked and spent, what earlier runs had, and what fell back and why.
+
+    Args:
+        config: Settings.
+        folder: Where the answers are kept.
+        records: One per event.
+        results: One per request.
+        spent: What this run cost.
+        gave_up: Why the server was asked no more, or empty.
+        cameras: Cameras without readable frames, with the number of requests.
+    """
+    kept = Usage()
+    examples: dict[str, str] = {}
+    for result in results:
+        if result.kept:
+            kept.prompt_tokens += result.usage.prompt_tokens
+            kept.completion_tokens += result.usage.completion_tokens
+        if result.reason and not result.captions:
+            examples.setdefault(result.reason, result.detail)
+    sources = Counter(record.caption_source for record in records)
+    reasons = Counter(record.fallback_reason for record in records if record.fallback_reason)
+    return {
+        "model": config.model,
+        "base_url": config.base_url,
+        "answers": str(folder),
+        "events_vlm": sources["vlm"],
+        "events_kinematic": sources["kinematic"],
+        "fallback_reasons": dict(sorted(reasons.items())),
+        "examples": dict(sorted(examples.items())),
+        "requests": len(results),
+        "requests_kept": sum(result.kept for result in results),
+        "requests_answered": sum(bool(result.captions) and not result.kept for result in results),
+        "requests_failed": sum(not result.captions for result in results),
+        "attempts": spent.attempts,
+        "prompt_tokens": spent.prompt_tokens,
+        "completion_tokens": spent.completion_tokens,
+        "answers_without_token_counts": spent.unknown,
+        "cost": round(spent.cost(config), 6),
+        "kept_prompt_tokens": kept.prompt_tokens,
+        "kept_completion_tokens": kept.completion_tokens,
+        "kept_cost": round(kept.cost(config), 6),
+        "cameras_without_frames": dict(sorted(cameras.items())),
+        "gave_up": gave_up,
+    }
+
+
+def report_lines(report: Mapping[str, Any] | None) -> list[str]:
+    """The report in a few lines; none for a run without a model."""
+    if not report:
+        return []
+    lines = [
+        f"captions: {report['events_vlm']} by {report['model']}, {report['events_kinematic']} kinematic; "
+        f"{report['requests']} requests, {report['requests_kept']} answered in earlier runs, "
+        f"{report['requests_failed']} failed",
+        f"          {report['attempts']} attempts, {report['prompt_tokens']} prompt and "
+        f"{report['completion_tokens']} answer tokens"
+        + (f", cost {report['cost']:.4f}" if report["cost"] else "")
+        + (f" ({report['kept_cost']:.4f} in earlier runs)" if report["kept_cost"] else ""),
+    ]
+    for reason, count in report["fallback_reasons"].items():
+        example = report["examples"].get(reason, "")
+        lines.append(f"warning: {count} events keep their kinematic caption: {reason} {example}".rstrip())
+    for camera, count in report["cameras_without_frames"].items():
+        lines.append(f"warning: camera {camera} had no readable frames in {count} requests")
+    if report["gave_up"]:
+        lines.append(f"warning: stopped asking: {report['gave_up']}. Run again to ask for the rest")
+    elif report["requests_failed"]:
+        lines.append("warning: run again to ask for what failed; answers are kept")
+    return lines

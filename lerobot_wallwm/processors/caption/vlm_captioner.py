@@ -1,0 +1,289 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Captions from a vision-language model, with the kinematic captions under them as the safety net.
+
+The events come from the segmenter and keep their spans, labels, parents and confidence; only caption and template
+change, and only where the model's answer passed every check. Everything else keeps its kinematic caption, and
+`caption_records.py` says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lerobot_wallwm.language.answers import Checked
+from lerobot_wallwm.language.caption_text import RefusedCaptionError, clean_caption, plain_line
+from lerobot_wallwm.language.client import Usage, VlmClient
+from lerobot_wallwm.language.config import VlmConfig
+from lerobot_wallwm.language.instruction import parse_instruction, slot_template
+from lerobot_wallwm.processors.caption.answers import parse_answer
+from lerobot_wallwm.processors.caption.cache import AnswerCache, KeptAnswer
+from lerobot_wallwm.processors.caption.prompt import PromptBuilder
+from lerobot_wallwm.processors.caption.records import CaptionRecord
+from lerobot_wallwm.processors.caption.report import Result, make_report
+from lerobot_wallwm.processors.caption.requests import CaptionRequest, plan_requests, shared_captions
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.events import Event
+from lerobot_wallwm.storage.errors import DataError
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """What `VlmCaptioner` gives.
+
+    Attributes:
+        events: The table with its new captions, same order, same spans.
+        records: One per event.
+        report: Counts for `summary.json`.
+    """
+
+    events: list[Event]
+    records: list[CaptionRecord]
+    report: dict[str, Any]
+
+
+class VlmCaptioner:
+    """Captions events by asking a vision-language model.
+
+    `captioner(source, events)` takes a `SourceDataset` and its kinematically captioned events and returns `Captioned`.
+    As a transform of an episodes-as-rows `datasets.Dataset` that has been through `EventSegmenter` and
+    `EventCaptioner`, `ds.map(captioner, batched=True, num_proc=...)` rewrites the column `events` and adds
+    `caption_records`, a list per episode; pictures are read from `root`. (`datasets` keeps the result of a map; to ask
+    again for what failed, map with `load_from_cache_file=False`.)
+
+    Args:
+        config: Server and settings; `model` must be given.
+        cache: Where answers are kept (`VlmConfig.cache` where None).
+        root: The dataset's folder; needed as a transform only.
+        kinematics: How state and action are read; the same as the segmenter's.
+
+    Raises:
+        ValueError: No model or no cache folder is given.
+    """
+
+    def __init__(
+        self,
+        config: VlmConfig,
+        cache: str | Path | None = None,
+        root: str | Path | None = None,
+        kinematics: KinematicsConfig | None = None,
+    ) -> None:
+        folder = cache or config.cache
+        if not config.model:
+            raise ValueError(
+                "--vlm.model is not set. Fix: pass the model's name on the server, as its /v1/models lists it"
+            )
+        if folder is None:
+            raise ValueError("--vlm.cache is not set. Fix: pass a folder for the answers")
+        self.config, self.folder = config, Path(folder)
+        self.root = None if root is None else Path(root)
+        self.kinematics = kinematics or KinematicsConfig()
+
+    def __call__(
+        self, item: SourceDataset | Mapping[str, list], events: Sequence[Event] | None = None
+    ) -> Any:
+        """See the class."""
+        if isinstance(item, SourceDataset):
+            if events is None:
+                raise TypeError("VlmCaptioner(source, events) needs the events")
+            return self.caption(item, events)
+        return self._rows(item)
+
+    def _rows(self, batch: Mapping[str, list]) -> dict[str, list]:
+        if self.root is None:
+            raise ValueError("VlmCaptioner as a transform needs root=, the folder with the videos")
+        if "events" not in batch:
+            raise ValueError("the rows have no column events. Fix: map EventCaptioner over the dataset first")
+        per_row = [[Event(**event) for event in row] for row in batch["events"]]
+        # Ids may count from 0 in each row; over a batch they must differ.
+        numbered: list[Event] = []
+        for events in per_row:
+            ids = {event.event_id: len(numbered) + i for i, event in enumerate(events)}
+            numbered += [replace(e, event_id=ids[e.event_id], parent=ids.get(e.parent, -1)) for e in events]
+        done = self.caption(SourceDataset.open(self.root), numbered)
+        told, records = iter(done.events), iter(done.records)
+        columns: dict[str, list] = {"events": [], "caption_records": []}
+        for events in per_row:
+            own = [
+                replace(e, caption=n.caption, template=n.template) for e, n in zip(events, told, strict=False)
+            ]
+            columns["events"].append([{n: getattr(e, n) for n in Event.__slots__} for e in own])
+            kept = [replace(r, event_id=e.event_id) for e, r in zip(events, records, strict=False)]
+            columns["caption_records"].append([asdict(record) for record in kept])
+        return {**batch, **columns}
+
+    def caption(
+        self,
+        source: SourceDataset,
+        events: Sequence[Event],
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Captioned:
+        """Captions all events.
+
+        What a server or a video does wrong ends in a fallback, never in an exception.
+
+        Args:
+            source: The dataset.
+            events: Its events with kinematic captions, unique ids.
+            progress: Called with (requests done since the last call, requests in all).
+
+        Raises:
+            DataError: An event's episode is not in the dataset.
+        """
+        by_episode: dict[int, list[Event]] = defaultdict(list)
+        for event in events:
+            by_episode[event.episode_index].append(event)
+        position = {episode: i for i, episode in enumerate(source.episode_indices)}
+        for episode in by_episode:
+            if episode not in position:
+                problem = "has events but is not in the dataset"
+                raise DataError(
+                    source.root, f"episode_index {episode}", problem, "caption the events' own dataset"
+                )
+        requests = [
+            request
+            for episode in sorted(by_episode)
+            for request in plan_requests(by_episode[episode], self.config.max_spans, self.config.max_frames)
+        ]
+        builder = PromptBuilder(source, position, self.config, self.kinematics)
+        progress = progress or (lambda done, total: None)
+        progress(0, len(requests))
+        results, client = _run(self._ask_all(requests, builder, progress))
+        return self._merge(source, events, requests, results, builder, client)
+
+    async def _ask_all(
+        self,
+        requests: Sequence[CaptionRequest],
+        builder: PromptBuilder,
+        progress: Callable[[int, int], object],
+    ) -> tuple[list[Result], VlmClient]:
+        cache = AnswerCache(self.folder)
+        results = [Result() for _ in requests]
+        waiting: Iterator[int] = iter(range(len(requests)))
+
+        async def work(client: VlmClient) -> None:
+            for i in waiting:  # shared by the workers: each takes the next one
+                results[i] = await self._ask(requests[i], builder, client, cache)
+                progress(1, len(requests))
+
+        async with VlmClient(self.config) as client, asyncio.TaskGroup() as group:
+            for _ in range(min(self.config.concurrency, len(requests))):
+                group.create_task(work(client))
+        return results, client
+
+    async def _ask(
+        self, request: CaptionRequest, builder: PromptBuilder, client: VlmClient, cache: AnswerCache
+    ) -> Result:
+        try:
+            prompt = await asyncio.to_thread(builder, request)
+        except DataError as error:
+            return Result(reason="unreadable", detail=plain_line(str(error), 300))
+        kept = cache.get(prompt.key)
+        if kept is not None and (checked := self._still_good(kept, request)) is not None:
+            tokens = None if kept.prompt_tokens is None else (kept.prompt_tokens, kept.completion_tokens or 0)
+            usage = Usage()
+            usage.add(tokens)
+            return Result(
+                checked.captions,
+                checked.refused,
+                key=prompt.key,
+                attempts=kept.attempts,
+                usage=usage,
+                kept=True,
+            )
+        outcome = await client.ask(
+            prompt, lambda text: parse_answer(text, request.ids, self.config.max_caption)
+        )
+        result = Result(
+            reason=outcome.reason,
+            detail=outcome.detail,
+            key=prompt.key,
+            attempts=outcome.usage.attempts,
+            usage=outcome.usage,
+        )
+        if outcome.checked is not None:
+            result.captions, result.refused = outcome.checked.captions, outcome.checked.refused
+            known = outcome.usage.unknown == 0
+            cache.put(
+                KeptAnswer(
+                    key=prompt.key,
+                    model=self.config.model,
+                    captions=result.captions,
+                    refused=result.refused,
+                    attempts=result.attempts,
+                    prompt_tokens=outcome.usage.prompt_tokens if known else None,
+                    completion_tokens=outcome.usage.completion_tokens if known else None,
+                )
+            )
+        return result
+
+    def _still_good(self, kept: KeptAnswer, request: CaptionRequest) -> Checked | None:
+        """A kept answer that passes the checks of today, or None."""
+        if set(kept.captions) | set(kept.refused) != set(request.ids) or set(kept.captions) & set(
+            kept.refused
+        ):
+            return None
+        try:
+            if any(clean_caption(text, self.config.max_caption) != text for text in kept.captions.values()):
+                return None
+        except RefusedCaptionError:
+            return None
+        return Checked(kept.captions, {name: plain_line(why, 40) for name, why in kept.refused.items()})
+
+    def _merge(
+        self,
+        source: SourceDataset,
+        events: Sequence[Event],
+        requests: Sequence[CaptionRequest],
+        results: Sequence[Result],
+        builder: PromptBuilder,
+        client: VlmClient,
+    ) -> Captioned:
+        new: dict[int, tuple[str, str, Result]] = {}  # event_id: caption or "", reason, result
+        for request, result in zip(requests, results, strict=True):
+            for span in request.spans:
+                caption = result.captions.get(span.id, "")
+                reason = "" if caption else result.refused.get(span.id) or result.reason or "missing"
+                new[span.event.event_id] = caption, reason, result
+        shared = shared_captions(events)
+        told, records = [], []
+        for event in events:
+            caption, reason, result = new[shared.get(event.event_id, event.event_id)]
+            records.append(
+                CaptionRecord(
+                    event_id=event.event_id,
+                    episode_index=event.episode_index,
+                    level=event.level,
+                    caption_source="vlm" if caption else "kinematic",
+                    caption=caption or event.caption,
+                    kinematic_caption=event.caption,
+                    fallback_reason=reason,
+                    model=self.config.model,
+                    request=result.key,
+                    attempts=result.attempts,
+                )
+            )
+            if caption:
+                slots = parse_instruction(builder.tasks.get(event.episode_index, ""))
+                event = replace(event, caption=caption, template=slot_template(caption, slots))
+            told.append(event)
+        report = make_report(
+            self.config, self.folder, records, results, client.usage, client.gave_up, builder.missing
+        )
+        return Captioned(told, records, report)
+
+
+def _run(work: Any) -> Any:
+    """Runs a coroutine, also where an event loop already runs, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

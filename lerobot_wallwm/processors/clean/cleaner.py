@@ -1,0 +1,176 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Says of each episode what a robot could not have done (paper p. 19). Nothing is deleted: an episode is kept, flagged, or
+left out of the views, and every rule's verdict and evidence are written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lerobot_wallwm.processors.clean.norms import Digest, Norms
+from lerobot_wallwm.processors.clean.rules import (
+    EPISODE_RULES,
+    EXCLUDE,
+    FIRST,
+    FLAG,
+    OK,
+    CleanConfig,
+    Finding,
+    Recording,
+    judge_episode,
+)
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
+
+FILE_RULES = ("rows", "task", "camera_streams", "video", "video_frames")
+NORM_RULES = (
+    "discontinuity",
+    "robot_limits",
+    "workspace",
+    "failed_reset",
+    "truncated_start",
+    "truncated_goal",
+)
+RULES = (*FILE_RULES, *EPISODE_RULES, *NORM_RULES)
+
+CLEANING_SCHEMA = pa.schema(
+    [
+        pa.field("episode_index", pa.int64(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("evidence", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("threshold", pa.float64(), nullable=False),
+    ],
+    metadata={"wallwm_cleaning_version": "1"},
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All findings of one episode."""
+
+    episode_index: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The worst of its findings."""
+        verdicts = {found.verdict for found in self.findings}
+        return next((v for v in (EXCLUDE, FLAG) if v in verdicts), OK)
+
+    def of(self, verdict: str) -> list[Finding]:
+        """The findings with this verdict."""
+        return [found for found in self.findings if found.verdict == verdict]
+
+
+class EpisodeCleaner:
+    """Judges episodes.
+
+    `cleaner(episode)` returns a `Verdict`. As a transform of an episodes-as-rows `datasets.Dataset`
+    (rows of `clean_dataset.recordings`), `ds.map(cleaner, batched=True)` adds the columns `clean_verdict` (a string) and
+    `clean_rule`, `clean_rule_verdict`, `clean_evidence`, `clean_value`, `clean_threshold` (a list per episode each);
+    `ds.filter(lambda row: row["clean_verdict"] != "exclude")` is the clean dataset.
+
+    Rules that compare an episode with the others are asked once `fit` has seen the others.
+
+    Args:
+        config: See `CleanConfig`.
+        kinematics: How state and action are read.
+        min_frames: Frames of the shortest event.
+
+    Raises:
+        ValueError: `skip` or `exclude` names a rule that does not exist, or one that the rest cannot do without.
+    """
+
+    def __init__(
+        self,
+        config: CleanConfig | None = None,
+        kinematics: KinematicsConfig | None = None,
+        min_frames: int = 2,
+    ) -> None:
+        self.config = config or CleanConfig()
+        self.kinematics = kinematics or KinematicsConfig()
+        self.min_frames = max(2, min_frames)
+        self.norms: Norms | None = None
+        for rule in self.config.skip:
+            if rule in (*FIRST, "rows", "task", "camera_streams"):
+                raise ValueError(
+                    f"--clean.skip: {rule!r} cannot be skipped: without it an episode cannot be read. "
+                    "Fix: leave it out"
+                )
+        for flag in ("skip", "exclude"):
+            for rule in getattr(self.config, flag):
+                if rule not in RULES:
+                    raise ValueError(
+                        f"--clean.{flag}: there is no rule {rule!r}. Fix: use some of {', '.join(RULES)}"
+                    )
+
+    def fit(self, episodes: Iterable[Recording | Mapping[str, Any]]) -> EpisodeCleaner:
+        """Learns what is usual from episodes or rows that have no fault of their own. Returns itself."""
+        digests = []
+        width = 0
+        for item in episodes:
+            episode = item if isinstance(item, Recording) else Recording.from_row(item)
+            if all(found.verdict != EXCLUDE for found in self.judge(episode)):
+                digests.append(Digest.of(episode, self.kinematics))
+                width = episode.state.shape[1]
+        self.norms = Norms(digests, width) if digests else None
+        return self
+
+    def __call__(self, item: Recording | Mapping[str, list]) -> Any:
+        """See the class."""
+        if isinstance(item, Recording):
+            return self._verdict(item)
+        names = ("rule", "rule_verdict", "evidence", "value", "threshold")
+        columns: dict[str, list] = {"clean_verdict": [], **{f"clean_{name}": [] for name in names}}
+        for values in zip(*item.values(), strict=True):
+            verdict = self._verdict(Recording.from_row(dict(zip(item.keys(), values, strict=True))))
+            columns["clean_verdict"].append(verdict.verdict)
+            for name in names:
+                field = "verdict" if name == "rule_verdict" else name
+                columns[f"clean_{name}"].append([getattr(found, field) for found in verdict.findings])
+        return {**item, **columns}
+
+    def judge(self, episode: Recording) -> list[Finding]:
+        """The findings of the rules that need no other episode, as the configuration has them."""
+        return self.apply(judge_episode(episode, self.config, self.kinematics, self.min_frames))
+
+    def apply(self, findings: Iterable[Finding]) -> list[Finding]:
+        """Leaves out the rules in `skip`, and turns the flags of those in `exclude` into exclusions."""
+        kept = [found for found in findings if found.rule not in self.config.skip]
+        return [
+            replace(found, verdict=EXCLUDE)
+            if found.verdict == FLAG and found.rule in self.config.exclude
+            else found
+            for found in kept
+        ]
+
+    def _verdict(self, episode: Recording) -> Verdict:
+        found = self.judge(episode)
+        if self.norms is not None and all(f.verdict != EXCLUDE for f in found):
+            found += self.apply(self.norms.judge(Digest.of(episode, self.kinematics), self.config))
+        return Verdict(episode.index, tuple(found))
+
+
+def write_cleaning(verdicts: Sequence[Verdict], path: str | Path) -> None:
+    """Writes `cleaning.parquet`: one row per episode and rule that was asked."""
+    rows = [(verdict.episode_index, found) for verdict in verdicts for found in verdict.findings]
+    columns = {"episode_index": [index for index, _ in rows]}
+    columns |= {name: [getattr(found, name) for _, found in rows] for name in CLEANING_SCHEMA.names[1:]}
+    pq.write_table(pa.table(columns, schema=CLEANING_SCHEMA), path, compression="zstd")
+
+
+def read_cleaning(path: str | Path) -> list[Verdict]:
+    """Reads `cleaning.parquet`."""
+    table = pq.read_table(path)
+    grouped: dict[int, list[Finding]] = {}
+    columns = [table.column(name).to_pylist() for name in CLEANING_SCHEMA.names]
+    for index, *values in zip(*columns, strict=True):
+        grouped.setdefault(index, []).append(Finding(*values))
+    return [Verdict(index, tuple(found)) for index, found in grouped.items()]

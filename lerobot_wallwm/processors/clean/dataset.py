@@ -1,0 +1,290 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Cleans a dataset on disk: the rules about its files, then those of `EpisodeCleaner`, then what `wallwm prepare` reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from lerobot_wallwm.processors.clean.cleaner import EpisodeCleaner, Verdict, write_cleaning
+from lerobot_wallwm.processors.clean.norms import Digest, Norms
+from lerobot_wallwm.processors.clean.rules import EXCLUDE, FLAG, CleanConfig, Finding, Recording, finding
+from lerobot_wallwm.processors.clean.video_check import VideoFile
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.source.episodes import ACTION, STATE, SourceDataset, values_of
+from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.work_folder import Journal
+
+_FIX = (
+    "nothing needs to be done: without --clean.on_bad=error the episode is left out and the rest goes on; to be rid "
+    "of it, `lerobot-edit-dataset --operation.type delete_episodes --operation.episode_indices '[{}]'`; or if it is "
+    "sound, --clean.skip='[{}]'"
+)
+
+
+class DatasetCleaner:
+    """Judges every episode of a `SourceDataset`.
+
+    Args:
+        cleaner: The rules about episodes.
+        journal: Keeps what each episode's files and rows gave, so that a killed run does not read them again.
+    """
+
+    def __init__(self, cleaner: EpisodeCleaner, journal: Journal | None = None) -> None:
+        self.cleaner, self.journal = cleaner, journal
+        self._videos: dict[Path, VideoFile] = {}  # the open file of each camera, by its folder
+
+    def __call__(
+        self, source: SourceDataset, progress: Callable[[int], object] | None = None
+    ) -> list[Verdict]:
+        """Verdicts in the order of the episodes.
+
+        Args:
+            source: The dataset.
+            progress: Called with the number of episodes done since its last call.
+        """
+        found: list[list[Finding]] = []
+        digests: list[Digest | None] = []
+        for position in range(len(source)):
+            findings, digest = self._episode(source, position)
+            found.append(self.cleaner.apply(findings))
+            digests.append(digest)
+            if progress is not None:
+                progress(1)
+        for video in self._videos.values():
+            video.close()
+        self._videos = {}
+        sound = [
+            digest
+            for digest, findings in zip(digests, found, strict=True)
+            if digest is not None and all(f.verdict != EXCLUDE for f in findings)
+        ]
+        if sound:
+            norms = Norms(sound, len(sound[0].low))
+            for findings, digest in zip(found, digests, strict=True):
+                if digest is not None:
+                    findings += self.cleaner.apply(norms.judge(digest, self.cleaner.config))
+        return [
+            Verdict(index, tuple(findings))
+            for index, findings in zip(source.episode_indices, found, strict=True)
+        ]
+
+    def _episode(self, source: SourceDataset, position: int) -> tuple[list[Finding], Digest | None]:
+        key = str(position)
+        kept = None if self.journal is None else self.journal.get(key)
+        if kept is not None:
+            return [Finding(**f) for f in kept[0]], None if kept[1] is None else Digest(**kept[1])
+        findings, digest = self._read(source, position)
+        if self.journal is not None:
+            self.journal.put(key, [[asdict(f) for f in findings], digest and digest.to_json()])
+        return findings, digest
+
+    def _read(self, source: SourceDataset, position: int) -> tuple[list[Finding], Digest | None]:
+        meta = source.meta(position)
+        findings, recording = _rows(source, meta)
+        if recording is None:
+            return findings, None
+        findings += self._cameras(source, meta)
+        own = self.cleaner.judge(recording)
+        findings += own
+        fit = all(f.verdict != EXCLUDE for f in own)
+        return findings, Digest.of(recording, self.cleaner.kinematics) if fit else None
+
+    def _open(self, path: Path) -> VideoFile:
+        """The file, kept open while its camera's episodes lie in it."""
+        camera = path.parent.parent
+        video = self._videos.get(camera)
+        if video is None or video.path != path:
+            if video is not None:
+                video.close()
+            video = self._videos[camera] = VideoFile(path)
+        return video
+
+    def _cameras(self, source: SourceDataset, meta: dict[str, Any]) -> list[Finding]:
+        """`camera_streams`, `video` and `video_frames` of one episode."""
+        config, fps, length = self.cleaner.config, source.fps, meta["length"]
+        gone, damaged, frames = [], [], []
+        worst = 0.0
+        for key in source.video_keys:
+            if not source.has_video(meta, key):
+                gone.append(f"{key} has no video in this episode")
+                continue
+            path = source.video_path(meta, key)
+            name = path.relative_to(source.root).as_posix()
+            video = self._open(path)
+            if video.missing:
+                gone.append(f"{name} is missing")
+                continue
+            start = meta[f"videos/{key}/from_timestamp"]
+            end = start + length / fps
+            count = video.count(start, end, fps)
+            short = abs(count - length)
+            problem = video.decode_problem(start, end, fps, config.decode == "all")
+            if problem:
+                damaged.append(f"{name}: {problem}")
+            elif short / length > worst:
+                worst = short / length
+                if worst > config.rate_tolerance:
+                    frames.append(f"{name} has {count} frames for {length} rows")
+        gone += [f"{key} is empty in this episode" for key in _empty_images(source, meta)]
+        return [
+            finding("camera_streams", EXCLUDE, "; ".join(gone), len(gone), 0),
+            finding("video", EXCLUDE, "; ".join(damaged), len(damaged), 0),
+            finding("video_frames", EXCLUDE, frames[-1] if frames else "", worst, config.rate_tolerance),
+        ]
+
+
+def recordings(source: SourceDataset) -> Iterator[Recording]:
+    """All episodes whose rows can be read, good or bad: `Dataset.from_list([r.to_row() for r in recordings(source)])`
+    is what `EpisodeCleaner` maps. `DatasetCleaner` names those that cannot.
+    """
+    for position in range(len(source)):
+        recording = _rows(source, source.meta(position))[1]
+        if recording is not None:
+            yield recording
+
+
+def _rows(source: SourceDataset, meta: dict[str, Any]) -> tuple[list[Finding], Recording | None]:
+    """`rows` and `task`: the table can be read and holds what the metadata says."""
+    try:
+        part = source.rows(meta)
+        arrays = {key: values_of(part, key, source.data_path(meta)) for key in (STATE, ACTION)}
+    except DataError as error:
+        name = Path(error.file)
+        where = name.relative_to(source.root).as_posix() if name.is_relative_to(source.root) else name.name
+        return [finding("rows", EXCLUDE, f"{where}: {error.key}: {error.problem}", 1, 0)], None
+    task_index = part.column("task_index")[0].as_py()
+    known = isinstance(task_index, int) and 0 <= task_index < len(source.tasks)
+    evidence = "" if known else f"task_index is {task_index}, but meta/tasks.parquet has {len(source.tasks)}"
+    found = [finding("rows", EXCLUDE, "", 0, 0), finding("task", EXCLUDE, evidence, float(not known), 0)]
+    if not known:
+        return found, None
+    return found, Recording(
+        index=meta["episode_index"],
+        task=source.tasks[task_index],
+        fps=source.fps,
+        state=arrays[STATE],
+        action=arrays[ACTION],
+        state_names=source.names(STATE),
+        action_names=source.names(ACTION),
+        timestamp=part.column("timestamp").to_numpy().astype(np.float64),
+        frame_index=part.column("frame_index").to_numpy(),
+    )
+
+
+def _empty_images(source: SourceDataset, meta: dict[str, Any]) -> list[str]:
+    """Cameras stored as images in the rows that lack some."""
+    keys = [key for key in source.camera_keys if key not in source.video_keys]
+    if not keys:
+        return []
+    part = source.rows(meta)
+    empty = []
+    for key in keys:
+        if key not in part.column_names:
+            empty.append(key)
+            continue
+        column = part.column(key).combine_chunks()
+        bytes_of = pc.struct_field(column, "bytes") if "bytes" in [f.name for f in column.type] else column
+        size = pc.fill_null(pc.binary_length(bytes_of), 0)
+        if pc.min(size).as_py() == 0:
+            empty.append(key)
+    return empty
+
+
+def clean_for_prepare(
+    source: SourceDataset,
+    folder: Path,
+    config: CleanConfig,
+    kinematics: KinematicsConfig,
+    min_frames: int,
+    journal: Journal | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> tuple[SourceDataset, dict[str, Any]]:
+    """Judges a dataset and writes `cleaning.parquet`.
+
+    Args:
+        source: The dataset.
+        folder: Gets `cleaning.parquet`.
+        config: The rules.
+        kinematics: How state and action are read.
+        min_frames: Frames of the shortest event.
+        journal: See `DatasetCleaner`.
+        progress: Called with the number of episodes done since its last call.
+
+    Returns:
+        The dataset without its excluded episodes, and the report for the summary.
+
+    Raises:
+        DataError: An episode is bad and `on_bad` is `error`, or none is left.
+    """
+    cleaner = EpisodeCleaner(config, kinematics, min_frames)
+    verdicts = DatasetCleaner(cleaner, journal)(source, progress)
+    bad = [verdict for verdict in verdicts if verdict.verdict == EXCLUDE]
+    if bad and (config.on_bad == "error" or len(bad) == len(verdicts)):
+        raise _error(source, bad, len(verdicts))
+    write_cleaning(verdicts, folder / "cleaning.parquet")
+    excluded = {verdict.episode_index for verdict in bad}
+    return source.subset([e for e in source.episode_indices if e not in excluded]), _report(verdicts)
+
+
+def _error(source: SourceDataset, bad: Sequence[Verdict], total: int) -> DataError:
+    first, found = bad[0], bad[0].of(EXCLUDE)[0]
+    position = source.episode_indices.index(first.episode_index)
+    file = source.root if found.rule == "rows" else source.data_path(source.meta(position))
+    key = f"episode_index {first.episode_index}"
+    problem, evidence = "", found.evidence
+    name, _, rest = evidence.partition(": ")
+    if (source.root / name).suffix in (".parquet", ".mp4"):
+        file, evidence = source.root / name, rest
+    elif found.rule == "camera_streams" and evidence.split(" ")[0].endswith(".mp4"):
+        file = source.root / evidence.split(" ")[0]
+    if len(bad) == total:
+        problem = f"no episode is usable; the first of {total}: "
+    return DataError(
+        file, f"{key}: {found.rule}", problem + evidence, _FIX.format(first.episode_index, found.rule)
+    )
+
+
+def _report(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    def rows(verdict: str) -> list[dict[str, Any]]:
+        return [
+            {"episode_index": v.episode_index, "rule": found.rule, "evidence": found.evidence}
+            for v in verdicts
+            for found in v.of(verdict)
+        ]
+
+    bad, marked = rows(EXCLUDE), rows(FLAG)
+    return {
+        "episodes": dict(Counter(v.verdict for v in verdicts)),
+        "excluded_by_rule": dict(Counter(row["rule"] for row in bad)),
+        "flagged_by_rule": dict(Counter(row["rule"] for row in marked)),
+        "excluded": bad,
+        "flagged": marked,
+    }
+
+
+def print_cleaning(report: dict[str, Any], most: int = 20) -> None:
+    """Prints who was left out and why, a line each; flags only as counts."""
+    left_out = report["episodes"].get(EXCLUDE, 0)
+    if left_out:
+        print(f"left out    {left_out} episodes:")
+    for row in report["excluded"][:most]:
+        print(f"  episode {row['episode_index']}: {row['rule']}: {row['evidence']}")
+    if len(report["excluded"]) > most:
+        print(f"  ... {len(report['excluded']) - most} more in cleaning.parquet")
+    if report["flagged_by_rule"]:
+        counts = ", ".join(f"{rule} {count}" for rule, count in report["flagged_by_rule"].items())
+        print(f"flagged     {counts} (kept; see cleaning.parquet)")
+    if left_out > sum(report["episodes"].values()) / 2:
+        print("warning: more than half of the episodes are left out; is meta/info.json right?")
+
+
+def parameters(config: CleanConfig, kinematics: KinematicsConfig, min_frames: int) -> dict[str, Any]:
+    """All that the journal's entries depend on, besides the source."""
+    return {"clean": asdict(config), "kinematics": asdict(kinematics), "min_frames": min_frames}

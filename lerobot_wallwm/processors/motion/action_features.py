@@ -1,0 +1,116 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""An event's trajectory as a few numbers: resampled to a fixed length, compressed by a discrete cosine transform.
+
+Clusters of these are the paper's action clusters (p. 17: chunks clustered in trajectory space; neither features nor
+algorithm are given). Shapes: T frames, A action dimensions, R points after resampling, K coefficients.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.fft import dct
+
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, is_position
+from lerobot_wallwm.processors.source.episodes import Episode
+
+# Our choice: an event is one stroke; its shape is told by its mean and five half waves.
+POINTS, COEFFICIENTS = 32, 6
+
+
+def trajectory(episode: Episode, config: KinematicsConfig | None = None) -> np.ndarray:
+    """The command as a path ``(T, A)``: positions as they are, steps and velocities of the arm summed up.
+
+    Args:
+        episode: The demonstration.
+        config: How state and action are read, as the segmenter reads them.
+    """
+    config = config or KinematicsConfig()
+    grip_action, grip_state = grippers(episode, config)
+    arm_action = np.delete(episode.action, grip_action, axis=1)
+    if is_position(arm_action, np.delete(episode.state, grip_state, axis=1)):
+        return episode.action
+    path = np.cumsum(episode.action, axis=0)
+    path[:, grip_action] = episode.action[:, grip_action]
+    return path
+
+
+def resample(path_TA: np.ndarray, points: int = POINTS) -> np.ndarray:
+    """``(R, A)``: the path at equal distances in time, linear between frames."""
+    length = len(path_TA)
+    at = np.linspace(0, length - 1, points)
+    before = np.minimum(at.astype(int), max(length - 2, 0))
+    after = np.minimum(before + 1, length - 1)
+    share = (at - before)[:, None]
+    return (1 - share) * path_TA[before] + share * path_TA[after]
+
+
+class ActionFeatures:
+    """Turns events into feature vectors.
+
+    `features(episode, path, start, end)` gives one vector of ``A * K + 1`` float32: K orthonormal DCT-II coefficients of
+    each action dimension, in its own units, and the logarithm of the duration in seconds. Arm dimensions are relative to
+    the event's first frame, as the policy learns them; grippers are absolute, for carrying is not reaching.
+
+    `EventEmbedder` is their transform: whether a command is a position shows in the whole demonstration, not in a short
+    event.
+
+    Args:
+        config: How state and action are read.
+        points: Length R after resampling.
+        coefficients: K that are kept.
+
+    Raises:
+        ValueError: More coefficients than points, or fewer than one.
+    """
+
+    def __init__(
+        self,
+        config: KinematicsConfig | None = None,
+        points: int = POINTS,
+        coefficients: int = COEFFICIENTS,
+    ) -> None:
+        if not 1 <= coefficients <= points:
+            raise ValueError(f"coefficients must be between 1 and points={points}, got {coefficients}")
+        self.config = config or KinematicsConfig()
+        self.points, self.coefficients = points, coefficients
+
+    def __call__(self, episode: Episode, path_TA: np.ndarray, start: int, end: int) -> np.ndarray:
+        """Features of ``[start, end)``.
+
+        Args:
+            episode: The demonstration.
+            path_TA: Its `trajectory`.
+            start: First frame.
+            end: One past the last.
+
+        Raises:
+            ValueError: The event is empty or runs past its episode.
+        """
+        if not 0 <= start < end <= len(path_TA):
+            raise ValueError(f"event [{start}, {end}) does not lie in an episode of {len(path_TA)} frames")
+        part = path_TA[start:end].astype(np.float64)
+        arm = np.delete(np.arange(part.shape[1]), grippers(episode, self.config)[0])
+        part[:, arm] -= part[0, arm]
+        waves = dct(resample(part, self.points), type=2, norm="ortho", axis=0)[: self.coefficients]
+        # Divided by sqrt(R), so that the first coefficient is the mean whatever R.
+        waves /= np.sqrt(self.points)
+        return np.append(waves.T.ravel(), np.log((end - start) / episode.fps)).astype(np.float32)
+
+
+def scale_of(features_NF: np.ndarray, coefficients: int = COEFFICIENTS) -> np.ndarray:
+    """Divisors ``(F,)`` that make all action dimensions count alike, whatever their units.
+
+    One divisor for a dimension's K coefficients, so that its waves keep their proportions: the root of their total
+    variance. A dimension that hardly moves keeps a floor, or its noise would make clusters of its own.
+
+    Args:
+        features_NF: From `ActionFeatures`; the last column is the duration.
+        coefficients: K.
+    """
+    variance = features_NF.var(axis=0, dtype=np.float64)
+    size = np.sqrt(variance[:-1].reshape(-1, coefficients).sum(axis=1))
+    # Our choice: 0.02 of the widest, below the ratio of metres to radians in one action (0.1 m beside 1 rad).
+    size = np.maximum(size, 0.02 * size.max())
+    duration = np.sqrt(variance[-1])
+    scale = np.append(np.repeat(size, coefficients), duration)
+    return np.where(scale > 0, scale, 1.0).astype(np.float32)

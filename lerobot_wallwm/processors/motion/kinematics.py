@@ -1,0 +1,327 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What the arm and the gripper do in an episode, in units that hold for any robot, rate and action space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from lerobot_wallwm.processors.motion.contact import Contact, contacts
+from lerobot_wallwm.processors.source.episodes import Episode
+
+# Of the widest arm joint's travel, where all joints share LeRobot's `.pos` units. Our choice: less travel over a whole
+# episode is a hand resting on the trigger.
+_LEAST_TRAVEL = 0.03
+# Smallest part of the gripper's range of a closing or opening that begins or ends a hold. Our choice: hands also squeeze
+# while they hold, but then the hold goes on.
+_HELD_SWITCH = 0.1
+_GRIPPER_WORDS = ("grip", "finger", "jaw", "claw")
+
+
+@dataclass
+class KinematicsConfig:
+    """How to read an episode's state and action."""
+
+    # Action dimensions that are grippers. None: those whose name says so, else the last one. An empty list:
+    # the robot has none.
+    gripper_dims: list[int] | None = None
+    # Which end of the gripper's range is open: `high`, `low`, or `auto` (`high` for LeRobot's own `*.pos`
+    # arms; otherwise the end at which the fingers stand wider, or the one that the episode starts at).
+    gripper_open: str = "auto"
+    # Standard deviation of the smoothing of speeds, seconds. Our choice: 0.05, below the 0.1 s to which a
+    # boundary should be exact.
+    smooth_s: float = 0.05
+    # Smallest part of the gripper's range in the episode that counts as opening or closing. Our choice: 0.4;
+    # a squeeze after the grasp is smaller.
+    min_switch: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Refuses values out of range, naming the flag."""
+        if self.gripper_open not in ("auto", "high", "low"):
+            raise ValueError(
+                f"--kinematics.gripper_open must be auto, high or low, got {self.gripper_open!r}"
+            )
+        if not self.smooth_s > 0 or not 0 < self.min_switch <= 1:
+            raise ValueError(
+                f"--kinematics.smooth_s={self.smooth_s} must be above 0 and min_switch={self.min_switch} in (0, 1]"
+            )
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One opening or closing of a gripper.
+
+    Attributes:
+        start: First frame whose command differs from the plateau before.
+        end: One past the last frame at which command or finger still moves.
+        closing: Closing or opening.
+        gripper: Which gripper, for arms with more than one.
+    """
+
+    start: int
+    end: int
+    closing: bool
+    gripper: int = 0
+
+
+@dataclass(frozen=True)
+class Kinematics:
+    """Signals of one episode.
+
+    Attributes:
+        fps: Frames per second.
+        velocity: (T, D) arm velocity; each dimension divided by its own 95th percentile. Row t is the motion that the
+            action of frame t commands.
+        smooth: (T, D) `velocity` under a Gaussian of `smooth_s`.
+        speed: (T,) norm of `smooth`, where 1 is the episode's 90th percentile.
+        still: Speed up to which the arm cannot be told from standing: 0.06 (our choice), or more if the data is noisy.
+        opening: (T, G) gripper commands, 0 closed to 1 open.
+        switches: Openings and closings in time order.
+        contacts: Holds of the grippers and touches of the arm in time order.
+    """
+
+    fps: float
+    velocity: np.ndarray
+    smooth: np.ndarray
+    speed: np.ndarray
+    still: float
+    opening: np.ndarray
+    switches: tuple[Switch, ...] = field(default=())
+    contacts: tuple[Contact, ...] = field(default=())
+
+    def frames(self, seconds: float, least: int = 1) -> int:
+        """Seconds as a number of frames, at least `least`."""
+        return max(least, round(seconds * self.fps))
+
+    def closed_at(self, frame: int) -> bool:
+        """Whether a gripper is closed (all switches that started up to `frame` taken into account)."""
+        closed = {g: bool(self.opening[0, g] < 0.5) for g in range(self.opening.shape[1])}
+        for switch in self.switches:
+            if switch.start <= frame:
+                closed[switch.gripper] = switch.closing
+        return any(closed.values())
+
+
+def gripper_dims(names: tuple[str, ...], width: int, config: KinematicsConfig) -> list[int]:
+    """Which of `width` dimensions are grippers."""
+    if config.gripper_dims is not None:
+        return [d % width for d in config.gripper_dims if -width <= d < width]
+    named = [d for d, name in enumerate(names) if any(word in name.lower() for word in _GRIPPER_WORDS)]
+    return named or ([width - 1] if width > 1 else [])
+
+
+def grippers(episode: Episode, config: KinematicsConfig) -> tuple[list[int], list[int]]:
+    """Which dimensions of the action, and which of the state, are grippers."""
+    of_action = gripper_dims(episode.action_names, episode.action.shape[1], config)
+    of_state = _named_grippers(episode.state_names)
+    if not of_state and episode.action.shape == episode.state.shape:
+        of_state = of_action
+    return of_action, of_state
+
+
+def _named_grippers(names: tuple[str, ...]) -> list[int]:
+    return [d for d, name in enumerate(names) if any(word in name.lower() for word in _GRIPPER_WORDS)]
+
+
+def _gripper_efforts(episode: Episode, of_action: list[int]) -> list[int]:
+    """Which dimensions of the effort are grippers: those named so, else those of the action where there are as many."""
+    if episode.effort is None:
+        return []
+    named = _named_grippers(episode.effort_names)
+    return named or (of_action if episode.effort.shape[1] == episode.action.shape[1] else [])
+
+
+def _of_the_action(episode: Episode) -> Episode:
+    """The episode with only those dimensions of the state that the action has by name, in its order.
+
+    Some robots write speeds and torques into the state; beside these, commands would not be known as positions.
+    """
+    names = episode.action_names
+    if not names or len(episode.state_names) <= len(names) or not set(names) <= set(episode.state_names):
+        return episode
+    dims = [episode.state_names.index(name) for name in names]
+    return replace(episode, state=episode.state[:, dims], state_names=names)
+
+
+def is_position(command: np.ndarray, state: np.ndarray) -> bool:
+    """Whether commands are positions of the same joints as the state, rather than steps or another space."""
+    if command.shape != state.shape or len(command) < 3:
+        return False
+    moving = [d for d in range(command.shape[1]) if np.ptp(command[:, d]) > 0 and np.ptp(state[:, d]) > 0]
+    if not moving:
+        return False
+    correlations = [np.corrcoef(command[:, d], state[:, d])[0, 1] for d in moving]
+    return float(np.median(correlations)) > 0.8
+
+
+def _scaled(velocity: np.ndarray) -> np.ndarray:
+    """Divides each dimension by its own typical size, with a floor so that a still joint's noise is not blown up."""
+    if velocity.shape[1] == 0:
+        return velocity
+    size = np.quantile(np.abs(velocity), 0.95, axis=0)
+    peak = np.abs(velocity).max(axis=0)
+    size = np.maximum(size, 0.25 * peak)
+    floor = 0.15 * size.max() if size.max() > 0 else 1.0
+    return velocity / np.maximum(size, floor)
+
+
+def _steps(values: np.ndarray) -> np.ndarray:
+    """(T, D) differences; row t is what changed from t - 1 to t, row 0 is zero."""
+    return np.diff(values, axis=0, prepend=values[:1])
+
+
+def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kinematics:
+    """Computes the signals of an episode; see `Kinematics`."""
+    config = config or KinematicsConfig()
+    episode = _of_the_action(episode)
+    fps, action, state = episode.fps, episode.action, episode.state
+    grip_action, grip_state = grippers(episode, config)
+    same_space = action.shape == state.shape
+    arm_action = np.delete(action, grip_action, axis=1)
+    arm_state = np.delete(state, grip_state, axis=1)
+    sigma = config.smooth_s * fps
+
+    positions = is_position(arm_action, arm_state)
+    touched = contacts(episode, grip_action, grip_state, _gripper_efforts(episode, grip_action), positions)
+    if positions:
+        velocity = _scaled(_steps(arm_action))
+    else:
+        # Steps or velocities: the command itself is a velocity, and the state shows what came of it one frame later.
+        moved = np.vstack([np.diff(arm_state, axis=0), np.zeros((1, arm_state.shape[1]))])
+        velocity = np.hstack([_scaled(arm_action), _scaled(moved)])
+    smooth = gaussian_filter1d(velocity, sigma, axis=0, mode="nearest") if velocity.size else velocity
+    speed = np.linalg.norm(smooth, axis=1)
+    top = np.quantile(speed, 0.9)
+    top = top if top > 0 else max(speed.max(), 1.0)
+    speed = speed / top
+    still = float(np.clip(1.5 * _noise_floor(velocity, smooth, sigma) / top, 0.06, 0.3))
+
+    openings, switches = [], []
+    widest = float(np.ptp(arm_action, axis=0).max()) if arm_action.size else 0.0
+    for g, d in enumerate(grip_action):
+        command = action[:, d]
+        low, high = command.min(), command.max()
+        name = episode.action_names[d] if d < len(episode.action_names) else ""
+        if high - low <= max(
+            1e-6, _LEAST_TRAVEL * widest if name.endswith(".pos") else 0.0, 8 * _jitter(command)
+        ):
+            openings.append(np.ones(len(command)))
+            continue
+        unit = (command - low) / (high - low)
+        finger = None
+        if same_space and d in grip_state:
+            finger = state[:, d]
+        elif grip_state and len(grip_action) == 1:
+            # Parallel fingers are written as two mirrored joints: their spread is the sum of the sizes.
+            finger = np.abs(state[:, grip_state]).sum(axis=1)
+        if not _opens_high(unit, finger, name, config):
+            unit = 1 - unit
+        openings.append(unit)
+        switches += _find_switches(unit, finger, g, fps, config, [c for c in touched if c.gripper == g])
+    opening = np.stack(openings, axis=1) if openings else np.zeros((len(action), 0))
+    switches.sort(key=lambda s: s.start)
+    return Kinematics(fps, velocity, smooth, speed, still, opening, tuple(switches), touched)
+
+
+def _noise_floor(velocity: np.ndarray, smooth: np.ndarray, sigma: float) -> float:
+    """Norm of what white noise in the positions leaves in the smoothed velocity, judged by what smoothing removed.
+
+    Position noise n gives differences of n sqrt(2); a Gaussian of width s lets n / sqrt(4 sqrt(pi) s^3) of them through.
+    """
+    if sigma < 0.5 or velocity.size == 0:
+        return 0.0
+    removed = 1.4826 * np.median(np.abs(velocity - smooth), axis=0)
+    passed = 1 / np.sqrt(4 * np.sqrt(np.pi) * sigma**3) / np.sqrt(2)
+    return float(np.linalg.norm(removed) * passed)
+
+
+def _jitter(command: np.ndarray) -> float:
+    """Robust standard deviation of the frame-to-frame noise of a signal; 0 for one that mostly holds still."""
+    return float(1.4826 * np.median(np.abs(np.diff(command)))) if len(command) > 1 else 0.0
+
+
+def _opens_high(unit: np.ndarray, finger: np.ndarray | None, name: str, config: KinematicsConfig) -> bool:
+    if config.gripper_open != "auto":
+        return config.gripper_open == "high"
+    if name.endswith(".pos"):
+        return True
+    if finger is not None and np.ptp(finger) > 0 and np.ptp(unit) > 0:
+        correlation = float(np.corrcoef(unit, finger)[0, 1])
+        if abs(correlation) > 0.3:
+            return correlation > 0
+    return bool(unit[0] >= 0.5)
+
+
+def _find_switches(
+    unit: np.ndarray,
+    finger: np.ndarray | None,
+    gripper: int,
+    fps: float,
+    config: KinematicsConfig,
+    holds: Sequence[Contact],
+) -> list[Switch]:
+    """Runs of one-way motion of the command that cross a large part of its range, or a smaller one into or out of a hold."""
+    # 0.3 of the range per second: a slow hand needs 1 to 2 s for a full close; hand tremor stays below.
+    step = np.diff(unit, prepend=unit[:1])
+    rate = gaussian_filter1d(step, 0.03 * fps, mode="nearest") * fps
+    # Closing and opening are told apart frame by frame: after a missed grasp one follows the other without a rest.
+    way = np.sign(rate) * (np.abs(rate) > 0.3)
+    edges = np.flatnonzero(np.diff(way, prepend=0.0, append=0.0))
+    merged: list[list[float]] = []
+    gap = max(1, round(0.15 * fps))
+    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        if way[begin] == 0:
+            continue
+        if merged and begin - merged[-1][1] <= gap and way[begin] == merged[-1][2]:
+            merged[-1][1] = end
+        else:
+            merged.append([begin, end, way[begin]])
+    switches: list[Switch] = []
+    for begin, end in ((int(run[0]), int(run[1])) for run in merged):
+        change = unit[end - 1] - unit[max(begin - 1, 0)]
+        if abs(change) < (_HELD_SWITCH if _meets(holds, begin, end, change < 0, fps) else config.min_switch):
+            continue
+        own = np.flatnonzero(np.abs(step[begin:end]) > 0.02 * abs(change))
+        if len(own):
+            begin, end = begin + int(own[0]), begin + int(own[-1]) + 1
+        # A smooth command creeps out of its plateau before it is fast.
+        sign, reach = np.sign(change), max(1, round(0.1 * fps))
+        first, last = max(1, begin - reach), min(len(step), end + reach)
+        while begin > first and step[begin - 1] * sign > 0 and rate[begin - 1] * sign > 0.03:
+            begin -= 1
+        while end < last and step[end] * sign > 0 and rate[end] * sign > 0.03:
+            end += 1
+        if finger is not None and np.ptp(finger) > 0:
+            end = max(end, _settled(finger, begin, end, fps))
+        if switches and switches[-1].end > begin:
+            # The finger was still on its way when it was sent back.
+            switches[-1] = replace(switches[-1], end=begin)
+        switches.append(Switch(begin, end, bool(change < 0), gripper))
+    return switches
+
+
+def _meets(holds: Sequence[Contact], begin: int, end: int, closing: bool, fps: float) -> bool:
+    """Whether a hold begins at the end of a closing, or ends with an opening; up to 0.3 s late, the finger's lag."""
+    late = round(0.3 * fps)
+    return any(begin < (hold.start if closing else hold.end) <= end + late for hold in holds)
+
+
+def _settled(finger: np.ndarray, begin: int, end: int, fps: float) -> int:
+    """The frame at which the finger stands still again after a switch, at most 1 s after its command ended."""
+    rate = np.diff(finger, append=finger[-1:]) / np.ptp(finger) * fps
+    stop = min(len(finger), end + round(fps))
+    # Along the way it took first: springing back from what it grasps is no longer the switch.
+    rate = rate * np.sign(finger[stop - 1] - finger[begin])
+    frame = max(begin + 1, end)
+    started = False
+    while frame < min(stop, len(finger) - 1):
+        started = started or rate[frame] > 0.3
+        if started and rate[frame] <= 0.3:
+            break
+        if not started and frame - begin > 0.3 * fps:
+            return end
+        frame += 1
+    return frame if started else end

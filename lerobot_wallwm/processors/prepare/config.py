@@ -1,0 +1,102 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Flags of `wallwm prepare`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lerobot_wallwm.language.config import VlmConfig
+from lerobot_wallwm.processors.balance.balancer import BalancerConfig
+from lerobot_wallwm.processors.balance.clusterer import ClusterConfig
+from lerobot_wallwm.processors.clean.rules import CleanConfig
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.prepare.scale_config import ScaleConfig
+from lerobot_wallwm.processors.recover.sampler import RecoveryConfig
+from lerobot_wallwm.processors.segment.segmenter import SegmenterConfig
+from lerobot_wallwm.processors.source.events import LEVELS
+from lerobot_wallwm.processors.synchronize.synchronizer import SynchronizerConfig
+from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
+
+
+@dataclass
+class PrepareConfig:
+    """`wallwm prepare`."""
+
+    # What to read.
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    # Where to write.
+    out: OutputConfig = field(default_factory=OutputConfig)
+    # Which events become episodes: task, subtask, action or segment.
+    level: str = "action"
+    # Part of the source episodes that goes to the held-out view.
+    heldout: float = 0.1
+    # Of the split.
+    seed: int = 0
+    # What a robot could not have done, and what becomes of it.
+    clean: CleanConfig = field(default_factory=CleanConfig)
+    # Measures the lag between video and robot in each episode, mends it in the view, and leaves episodes out that are in
+    # doubt (synchronizer.py). Off: it decodes every frame, and at deployment the camera is as late as it was in the
+    # recording, so a policy that only reacts may be better off with the rows as they are.
+    synchronize: bool = False
+    # Parameters of --synchronize.
+    synchronizer: SynchronizerConfig = field(default_factory=SynchronizerConfig)
+    # Parameters of the cuts.
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    # How state and action are read.
+    kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
+    # A JSON file of annotated spans, which win over the proposals (annotations.py). LeRobot's subtask rows need no flag.
+    annotations: Path | None = None
+    # Who words the events: kinematic (no model needed) or vlm (a vision-language model behind --vlm.base_url).
+    captioner: str = "kinematic"
+    # The model, its server, and how it is asked.
+    vlm: VlmConfig = field(default_factory=VlmConfig)
+    # Corrections that `wallwm inspect` exported: a file, or a list of files in the order in which they were made.
+    # They win over every other source of boundaries and captions (human_layer.py).
+    human: Path | list[Path] | None = None
+    # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
+    # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
+    prune_quasi_static: float = 0.0
+    # Clusters the events, and writes rare ones more often into the training view (balance_stage.py).
+    balance: bool = False
+    # How events are clustered.
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    # How strongly clusters are balanced.
+    balancer: BalancerConfig = field(default_factory=BalancerConfig)
+    # Draws retries, re-grasps and corrections more often, in the training view alone; off by default.
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    # Writes LeRobot's language columns: `subtask` rows from this level's captions, and a `plan` of what is still to do.
+    language: str | None = None
+    # Copies videos instead of linking them: views that can be uploaded or moved on their own, at the price of disk space.
+    copy_videos: bool = False
+    # K of a second view beside each, <split>_keyframes, with K + 1 rows an event (keyframe_view.py); 0 writes none.
+    keyframes: int = 0
+    # Segmenting and captioning in shards (scale_out.py).
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    # Replace an earlier output.
+    overwrite: bool = False
+    # No progress bar.
+    quiet: bool = False
+
+    def check(self) -> None:
+        """Refuses values out of range, naming the flag.
+
+        Raises:
+            ValueError: A value is out of range.
+        """
+        if self.level not in LEVELS:
+            raise ValueError(f"--level must be one of {', '.join(LEVELS)}, got {self.level!r}")
+        if not 0 <= self.heldout < 1:
+            raise ValueError(f"--heldout must be in [0, 1), got {self.heldout}")
+        if not 0 <= self.prune_quasi_static < np.inf:
+            raise ValueError(
+                f"--prune_quasi_static must be at least 0, got {self.prune_quasi_static}. Fix: 0 prunes nothing"
+            )
+        if self.language is not None and self.language not in LEVELS:
+            raise ValueError(f"--language must be one of {', '.join(LEVELS)}, got {self.language!r}")
+        if self.keyframes < 0:
+            raise ValueError(
+                f"--keyframes must be at least 0, got {self.keyframes}. Fix: 0 writes no such view"
+            )

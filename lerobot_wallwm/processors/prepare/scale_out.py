@@ -1,0 +1,213 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm prepare` in shards of episodes, on one machine or many; the output equals the single process's.
+
+Annotating (reading, segmenting, captioning) is per episode, so it is shared out: shard i of n holds a run of neighbouring
+episodes and becomes one parquet file that appears whole or not at all. Merging is `prepare` itself, which takes an episode's events
+from the shards if the episode is bit for bit the one they were found in, and finds them anew if not.
+
+A shard carries the fingerprint of the source and of the parameters. A run that was killed takes up the shards that are
+there and match; the others are made again. Nothing but these parquet files is read back. datatrove pickles the task to its
+local processes (through a pipe); its Slurm executor, which reads a pickle from disk, is not used: see
+examples/scale_out/slurm.sh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lerobot_wallwm import __version__
+from lerobot_wallwm.processors.prepare.config import PrepareConfig
+from lerobot_wallwm.processors.prepare.prepare import annotator, prepare
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.events import SCHEMA, Event, from_table, to_table
+from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.places import output_root, source_root
+from lerobot_wallwm.storage.work_folder import source_fingerprint
+
+_MARK, _EPISODES = b"wallwm_shard", b"wallwm_episodes"
+
+
+def shard_positions(episodes: int, tasks: int, task: int) -> range:
+    """Positions of a shard's episodes: neighbours, which lie in one file; shards differ by one episode at most.
+
+    Raises:
+        ValueError: If there is no such shard.
+    """
+    if not 0 <= task < tasks:
+        raise ValueError(f"there is no shard {task} of {tasks}")
+    return range(task * episodes // tasks, (task + 1) * episodes // tasks)
+
+
+def shard_path(folder: Path, tasks: int, task: int) -> Path:
+    """File of shard `task`."""
+    return folder / f"shard-{task:05d}-of-{tasks:05d}.parquet"
+
+
+def fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
+    """What a shard's events follow from: the source's files by name, size and time of change, and the parameters."""
+    parameters = [asdict(config.segmenter), asdict(config.kinematics)]
+    text = json.dumps([__version__, source_fingerprint(source.root), parameters], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def episode_key(episode: Episode) -> str:
+    """Hash of all that an annotation can depend on: what another step changes in an episode changes its key."""
+    about = [episode.index, episode.task, episode.fps, episode.state_names, episode.action_names]
+    digest = hashlib.sha256(json.dumps([*about, episode.state.shape, episode.action.shape]).encode())
+    for values in (episode.state, episode.action):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def read_shard(path: Path, mark: str) -> dict[str, list[Event]] | None:
+    """A shard's events by `episode_key`; None if it is not there, damaged, or its mark is another one."""
+    try:
+        file = pq.ParquetFile(path)
+        metadata = file.schema_arrow.metadata or {}
+        if metadata.get(_MARK) != mark.encode():
+            return None
+        keys = {index: key for key, index in json.loads(metadata[_EPISODES]).items()}
+        events = from_table(file.read())
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        return None
+    by_key: dict[str, list[Event]] = {key: [] for key in keys.values()}
+    for event in events:
+        by_key[keys[event.episode_index]].append(event)
+    return by_key
+
+
+def _mark(source: SourceDataset, config: PrepareConfig, tasks: int, task: int) -> str:
+    return f"{fingerprint(source, config)} {task} of {tasks}"
+
+
+def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -> bool:
+    """Makes one shard, unless it is there already. Returns whether it had to be made.
+
+    An episode that cannot be read is left out: cleaning excludes it, or the merge names its fault.
+    """
+    source = SourceDataset.open(source_root(config.dataset))
+    path, mark = shard_path(folder, tasks, task), _mark(source, config, tasks, task)
+    if read_shard(path, mark) is not None:
+        return False
+    annotate = annotator(config)
+    least = EventSegmenter(config.segmenter).min_frames(source.fps)
+    events: list[Event] = []
+    keys: dict[str, int] = {}
+    for position in shard_positions(len(source), tasks, task):
+        with contextlib.suppress(DataError):
+            episode = source.read(position, least)
+            events += annotate(episode)
+            keys[episode_key(episode)] = episode.index
+    # The event table rounds confidences to float32; the views hold them as they were found.
+    column = SCHEMA.get_field_index("confidence")
+    exact = pa.array([event.confidence for event in events], pa.float64())
+    table = to_table(events).set_column(column, "confidence", exact)
+    table = table.replace_schema_metadata({_MARK: mark.encode(), _EPISODES: json.dumps(keys).encode()})
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        pq.write_table(table, partial, compression="zstd")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+class AnnotateShard:
+    """`annotate_shard` as a step of a datatrove pipeline: one task, one shard."""
+
+    def __init__(self, config: PrepareConfig, folder: Path) -> None:
+        self.config, self.folder = config, folder
+
+    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        """Makes shard `rank` of `world_size`; passes nothing on."""
+        annotate_shard(self.config, self.folder, world_size, rank)
+
+
+def merged(config: PrepareConfig, folder: Path) -> dict[str, list[Event]]:
+    """The events of all shards by `episode_key`.
+
+    Raises:
+        DataError: Shards are missing, or belong to another source or other parameters.
+    """
+    source, tasks = SourceDataset.open(source_root(config.dataset)), config.scale.tasks
+    everything: dict[str, list[Event]] = {}
+    missing = []
+    mark = fingerprint(source, config)
+    for task in range(tasks):
+        shard = read_shard(shard_path(folder, tasks, task), f"{mark} {task} of {tasks}")
+        if shard is None:
+            missing.append(task)
+        else:
+            everything.update(shard)
+    if missing:
+        few = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        raise DataError(
+            folder,
+            f"shards {few} of {tasks}",
+            "are missing, damaged, or of another source or other parameters",
+            "run --scale.step=annotate for them with the flags of this run",
+        )
+    return everything
+
+
+def prepare_in_shards(config: PrepareConfig) -> dict[str, Any] | None:
+    """Does what `prepare` does, the annotating in `config.scale.tasks` shards.
+
+    Returns:
+        The summary; None where `scale.step` is annotate.
+
+    Raises:
+        DataError: As `prepare`, or shards are missing; finished shards stay for the next run.
+        ValueError: datatrove is not installed, or a parameter is out of range.
+    """
+    scale, out = config.scale, output_root(config.out)
+    folder = scale.root or out.with_name(f"{out.name}.shards")
+    if scale.step != "merge":
+        _annotate(config, folder)
+    if scale.step == "annotate":
+        return None
+    found, alone = merged(config, folder), annotator(config)
+
+    def annotate(episode: Episode) -> list[Event]:
+        # What cleaning or synchronising has changed is annotated as it is now.
+        events = found.get(episode_key(episode))
+        return alone(episode) if events is None else events
+
+    summary = prepare(config, annotate)
+    if scale.root is None:
+        shutil.rmtree(folder)  # ours alone, and everything in it is in the output
+    return summary
+
+
+def _annotate(config: PrepareConfig, folder: Path) -> None:
+    try:
+        from datatrove.executor import LocalPipelineExecutor
+    except ImportError as error:
+        raise ValueError(
+            f"--scale.tasks needs datatrove ({error}). Fix: pip install 'lerobot_policy_wallwm[scale]'"
+        ) from error
+    scale = config.scale
+    count = scale.tasks - scale.first if scale.count < 0 else scale.count
+    LocalPipelineExecutor(
+        pipeline=[AnnotateShard(config, folder)],
+        tasks=scale.tasks,
+        workers=min(scale.workers, count),
+        local_tasks=count,
+        local_rank_offset=scale.first,
+        logging_dir=str(folder / "logs"),
+        # datatrove's own marks say that a task ended, not with which source and parameters: our shards decide.
+        skip_completed=False,
+    ).run()

@@ -1,0 +1,277 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Gives recoveries their share of training (paper.md 6.6): p = (1 - alpha) p_nominal + alpha uniform over recoveries.
+
+LeRobot's sampler draws frames, so an event's nominal probability is its part of the frames, times the copies that other
+steps (cluster balance) give it. The view is written with integer copies, which come as near to p as whole numbers and
+the cap allow; `weights` are exact.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.recover.recovery import KINDS, Recovery, find_recoveries
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.events import LEVELS, Event
+
+SCHEMA = pa.schema(
+    [
+        pa.field("event_id", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("cause", pa.int64(), nullable=False),
+        pa.field("evidence", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass
+class RecoveryConfig:
+    """Share of recoveries in training."""
+
+    # alpha: this part of the draws goes evenly to events that recover from something (a retry, a re-grasp, a
+    # correction), the rest as before. 0 leaves everything as it is. The paper says "small" and gives no number.
+    share: float = 0.0
+    # A recovery is copied at most so many times as often as without this step. Our choice: 8, so that a handful of
+    # retries is not learnt by heart; the summary tells the share that this leaves.
+    cap: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuses values out of range, naming the flag."""
+        if not 0 <= self.share < 1:
+            raise ValueError(f"--recovery.share must be in [0, 1), got {self.share}. Fix: 0.1 is a start")
+        if self.cap < 1:
+            raise ValueError(f"--recovery.cap must be at least 1, got {self.cap}. Fix: 8 is the default")
+
+
+class RecoverySampler:
+    """Draws recoveries more often.
+
+    `weights` and `copies` work on an event table. As a transform of an episodes-as-rows `datasets.Dataset` that has been
+    through `EventSegmenter` and `EventCaptioner`, `ds.map(sampler, batched=True, num_proc=...)` adds a column
+    `recoveries`: per episode a list of `event_id`, `kind`, `cause`, `evidence`.
+
+    Args:
+        share: alpha, in [0, 1).
+        cap: Largest factor by which an event's copies grow.
+        cycles: Common grasps by task template (`common_cycles` of the whole table). A row transform sees one batch at a
+            time, so without it no row is a re-grasp there.
+        kinematics: How state and action are read.
+
+    Raises:
+        ValueError: `share` or `cap` is out of range.
+    """
+
+    def __init__(
+        self,
+        share: float = 0.1,
+        cap: int = 8,
+        cycles: Mapping[str, int] | None = None,
+        kinematics: KinematicsConfig | None = None,
+    ) -> None:
+        RecoveryConfig(share, cap)
+        self.share, self.cap, self.cycles, self.kinematics = share, cap, cycles, kinematics
+
+    def __call__(self, batch: Mapping[str, list]) -> dict[str, list]:
+        """See the class.
+
+        Raises:
+            ValueError: The rows have no column `events`.
+        """
+        if "events" not in batch:
+            raise ValueError("the rows have no column events. Fix: map EventCaptioner over the dataset first")
+        columns = []
+        for values in zip(*batch.values(), strict=True):
+            row = dict(zip(batch.keys(), values, strict=True))
+            own = [Event(**event) for event in row["events"]]
+            found = find_recoveries(
+                own, [Episode.from_row(row)], cycles=self.cycles or {}, config=self.kinematics
+            )
+            columns.append([asdict(recovery) for recovery in found])
+        return {**batch, "recoveries": columns}
+
+    def weights(
+        self,
+        events: Sequence[Event],
+        recoveries: Iterable[Recovery],
+        copies: Mapping[int, int] | None = None,
+    ) -> dict[int, float]:
+        """Factor by which each event's draws change, by `event_id`: p / p_nominal.
+
+        Args:
+            events: The events that are drawn, all of one level.
+            recoveries: From `find_recoveries`. An event of a coarser level recovers if it holds one that does.
+            copies: How often other steps write each event (default 1). They are part of p_nominal; one that is left out
+                (0) stays out.
+
+        Returns:
+            A factor per event: 1 - alpha for the others, more for a recovery. All 1 if nothing recovers.
+        """
+        mass = np.array([event.length * (copies or {}).get(event.event_id, 1) for event in events], float)
+        recovers = self.recovering(events, recoveries) & (mass > 0)
+        if not recovers.any():
+            return {event.event_id: 1.0 for event in events}
+        nominal = mass / mass.sum()
+        factor = np.full(len(events), 1 - self.share)
+        factor[recovers] += self.share / recovers.sum() / nominal[recovers]
+        return {event.event_id: float(value) for event, value in zip(events, factor, strict=True)}
+
+    def copies(
+        self,
+        events: Sequence[Event],
+        recoveries: Iterable[Recovery],
+        copies: Mapping[int, int] | None = None,
+    ) -> dict[int, int]:
+        """Integer copies for `EventCarver.carve(copies=...)`, other steps' copies multiplied in.
+
+        Others keep their copies; a recovery gets the product of its own and its factor relative to theirs, at most `cap`
+        times its own. What rounding takes from one recovery the next one gets.
+
+        Args:
+            events: The events that are drawn, all of one level.
+            recoveries: From `find_recoveries`.
+            copies: How often other steps write each event (default 1).
+        """
+        recoveries = list(recoveries)
+        factor = self.weights(events, recoveries, copies)
+        recovers = self.recovering(events, recoveries)
+        result, owed = {}, 0.0
+        for event, special in sorted(
+            zip(events, recovers, strict=True), key=lambda pair: (pair[0].length, pair[0].event_id)
+        ):
+            own = (copies or {}).get(event.event_id, 1)
+            result[event.event_id] = own
+            if special and own:
+                wanted = own * min(factor[event.event_id] / (1 - self.share), self.cap)
+                # Owed in frames, because those are drawn.
+                number = int(np.floor(wanted + owed / event.length + 0.5))
+                number = min(max(number, own), own * self.cap)
+                owed += (wanted - number) * event.length
+                result[event.event_id] = number
+        return {event.event_id: result[event.event_id] for event in events}
+
+    def recovering(self, events: Sequence[Event], recoveries: Iterable[Recovery]) -> np.ndarray:
+        """Which of the events recover, (N,) bool. Above level action apply `lift_to_level` to the recoveries first."""
+        ids = {recovery.event_id for recovery in recoveries}
+        return np.array([event.event_id in ids for event in events], bool)
+
+
+def lift_to_level(table: Sequence[Event], recoveries: Iterable[Recovery], level: str) -> list[Recovery]:
+    """Recoveries as events of `level`: an event recovers if it, or an event inside it, does.
+
+    Args:
+        table: All levels of the event table.
+        recoveries: From `find_recoveries`.
+        level: One of `LEVELS`.
+
+    Returns:
+        One row per recovering event of the level; of several inside one event the first in order of `KINDS`.
+    """
+    by_id = {event.event_id: event for event in table}
+    depth = LEVELS.index(level)
+    first: dict[int, Recovery] = {}
+    for recovery in sorted(recoveries, key=lambda r: (KINDS.index(r.kind), r.event_id)):
+        event = by_id.get(recovery.event_id)
+        while event is not None and LEVELS.index(event.level) > depth:
+            event = by_id.get(event.parent)
+        if event is not None and event.level == level:
+            row = Recovery(event.event_id, recovery.kind, recovery.cause, recovery.evidence)
+            first.setdefault(event.event_id, row)
+    return [first[event_id] for event_id in sorted(first)]
+
+
+def write_recoveries(recoveries: Iterable[Recovery], path: str | Path) -> None:
+    """Writes `SCHEMA` as parquet; the file appears whole or not at all."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        pq.write_table(
+            pa.Table.from_pylist([asdict(r) for r in recoveries], SCHEMA), partial, compression="zstd"
+        )
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def recovery_copies(
+    config: RecoveryConfig,
+    kinematics: KinematicsConfig,
+    source: SourceDataset,
+    table: Sequence[Event],
+    level: str,
+    episodes: Iterable[int],
+    out: Path,
+    copies: Mapping[int, int] | None = None,
+) -> tuple[dict[int, int] | None, dict[str, Any]]:
+    """The stage of `wallwm prepare`: writes `recoveries.parquet` and returns copies and figures.
+
+    Args:
+        config: Share and cap; a share of 0 does nothing.
+        kinematics: How state and action are read.
+        source: The dataset; its episodes are read once more, for the corrections.
+        table: All events.
+        level: The level that is carved.
+        episodes: Source episodes of the training view; only these are copied.
+        out: Folder of the output.
+        copies: Copies of other steps, multiplied in.
+
+    Returns:
+        Copies by `event_id` (`copies` itself if the share is 0) and what goes into the summary.
+    """
+    if not config.share:
+        return (None if copies is None else dict(copies)), {}
+    having = {event.episode_index for event in table}
+    wanted = (source.read(i) for i, index in enumerate(source.episode_indices) if index in having)
+    found = find_recoveries(table, wanted, config=kinematics)
+    write_recoveries(found, out / "recoveries.parquet")
+    train = set(episodes)
+    events = [event for event in table if event.level == level and event.episode_index in train]
+    lifted = lift_to_level(table, found, level)
+    sampler = RecoverySampler(config.share, config.cap, kinematics=kinematics)
+    result = sampler.copies(events, lifted, copies)
+    recovers = sampler.recovering(events, lifted)
+    kinds = {row.event_id: row.kind for row in lifted}
+
+    def part(number: Mapping[int, int] | None) -> float:
+        mass = np.array([event.length * (number or {}).get(event.event_id, 1) for event in events], float)
+        return round(float(mass[recovers].sum() / mass.sum()), 4) if mass.sum() else 0.0
+
+    before = part(copies)
+    by_kind = Counter(kinds[e.event_id] for e, special in zip(events, recovers, strict=True) if special)
+    figures = {
+        "share": config.share,
+        "events": int(recovers.sum()),
+        "kinds": {kind: by_kind[kind] for kind in KINDS if by_kind[kind]},
+        "frames_before": before,
+        "frames_wanted": round((1 - config.share) * before + config.share, 4) if recovers.any() else 0.0,
+        "frames_after": part(result),
+        "most_copies": max(
+            (result[e.event_id] for e, s in zip(events, recovers, strict=True) if s), default=1
+        ),
+    }
+    return {**(copies or {}), **result}, figures
+
+
+def print_recovery(figures: Mapping[str, Any]) -> None:
+    """Prints the figures of `recovery_copies` in a line; nothing if the step was off."""
+    if not figures:
+        return
+    if not figures["events"]:
+        print("recoveries none found: --recovery.share changes nothing")
+        return
+    kinds = ", ".join(f"{kind} {count}" for kind, count in figures["kinds"].items())
+    short = figures["frames_after"] < figures["frames_wanted"] - 0.01
+    print(
+        f"recoveries {figures['events']} events ({kinds}): {100 * figures['frames_before']:.1f} % of the frames before, "
+        f"{100 * figures['frames_after']:.1f} % after, {100 * figures['frames_wanted']:.1f} % asked for"
+        + (" (--recovery.cap holds it back)" if short else "")
+    )

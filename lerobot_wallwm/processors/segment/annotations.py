@@ -1,0 +1,324 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Annotations that exist already, and how they override what the segmenter and the captioner propose.
+
+Two sources. LeRobot's language column: the rows of style `subtask` in `language_persistent`, each of which holds from its
+timestamp to the next one's. And a JSON file beside the dataset with spans in the form of X-Planner's L0 to L3, half-open
+intervals in frames counted from the episode's first:
+
+    {"format": "wallwm-annotations", "version": 1, "episodes": [
+        {"episode_index": 0, "spans": [
+            {"level": "L2", "start": 0, "end": 34, "caption": "pick up the red cube"},
+            {"level": "L1", "start": 0, "end": 12, "caption": "reach for the red cube"}]}]}
+
+`level` is L3, L2, L1, L0 or task, subtask, action, segment. An episode or a level without spans keeps its proposals, and so
+does the time between spans. Where both sources annotate a level of an episode, the file wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.events import LEVELS, Event
+from lerobot_wallwm.storage.errors import DataError
+
+LANGUAGE_COLUMN = "language_persistent"
+SUBTASK_STYLE = "subtask"
+# X-Planner counts from the finest level.
+_NUMBERED = {f"L{3 - depth}": level for depth, level in enumerate(LEVELS)}
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedSpan:
+    """One annotated event.
+
+    Attributes:
+        level: One of `LEVELS`.
+        start: First frame, counted from the episode's first.
+        end: One past the last frame.
+        caption: The event in words.
+        source: `annotation` (from the file) or `language` (from LeRobot's column).
+    """
+
+    level: str
+    start: int
+    end: int
+    caption: str
+    source: str = "annotation"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _SpanRow(_Strict):
+    level: Literal["L3", "L2", "L1", "L0", "task", "subtask", "action", "segment"]
+    start: int = Field(ge=0)
+    end: int = Field(ge=1)
+    caption: str = Field(min_length=1)
+
+
+class _EpisodeRow(_Strict):
+    episode_index: int = Field(ge=0)
+    spans: list[_SpanRow]
+
+
+class _File(_Strict):
+    format: Literal["wallwm-annotations"]
+    version: Literal[1]
+    episodes: list[_EpisodeRow]
+
+
+def read_annotation_file(path: str | Path) -> dict[int, list[AnnotatedSpan]]:
+    """The spans of a JSON file, by episode.
+
+    Raises:
+        DataError: If the file is missing, is not JSON, or does not have the form above.
+    """
+    path = Path(path)
+    try:
+        content = _File.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(path, "file", f"cannot be read ({error})", "check the path") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise DataError(
+            path, where, str(first["msg"]), "see lerobot_wallwm.processors.annotations for the form"
+        ) from error
+    spans: dict[int, list[AnnotatedSpan]] = {}
+    for episode in content.episodes:
+        if episode.episode_index in spans:
+            raise DataError(
+                path, "episodes", f"episode_index {episode.episode_index} occurs twice", "join its spans"
+            )
+        spans[episode.episode_index] = [
+            AnnotatedSpan(_NUMBERED.get(row.level, row.level), row.start, row.end, row.caption)
+            for row in episode.spans
+        ]
+    return spans
+
+
+def subtask_spans(
+    rows: Iterable[Mapping[str, Any]], timestamps: np.ndarray, where: str | Path, episode: int
+) -> list[AnnotatedSpan]:
+    """The subtasks of LeRobot's language rows as spans.
+
+    Args:
+        rows: The value of `language_persistent` at any frame of the episode (LeRobot repeats it on all).
+        timestamps: (T,) seconds of the episode's frames.
+        where: The file, for messages.
+        episode: The episode, for messages.
+
+    Raises:
+        DataError: If a subtask has no text, starts outside the episode, or starts at the frame of another.
+    """
+    length = len(timestamps)
+    step = (timestamps[-1] - timestamps[0]) / max(length - 1, 1)
+    starts: dict[int, str] = {}
+    for row in rows:
+        if row.get("style") != SUBTASK_STYLE:
+            continue
+        key = f"{LANGUAGE_COLUMN} of episode {episode}"
+        text, time = (row.get("content") or "").strip(), float(row["timestamp"])
+        if not text:
+            raise DataError(where, key, f"the subtask at {time:g} s has no text", "annotate it again")
+        if not timestamps[0] - step / 2 <= time <= timestamps[-1] + step / 2:
+            raise DataError(
+                where,
+                key,
+                f"the subtask {text!r} starts at {time:g} s, but the episode lasts from {timestamps[0]:g} to "
+                f"{timestamps[-1]:g} s",
+                "annotate it again",
+            )
+        frame = int(np.argmin(np.abs(timestamps - time)))
+        if starts.get(frame, text) != text:
+            raise DataError(
+                where,
+                key,
+                f"two subtasks start at {time:g} s: {starts[frame]!r}, {text!r}",
+                "keep one of them",
+            )
+        starts[frame] = text
+    order = sorted(starts)
+    return [
+        AnnotatedSpan("subtask", start, end, starts[start], "language")
+        for start, end in zip(order, [*order[1:], length], strict=True)
+    ]
+
+
+def read_annotations(
+    source: SourceDataset, path: str | Path | None = None
+) -> tuple[dict[int, list[AnnotatedSpan]], list[str]]:
+    """All annotations of a dataset, checked.
+
+    Args:
+        source: The dataset; its language column is read where it has one.
+        path: A JSON file with more.
+
+    Returns:
+        The spans by episode; and one line for each episode whose annotations cannot be used, which keeps its proposals.
+
+    Raises:
+        DataError: If the file as a whole cannot be read.
+    """
+    given = read_annotation_file(path) if path is not None else {}
+    spans: dict[int, list[AnnotatedSpan]] = {}
+    refused: list[str] = []
+    has_column = LANGUAGE_COLUMN in source.info["features"]
+    for position, index in enumerate(source.episode_indices):
+        own = list(given.pop(index, ()))
+        meta = source.meta(position)
+        where = source.data_path(meta)
+        try:
+            check_spans(own, meta["length"], path or where, index)
+        except DataError as error:
+            refused.append(str(error))
+            own = []
+        try:
+            if has_column and not any(span.level == "subtask" for span in own):
+                part = source.rows(meta)
+                rows = (
+                    part.column(LANGUAGE_COLUMN)[0].as_py() if LANGUAGE_COLUMN in part.column_names else None
+                )
+                found = subtask_spans(rows or (), part.column("timestamp").to_numpy(), where, index)
+                check_spans([*own, *found], meta["length"], where, index)
+                own += found
+        except DataError as error:
+            refused.append(str(error))
+        if own:
+            spans[index] = own
+    for index in sorted(given):
+        refused.append(
+            str(DataError(path or "", f"episode_index {index}", "is not in the dataset", "remove it"))
+        )
+    return spans, refused
+
+
+def check_spans(spans: Sequence[AnnotatedSpan], length: int, path: str | Path, episode: int) -> None:
+    """Checks that the spans of an episode of `length` frames lie in it, do not overlap in a level, and nest.
+
+    Raises:
+        DataError: If they do not; it names the span.
+    """
+
+    def fail(span: AnnotatedSpan, problem: str) -> None:
+        key = f"episode {episode}, {span.level} [{span.start}, {span.end}) {span.caption!r}"
+        raise DataError(path, key, problem, "correct that span")
+
+    for span in spans:
+        if not 0 <= span.start < span.end <= length:
+            fail(span, f"does not lie in the episode's {length} frames, or is empty")
+        if span.level == LEVELS[0] and (span.start, span.end) != (0, length):
+            fail(span, f"a task covers its episode, here [0, {length})")
+    for level in LEVELS:
+        row = sorted((span for span in spans if span.level == level), key=lambda span: span.start)
+        for before, after in zip(row, row[1:], strict=False):
+            if after.start < before.end:
+                fail(after, f"overlaps [{before.start}, {before.end}) {before.caption!r}")
+    for span in spans:
+        for edge in (span.start, span.end):
+            for finer in spans:
+                if LEVELS.index(finer.level) > LEVELS.index(span.level) and finer.start < edge < finer.end:
+                    fail(span, f"its edge {edge} cuts the {finer.level} [{finer.start}, {finer.end})")
+
+
+class AnnotationMerger:
+    """Puts annotated spans into an episode's events.
+
+    `merger(events)` returns the episode's events with the annotated ones in their place. Every annotated span becomes
+    one event, unaltered. Proposed boundaries inside an annotated span of the same or a finer level move to its nearest
+    edge; those nearer than `least` frames to an annotated one give way; the others stay. As a transform of an
+    episodes-as-rows `datasets.Dataset` that has been through `EventCaptioner`, `ds.map(merger, batched=True)` rewrites
+    the column `events`.
+
+    Args:
+        spans: By episode; see `read_annotations`. They must have passed `check_spans`.
+        least: Frames of the shortest event; see `EventSegmenter.min_frames`.
+    """
+
+    def __init__(self, spans: Mapping[int, Sequence[AnnotatedSpan]], least: int = 2) -> None:
+        self.spans = spans
+        self.least = least
+
+    def __call__(self, item: Sequence[Event] | Mapping[str, list]) -> Any:
+        """See the class."""
+        if not isinstance(item, Mapping):
+            return self.merge(item)
+        if "events" not in item:
+            raise ValueError("the rows have no column events. Fix: map EventCaptioner over the dataset first")
+        rows = [[asdict(e) for e in self.merge([Event(**row) for row in rows])] for rows in item["events"]]
+        return {**item, "events": rows}
+
+    def merge(self, events: Sequence[Event]) -> list[Event]:
+        """Events of one episode at all four levels, ids counted from 0, tiling `[0, T)` at every level."""
+        if not events or not self.spans.get(events[0].episode_index):
+            return list(events)
+        spans = self.spans[events[0].episode_index]
+        length = max(event.end for event in events)
+        bounds: set[int] = set()
+        merged: list[Event] = []
+        parents: list[Event] = []
+        for depth, level in enumerate(LEVELS):
+            own = {span.start: span for span in spans if span.level == level}
+            proposed = [event for event in events if event.level == level]
+            bounds |= {edge for span in own.values() for edge in (span.start, span.end)} - {0, length}
+            finer = [span for span in spans if LEVELS.index(span.level) >= depth]
+            for event in proposed:
+                frame = _snap(event.start, finer)
+                near = min((abs(frame - other) for other in (0, length, *bounds)), default=self.least)
+                if near >= self.least and not any(span.start < frame < span.end for span in finer):
+                    bounds.add(frame)
+            edges = [0, *sorted(bounds), length]
+            fixed = {edge: span.source for span in spans for edge in (span.start, span.end)}
+            row: list[Event] = []
+            for start, end in zip(edges, edges[1:], strict=False):
+                like = max(proposed, key=lambda e: min(e.end, end) - max(e.start, start))
+                parent = next((p.event_id for p in parents if p.start <= start < p.end), -1)
+                span = own.get(start)
+                label, caption, template = like.label, like.caption, like.template
+                if span is not None:
+                    # Our choice: the label of a caption in somebody's words is its first word.
+                    label, caption, template = span.caption.split()[0].lower(), span.caption, span.caption
+                known = span.source if span is not None else fixed.get(start)
+                row.append(
+                    Event(
+                        event_id=len(merged) + len(row),
+                        episode_index=events[0].episode_index,
+                        level=level,
+                        start=start,
+                        end=end,
+                        label=label,
+                        caption=caption,
+                        template=template,
+                        parent=parent,
+                        confidence=1.0 if known or start == 0 else like.confidence,
+                        source=known or ("episode" if start == 0 else like.source),
+                    )
+                )
+            merged += row
+            parents = row
+        return merged
+
+    def keep_captions(self, events: Sequence[Event]) -> list[Event]:
+        """Events of any number of episodes, with the annotated captions where a later stage has written others."""
+        own = {(i, s.level, s.start, s.end): s.caption for i, spans in self.spans.items() for s in spans}
+        captions = (own.get((e.episode_index, e.level, e.start, e.end), e.caption) for e in events)
+        return [
+            e if e.caption == caption else replace(e, caption=caption, template=caption)
+            for e, caption in zip(events, captions, strict=True)
+        ]
+
+
+def _snap(frame: int, spans: Sequence[AnnotatedSpan]) -> int:
+    """The nearest edge of the span that holds the frame in its inside (the coarsest first); else the frame."""
+    for span in sorted(spans, key=lambda span: LEVELS.index(span.level)):
+        if span.start < frame < span.end:
+            return span.start if frame - span.start <= span.end - frame else span.end
+    return frame

@@ -1,0 +1,154 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The file of a person's corrections: its schema, and its reader. `wallwm inspect` exports it, `HumanLayer` applies it.
+
+The corrections of a file are a set: their order does not matter. Every frame in it refers to the event table *before* any
+correction, except that of a new boundary, which says where the boundary shall be once all others are deleted and moved.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from lerobot_wallwm.storage.errors import DataError
+
+FORMAT = "wallwm-corrections"
+FORMAT_VERSION = 1
+_FIX = "export the file again with `wallwm inspect`, or correct this field"
+
+
+_LABEL = r"^[a-z][a-z0-9 _-]{0,39}$"
+
+
+def one_line(value: str) -> str:
+    """A caption as it is.
+
+    Raises:
+        ValueError: It is blank, or holds line breaks or control characters.
+    """
+    if not value.strip() or not value.isprintable():
+        raise ValueError("a caption is one line of printable text")
+    return value
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DatasetName(_Model):
+    """Which dataset was corrected. The fingerprint decides; the name is for people."""
+
+    name: str = ""
+    fingerprint: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class BoundaryMove(_Model):
+    """Moves the boundary at frame `old` to frame `new`; `new == old` confirms it.
+
+    A boundary of a level is also one of every finer level, so the coinciding boundaries of parents and children move
+    with it. `level` says how far it may go: not past the next boundary of `level` or of a coarser one; events of finer
+    levels that lie wholly in the frames it passes give way.
+    """
+
+    kind: Literal["boundary"] = "boundary"
+    episode: int = Field(ge=0)
+    level: Literal["subtask", "action", "segment"]
+    old: int = Field(gt=0)
+    new: int = Field(gt=0)
+
+
+class BoundaryInsert(_Model):
+    """Cuts the event of a level that holds frame `at` in two, and with it every event of finer levels that holds it.
+
+    A frame that bounds finer levels already becomes a boundary of this one too. What begins there keeps the caption that it
+    had, or gets `caption` and `label` at this level.
+    """
+
+    kind: Literal["insert"] = "insert"
+    episode: int = Field(ge=0)
+    level: Literal["subtask", "action", "segment"]
+    at: int = Field(gt=0)
+    caption: str | None = Field(default=None, min_length=1, max_length=2000)
+    label: str | None = Field(default=None, pattern=_LABEL)
+
+    @field_validator("caption")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        return value if value is None else one_line(value)
+
+
+class BoundaryDelete(_Model):
+    """Joins the events of a level that meet at frame `at`, and with them those of coarser levels that meet there.
+
+    The earlier event's caption stays. Finer levels keep their boundary there; deleted at level segment, it is gone.
+    """
+
+    kind: Literal["delete"] = "delete"
+    episode: int = Field(ge=0)
+    level: Literal["subtask", "action", "segment"]
+    at: int = Field(gt=0)
+
+
+class CaptionEdit(_Model):
+    """Gives the event `[start, end)` of a level another caption and, where `label` is given, another label."""
+
+    kind: Literal["caption"] = "caption"
+    episode: int = Field(ge=0)
+    level: Literal["task", "subtask", "action", "segment"]
+    start: int = Field(ge=0)
+    end: int = Field(gt=0)
+    old: str = ""
+    new: str = Field(min_length=1, max_length=2000)
+    label: str | None = Field(default=None, pattern=_LABEL)
+
+    @field_validator("new")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        return one_line(value)
+
+
+Correction = BoundaryMove | BoundaryInsert | BoundaryDelete | CaptionEdit
+
+
+class Corrections(_Model):
+    """The whole file."""
+
+    format: Literal["wallwm-corrections"]
+    format_version: Literal[1]
+    dataset: DatasetName
+    corrections: list[Annotated[Correction, Field(discriminator="kind")]]
+
+
+def read_corrections(path: str | Path) -> Corrections:
+    """Reads a corrections file.
+
+    Raises:
+        DataError: If the file is missing, is not JSON, or a field breaks the schema; the field is named.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            path,
+            "file",
+            f"cannot be read ({error.strerror or error})",
+            "pass the file that `wallwm inspect` exported",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            path, "file", f"is not JSON ({error})", "export it again with `wallwm inspect`"
+        ) from error
+    try:
+        return Corrections.model_validate(content)
+    except ValidationError as error:
+        first, count = error.errors()[0], error.error_count()
+        # The third part names the variant of the union.
+        key = ".".join(
+            str(part) for i, part in enumerate(first["loc"]) if (i, first["loc"][0]) != (2, "corrections")
+        )
+        more = f" ({count - 1} more such problems)" if count > 1 else ""
+        raise DataError(path, key or "file", f"{first['msg'].lower()}{more}", _FIX) from error

@@ -1,0 +1,308 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The Human layer (paper 6.4): a person's corrections win over whatever set a boundary or a caption.
+
+The tree stays nested and gapless because a boundary is a frame, shared by all levels that it bounds: moving it moves
+all of them, one that is added cuts finer levels too, and one that is deleted joins coarser levels too. What a moved boundary
+passes of finer levels gives way; what it may not pass is an error that names it. A file's captions are set first, then
+boundaries are deleted, moved and added.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from lerobot_wallwm.language.instruction import parse_instruction, slot_template
+from lerobot_wallwm.processors.segment.corrections import (
+    BoundaryDelete,
+    BoundaryInsert,
+    BoundaryMove,
+    CaptionEdit,
+    Correction,
+    Corrections,
+    read_corrections,
+)
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.events import LEVELS, Event
+from lerobot_wallwm.processors.source.fingerprint import dataset_fingerprint
+from lerobot_wallwm.storage.errors import DataError
+
+HUMAN = "human"
+_STALE = "prepare with the parameters that the page was made with, or make the page again"
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    content: Corrections
+    by_episode: Mapping[int, list[Correction]]
+
+
+class HumanLayer:
+    """Applies corrections files to events.
+
+    `layer(events)` takes events of any number of episodes and returns them corrected. Ids stay; those of events that gave
+    way or were joined to another are missing afterwards, and new events get ids beyond the greatest. As a transform of an episodes-as-rows `datasets.Dataset` that has been through `EventCaptioner`,
+    `ds.map(layer, batched=True)` corrects its column `events`.
+
+    Events whose start a person moved, confirmed or added, and events a person recaptioned, get source `human` and confidence 1.
+
+    Args:
+        paths: One corrections file or several. Each refers to the events as the file before it left them, so that a
+            second round of corrections can follow the first.
+        source: The dataset; where given, a file made for another one is refused.
+
+    Raises:
+        DataError: A file cannot be read, breaks the schema, or was made for another dataset.
+    """
+
+    def __init__(self, paths: str | Path | Sequence[str | Path], source: SourceDataset | None = None) -> None:
+        self.files: list[_File] = []
+        for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
+            content = read_corrections(path)
+            if source is not None:
+                _check_dataset(path, content, source)
+            by_episode = defaultdict(list)
+            for item in content.corrections:
+                by_episode[item.episode].append(item)
+            self.files.append(_File(path, content, dict(by_episode)))
+
+    def __call__(self, item: Sequence[Event] | Mapping[str, list]) -> Any:
+        """See the class.
+
+        Raises:
+            DataError: A correction names a boundary or event that is not there, contradicts another, or passes a
+                boundary that it may not pass.
+        """
+        if not isinstance(item, Mapping):
+            return self.correct(item)
+        rows = []
+        for events in item["events"]:
+            corrected = self.correct([Event(**event) for event in events])
+            rows.append([{name: getattr(e, name) for name in Event.__slots__} for e in corrected])
+        return {**item, "events": rows}
+
+    def correct(self, events: Sequence[Event]) -> list[Event]:
+        """The events with all files applied; see the class."""
+        by_episode: dict[int, list[Event]] = defaultdict(list)
+        for event in events:
+            by_episode[event.episode_index].append(event)
+        ids = count(max((event.event_id for event in events), default=-1) + 1)
+        for file in self.files:
+            for episode in by_episode:
+                if episode in file.by_episode:
+                    items = file.by_episode[episode]
+                    by_episode[episode] = _correct_episode(by_episode[episode], items, file.path, ids)
+        return [event for group in by_episode.values() for event in group]
+
+    def counts(self) -> dict[str, int]:
+        """How many boundaries and captions the files correct, for the summary."""
+        items = [item for file in self.files for item in file.content.corrections]
+        return {
+            "files": len(self.files),
+            "episodes": len({item.episode for item in items}),
+            "boundaries": sum(isinstance(item, BoundaryMove) for item in items),
+            "added": sum(isinstance(item, BoundaryInsert) for item in items),
+            "deleted": sum(isinstance(item, BoundaryDelete) for item in items),
+            "captions": sum(isinstance(item, CaptionEdit) for item in items),
+        }
+
+
+def _check_dataset(path: Path, content: Corrections, source: SourceDataset) -> None:
+    if content.dataset.fingerprint != dataset_fingerprint(source):
+        raise DataError(
+            path,
+            "dataset.fingerprint",
+            f"is of another dataset ({content.dataset.name or 'without a name'}), not of {source.root.name}, "
+            "or episodes were added, removed or renamed since",
+            "pass the corrections that were made for this dataset, or make the page again",
+        )
+    unknown = sorted({item.episode for item in content.corrections} - set(source.episode_indices))
+    if unknown:
+        raise DataError(
+            path,
+            "corrections.episode",
+            f"names episode {unknown[0]}, which is not in the dataset",
+            "correct that field",
+        )
+
+
+def _correct_episode(
+    events: Sequence[Event], items: Sequence[Correction], path: Path, ids: Iterator[int]
+) -> list[Event]:
+    """One episode with one file's corrections."""
+    corrected = _edit_captions(events, [item for item in items if isinstance(item, CaptionEdit)], path)
+    corrected = _delete_boundaries(corrected, [i for i in items if isinstance(i, BoundaryDelete)], path)
+    corrected = _move_boundaries(corrected, [item for item in items if isinstance(item, BoundaryMove)], path)
+    return _add_boundaries(corrected, [i for i in items if isinstance(i, BoundaryInsert)], path, ids)
+
+
+def _depths(events: Sequence[Event]) -> dict[int, int]:
+    """Each interior boundary's frame, and the rank of the coarsest level that it bounds."""
+    depth: dict[int, int] = {}
+    for event in events:
+        if event.start > 0:
+            depth[event.start] = min(depth.get(event.start, len(LEVELS)), LEVELS.index(event.level))
+    return depth
+
+
+def _refuse_unknown(
+    depth: Mapping[int, int], item: BoundaryMove | BoundaryDelete, at: int, path: Path
+) -> None:
+    """Refuses a correction of a boundary that the level does not have."""
+    rank = LEVELS.index(item.level)
+    if depth.get(at, len(LEVELS)) > rank:
+        own = [frame for frame, level in depth.items() if level <= rank]
+        near = f"the nearest is at {min(own, key=lambda f: abs(f - at))}" if own else "it has none"
+        where = f"episode {item.episode}, {item.level} boundary {at}"
+        raise DataError(path, where, f"is not a boundary of that level; {near}", _STALE)
+
+
+def _delete_boundaries(events: Sequence[Event], deleted: Sequence[BoundaryDelete], path: Path) -> list[Event]:
+    depth = _depths(events)
+    for item in deleted:
+        _refuse_unknown(depth, item, item.at, path)
+    # Deleted at two levels, the finer one says how far it is gone.
+    gone: dict[int, int] = {}
+    for item in deleted:
+        gone[item.at] = max(gone.get(item.at, 0), LEVELS.index(item.level))
+    kept: list[Event] = []
+    last: dict[str, int] = {}  # level -> where its latest event is
+    for event in sorted(events, key=lambda e: (e.start, LEVELS.index(e.level))):
+        if event.start in gone and LEVELS.index(event.level) <= gone[event.start]:
+            before = last[event.level]
+            kept[before] = replace(kept[before], end=event.end)
+        else:
+            last[event.level] = len(kept)
+            kept.append(event)
+    return _in_their_parents(kept) if deleted else list(events)
+
+
+def _add_boundaries(
+    events: Sequence[Event], added: Sequence[BoundaryInsert], path: Path, ids: Iterator[int]
+) -> list[Event]:
+    result = list(events)
+    slots = parse_instruction(next((event.caption for event in events if event.level == LEVELS[0]), ""))
+    # From coarse to fine, so that what a coarse cut makes of finer levels is there when they are cut.
+    for item in sorted(added, key=lambda i: (LEVELS.index(i.level), i.at)):
+        rank, length = LEVELS.index(item.level), max(event.end for event in events)
+        where = f"episode {item.episode}, new {item.level} boundary {item.at}"
+        if not item.at < length:
+            raise DataError(path, where, f"lies outside (0, {length})", "keep it inside the episode")
+        cut: list[Event] = []
+        for event in result:
+            if LEVELS.index(event.level) < rank or not event.start <= item.at < event.end:
+                cut.append(event)
+                continue
+            if event.start == item.at:
+                if event.level == item.level:
+                    raise DataError(path, where, "is a boundary of that level already", "leave it out")
+                right = event
+            else:
+                cut.append(replace(event, end=item.at))
+                right = replace(event, event_id=next(ids), start=item.at)
+            if event.level == item.level:
+                if item.caption is not None:
+                    template = slot_template(item.caption, slots)
+                    right = replace(right, caption=item.caption, template=template)
+                right = replace(right, label=item.label or right.label)
+            cut.append(replace(right, confidence=1.0, source=HUMAN))
+        result = cut
+    if not added:
+        return result
+    return _in_their_parents(sorted(result, key=lambda e: (e.start, LEVELS.index(e.level))))
+
+
+def _in_their_parents(events: Sequence[Event]) -> list[Event]:
+    """The events, ordered by start and then from coarse to fine, each with the parent that it lies in."""
+    current: dict[int, int] = {}
+    result = []
+    for event in events:
+        rank = LEVELS.index(event.level)
+        current[rank] = event.event_id
+        result.append(replace(event, parent=current[rank - 1] if rank else -1))
+    return result
+
+
+def _edit_captions(events: Sequence[Event], edits: Sequence[CaptionEdit], path: Path) -> list[Event]:
+    task = next((event.caption for event in events if event.level == LEVELS[0]), "")
+    wanted: dict[tuple[str, int, int], CaptionEdit] = {}
+    places = {(event.level, event.start, event.end) for event in events}
+    for edit in edits:
+        place = (edit.level, edit.start, edit.end)
+        where = f"episode {edit.episode}, {edit.level} [{edit.start}, {edit.end})"
+        if place not in places:
+            raise DataError(path, where, "is not an event of this dataset as it is segmented now", _STALE)
+        other = wanted.setdefault(place, edit)
+        if (other.new, other.label) != (edit.new, edit.label):
+            raise DataError(path, where, "gets two different captions", "keep one of the two")
+    result = []
+    for event in events:
+        found = wanted.get((event.level, event.start, event.end))
+        if found is not None:
+            event = replace(
+                event,
+                caption=found.new,
+                template=slot_template(found.new, parse_instruction(task)),
+                label=found.label or event.label,
+                confidence=1.0,
+                source=HUMAN,
+            )
+        result.append(event)
+    return result
+
+
+def _move_boundaries(events: Sequence[Event], moves: Sequence[BoundaryMove], path: Path) -> list[Event]:
+    if not moves:
+        return list(events)
+    length = max(event.end for event in events)
+    depth = _depths(events)
+    target: dict[int, BoundaryMove] = {}
+    for move in moves:
+        where = f"episode {move.episode}, {move.level} boundary {move.old}"
+        _refuse_unknown(depth, move, move.old, path)
+        if not 0 < move.new < length:
+            raise DataError(
+                path, where, f"moves to {move.new}, outside (0, {length})", "keep it inside the episode"
+            )
+        other = target.setdefault(move.old, move)
+        if other.new != move.new:
+            raise DataError(path, where, f"moves to both {other.new} and {move.new}", "keep one of the two")
+        if LEVELS.index(move.level) < LEVELS.index(other.level):
+            target[move.old] = move
+
+    place = {frame: target[frame].new if frame in target else frame for frame in depth}
+    for frame in depth:
+        passed = [
+            move
+            for move in target.values()
+            if (frame < move.old and place[frame] >= move.new)
+            or (frame > move.old and place[frame] <= move.new)
+        ]
+        for move in passed:
+            if frame in target or depth[frame] <= LEVELS.index(move.level):
+                raise DataError(
+                    path,
+                    f"episode {move.episode}, {move.level} boundary {move.old}",
+                    f"moves to {move.new} and would pass the {LEVELS[depth[frame]]} boundary at {frame}"
+                    + (f", which moves to {place[frame]}" if frame in target else ""),
+                    "leave at least one frame between the two",
+                )
+        if passed:  # gives way: its event now begins where the moved boundary is
+            right = [move.new for move in passed if move.old < frame]
+            place[frame] = max(right) if right else min(move.new for move in passed)
+
+    place |= {0: 0, length: length}
+    moved = {move.new for move in target.values()}
+    result = []
+    for event in events:
+        start, end = place[event.start], place[event.end]
+        if start < end:
+            if start in moved:
+                event = replace(event, confidence=1.0, source=HUMAN)
+            result.append(replace(event, start=start, end=end))
+    return result

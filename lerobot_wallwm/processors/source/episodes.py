@@ -1,0 +1,391 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Plain reading of a LeRobotDataset v3: state, action, timestamps and task of each episode, straight from parquet.
+
+No LeRobot import and no video decoding, so that a dataset of thousands of episodes is read in seconds. What would make a
+carved view unusable is refused here, before anything is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lerobot_wallwm.processors.source.effort import EFFORT, effort_keys, join_effort
+from lerobot_wallwm.storage.errors import DataError
+
+STATE = "observation.state"
+ACTION = "action"
+_RERECORD = "record or download the dataset again"
+_DELETE = "remove it with `lerobot-edit-dataset --operation.type delete_episodes --operation.episode_indices '[{}]'`"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One demonstration without its images.
+
+    Attributes:
+        index: `episode_index` in the dataset.
+        task: The instruction.
+        fps: Frames per second.
+        state: (T, S) float64, in the dataset's own units.
+        action: (T, A) float64.
+        state_names: S names, or empty where the dataset gives none.
+        action_names: A names, or empty.
+        effort: (T, E) effort, current or force, in the dataset's own units; None where the robot reports none.
+        effort_names: E names, or empty.
+    """
+
+    index: int
+    task: str
+    fps: float
+    state: np.ndarray
+    action: np.ndarray
+    state_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
+    effort: np.ndarray | None = None
+    effort_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def to_row(self) -> dict[str, Any]:
+        """The episode as one row of an episodes-as-rows `datasets.Dataset`."""
+        row = {
+            "episode_index": self.index,
+            "task": self.task,
+            "fps": float(self.fps),
+            STATE: self.state.tolist(),
+            ACTION: self.action.tolist(),
+            "state_names": list(self.state_names),
+            "action_names": list(self.action_names),
+        }
+        if self.effort is not None:
+            row |= {EFFORT: self.effort.tolist(), "effort_names": list(self.effort_names)}
+        return row
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Episode:
+        """The inverse of `to_row`."""
+        effort = row.get(EFFORT)
+        return cls(
+            index=int(row["episode_index"]),
+            task=str(row["task"]),
+            fps=float(row["fps"]),
+            state=np.asarray(row[STATE], dtype=np.float64),
+            action=np.asarray(row[ACTION], dtype=np.float64),
+            state_names=tuple(row.get("state_names") or ()),
+            action_names=tuple(row.get("action_names") or ()),
+            effort=None if effort is None else np.asarray(effort, dtype=np.float64),
+            effort_names=tuple(row.get("effort_names") or ()),
+        )
+
+
+def _flat_names(names: Any) -> tuple[str, ...]:
+    """LeRobot writes feature names as a list, as `{"motors": [...]}`, or as null."""
+    if isinstance(names, dict):
+        values = list(names.values())
+        names = values[0] if len(values) == 1 and isinstance(values[0], list) else list(names)
+    return tuple(str(name) for name in names) if isinstance(names, list | tuple) else ()
+
+
+def _read_parquet(path: Path, **kwargs: Any) -> pa.Table:
+    try:
+        return pq.ParquetFile(path).read(**kwargs)
+    except FileNotFoundError as error:
+        raise DataError(path, "file", "is missing", _RERECORD) from error
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(path, "file", f"is truncated or not parquet ({error})", _RERECORD) from error
+
+
+@dataclass
+class SourceDataset:
+    """A LeRobotDataset v3 on disk.
+
+    Build it with `SourceDataset.open`. `read(i)` gives an `Episode`.
+    """
+
+    root: Path
+    info: dict[str, Any]
+    episodes: pa.Table
+    tasks: list[str]
+    camera_keys: list[str]
+    video_keys: list[str]
+    _tables: dict[Path, pa.Table] = field(default_factory=dict, repr=False)
+
+    # -- opening -----------------------------------------------------------------------------------------------------
+    @classmethod
+    def open(cls, root: str | Path) -> SourceDataset:
+        """Reads the metadata.
+
+        Raises:
+            DataError: If there is no dataset, if it is v2.1, or if it lacks actions, a state or cameras.
+        """
+        root = Path(root)
+        info_path = root / "meta" / "info.json"
+        if not info_path.is_file():
+            raise DataError(
+                info_path,
+                "file",
+                "is missing",
+                "point --dataset.root at the folder that holds meta/, data/ and videos/",
+            )
+        try:
+            info = json.loads(info_path.read_text())
+        except json.JSONDecodeError as error:
+            raise DataError(info_path, "file", f"is not JSON ({error})", _RERECORD) from error
+        version = str(info.get("codebase_version", "unknown"))
+        if not version.startswith("v3"):
+            raise DataError(
+                info_path,
+                "codebase_version",
+                f"is {version}, but v3.0 is needed",
+                "convert it: python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=<repo_id> --root=<folder>",
+            )
+        features = info.get("features", {})
+        if ACTION not in features:
+            raise DataError(
+                info_path,
+                f"features.{ACTION}",
+                "is missing: the dataset has no actions",
+                "record with a teleoperator (lerobot-record --teleop.type=...), or rename your action column to `action`",
+            )
+        if STATE not in features:
+            raise DataError(
+                info_path,
+                f"features.{STATE}",
+                "is missing: the dataset has no robot state",
+                "record it with lerobot-record",
+            )
+        cameras = [key for key, value in features.items() if value.get("dtype") in ("video", "image")]
+        if not cameras:
+            raise DataError(
+                info_path,
+                "features.observation.images.*",
+                "is missing: the dataset has no cameras",
+                "record with at least one camera (--robot.cameras=...)",
+            )
+        if not float(info.get("fps") or 0) > 0:
+            raise DataError(info_path, "fps", f"is {info.get('fps')}", "set it to the recording's frame rate")
+        videos = [key for key in cameras if features[key]["dtype"] == "video"]
+
+        files = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
+        if not files:
+            raise DataError(root / "meta" / "episodes", "*.parquet", "is missing", _RERECORD)
+        parts = []
+        for path in files:
+            part = _read_parquet(path)
+            keep = [name for name in part.column_names if not name.startswith("stats/")]
+            part = part.select(keep)
+            needed = ["episode_index", "length", "dataset_from_index", "dataset_to_index"]
+            needed += ["data/chunk_index", "data/file_index"]
+            for name in needed:
+                if name not in keep:
+                    raise DataError(path, name, "column is missing", _RERECORD)
+            parts.append(part)
+        episodes = pa.concat_tables(parts, promote_options="default").sort_by("episode_index")
+        # A camera that only some episodes have is theirs to lack; one that none has is a fault of the dataset.
+        for name in (
+            f"videos/{k}/{n}" for k in videos for n in ("chunk_index", "file_index", "from_timestamp")
+        ):
+            if name not in episodes.column_names:
+                raise DataError(files[0], name, "column is missing", _RERECORD)
+        return cls(root, info, episodes, _read_tasks(root), cameras, videos)
+
+    # -- shape -------------------------------------------------------------------------------------------------------
+    def __len__(self) -> int:
+        return self.episodes.num_rows
+
+    @property
+    def fps(self) -> float:
+        return float(self.info["fps"])
+
+    @property
+    def episode_indices(self) -> list[int]:
+        return self.episodes.column("episode_index").to_pylist()
+
+    def meta(self, position: int) -> dict[str, Any]:
+        """The metadata row of the `position`-th episode."""
+        return {name: self.episodes.column(name)[position].as_py() for name in self.episodes.column_names}
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """Dimension names of a feature; empty where `info.json` gives none."""
+        return _flat_names(self.info["features"][key].get("names"))
+
+    def data_path(self, meta: dict[str, Any]) -> Path:
+        return self.root / self.info["data_path"].format(
+            chunk_index=meta["data/chunk_index"], file_index=meta["data/file_index"]
+        )
+
+    def has_video(self, meta: dict[str, Any], key: str) -> bool:
+        """Whether the metadata says where this camera's video of the episode lies."""
+        where = (meta[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index", "from_timestamp"))
+        return all(value is not None and np.isfinite(value) for value in where)
+
+    def video_path(self, meta: dict[str, Any], key: str) -> Path:
+        return self.root / self.info["video_path"].format(
+            video_key=key,
+            # Whole numbers, even where a tool that knows no integers with gaps has written floats.
+            chunk_index=int(meta[f"videos/{key}/chunk_index"]),
+            file_index=int(meta[f"videos/{key}/file_index"]),
+        )
+
+    def subset(self, episodes: Iterable[int]) -> SourceDataset:
+        """The same dataset with only these episodes, by `episode_index`."""
+        wanted = pc.is_in(
+            self.episodes.column("episode_index"), value_set=pa.array(list(episodes), pa.int64())
+        )
+        return replace(self, episodes=self.episodes.filter(wanted), _tables={})
+
+    # -- rows --------------------------------------------------------------------------------------------------------
+    def rows(self, meta: dict[str, Any]) -> pa.Table:
+        """All columns of one episode, rows in frame order.
+
+        Raises:
+            DataError: If the file is truncated or holds another number of rows than `length`.
+        """
+        path = self.data_path(meta)
+        if path not in self._tables:
+            self._tables = {path: _read_parquet(path)}  # one file at a time: a dataset need not fit in memory
+            for key in (ACTION, STATE, "timestamp", "frame_index", "episode_index", "task_index"):
+                if key not in self._tables[path].column_names:
+                    raise DataError(path, key, "column is missing", _RERECORD)
+        table = self._tables[path]
+        episode = meta["episode_index"]
+        where = np.flatnonzero(np.asarray(pc.equal(table.column("episode_index"), episode)))
+        if len(where) != meta["length"] or not len(where):
+            raise DataError(
+                path,
+                f"episode_index {episode}",
+                f"holds {len(where)} rows, but meta/episodes says {meta['length']}",
+                _RERECORD,
+            )
+        contiguous = where[-1] - where[0] + 1 == len(where)
+        part = table.slice(where[0], len(where)) if contiguous else table.take(pa.array(where))
+        frames = part.column("frame_index").to_numpy()
+        return part if (np.diff(frames) > 0).all() else part.sort_by("frame_index")
+
+    def read(self, position: int, min_frames: int = 2) -> Episode:
+        """The `position`-th episode.
+
+        Args:
+            position: 0 .. len(self) - 1.
+            min_frames: The shortest event; a shorter episode cannot hold one.
+
+        Raises:
+            DataError: On NaN, a constant state, a short episode, an unknown task, or a truncated file.
+        """
+        meta = self.meta(position)
+        episode, path = meta["episode_index"], self.data_path(meta)
+        if meta["length"] < min_frames:
+            raise DataError(
+                path,
+                f"episode_index {episode}",
+                f"has {meta['length']} frames, too short to hold an event of {min_frames}",
+                _DELETE.format(episode) + ", or lower --segmenter.min_event_s",
+            )
+        part = self.rows(meta)
+        arrays = {}
+        for key in (STATE, ACTION):
+            values = values_of(part, key, path)
+            bad = np.argwhere(~np.isfinite(values))
+            if len(bad):
+                frame, dim = bad[0]
+                raise DataError(
+                    path,
+                    f"{key}[{dim}]",
+                    f"is {values[frame, dim]} at episode {episode}, frame {frame} ({len(bad)} such values in the episode)",
+                    _DELETE.format(episode),
+                )
+            arrays[key] = values
+        if np.ptp(arrays[STATE], axis=0).max() == 0:
+            raise DataError(
+                path,
+                STATE,
+                f"is constant over all {len(part)} frames of episode {episode}: the arm was not read, or never moved",
+                _DELETE.format(episode),
+            )
+        task_index = part.column("task_index")[0].as_py()
+        if not 0 <= task_index < len(self.tasks):
+            raise DataError(
+                path,
+                "task_index",
+                f"is {task_index} at episode {episode}, but meta/tasks.parquet has {len(self.tasks)}",
+                _RERECORD,
+            )
+        effort, effort_names = self._effort(part, arrays[STATE])
+        return Episode(
+            index=episode,
+            task=self.tasks[task_index],
+            fps=self.fps,
+            state=arrays[STATE],
+            action=arrays[ACTION],
+            state_names=self.names(STATE),
+            action_names=self.names(ACTION),
+            effort=effort,
+            effort_names=effort_names,
+        )
+
+    def _effort(self, part: pa.Table, state: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        columns = {
+            key: (values_of(part, key, self.root), self.names(key))
+            for key in effort_keys(self.info["features"])
+            if key in part.column_names and not part.column(key).null_count
+        }
+        return join_effort(columns, state, self.names(STATE))
+
+    def provenance(self, episode_index: int) -> dict[str, int]:
+        """What a carved view says beside each event of this episode: nothing, for rows that are the recording's own."""
+        return {}
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.read(position) for position in range(len(self)))
+
+    def to_hf(self) -> Any:
+        """An episodes-as-rows `datasets.Dataset`, for `.map(segmenter, batched=True)`."""
+        import datasets
+
+        return datasets.Dataset.from_list([episode.to_row() for episode in self])
+
+
+def values_of(part: pa.Table, key: str, path: Path) -> np.ndarray:
+    """A column of numbers or of lists of numbers as (T, D) float64.
+
+    Raises:
+        DataError: A record is missing, or has another width than the others.
+    """
+    column = part.column(key).combine_chunks()
+    if column.null_count:
+        raise DataError(path, key, f"is missing in {column.null_count} records", _RERECORD)
+    flat = column.flatten() if pa.types.is_nested(column.type) else column
+    if len(flat) % len(part) or (
+        pa.types.is_list(column.type) and pc.count_distinct(pc.list_value_length(column)).as_py() > 1
+    ):
+        raise DataError(path, key, "has records of different widths", _RERECORD)
+    return np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64).reshape(len(part), -1)
+
+
+def uncompressed_size(path: Path) -> int:
+    """Bytes of a parquet file's columns before compression, from its footer."""
+    try:
+        footer = pq.ParquetFile(path).metadata
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(path, "file", f"is truncated or not parquet ({error})", _RERECORD) from error
+    return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+
+
+def _read_tasks(root: Path) -> list[str]:
+    """Tasks in row order, which LeRobot itself uses as `task_index`."""
+    path = root / "meta" / "tasks.parquet"
+    table = _read_parquet(path)
+    for name in ("task", "__index_level_0__"):
+        if name in table.column_names:
+            return [str(task) for task in table.column(name).to_pylist()]
+    raise DataError(path, "task", "column is missing", _RERECORD)

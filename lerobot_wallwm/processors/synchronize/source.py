@@ -1,0 +1,182 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""A dataset as it would be, had it been recorded in step: the later stages read it like any other.
+
+Nothing is written. Rows are re-indexed when they are read, an episode starts at the first frame that has picture, state and
+action, and quarantined episodes are left out. Frames of an event found in it therefore count from `first_frame` of its
+episode; the carved view and `sync.parquet` say where that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, Vote, rows_behind
+from lerobot_wallwm.storage.errors import DataError
+
+SYNC_FILE = "sync.parquet"
+FORMAT_VERSION = 1
+_VOTE = pa.struct(
+    [
+        pa.field("camera", pa.string()),
+        pa.field("channel", pa.string()),
+        pa.field("lag", pa.int64()),
+        pa.field("score", pa.float64()),
+    ]
+)
+SYNC_SCHEMA = pa.schema(
+    [
+        pa.field("episode_index", pa.int64(), nullable=False),
+        pa.field("length", pa.int64(), nullable=False),
+        pa.field("lag", pa.int64(), nullable=False),
+        pa.field("action_lag", pa.int64(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("margin", pa.float64(), nullable=False),
+        pa.field("action_delay", pa.float64()),
+        pa.field("first_frame", pa.int64(), nullable=False),
+        pa.field("end_frame", pa.int64(), nullable=False),
+        pa.field("quarantined", pa.bool_(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("votes", pa.list_(_VOTE), nullable=False),
+    ],
+    metadata={"wallwm_sync_version": str(FORMAT_VERSION)},
+)
+
+
+def write_verdicts(verdicts: Iterable[SyncVerdict], path: str | Path) -> None:
+    """Writes one row per episode, in the order given."""
+    rows = []
+    for verdict in verdicts:
+        row = {name: getattr(verdict, name) for name in SYNC_SCHEMA.names}
+        row["action_delay"] = None if np.isnan(verdict.action_delay) else verdict.action_delay
+        row["votes"] = [vars(vote) for vote in verdict.votes]
+        rows.append(row)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SYNC_SCHEMA), path, compression="zstd")
+
+
+def read_verdicts(path: str | Path) -> list[SyncVerdict]:
+    """Reads what `write_verdicts` wrote.
+
+    Raises:
+        DataError: The file is missing, truncated, or lacks a column.
+    """
+    fix = "run `wallwm prepare --synchronize=true` again to write it"
+    try:
+        table = pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(path, "file", f"cannot be read ({error})", fix) from error
+    for name in SYNC_SCHEMA.names:
+        if name not in table.column_names:
+            raise DataError(path, name, "column is missing", fix)
+    verdicts = []
+    for row in table.select(SYNC_SCHEMA.names).to_pylist():
+        row["votes"] = tuple(Vote(**vote) for vote in row["votes"])
+        row["action_delay"] = float("nan") if row["action_delay"] is None else row["action_delay"]
+        verdicts.append(SyncVerdict(**row))
+    return verdicts
+
+
+@dataclass
+class SynchronizedSource(SourceDataset):
+    """A `SourceDataset` on the video's time. Build it with `SynchronizedSource.of`."""
+
+    raw: SourceDataset | None = None
+    verdicts: Mapping[int, SyncVerdict] = field(default_factory=dict)
+    _positions: Mapping[int, int] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, raw: SourceDataset, verdicts: Iterable[SyncVerdict]) -> SynchronizedSource:
+        """Applies verdicts; an episode without one, or with a quarantined one, is left out."""
+        kept = {verdict.episode_index: verdict for verdict in verdicts if not verdict.quarantined}
+        positions = {episode: i for i, episode in enumerate(raw.episode_indices) if episode in kept}
+        rows = []
+        for episode, position in positions.items():
+            row, verdict = raw.meta(position), kept[episode]
+            if row["length"] != verdict.length:
+                raise DataError(
+                    raw.data_path(row),
+                    f"episode_index {episode}",
+                    f"has {row['length']} frames, but was synchronised with {verdict.length}",
+                    "run `wallwm prepare --synchronize=true` on this very dataset",
+                )
+            first, length = verdict.first_frame, verdict.end_frame - verdict.first_frame
+            begin = float(_clock(raw, row)[first])
+            row["length"] = length
+            row["dataset_from_index"] += first
+            row["dataset_to_index"] = row["dataset_from_index"] + length
+            for key in raw.video_keys:
+                for end in ("from_timestamp", "to_timestamp"):
+                    name = f"videos/{key}/{end}"
+                    if row.get(name) is not None:
+                        row[name] = row[f"videos/{key}/from_timestamp"] + (
+                            begin if end == "from_timestamp" else length / raw.fps
+                        )
+            rows.append(row)
+        episodes = pa.Table.from_pylist(rows, schema=raw.episodes.schema)
+        fields = (raw.root, raw.info, episodes, raw.tasks, raw.camera_keys, raw.video_keys)
+        return cls(*fields, raw=raw, verdicts=kept, _positions=positions)
+
+    @classmethod
+    def open_with(cls, root: str | Path, sync_file: str | Path) -> SynchronizedSource:
+        """Opens a dataset with the verdicts that `wallwm prepare --synchronize=true` wrote.
+
+        Raises:
+            DataError: One of the two cannot be read, or they do not belong together.
+        """
+        return cls.of(SourceDataset.open(root), read_verdicts(sync_file))
+
+    def rows(self, meta: dict[str, Any]) -> pa.Table:
+        """All columns of one episode, each from the row that was recorded at the frame's time; see `rows_behind`.
+
+        `timestamp` and `frame_index` count from the episode's first frame on the video's time.
+        """
+        if self.raw is None:
+            raise ValueError("SynchronizedSource has no dataset. Fix: build it with SynchronizedSource.of")
+        verdict = self.verdicts[meta["episode_index"]]
+        raw_meta = self.raw.meta(self._positions[meta["episode_index"]])
+        table = self.raw.rows(raw_meta)
+        first, length = verdict.first_frame, verdict.end_frame - verdict.first_frame
+        begin = _clock(self.raw, raw_meta)[first]
+        columns = []
+        for name in table.column_names:
+            behind = rows_behind(name, self.camera_keys, verdict.lag, verdict.action_lag)
+            column = table.column(name).slice(first - behind, length)
+            if name in ("timestamp", "frame_index"):
+                values = column.to_numpy().astype(np.float64) - (begin if name == "timestamp" else first)
+                column = pa.chunked_array([pa.array(values).cast(column.type)])
+            elif name == "language_persistent":
+                column = _earlier(column, float(begin))
+            columns.append(column)
+        return pa.table(columns, schema=table.schema)
+
+    def provenance(self, episode_index: int) -> dict[str, int]:
+        """What the carver writes beside each event, so that `verify` finds the rows it came from."""
+        verdict = self.verdicts[episode_index]
+        return {
+            "wallwm/first_frame": verdict.first_frame,
+            "wallwm/lag": verdict.lag,
+            "wallwm/action_lag": verdict.action_lag,
+        }
+
+
+def _clock(source: SourceDataset, meta: dict[str, Any]) -> np.ndarray:
+    """Time of each row; LeRobot's own clock, frame / fps in float32, without its rounding."""
+    clock = source.rows(meta).column("timestamp").to_numpy().astype(np.float64)
+    grid = np.arange(len(clock)) / source.fps
+    return grid if np.abs(clock - grid).max() < 1e-4 else clock
+
+
+def _earlier(column: pa.ChunkedArray, seconds: float) -> pa.ChunkedArray:
+    """LeRobot's persistent language rows carry times of the episode, whose clock now starts later."""
+    cells = [
+        [entry | {"timestamp": max(0.0, entry["timestamp"] - seconds)} for entry in cell] if cell else cell
+        for cell in column.to_pylist()
+    ]
+    return pa.chunked_array([pa.array(cells, type=column.type)])

@@ -1,0 +1,358 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""By how many frames does the video run behind the robot's rows? (paper p. 14: temporal synchronisation)
+
+What lag 0 means. A row holds a picture, a state and an action. The state is a measurement like the picture, so the two are in
+step when the picture's motion from frame t - 1 to t goes with the state's change from row t - 1 to t: that is lag 0, and it
+needs no calibration. At lag L the picture shows a motion L frames after the state has it (a slow camera: L > 0), and
+frame t takes its state from row t - L.
+
+An action is no measurement: the arm follows it one or more frames later. That control delay belongs to the robot and has to
+stay in the data, or a policy would learn to command what it already sees. So the action moves together with the state, by
+the same L, unless it is out of step with the state too: where the delay from action to state, measured in this episode,
+differs from the robot's own (`control_delay`; `prepare` takes the median of the dataset), the action moves by that
+difference as well; where the episode does not tell its delay, it is quarantined. An error that all episodes share cannot be told from the robot's delay, and stays.
+
+An episode is trusted only where it excludes that the lag changes on the way (`lag_constancy`), as it does where
+a frame was dropped or the video is another episode's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode
+from lerobot_wallwm.processors.synchronize.action_delay import action_delay
+from lerobot_wallwm.processors.synchronize.constancy import UNTOLD, LagChange, likeliest_change
+from lerobot_wallwm.processors.synchronize.evidence import (
+    correlations,
+    evidence,
+    margin,
+    sharpened,
+    weighted_mean,
+)
+from lerobot_wallwm.processors.synchronize.signals import action_motion, state_motion
+from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, Vote, synchronized
+
+
+@dataclass
+class SynchronizerConfig:
+    """Parameters of `TemporalSynchronizer`. Times are seconds, so one setting serves 10 to 80 Hz. All are our choice: the
+    paper gives none. They were chosen on the episodes that benchmarks/bench_synchronizer.py names, and not on those it scores.
+    """
+
+    # Greatest lag that is corrected; a clear peak beyond it (the search goes on for half as much again) is quarantined.
+    max_lag_s: float = 0.5
+    # Standard deviation of the smoothing of all motion signals.
+    smooth_s: float = 0.03
+    # Least correlation of the picture's and the state's motion at the lag found.
+    min_score: float = 0.4
+    # Least evidence, in nats, for the lag found against any other lag.
+    min_margin: float = 1.5
+    # Most evidence, in nats, for another lag in one camera or one part of the episode.
+    max_dissent: float = 1.0
+    # Least part of the votes of cameras and channels, weighted by their squared correlation, for the lag found.
+    min_votes: float = 0.5
+    # Greatest chance that an episode is trusted although its lag changes in its middle half; see `lag_constancy`. Not tuned:
+    # one in a thousand. 1: not tested.
+    max_change_risk: float = 0.001
+    # Frames from an action to the motion it causes, where they are known. None: `prepare` measures them over the dataset,
+    # and a synchronizer that sees one episode alone moves the action with the state.
+    control_delay: float | None = None
+    # Where the robot's delay is known, quarantine an episode whose own cannot be told. Off: its action moves with the state.
+    require_action_delay: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuses values out of range, naming the flag."""
+        for name in ("max_lag_s", "smooth_s", "min_margin", "max_dissent"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(
+                    f"--synchronizer.{name} must be above 0, got {getattr(self, name)}. Fix: leave it out for the default"
+                )
+        for name in ("min_score", "min_votes"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"--synchronizer.{name} must be in [0, 1], got {getattr(self, name)}. Fix: leave it out for the default"
+                )
+        if not 0 < self.max_change_risk <= 1:
+            raise ValueError(
+                f"--synchronizer.max_change_risk must be in (0, 1], got {self.max_change_risk}. Fix: leave it out for the default"
+            )
+        if self.control_delay is not None and not 0 <= self.control_delay < np.inf:
+            raise ValueError(
+                f"--synchronizer.control_delay must be at least 0, got {self.control_delay}. Fix: leave it out to measure it"
+            )
+
+
+@dataclass(frozen=True)
+class LagEvidence:
+    """All that is measured in one episode, before it is judged.
+
+    Attributes:
+        episode_index: The episode.
+        length: T, its frames.
+        reach: Curves run from lag -reach to reach.
+        cameras: Camera to (2 reach + 1,) evidence in nats.
+        total: (2 reach + 1,) evidence of all cameras.
+        scores: (2 reach + 1,) correlation of the pictures' with the state's motion, cameras weighted as in `total`.
+        windows: Parts of the episode: first frame, end, (2 reach + 1,) evidence.
+        votes: Of each camera and channel; those of action channels count from the state, i.e. without the control delay.
+        action_delay: Frames from action to state, with a fraction; NaN where it cannot be told.
+        change: The likeliest change of the lag within the episode, beside the best lag of all cameras.
+    """
+
+    episode_index: int
+    length: int
+    reach: int
+    cameras: Mapping[str, np.ndarray]
+    total: np.ndarray
+    scores: np.ndarray
+    windows: tuple[tuple[int, int, np.ndarray], ...]
+    votes: tuple[Vote, ...]
+    action_delay: float
+    change: LagChange
+
+
+class TemporalSynchronizer:
+    """Measures, judges and mends the lag between video and rows.
+
+    `synchronizer(episode, motion)` returns a `SyncVerdict`, where `motion` maps each camera to its `image_motion`. As a
+    transform of an episodes-as-rows `datasets.Dataset` with a column `camera_motion` (see `CameraMotion`),
+    `ds.map(synchronizer, batched=True)` re-indexes state and action, trims the borders and adds `sync_lag`,
+    `sync_action_lag`, `sync_score`, `sync_first_frame`, `sync_quarantined` and `sync_reason`; a quarantined episode stays as
+    it is. `.filter(lambda row: not row["sync_quarantined"])` then leaves the others.
+
+    Args:
+        config: See `SynchronizerConfig`.
+        kinematics: How state and action are read; as for the segmenter.
+    """
+
+    def __init__(
+        self,
+        config: SynchronizerConfig | None = None,
+        kinematics: KinematicsConfig | None = None,
+        **overrides: Any,
+    ) -> None:
+        self.config = config or SynchronizerConfig(**overrides)
+        self.kinematics = kinematics or KinematicsConfig()
+
+    def __call__(
+        self, item: Episode | Mapping[str, list], motion: Mapping[str, np.ndarray] | None = None
+    ) -> Any:
+        """See the class."""
+        if isinstance(item, Episode):
+            if motion is None:
+                raise TypeError("TemporalSynchronizer(episode, motion) needs the motion of the cameras")
+            return self.judge(self.measure(item, motion), item.fps)
+        columns = {name: list(values) for name, values in item.items()}
+        added: dict[str, list] = {
+            f"sync_{name}": []
+            for name in ("lag", "action_lag", "score", "first_frame", "quarantined", "reason")
+        }
+        for row, values in enumerate(zip(*item.values(), strict=True)):
+            cells = dict(zip(item.keys(), values, strict=True))
+            episode = Episode.from_row(cells)
+            motion = {m["camera"]: np.asarray(m["motion"]) for m in cells["camera_motion"]}
+            verdict = self(episode, motion)
+            for name, column in added.items():
+                column.append(getattr(verdict, name.removeprefix("sync_")))
+            if not verdict.quarantined:
+                moved = synchronized(episode, verdict)
+                columns[STATE][row], columns[ACTION][row] = moved.state.tolist(), moved.action.tolist()
+        return columns | added
+
+    # -- measuring ---------------------------------------------------------------------------------------------------
+    def reach(self, fps: float) -> int:
+        """Greatest lag looked at, frames: half as much again as the greatest that is corrected."""
+        return self.max_lag(fps) + max(2, round(0.5 * self.config.max_lag_s * fps))
+
+    def max_lag(self, fps: float) -> int:
+        """Greatest lag that is corrected, frames."""
+        return max(1, round(self.config.max_lag_s * fps))
+
+    def measure(self, episode: Episode, motion: Mapping[str, np.ndarray]) -> LagEvidence:
+        """Correlates each camera's motion with each motion channel of state and action.
+
+        Args:
+            episode: T frames.
+            motion: Camera to (T, 2) of `image_motion`.
+
+        Raises:
+            ValueError: A camera's motion has another length than the episode.
+        """
+        for camera, values in motion.items():
+            if len(values) != len(episode):
+                raise ValueError(
+                    f"camera {camera} has {len(values)} frames, but episode {episode.index} has {len(episode)} rows"
+                )
+        sigma, reach = max(0.4, self.config.smooth_s * episode.fps), self.reach(episode.fps)
+        measured = state_motion(episode)
+        state = {name: sharpened(values, sigma) for name, values in measured.items()}
+        action = {
+            name: sharpened(values, sigma)
+            for name, values in action_motion(episode, self.kinematics, reach).items()
+        }
+        delay = action_delay(episode, state, action, sigma, reach, self.config.min_margin, self.kinematics)
+        # An action channel speaks of the state's time once it has been moved by its own delay.
+        if np.isfinite(delay):
+            state |= {name: _moved(values, round(delay)) for name, values in action.items()}
+        names, motion_CT = list(state), np.array(list(state.values()))
+        pictures = {
+            camera: np.array([sharpened(column, sigma) for column in np.asarray(values, dtype=np.float64).T])
+            for camera, values in motion.items()
+        }
+        independent = max(1, len(episode) - 1 - reach)
+        zeros = np.zeros(2 * reach + 1)
+        cameras, weights, votes, scores = {}, {}, [], []
+        for camera, signals_ST in pictures.items():
+            r_CL = correlations(signals_ST, motion_CT, reach)
+            curves_CL = evidence(r_CL, independent, sigma).mean(axis=0)
+            weights[camera] = curves_CL.max(axis=1)
+            cameras[camera] = weighted_mean(curves_CL, weights[camera])
+            best = curves_CL.argmax(axis=1)
+            at_best = r_CL.mean(axis=0)[np.arange(len(names)), best]
+            votes += [
+                Vote(camera, name, int(top) - reach, round(float(r), 6))
+                for name, top, r in zip(names, best, at_best, strict=True)
+            ]
+            scores.append(r_CL.mean(axis=0)[names.index("state")])
+        shares = np.array([own.sum() for own in weights.values()])
+        windows = []
+        for start, stop in self._spans(len(episode), episode.fps):
+            parts = [
+                weighted_mean(
+                    evidence(
+                        correlations(signals_ST, motion_CT, reach, (start, stop)), stop - start, sigma
+                    ).mean(axis=0),
+                    weights[camera],
+                )
+                for camera, signals_ST in pictures.items()
+            ]
+            windows.append((start, stop, weighted_mean(np.array(parts), shares) if parts else zeros))
+        total = weighted_mean(np.array(list(cameras.values())), shares) if cameras else zeros
+        change = UNTOLD
+        if motion:
+            seen_ST = np.concatenate([np.asarray(values, dtype=np.float64).T for values in motion.values()])
+            moved_CT = np.array(list(measured.values()))
+            change = likeliest_change(seen_ST, moved_CT, int(np.argmax(total)) - reach, sigma)
+        return LagEvidence(
+            episode.index,
+            len(episode),
+            reach,
+            cameras,
+            total,
+            weighted_mean(np.array(scores), shares) if scores else zeros,
+            tuple(windows),
+            tuple(votes),
+            float(delay),
+            change,
+        )
+
+    @staticmethod
+    def _spans(length: int, fps: float) -> list[tuple[int, int]]:
+        """Two to eight equal parts of about 2.5 s, of at least 40 frames where the episode has them."""
+        parts = int(np.clip(length / max(40.0, 2.5 * fps), 2, 8))
+        edges = np.linspace(0, length - 1, parts + 1).round().astype(int).tolist()
+        return list(zip(edges, edges[1:], strict=False))
+
+    # -- judging -----------------------------------------------------------------------------------------------------
+    def judge(self, found: LagEvidence, fps: float) -> SyncVerdict:
+        """Turns evidence into a verdict; the action moves by `config.control_delay`, or with the state where that is None.
+
+        Args:
+            found: What `measure` returned.
+            fps: Frames per second of the episode.
+        """
+        total = found.total
+        top = int(np.argmax(total))
+        verdict = SyncVerdict(
+            found.episode_index,
+            found.length,
+            0,
+            0,
+            round(float(found.scores[top]), 6),
+            round(margin(total), 6),
+            round(found.action_delay, 6),
+            0,
+            found.length,
+            votes=found.votes,
+        ).with_lags(top - found.reach, top - found.reach)
+        reason = self._doubt(found, verdict, top, fps)
+        verdict = verdict.quarantine(reason) if reason else verdict
+        if self.config.control_delay is not None:
+            verdict = self.with_control_delay(verdict, self.config.control_delay, fps)
+        return verdict
+
+    def with_control_delay(self, verdict: SyncVerdict, frames: float, fps: float) -> SyncVerdict:
+        """Moves the action by what its delay in this episode differs from the robot's, `frames`, as well."""
+        if not np.isfinite(verdict.action_delay):
+            if verdict.quarantined or not self.config.require_action_delay:
+                return verdict
+            return verdict.quarantine(
+                f"action_unknown: the robot's delay is {frames:.1f} frames, but this episode does not tell its own"
+            )
+        moved = verdict.with_lags(verdict.lag, verdict.lag + round(verdict.action_delay - frames))
+        if not moved.quarantined and abs(moved.action_lag) > self.max_lag(fps):
+            return moved.quarantine(
+                f"outside_window: the action's lag {moved.action_lag} is beyond {self.max_lag(fps)} frames"
+            )
+        return moved
+
+    def _doubt(self, found: LagEvidence, verdict: SyncVerdict, top: int, fps: float) -> str:
+        """Why the episode cannot be trusted, `rule: evidence`; empty if it can."""
+        config, reach = self.config, found.reach
+        if not found.cameras:
+            return "no_camera: the episode has no camera"
+        if found.length < 4 * reach:
+            return f"too_short: {found.length} frames cannot tell a lag of up to {reach}"
+        if verdict.margin == 0:
+            return "no_motion: no camera moves with the robot"
+        if abs(verdict.lag) > self.max_lag(fps):
+            return f"outside_window: lag {verdict.lag} is beyond {self.max_lag(fps)} frames"
+        if verdict.score < config.min_score:
+            return f"weak: the best correlation is {verdict.score:.2f}, at lag {verdict.lag}, below {config.min_score:g}"
+        if verdict.margin < config.min_margin:
+            order = np.argsort(-found.total, kind="stable")[:2] - reach
+            return f"ambiguous: lags {order[0]} and {order[1]} differ by {verdict.margin:.2f} nats, below {config.min_margin:g}"
+        for camera, curve in found.cameras.items():
+            if curve.max() - curve[top] > config.max_dissent:
+                return f"cameras_disagree: {camera} says {int(np.argmax(curve)) - reach}, all together {verdict.lag}"
+        for start, stop, curve in found.windows:
+            if curve.max() - curve[top] > config.max_dissent:
+                return (
+                    f"windows_disagree: frames {start} to {stop} say {int(np.argmax(curve)) - reach}, "
+                    f"the episode {verdict.lag}"
+                )
+        weight = {vote: max(vote.score, 0.0) ** 2 for vote in found.votes}
+        share = sum(w for vote, w in weight.items() if vote.lag == verdict.lag) / max(
+            sum(weight.values()), 1e-9
+        )
+        if share < config.min_votes:
+            return f"votes_split: {share:.0%} of the votes are for lag {verdict.lag}, below {config.min_votes:.0%}"
+        return _changes(found.change, config.max_change_risk)
+
+
+def _changes(change: LagChange, risk: float) -> str:
+    """Why the lag may not be the same throughout, `rule: evidence`; empty where that is excluded, or at a risk of 1."""
+    needed = -np.log(risk)
+    if risk < 1 and change.outer > needed:
+        return (
+            f"lag_changes: from {change.before} to {change.after} at frame {change.frame}, "
+            f"likelier than one lag by {change.outer:.1f} nats"
+        )
+    if risk < 1 and change.inner > -needed:
+        return (
+            f"change_not_excluded: one lag is likelier than a change on the way by {-change.inner:.1f} nats, "
+            f"below {needed:.1f}"
+        )
+    return ""
+
+
+def _moved(values_T: np.ndarray, frames: int) -> np.ndarray:
+    """The signal `frames` later, its border repeated."""
+    at = np.clip(np.arange(len(values_T)) - frames, 0, len(values_T) - 1)
+    return values_T[at]

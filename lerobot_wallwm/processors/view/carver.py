@@ -1,0 +1,190 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Carves: each event becomes an episode of a LeRobotDataset v3 over the source's own video files (view_writer.py).
+
+LeRobot clamps and pads windows at episode ends, so in the view `action_is_pad` and `observation.*_is_pad` mark the
+event's end. Rows are taken as they are and only re-indexed; videos are hard-linked (copied across devices); nothing is
+decoded. A hard link shares its bytes with the source, and LeRobot never writes into an existing video.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
+from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset
+from lerobot_wallwm.processors.source.events import LEVELS, Event
+from lerobot_wallwm.processors.view.card import write_card
+from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space, room_runs_out_clearly
+from lerobot_wallwm.processors.view.keyframe_view import KeyframeViewWriter
+from lerobot_wallwm.processors.view.language_rows import LanguageRows
+from lerobot_wallwm.processors.view.writer import SIDECAR, ViewWriter
+from lerobot_wallwm.storage.atomic import existing_parent
+from lerobot_wallwm.storage.errors import DataError
+
+
+@dataclass(frozen=True)
+class CarveResult:
+    """What one call of `EventCarver` wrote."""
+
+    root: Path
+    events: int
+    episodes: int
+    frames: int
+    linked: int
+    copied: int
+    captions: int
+    pruned: int = 0
+
+
+class EventCarver:
+    """Carves events out of a dataset.
+
+    `carver(source, events, out)` writes one view. As a transform of an episodes-as-rows `datasets.Dataset` that has
+    been through `EventSegmenter` and `EventCaptioner`, `ds.map(carver, batched=True,
+    remove_columns=ds.column_names)` gives one row per event with its own slice of state and action.
+
+    Args:
+        level: Which events become episodes: task, subtask, action or segment.
+        pruner: Leaves quasi-static frames out of the events; None keeps all.
+        language: Level whose captions become `subtask` rows of LeRobot's language columns (language_rows.py); None
+            writes no such columns.
+        copy_videos: Copies videos instead of linking them, so that the view can be moved or uploaded on its own.
+        keyframes: K of a keyframe view (keyframe_view.py); 0 writes all frames of an event.
+    """
+
+    def __init__(
+        self,
+        level: str = "action",
+        pruner: QuasiStaticPruner | None = None,
+        *,
+        language: str | None = None,
+        copy_videos: bool = False,
+        keyframes: int = 0,
+    ) -> None:
+        for name in (level, language):
+            if name is not None and name not in LEVELS:
+                raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {name!r}")
+        if keyframes < 0:
+            raise ValueError(
+                f"--keyframes must be at least 0, got {keyframes}. Fix: 0 writes no keyframe view"
+            )
+        if keyframes and (pruner is not None or language is not None):
+            raise ValueError(
+                "a keyframe view has neither pruned frames nor language columns. Fix: leave pruner and language out"
+            )
+        self.level, self.pruner, self.language = level, pruner, language
+        self.copy_videos, self.keyframes = copy_videos, keyframes
+
+    def __call__(
+        self, source: Any, events: Iterable[Event] | None = None, out: str | Path | None = None, **kwargs: Any
+    ):
+        """See the class. With a batch of rows it returns rows, with a `SourceDataset` it returns a `CarveResult`."""
+        if isinstance(source, SourceDataset):
+            if events is None or out is None:
+                raise TypeError("EventCarver(source, events, out) needs the events and the output folder")
+            return self.carve(source, events, out, **kwargs)
+        return self._rows(source)
+
+    def _rows(self, batch: Mapping[str, list]) -> dict[str, list]:
+        columns: dict[str, list] = {
+            name: [] for name in ("event_id", "episode_index", "ordinal", "start", "end")
+        }
+        columns |= {name: [] for name in ("label", "template", "task", "instruction", "fps", STATE, ACTION)}
+        for row, events in enumerate(batch["events"]):
+            own = sorted((e for e in events if e["level"] == self.level), key=lambda e: e["start"])
+            values = dict(zip(batch.keys(), (column[row] for column in batch.values()), strict=True))
+            kept = None if self.pruner is None else self.pruner(Episode.from_row(values))
+            for ordinal, event in enumerate(own):
+                bounds = event["start"], event["end"]
+                frames = np.arange(*bounds) if kept is None else kept(*bounds)
+                for name in ("event_id", "start", "end", "label", "template"):
+                    columns[name].append(event[name])
+                columns["episode_index"].append(batch["episode_index"][row])
+                columns["ordinal"].append(ordinal)
+                columns["task"].append(event["caption"])
+                columns["instruction"].append(batch["task"][row])
+                columns["fps"].append(batch["fps"][row])
+                columns[STATE].append([batch[STATE][row][k] for k in frames])
+                columns[ACTION].append([batch[ACTION][row][k] for k in frames])
+        return columns
+
+    def carve(
+        self,
+        source: SourceDataset,
+        events: Iterable[Event],
+        out: str | Path,
+        *,
+        episodes: Sequence[int] | None = None,
+        copies: Mapping[int, int] | None = None,
+        sidecar: Mapping[str, Any] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> CarveResult:
+        """Writes the view of `events` at `self.level` to `out`.
+
+        Args:
+            source: The dataset the events were found in.
+            events: The event table; other levels are ignored.
+            out: The new dataset's folder. It must not exist; it appears whole or not at all.
+            episodes: Source episodes to carve (default: all that have events).
+            copies: How often an event is written, by event_id (default 1). LeRobot's sampler draws each copy once an
+                epoch, so this balances sampling; 0 leaves the event out.
+            sidecar: More fields for `meta/wallwm.json`, such as the split and the parameters.
+            progress: Called with the number of events done since its last call.
+
+        Raises:
+            FileExistsError: If `out` exists.
+            DataError: If the source cannot be read, lacks statistics of a camera, or the disk has no room.
+        """
+        out = Path(out)
+        events = list(events)
+        if out.exists():
+            raise FileExistsError(f"{out} exists. Fix: choose another folder, or remove it")
+        wanted = None if episodes is None else set(episodes)
+        by_episode: dict[int, list[Event]] = {}
+        for event in events:
+            if event.level == self.level and (wanted is None or event.episode_index in wanted):
+                by_episode.setdefault(event.episode_index, []).append(event)
+        if not any((copies or {}).get(e.event_id, 1) > 0 for group in by_episode.values() for e in group):
+            raise DataError(
+                out, "events", f"there is no {self.level} event to carve", "check the level and the split"
+            )
+        own = [event for group in by_episode.values() for event in group]
+        weight = sum(e.length * (copies or {}).get(e.event_id, 1) for e in own) / sum(e.length for e in own)
+        place = existing_parent(out)
+        check_space(estimate_space(source, place, [list(by_episode)], self.copy_videos, weight), place)
+        partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        with room_runs_out_clearly(out):
+            try:
+                writer = self._writer(source, partial, events, by_episode)
+                result = writer.write(by_episode, copies or {}, self.level, sidecar or {}, progress)
+                info, about = (
+                    json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)
+                )
+                write_card(partial, source.root, events, writer.meta, info, about)
+                os.replace(partial, out)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+        return CarveResult(out, *result)
+
+    def _writer(
+        self,
+        source: SourceDataset,
+        root: Path,
+        events: Sequence[Event],
+        by_episode: Mapping[int, Sequence[Event]],
+    ) -> ViewWriter:
+        if self.keyframes:
+            own = (event for group in by_episode.values() for event in group)
+            return KeyframeViewWriter(source, root, self.keyframes, own, copy_videos=self.copy_videos)
+        language = None if self.language is None else LanguageRows(events, self.language)
+        return ViewWriter(source, root, self.pruner, language=language, copy_videos=self.copy_videos)

@@ -1,0 +1,146 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Is there room for the output? Asked before anything is written; and one clear error where room runs out all the same."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lerobot_wallwm.processors.source.episodes import SourceDataset, uncompressed_size
+from lerobot_wallwm.storage.errors import DataError
+
+# Our choices. Rows are written with another compression than the source's, so its uncompressed size is the bound.
+_ROWS_FACTOR = 1.1
+_BYTES_PER_FRAME = 64  # event tables, cleaning report, metadata
+_LEAST = 1_000_000
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class SpaceEstimate:
+    """Bytes that an output needs.
+
+    Attributes:
+        rows: Tables.
+        copies: Videos, where they cannot be hard-linked or copies are asked for; 0 elsewhere.
+        asked: Whether copies are asked for.
+    """
+
+    rows: int
+    copies: int
+    asked: bool = False
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.rows + self.copies
+
+
+def can_link(source: Path, folder: Path) -> bool:
+    """Whether a file of the source can be hard-linked into a folder. Tried: a common device is not enough."""
+    probe = folder / f".link-{os.getpid()}"
+    try:
+        os.link(source.resolve(), probe)
+    except OSError:
+        return False
+    probe.unlink()
+    return True
+
+
+def estimate_space(
+    source: SourceDataset,
+    folder: Path,
+    splits: Sequence[Iterable[int]],
+    copy_videos: bool = False,
+    weight: float = 1.0,
+) -> SpaceEstimate:
+    """How much the views of a dataset need at most. Files that are missing or damaged count as nothing: no view uses them.
+
+    Args:
+        source: The dataset.
+        folder: Where the views will lie; it exists.
+        splits: Episode indices of each view. Two views that share a video file need a copy each.
+        copy_videos: Videos are copied even where they could be linked.
+        weight: Rows of the views per row of the source, more than 1 where events are written several times.
+    """
+    position = {episode: i for i, episode in enumerate(source.episode_indices)}
+    frames, videos = 0, 0
+    data: set[Path] = set()
+    probe: Path | None = None
+    for episodes in splits:
+        used: set[Path] = set()
+        for episode in episodes:
+            meta = source.meta(position[episode])
+            frames += meta["length"] or 0
+            data.add(source.data_path(meta))
+            used.update(
+                source.video_path(meta, key) for key in source.video_keys if source.has_video(meta, key)
+            )
+        present = sorted(path for path in used if path.is_file())
+        videos += sum(path.stat().st_size for path in present)
+        probe = probe or next(iter(present), None)
+    rows = 0
+    for path in data:
+        with contextlib.suppress(DataError):
+            rows += uncompressed_size(path)
+    linked = not copy_videos and (probe is None or can_link(probe, folder))
+    tables = int(_ROWS_FACTOR * rows * max(weight, 1.0)) + _BYTES_PER_FRAME * frames + _LEAST
+    return SpaceEstimate(tables, 0 if linked else videos, copy_videos)
+
+
+def check_space(estimate: SpaceEstimate, folder: Path) -> None:
+    """Compares an estimate with what is free.
+
+    Raises:
+        DataError: There is not enough.
+    """
+    free = shutil.disk_usage(folder).free
+    if estimate.total <= free:
+        return
+    parts = f"{_readable(estimate.rows)} of tables"
+    fix = "free some space, or choose another --out.root"
+    if estimate.copies:
+        why = "which --copy_videos=true copies" if estimate.asked else "which cannot be hard-linked there"
+        parts += f" and {_readable(estimate.copies)} of videos, {why}"
+        fix += "; on the source's own file system videos are hard-linked and need no space"
+        fix += " without --copy_videos=true" if estimate.asked else ""
+    raise DataError(
+        folder.parent,
+        "free space",
+        f"is {_readable(free)}, but up to {_readable(estimate.total)} are needed ({parts}); nothing was written",
+        fix,
+    )
+
+
+@contextlib.contextmanager
+def room_runs_out_clearly(out: Path) -> Iterator[None]:
+    """Turns a full disk, a quota or a file size limit into a `DataError`. The block itself must remove what it wrote.
+
+    Raises:
+        DataError: The block met one of them.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise DataError(
+            out,
+            "free space",
+            f"ran out while writing ({os.strerror(error.errno)}); what was written is removed again",
+            "free some space (or raise the quota or `ulimit -f`), or choose another --out.root, and start again",
+        ) from error
+
+
+def _readable(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

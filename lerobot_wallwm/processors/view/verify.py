@@ -1,0 +1,271 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Compares a carved view with its source, through LeRobot's own loader: every row, every frame, every pad.
+
+In a view without its quasi-static frames, a row's timestamp says which source frame it must equal. In a synchronised view
+an event's metadata says from how many rows before its frames state and action must be.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lerobot_wallwm.processors.source.episodes import ACTION, SourceDataset
+from lerobot_wallwm.processors.synchronize.verdict import rows_behind
+from lerobot_wallwm.processors.view.language_rows import FRAME, PERSISTENT
+from lerobot_wallwm.processors.view.writer import REINDEXED, SIDECAR, ViewWriter
+from lerobot_wallwm.storage.errors import DataError
+
+_WINDOW = 8  # frames asked of LeRobot at once
+
+
+@dataclass
+class RootConfig:
+    """A folder."""
+
+    # The dataset's folder.
+    root: Path | None = None
+    # Unused by `verify`, which works on folders; accepted so that flags can be shared with other commands.
+    repo_id: str | None = None
+
+
+@dataclass
+class VerifyConfig:
+    """`wallwm verify`."""
+
+    # The dataset that was carved.
+    source: RootConfig = field(default_factory=RootConfig)
+    # The view: a train or heldout folder.
+    view: RootConfig = field(default_factory=RootConfig)
+    # Decode and compare every frame; rows and pads alone take seconds.
+    frames: bool = True
+    # No progress bar.
+    quiet: bool = False
+
+
+@dataclass
+class VerifyReport:
+    """Counts over all events of a view."""
+
+    events: int = 0
+    rows: int = 0
+    row_mismatches: int = 0
+    index_mismatches: int = 0
+    frames: int = 0
+    frame_mismatches: int = 0
+    pads: int = 0
+    pad_mismatches: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was equal (and there was something to compare)."""
+        wrong = self.row_mismatches + self.index_mismatches + self.frame_mismatches + self.pad_mismatches
+        return wrong == 0 and self.rows > 0
+
+
+def verify_view(
+    source_root: str | Path | None, view_root: str | Path | None, *, frames: bool = True, quiet: bool = False
+) -> VerifyReport:
+    """Compares a view with its source.
+
+    Args:
+        source_root: The dataset that was carved.
+        view_root: The view.
+        frames: Also load every row through `LeRobotDataset` with a window that runs past the event's end, and compare
+            images and pad masks.
+        quiet: No progress bar.
+
+    Raises:
+        DataError: If one of the two cannot be read, or the view was not written by `EventCarver`.
+    """
+    if source_root is None or view_root is None:
+        raise ValueError("two folders are needed. Fix: pass --source.root=<dataset> and --view.root=<view>")
+    source, view = SourceDataset.open(source_root), SourceDataset.open(view_root)
+    sidecar = view.root / "meta" / SIDECAR
+    if not sidecar.is_file():
+        raise DataError(
+            sidecar, "file", "is missing, so this is not a carved view", "point --view.root at <out>/train"
+        )
+    content = json.loads(sidecar.read_text())
+    if content.get("format") != ViewWriter.format:
+        raise DataError(
+            sidecar,
+            "format",
+            f"is {content.get('format')}, whose rows are not the source's one by one",
+            "verify the view that was carved beside it",
+        )
+    # Language rows are on the event's clock, so they differ from the source's by design.
+    dropped = {*content.get("dropped_features", []), PERSISTENT, FRAME}
+    report = VerifyReport()
+    source_frames = _compare_rows(source, view, dropped, report)
+    if frames:
+        _compare_frames(source, view, source_frames, report, quiet)
+    return report
+
+
+def _bits(column: pa.ChunkedArray) -> list[bytes]:
+    """Each row of a column as bytes, so that -0.0, NaN and float width count."""
+    flat = column
+    while pa.types.is_list(flat.type) or pa.types.is_fixed_size_list(flat.type):
+        flat = pa.chunked_array([chunk.flatten() for chunk in flat.chunks], flat.type.value_type)
+    if pa.types.is_primitive(flat.type) and flat.null_count == 0 and len(flat) % max(len(column), 1) == 0:
+        values = flat.to_numpy().reshape(len(column), -1)
+        return [row.tobytes() for row in values]
+    return [repr(value).encode() for value in column.to_pylist()]
+
+
+def _compare_rows(
+    source: SourceDataset, view: SourceDataset, dropped: set[str], report: VerifyReport
+) -> list[np.ndarray]:
+    """Compares rows and indices; returns the source frames of each event, counted from its recording's first."""
+    all_frames: list[np.ndarray] = []
+    position = {episode: i for i, episode in enumerate(source.episode_indices)}
+    tables = [pq.read_table(path) for path in sorted((view.root / "data").glob("*/*.parquet"))]
+    rows = pa.concat_tables(tables)
+    clock = {name: rows.column(name).to_numpy() for name in REINDEXED}
+    cached: dict[int, dict[str, list[bytes]]] = {}
+    mine = {
+        name: _bits(rows.column(name))
+        for name in rows.column_names
+        if name not in REINDEXED and name not in dropped
+    }
+    for e in range(len(view)):
+        meta = view.meta(e)
+        begin, end = meta["dataset_from_index"], meta["dataset_to_index"]
+        origin = meta["wallwm/source_episode"]
+        if origin not in cached:
+            part = source.rows(source.meta(position[origin]))
+            cached = {
+                origin: {
+                    n: _bits(part.column(n))
+                    for n in part.column_names
+                    if n not in REINDEXED and n not in dropped
+                }
+            }
+            moments = part.column("timestamp").to_numpy().astype(np.float64)
+        theirs = cached[origin]
+        frames, on_time = _source_frames(meta, clock["timestamp"][begin:end], moments, view.fps)
+        all_frames.append(frames)
+        report.events += 1
+        report.rows += end - begin
+        wrong = np.zeros(end - begin, dtype=bool)
+        for name in theirs.keys() | mine.keys():
+            ours = mine.get(name, [b"missing"] * len(rows))[begin:end]
+            column = theirs.get(name)
+            at = frames - rows_behind(name, source.camera_keys, *_lags(meta))
+            inside = (at >= 0) & (at < len(moments))
+            expected = [
+                b"missing" if column is None or not ok else column[k]
+                for k, ok in zip(at, inside, strict=True)
+            ]
+            wrong |= np.array([a != b for a, b in zip(ours, expected, strict=True)])
+        report.row_mismatches += int(wrong.sum())
+        length = np.arange(end - begin)
+        good = (
+            (clock["index"][begin:end] == begin + length)
+            & (clock["frame_index"][begin:end] == length)
+            & (clock["episode_index"][begin:end] == meta["episode_index"])
+            & on_time
+            & np.array([view.tasks[t] == meta["tasks"][0] for t in clock["task_index"][begin:end]])
+        )
+        report.index_mismatches += int((~good).sum())
+    return all_frames
+
+
+def _lags(meta: dict[str, Any]) -> tuple[int, int]:
+    """Rows by which state and action of an event lie before its frames; 0 in a view that was not synchronised."""
+    return int(meta.get("wallwm/lag") or 0), int(meta.get("wallwm/action_lag") or 0)
+
+
+def _source_frames(
+    meta: dict[str, Any], timestamps: np.ndarray, moments: np.ndarray, fps: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Source frame of each row of an event, and whether the row's clock agrees with it.
+
+    Without pruning rows follow each other, whatever their clock says. With it the clock chooses among the event's frames:
+    they must ascend, from its first to its last, and as many must be missing as the metadata says.
+    """
+    first, rows = int(meta.get("wallwm/first_frame") or 0), len(timestamps)
+    start, end = first + meta["wallwm/start"], first + meta["wallwm/end"]
+    if not meta.get("wallwm/pruned"):
+        ahead = np.arange(rows)
+        return start + ahead, np.abs(timestamps - ahead / fps) < 1e-4
+    since = moments[start:end] - moments[start]
+    after = np.clip(np.searchsorted(since, timestamps), 1, len(since) - 1)
+    near = after - (timestamps - since[after - 1] < since[after] - timestamps)
+    on_time = np.abs(timestamps - since[near]) < 1e-4
+    on_time[1:] &= np.diff(near) > 0
+    whole = near[0] == 0 and near[-1] == end - start - 1 and rows + meta["wallwm/pruned"] == end - start
+    return start + near, on_time & whole
+
+
+class _FrameWindows:
+    """Single frames of a dataset that is read in windows; ask for them in ascending order."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset, self.first = dataset, -_WINDOW
+        self.item: dict[str, Any] = {}
+
+    def __call__(self, row: int, key: str) -> Any:
+        if not self.first <= row < self.first + _WINDOW:
+            self.first, self.item = row, self.dataset[row]
+        return self.item[key][row - self.first]
+
+
+def _compare_frames(
+    source: SourceDataset, view: SourceDataset, frames: list[np.ndarray], report: VerifyReport, quiet: bool
+) -> None:
+    import torch
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+    from tqdm import tqdm
+
+    offsets = list(range(_WINDOW))
+    deltas = {key: [k / view.fps for k in offsets] for key in [*view.camera_keys, ACTION]}
+    ours = LeRobotDataset("wallwm/view", root=view.root, delta_timestamps=deltas)
+    theirs = LeRobotDataset("wallwm/source", root=source.root, delta_timestamps=deltas)
+    first = dict(
+        zip(source.episode_indices, source.episodes.column("dataset_from_index").to_pylist(), strict=True)
+    )
+    for e in tqdm(range(len(view)), unit=" events", desc="verify", file=sys.stderr, disable=quiet):
+        meta = view.meta(e)
+        begin, length = meta["dataset_from_index"], meta["length"]
+        origin = first[meta["wallwm/source_episode"]]
+        # A window ends with its episode, so each event reads its own; of the actions another one, where they are shifted.
+        behind = {key: rows_behind(key, source.camera_keys, *_lags(meta)) for key in deltas}
+        windows = {shift: _FrameWindows(theirs) for shift in set(behind.values())}
+        for anchor in range(0, length, _WINDOW):
+            item: dict[str, Any] = ours[begin + anchor]
+            past_end = torch.tensor([anchor + k >= length for k in offsets])
+            inside = min(_WINDOW, length - anchor)
+            expected = [
+                {key: windows[behind[key]](int(origin + k - behind[key]), key) for key in deltas}
+                for k in frames[e][anchor:][:inside]
+            ]
+            for key in deltas:
+                report.pads += _WINDOW
+                report.pad_mismatches += int((item[f"{key}_is_pad"] != past_end).sum())
+                equal = [torch.equal(item[key][k], expected[k][key]) for k in range(inside)]
+                # Past the end LeRobot repeats the event's last row.
+                equal += [torch.equal(item[key][k], item[key][inside - 1]) for k in range(inside, _WINDOW)]
+                if key in view.camera_keys:
+                    report.frames += inside
+                    report.frame_mismatches += equal.count(False)
+                else:
+                    report.row_mismatches += equal.count(False)
+
+
+def print_report(report: VerifyReport) -> None:
+    """Prints the counts as a table."""
+    print(f"{report.events} events\n{'':<28}{'compared':>10}{'different':>12}")
+    print(f"{'rows, bit for bit':<28}{report.rows:>10}{report.row_mismatches:>12}")
+    print(f"{'indices, clock and captions':<28}{report.rows:>10}{report.index_mismatches:>12}")
+    print(f"{'camera frames, bit for bit':<28}{report.frames:>10}{report.frame_mismatches:>12}")
+    print(f"{'pad flags':<28}{report.pads:>10}{report.pad_mismatches:>12}")
+    print("equal" if report.ok else "DIFFERENT")

@@ -1,0 +1,88 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""An output folder that appears whole or not at all, even if the process is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def _leftovers(out: Path) -> list[Path]:
+    return sorted(out.parent.glob(f".{out.name}.partial-*")) if out.parent.is_dir() else []
+
+
+def _refuse_existing(out: Path, overwrite: bool, marker: str, flag: str) -> None:
+    if out.exists() and not overwrite:
+        raise FileExistsError(
+            f"{out}: the output folder exists. Fix: choose another {flag}, or pass --overwrite=true"
+        )
+    if out.exists() and not ((out / marker).is_file() or (out.is_dir() and not any(out.iterdir()))):
+        raise FileExistsError(
+            f"{out}: holds no {marker}, so it is not an earlier output and --overwrite=true will not delete it. "
+            f"Fix: choose another {flag}, or remove the folder yourself"
+        )
+
+
+@contextlib.contextmanager
+def atomic_folder(
+    out: str | Path, *, overwrite: bool = False, marker: str = "summary.json", flag: str = "--out.root"
+) -> Iterator[Path]:
+    """Yields a temporary sibling `.<name>.partial-<pid>`; renames it to `out` when the block ends without error.
+
+    A lock beside it keeps two runs apart. The lock dies with its process, so what a killed run left is removed here.
+
+    Args:
+        out: The folder to make.
+        overwrite: Replace an existing `out`, provided it holds `marker`, i.e. was made by the same command.
+        marker: A file that every finished output has.
+        flag: That the folder was named by, for messages.
+
+    Raises:
+        FileExistsError: If `out` exists and `overwrite` is off, or `out` does not look like such an output.
+        BlockingIOError: If another process is writing the same `out`.
+    """
+    import filelock
+
+    out = Path(os.path.abspath(out))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock_path = out.with_name(f".{out.name}.lock")
+    lock = filelock.FileLock(lock_path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise BlockingIOError(
+            f"{out}: another process is writing it ({lock_path}). Fix: wait for it to end"
+        ) from error
+    try:
+        for leftover in _leftovers(out):
+            # A run killed between its two renames has moved the old output aside and not put the new one there.
+            if ".partial-old-" in leftover.name and not out.exists():
+                os.replace(leftover, out)
+            else:
+                shutil.rmtree(leftover)
+        _refuse_existing(out, overwrite, marker, flag)
+        partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+        partial.mkdir()
+        try:
+            yield partial
+            if out.exists():
+                # The old output goes aside first: a rename cannot replace a folder that is not empty.
+                aside = out.with_name(f".{out.name}.partial-old-{os.getpid()}")
+                os.replace(out, aside)
+                os.replace(partial, out)
+                shutil.rmtree(aside)
+            else:
+                os.replace(partial, out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    finally:
+        lock_path.unlink(missing_ok=True)
+        lock.release()
+
+
+def existing_parent(path: Path) -> Path:
+    """`path`, or its nearest parent that exists."""
+    return path if path.exists() else existing_parent(path.absolute().parent)

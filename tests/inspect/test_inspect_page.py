@@ -1,0 +1,373 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm inspect`: what the page holds, and the page driven in a real headless browser."""
+
+import json
+import random
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lerobot_wallwm.cli import main
+from lerobot_wallwm.inspect.build import envelope
+from lerobot_wallwm.inspect.page import safe_json
+from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
+from lerobot_wallwm.inspect.sidecars import concentration
+from lerobot_wallwm.processors.segment.human_layer import HumanLayer
+from lerobot_wallwm.processors.source.events import LEVELS, read_events, write_events
+from lerobot_wallwm.storage.errors import DataError
+
+EVIL = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2> & \u2028 'cup' \"lid\""
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny_dataset, tmp_path_factory) -> tuple[Path, Path]:
+    """A dataset whose task is an attack, prepared, with the tables that other steps would leave; and its page."""
+    folder = tmp_path_factory.mktemp("inspect")
+    source, out = Path(shutil.copytree(tiny_dataset, folder / "evil")), folder / "out"
+    import pandas as pd
+
+    tasks = pd.DataFrame({"task_index": [0]}, index=pd.Index([EVIL], name="task"))
+    tasks.to_parquet(source / "meta" / "tasks.parquet")
+    assert main(["prepare", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
+    sync = [{"episode_index": i, "lag": i, "quarantined": i == 2, "reason": EVIL} for i in range(6)]
+    pq.write_table(pa.Table.from_pylist(sync), out / "sync.parquet")
+    clean = [{"episode_index": 1, "rule": "nan", "verdict": "excluded", "value": float("nan")}]
+    pq.write_table(pa.Table.from_pylist(clean), out / "cleaning.parquet")
+    actions = [e for e in read_events(out / "events.parquet") if e.level == "action"]
+    rows = [{"event_id": e.event_id, "vl_cluster": i % 5 // 2, "copies": 1} for i, e in enumerate(actions)]
+    pq.write_table(pa.Table.from_pylist(rows), out / "clusters.parquet")
+    assert main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
+    return source, out
+
+
+class _Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.data: dict[str, str] = {}
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        tag, attrs = self.tags[-1] if self.tags else ("", {})
+        if tag == "script" and "id" in attrs:
+            self.data[attrs["id"]] = self.data.get(attrs["id"], "") + data
+
+
+def elements(page: Path) -> _Elements:
+    parser = _Elements()
+    parser.feed(page.read_text(encoding="utf-8"))
+    return parser
+
+
+def test_the_page_is_whole_and_the_dataset_stays_data(prepared):
+    _, out = prepared
+    parsed = elements(out / "inspect.html")
+    scripts = [attrs for tag, attrs in parsed.tags if tag == "script"]
+    assert len([s for s in scripts if s.get("type") != "application/json"]) == 1
+    assert not [tag for tag, _ in parsed.tags if tag in ("img", "link", "iframe", "object")]
+    assert not [a for _, attrs in parsed.tags for a in attrs if a.startswith("on") or a in ("src", "href")]
+    index = json.loads(parsed.data["index"])
+    assert index["episodes"][0]["task"] == EVIL
+    assert [row["bad"] for row in index["episodes"][:3]] == [[], ["cleaning"], ["sync"]]
+    assert index["clusters"][0]["name"] == "vl_cluster" and len(index["clusters"][0]["clusters"]) == 3
+    episode = json.loads(parsed.data["episode-3"])
+    assert set(episode["sheets"]) == set(index["cameras"])
+    table = [e for e in read_events(out / "events.parquet") if e.episode_index == 3]
+    assert [[e.start, e.end] for e in table if e.level == "action"] == [
+        row[:2] for row in episode["events"]["action"]
+    ]
+    assert json.loads(safe_json(EVIL)) == EVIL and not re.search("[<>&\u2028]", safe_json(EVIL))
+
+
+def test_episodes_that_were_left_out_are_shown(prepared, tmp_path):
+    source, out = prepared[0], Path(shutil.copytree(prepared[1], tmp_path / "out"))
+    kept = [e for e in read_events(out / "events.parquet") if e.episode_index != 1]
+    write_events(kept, out / "events.parquet")
+    assert main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
+    parsed = elements(out / "inspect.html")
+    row = json.loads(parsed.data["index"])["episodes"][1]
+    assert (row["i"], row["bad"], row["strip"]) == (1, ["cleaning"], [[0, "left out"]])
+    assert json.loads(parsed.data["episode-1"])["length"] == row["length"] > 10
+
+
+def test_same_input_gives_the_same_page(prepared, tmp_path):
+    source, out = prepared
+    flags = [f"--dataset.root={source}", f"--out.root={out}", "--quiet=true", f"--page={tmp_path / 'b.html'}"]
+    assert main(["inspect", *flags]) == 0
+    assert (tmp_path / "b.html").read_bytes() == (out / "inspect.html").read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["b.html"]
+
+
+def test_a_damaged_video_and_table_are_lines_on_the_page(prepared, tmp_path):
+    source = Path(shutil.copytree(prepared[0], tmp_path / "source"))
+    out = Path(shutil.copytree(prepared[1], tmp_path / "out"))
+    video = sorted((source / "videos").rglob("*.mp4"))[0]
+    video.write_bytes(b"not a video")
+    (out / "sync.parquet").write_bytes(b"not a table")
+    pq.write_table(pa.table({"wrong": [1]}), out / "cleaning.parquet")
+    assert main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
+    parsed = elements(out / "inspect.html")
+    warnings = json.loads(parsed.data["index"])["warnings"]
+    assert any("sync.parquet cannot be read" in w for w in warnings)
+    assert any("cleaning.parquet has no column episode_index" in w for w in warnings)
+    sheets = json.loads(parsed.data["episode-0"])["sheets"]
+    assert sum("problem" in sheet for sheet in sheets.values()) == 1
+
+
+def test_bad_flags_and_folders_are_one_line(prepared, tmp_path, capsys):
+    source, out = prepared
+    flags = [f"--dataset.root={source}", "--quiet=true"]
+    assert main(["inspect", *flags, f"--out.root={tmp_path}"]) == 2
+    assert "events.parquet" in capsys.readouterr().err
+    assert main(["inspect", *flags, f"--out.root={out}", "--max_mb=0"]) == 2
+    assert "--max_mb" in capsys.readouterr().err
+
+
+def test_frames_are_chosen_where_they_tell_most():
+    assert choose_frames(1, [], 10) == [0] and choose_frames(5, [], 10) == [0, 1, 2, 3, 4]
+    frames = choose_frames(1000, [333, 700], 12)
+    assert {0, 333, 700, 999} <= set(frames) and len(frames) == 12 and max(np.diff(frames)) < 200
+    few, many = plan_sheets(10, 30e6), plan_sheets(1000, 30e6)
+    assert few.width > many.width and few.frames >= many.frames >= 6
+
+
+def test_a_sheet_keeps_to_its_budget():
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), dtype=np.uint8)
+    images = [Image.fromarray(image) for image in noise]
+    plan = plan_sheets(1000, 20e6)
+    sheet = make_sheet(images, list(range(20)), plan)
+    assert (
+        len(sheet["data"]) * 3 / 4 <= plan.budget + 3
+        and sheet["frames"][0] == 0
+        and sheet["frames"][-1] == 19
+    )
+    assert len(sheet["frames"]) < 20
+
+
+def test_curves_keep_their_peaks():
+    values = np.zeros(5000)
+    values[1234], values[4000] = 5, -3
+    assert envelope(values).max() == 5 and envelope(values).min() == -3 and len(envelope(values)) == 300
+    assert envelope(values[:40]) is not None and (envelope(values[1200:1250]) == values[1200:1250]).all()
+
+
+def test_concentration_of_equal_and_skewed_shares():
+    assert concentration([1, 1, 1, 1]) == {"gini": 0.0, "entropy": 1.0}
+    skewed = concentration([97, 1, 1, 1])
+    assert skewed["gini"] == pytest.approx(0.72) and skewed["entropy"] < 0.2
+
+
+# -- in a browser -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tab(prepared):
+    """The page in a headless Chromium; every message of the console is an error of the page."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the `browser` extra (playwright)")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next((path for path in map(shutil.which, names) if path), None)
+    if program is None:
+        pytest.skip("needs Chromium or Chrome on the PATH")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(60_000)
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "request",
+            lambda r: problems.append(r.url) if not r.url.startswith(("file:", "data:", "blob:")) else None,
+        )
+        page.goto((prepared[1] / "inspect.html").as_uri())
+        page.wait_for_selector("canvas[data-frame]")
+        yield page
+        assert problems == []
+        assert page.evaluate("window.hacked") is None
+        browser.close()
+
+
+def test_scrub_filter_and_tabs(tab):
+    assert EVIL.split("\u2028")[0] in tab.text_content("#task")
+    tab.fill("#scrub", "20")
+    assert tab.text_content("#clock").startswith("20 / ")
+    near = [f"#cameras canvas[data-frame='{k}']" for k in range(14, 27)]
+    tab.wait_for_selector(", ".join(near))
+    tab.focus("#scrub")
+    tab.keyboard.press("Shift+ArrowRight")
+    assert tab.text_content("#clock").startswith("30 / ")
+    tab.select_option("#filter", "bad")
+    assert tab.text_content("#found") == "2 of 6 episodes"
+    tab.fill("#search", "no such words")
+    tab.wait_for_selector("#found:text-is('0 of 6 episodes')")
+    tab.fill("#search", "")
+    tab.select_option("#filter", "all")
+    tab.wait_for_selector("#found:text-is('6 of 6 episodes')")
+    tab.click(".item >> nth=2")
+    assert "sync: quarantined" in tab.text_content("#chips") and "<img src=x" in tab.text_content("#facts")
+    tab.click("#tab-clusters")
+    tab.wait_for_selector("#clusters canvas[data-frame]")
+    assert "vl cluster: 3 clusters" in tab.text_content("#clusters")
+    tab.click("#tab-episodes")
+
+
+def test_edits_are_exported_and_read_back(tab, prepared, tmp_path):
+    source, out = prepared
+    tab.click(".item >> nth=3")
+    bounds = tab.evaluate(
+        "[...document.querySelectorAll('.lane[data-level=action] .bound')].map(b => b.offsetLeft)"
+    )
+    handle = tab.locator(".lane[data-level=action] .bound").nth(1)
+    box = handle.bounding_box()
+    tab.mouse.move(box["x"] + 5, box["y"] + 10)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 70, box["y"] + 10, steps=4)
+    tab.mouse.up()
+    assert tab.text_content("#edit-count") == "1 correction" and len(bounds) > 2
+    tab.fill("#detail input[data-level=action]", "clasp <b>it</b>")
+    tab.keyboard.press("Tab")
+    assert tab.text_content("#edit-count") == "2 corrections"
+    tab.keyboard.press("Escape")
+    tab.click("#timeline .event >> nth=0")
+    tab.keyboard.press("]")
+    tab.keyboard.press("Alt+ArrowRight")
+    assert tab.text_content("#edit-count") == "3 corrections"
+    tab.keyboard.press("u")
+    assert tab.text_content("#edit-count") == "2 corrections"
+    with tab.expect_download() as download:
+        tab.click("#export")
+    path = tmp_path / "corrections.json"
+    download.value.save_as(path)
+    kinds = {item["kind"]: item for item in json.loads(path.read_text())["corrections"]}
+    shown = tab.evaluate(
+        "[...document.querySelectorAll('.lane[data-level=action] .event')].map(b => b.event.slice(0, 2))"
+    )
+    flags = [f"--dataset.root={source}", f"--out.root={tmp_path / 'out'}", f"--human={path}", "--quiet=true"]
+    assert main(["prepare", *flags]) == 0
+    events = [e for e in read_events(tmp_path / "out" / "events.parquet") if e.episode_index == 3]
+    assert [[e.start, e.end] for e in events if e.level == "action"] == shown
+    assert kinds["boundary"]["new"] > kinds["boundary"]["old"]
+    (event,) = (e for e in events if e.caption == "clasp <b>it</b>")
+    assert event.source == "human" and event.start == kinds["boundary"]["new"]
+
+
+def test_boundaries_are_added_and_deleted_and_read_back(tab, prepared, tmp_path):
+    source, out = prepared
+    while not tab.is_disabled("#undo"):
+        tab.click("#undo")
+    tab.click(".item >> nth=5")
+    shown = "level => [...document.querySelectorAll(`.lane[data-level=${level}] .event`)].map(b => b.event.slice(0, 2))"
+    before = tab.evaluate(shown, "action")
+    middle = (before[2][0] + before[2][1]) // 2
+    tab.fill("#scrub", str(middle))
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("s")  # splits the action
+    assert tab.evaluate(shown, "action")[2:4] == [[before[2][0], middle], [middle, before[2][1]]]
+    tab.fill("#detail input[data-level=action]", "press it")
+    tab.keyboard.press("Tab")
+    assert tab.input_value("#detail input[data-level=action]") == "press it"
+    assert tab.is_disabled("#detail input[data-level=segment]")  # the caption of what was cut along with it
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("Alt+ArrowRight")  # an added boundary moves like any other
+    assert tab.evaluate(shown, "action")[2][1] == middle + 1
+    assert tab.text_content("#edit-count") == "1 correction"
+    tab.locator(".lane[data-level=action] .bound").first.focus()
+    tab.keyboard.press("Delete")
+    assert tab.evaluate(shown, "action")[0] == [0, before[1][1]] and "Split here" in tab.text_content(
+        "#detail"
+    )
+    tab.fill("#scrub", "2")
+    tab.click("#detail .cuts button >> nth=2")  # a segment
+    assert [0, 2] in tab.evaluate(shown, "segment")
+    tab.click("#detail button:text-is('Delete')")  # and takes it back
+    assert [0, 2] not in tab.evaluate(shown, "segment")
+    with tab.expect_download() as download:
+        tab.click("#export")
+    path = tmp_path / "corrections.json"
+    download.value.save_as(path)
+    kinds = [item["kind"] for item in json.loads(path.read_text())["corrections"]]
+    assert kinds == ["delete", "insert"]
+    flags = [f"--dataset.root={source}", f"--out.root={tmp_path / 'out'}", f"--human={path}", "--quiet=true"]
+    assert main(["prepare", *flags]) == 0
+    events = [e for e in read_events(tmp_path / "out" / "events.parquet") if e.episode_index == 5]
+    for level in LEVELS:
+        assert [[e.start, e.end] for e in events if e.level == level] == tab.evaluate(shown, level)
+    (event,) = (e for e in events if e.caption == "press it")
+    assert (event.start, event.source, event.level) == (middle + 1, "human", "action")
+    while not tab.is_disabled("#undo"):
+        tab.click("#undo")
+    assert tab.evaluate(shown, "action") == before
+
+
+def test_the_browser_corrects_as_the_human_layer_does(tab, prepared, tmp_path):
+    """`corrections.js` against `human_layer.py` on random corrections, those that are refused included."""
+    _, out = prepared
+    script = Path(__file__).parents[2] / "lerobot_wallwm" / "inspect" / "assets" / "corrections.js"
+    events = [e for e in read_events(out / "events.parquet") if e.episode_index == 4]
+    rows = {
+        level: [
+            [e.start, e.end, e.label, e.caption, e.confidence, e.source] for e in events if e.level == level
+        ]
+        for level in LEVELS
+    }
+    length, draw = events[0].end, random.Random(0)
+    cases = []
+    for number in range(120):
+        edits = []
+        for level in draw.choices(LEVELS[1:], k=draw.randint(1, 2)):
+            inner = [e.start for e in events if e.level == level and e.start]
+            if inner:
+                old = draw.choice(inner)
+                new = min(length - 1, max(1, old + draw.randint(-8, 8)))
+                edits.append({"kind": "boundary", "level": level, "old": old, "new": new})
+            if number % 2:
+                edits.append({"kind": "insert", "level": level, "at": draw.randint(1, length)})
+                if draw.random() < 0.5:
+                    edits[-1] |= {"caption": "press it", "label": "press"}
+            if number % 3 == 0 and inner:
+                edits.append({"kind": "delete", "level": level, "at": draw.choice(inner)})
+            if number % 5 == 0:
+                event = draw.choice([e for e in events if e.level == level])
+                place = {"level": level, "start": event.start, "end": event.end}
+                edits.append({"kind": "caption", **place, "new": "hold it"})
+        cases.append([{"episode": 4, **edit} for edit in edits])
+    store = script.with_name("store.js").read_text()
+    by_kind = store[store.index("const KINDS") : store.index("function corrected")]
+    run = f"""([rows, cases]) => {{ {script.read_text()} {by_kind}
+        return cases.map(edits => {{ try {{ return correct(rows, byKind(edits, 4)); }} catch (error) {{ return null; }} }}); }}"""
+    found = tab.evaluate(run, [rows, cases])
+    refused = 0
+    for edits, mine in zip(cases, found, strict=True):
+        path = tmp_path / "c.json"
+        dataset = {"name": "", "fingerprint": "sha256:" + "0" * 64}
+        content = {
+            "format": "wallwm-corrections",
+            "format_version": 1,
+            "dataset": dataset,
+            "corrections": edits,
+        }
+        path.write_text(json.dumps(content))
+        try:
+            theirs = HumanLayer(path)(events)
+        except DataError:
+            assert mine is None
+            refused += 1
+            continue
+        for level in LEVELS:
+            expected = [
+                [e.start, e.end, e.label, e.caption, e.confidence, e.source]
+                for e in theirs
+                if e.level == level
+            ]
+            assert [row[:6] for row in mine[level]] == expected, edits
+    assert 0 < refused < len(cases)

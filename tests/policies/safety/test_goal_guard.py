@@ -1,0 +1,148 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lerobot_wallwm.policies.safety.goal_guard import GoalGuard
+from lerobot_wallwm.policies.safety.interventions import Interventions, SafetyError
+from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
+
+LOW, HIGH = np.array([-60.0, -10.0, 20.0, 0.0]), np.array([60.0, 10.0, 20.0, 100.0])
+STEP, LEAD = [4.0, 1.0, 0.0, 30.0], [8.0, 2.0, 0.0, 40.0]
+NAMES = ["pan", "lift", "still", "gripper"]
+
+
+def make(factor: float = 1.0, max_bad: int = 1000, names: list[str] | None = NAMES) -> GoalGuard:
+    learned = {"step": STEP, "lead": LEAD}
+    limits = MotionLimits.build(LOW, HIGH, learned, factor, names, names)
+    return GoalGuard(limits, max_bad, Interventions(None))
+
+
+anything = st.floats(allow_nan=True, allow_infinity=True)
+poses = arrays(np.float64, (2, 4), elements=st.floats(-200, 200))
+
+
+@given(st.lists(arrays(np.float64, (2, 4), elements=anything), min_size=1, max_size=12), poses)
+def test_whatever_is_asked_goals_are_finite_slow_and_on_their_way_into_the_range(asked, pose):
+    guard, before = make(), pose
+    for goals in asked:
+        sent = guard.tick(goals, pose)
+        assert np.isfinite(sent).all()
+        assert (np.abs(sent - before) <= guard.limits.step + 1e-9).all()
+        # Outside the range only where the last goal, or the pose at first, was farther outside.
+        assert (sent >= np.minimum(LOW, before) - 1e-9).all() and (
+            sent <= np.maximum(HIGH, before) + 1e-9
+        ).all()
+        before = sent
+
+
+@given(st.lists(arrays(np.float64, (2, 4), elements=anything), min_size=1, max_size=12))
+def test_from_a_pose_inside_the_range_nothing_leaves_it(asked):
+    guard = make()
+    for goals in asked:
+        sent = guard.tick(goals, np.array([[0.0, 0.0, 20.0, 50.0]] * 2))
+        assert (sent >= LOW).all() and (sent <= HIGH).all() and (sent[:, 2] == 20.0).all()
+
+
+@given(arrays(np.float64, (2, 9, 4), elements=anything), poses)
+def test_a_chunk_starts_near_the_arm_and_goes_on_slowly(chunk, pose):
+    sent = make().chunk(chunk, pose)
+    limits = make().limits
+    assert np.isfinite(sent).all()
+    inside = (pose >= LOW) & (pose <= HIGH)
+    assert (np.abs(sent[:, 0] - pose) <= limits.lead + limits.step + 1e-9)[inside].all()
+    assert (np.abs(np.diff(sent, axis=1)) <= limits.step + 1e-9).all()
+
+
+@given(arrays(np.float64, (7, 4), elements=st.floats(-500, 500)))
+def test_a_chunk_and_single_ticks_give_the_same_goals(asked):
+    """From a first goal at the pose, where the two start alike."""
+    pose = np.array([[0.0, 0.0, 20.0, 50.0]])
+    asked[0] = pose[0]
+    one_by_one, whole = make(), make()
+    ticks = [one_by_one.tick(goal[None], pose)[0] for goal in asked]
+    np.testing.assert_array_equal(np.stack(ticks), whole.chunk(asked[None], pose)[0])
+    assert one_by_one.diary.counts == whole.diary.counts
+
+
+@given(st.lists(arrays(np.float64, (2, 4), elements=anything), min_size=2, max_size=6))
+def test_robots_of_a_batch_do_not_touch_each_other(asked):
+    pose = np.array([[0.0, 0.0, 20.0, 50.0], [30.0, 5.0, 20.0, 0.0]])
+    both, first, second = make(), make(), make()
+    for goals in asked:
+        together = both.tick(goals, pose)
+        np.testing.assert_array_equal(together[:1], first.tick(goals[:1], pose[:1]))
+        np.testing.assert_array_equal(together[1:], second.tick(goals[1:], pose[1:]))
+
+
+def test_goals_inside_the_limits_pass_untouched():
+    guard = make()
+    pose = np.array([[0.0, 0.0, 20.0, 50.0]])
+    for k in range(10):
+        goal = pose + np.array([[3.9 * k, 0.5 * k, 0.0, -3.0 * k]])
+        np.testing.assert_array_equal(guard.tick(goal, pose), goal)
+    assert not guard.diary.counts
+
+
+def test_what_was_done_is_counted_by_kind_and_joint():
+    guard = make()
+    pose = np.array([[0.0, 0.0, 20.0, 50.0]])
+    guard.tick(np.array([[0.0, 0.5, 90.0, 50.0]]), pose)  # moves the joint that never moved
+    guard.tick(np.array([[0.0, -0.3, 20.0, 120.0]]), pose)  # out of the gripper's range, and too fast
+    guard.tick(np.array([[np.nan, -0.3, 20.0, 60.0]]), pose)
+    assert guard.diary.counts == {"constant": 1, "range": 1, "rate": 1, "non_finite": 1}
+    report = guard.diary.report()
+    assert report["joints"]["range"] == {"gripper": 1} and report["largest_change"]["range"] == 20.0
+
+
+def test_an_arm_far_from_the_data_comes_in_at_the_allowed_speed():
+    guard = make()
+    pose = np.array([[-80.0, 0.0, 20.0, 50.0]])
+    path = [guard.tick(np.array([[10.0, 0.0, 20.0, 50.0]]), pose)[0, 0] for _ in range(30)]
+    assert path[0] == -76.0 and np.allclose(np.diff(path[:22]), 4.0) and path[-1] == 10.0
+
+
+def test_a_held_robot_stays_where_it_was_told_to_be():
+    guard = make()
+    pose = np.array([[0.0, 0.0, 20.0, 50.0]])
+    first = guard.tick(np.array([[2.0, 0.1, 20.0, 51.0]]), pose)
+    held = guard.tick(np.array([[9.0, 9.0, 20.0, 90.0]]), pose, held=np.array([True]))
+    np.testing.assert_array_equal(first, held)
+    assert not guard.diary.counts  # what a held robot would have done does not count
+
+
+def test_after_a_gap_goals_start_near_the_arm_but_keep_a_grip():
+    guard = make()
+    pose = np.array([[0.0, 0.0, 20.0, 50.0]])
+    guard.tick(np.array([[4.0, 0.0, 20.0, 20.0]]), pose)
+    # Meanwhile somebody moved the pan by 50; the gripper is stopped by what it holds, as in the data.
+    guard.reanchor(np.array([[50.0, 0.0, 20.0, 50.0]]), [0])
+    np.testing.assert_array_equal(guard.last, [[42.0, 0.0, 20.0, 20.0]])
+
+
+def test_bad_goals_end_the_run_after_a_while():
+    guard = make(max_bad=3)
+    pose = np.array([[0.0, 0.0, 20.0, 50.0]])
+    nothing = np.full((1, 4), np.nan)
+    np.testing.assert_array_equal(guard.tick(nothing, pose), pose)
+    guard.tick(nothing, pose)
+    for _ in range(3):  # as many sound ones in a row start the count anew
+        guard.tick(pose, pose)
+    guard.tick(nothing, pose)
+    guard.tick(pose, pose)
+    guard.tick(nothing, pose)
+    with pytest.raises(SafetyError, match="3 goals were not finite"):
+        guard.tick(nothing, pose)
+
+
+def test_without_a_known_pose_nothing_is_made_up():
+    guard = make(names=None)
+    unknown = guard.limits.pose(np.zeros((1, 4)))
+    assert np.isnan(unknown).all()
+    with pytest.raises(SafetyError, match="not known: nothing was sent"):
+        guard.tick(np.full((1, 4), np.nan), unknown)
+    first = make(names=None).tick(np.array([[33.0, 3.0, 20.0, 7.0]]), unknown)
+    np.testing.assert_array_equal(first, [[33.0, 3.0, 20.0, 7.0]])  # only the range binds the first goal

@@ -1,0 +1,506 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The guards around a whole policy, as LeRobot drives it: reload, batches, chunks, clocks, pictures."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import subprocess
+import sys
+from contextlib import nullcontext
+
+import pytest
+import torch
+from lerobot.policies.factory import make_pre_post_processors
+from tiny_arm import CAMERAS
+
+from lerobot_wallwm.hub.files.weights import WeightsError
+from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
+from lerobot_wallwm.policies.safety.guards import ARM_MODULES, MARK
+from lerobot_wallwm.policies.safety.interventions import SafetyError
+from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
+
+LIMITS = {
+    "step": [2.0] * 5 + [10.0],
+    "lead": [6.0] * 5 + [20.0],
+    "state_low": [-60.0] * 5 + [0.0],
+    "state_high": [60.0] * 5 + [100.0],
+}
+STEP = torch.tensor([3.0] * 5 + [15.0])  # times the default rate_limit
+WILD = torch.tensor([[0.9, -0.9, 5.0, -0.2, 0.3, 1.0]])
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def arm(make_policy, tiny_stats):
+    """A policy on an arm, its clock, and its postprocessor."""
+
+    def build(**fields):
+        fields = {"guards": "arm", "motion_limits": dict(LIMITS), **fields}
+        policy = make_policy(**fields)
+        policy.config.motion_limits = fields["motion_limits"]
+        policy.safety.clock = Clock()
+        _, post = make_pre_post_processors(policy.config, dataset_stats=tiny_stats)
+        return policy, policy.safety.clock, post
+
+    return build
+
+
+def observation(seed: int = 0, state: torch.Tensor | None = None, rows: int = 1) -> dict:
+    generator = torch.Generator().manual_seed(seed)
+    pictures = {key: torch.rand(rows, 3, 32, 32, generator=generator) for key in CAMERAS}
+    pose = torch.tensor([[0.0] * 5 + [50.0]] * rows) if state is None else state
+    return {**pictures, "observation.state": pose, "task": ["lift it"] * rows}
+
+
+def wants(policy, *actions: torch.Tensor):
+    """Makes the policy want these normalised actions, the last for ever; returns what it was asked and what forgotten."""
+    left, forgotten, calls = list(actions), [], []
+
+    def step(batch):
+        calls.append(batch)
+        return (left.pop(0) if len(left) > 1 else left[0]).clone(), None
+
+    policy.rollout.step = step
+    policy.rollout.forget = lambda rows: forgotten.append(list(rows))
+    policy.rollout.told = lambda actions: None
+    return calls, forgotten
+
+
+def goals(policy, post, count: int, start: int = 0, **kwargs) -> torch.Tensor:
+    return torch.cat([post(policy.select_action(observation(start + k, **kwargs))) for k in range(count)])
+
+
+def test_the_first_goal_starts_from_the_pose_and_goes_no_faster_than_the_data(arm):
+    policy, _, post = arm()
+    wants(policy, WILD)
+    sent = goals(policy, post, 40)
+    steps = torch.diff(torch.cat((observation()["observation.state"], sent)), dim=0).abs()
+    assert bool((steps <= STEP + 1e-4).all()) and bool((steps[0] > STEP - 1e-3)[:2].all())
+    torch.testing.assert_close(sent[-1], torch.tensor([54.0, -54.0, 60.0, -12.0, 18.0, 100.0]))
+    report = policy.safety_report()
+    assert report["ticks"] == 40 and report["interventions"]["range"] == 40
+    assert report["joints"]["range"] == {"elbow_flex": 40}
+
+
+def test_an_arm_outside_the_range_comes_in_slowly_through_the_whole_pipeline(arm):
+    policy, _, post = arm()
+    wants(policy, torch.zeros(1, 6))
+    state = torch.tensor([[-70.0] + [0.0] * 4 + [50.0]])
+    sent = goals(policy, post, 3, state=state)
+    torch.testing.assert_close(sent[:, 0], torch.tensor([-67.0, -64.0, -61.0]))
+
+
+def test_a_tensor_that_did_not_come_straight_from_the_policy_is_clamped(arm):
+    policy, _, post = arm()
+    wants(policy, torch.zeros(1, 6))
+    action = policy.select_action(observation(state=torch.tensor([[-70.0] + [0.0] * 4 + [50.0]])))
+    assert getattr(action, MARK) and not hasattr(action.clone(), MARK)
+    assert float(post(action.clone())[0, 0]) == -60.0
+
+
+def test_an_untouched_action_is_the_policys_own_bit_for_bit(arm):
+    policy, _, _ = arm()
+    inside = torch.tensor([[0.01, -0.03, 0.02, 0.0, 0.049, 0.1]])
+    wants(policy, inside)
+    assert torch.equal(policy.select_action(observation()), inside)
+    assert policy.safety_report()["interventions"] == {}
+
+
+def test_nan_is_held_counted_and_ends_the_run(arm):
+    policy, _, post = arm(max_bad_goals=4)
+    good = torch.full((1, 6), 0.02)
+    _, forgotten = wants(policy, good, torch.full((1, 6), torch.nan))
+    sent = goals(policy, post, 4)
+    assert bool((sent[1:] == sent[0]).all())
+    assert forgotten[-1] == [0]  # it looks again
+    with pytest.raises(SafetyError, match="4 goals were not finite"):
+        policy.select_action(observation(9))
+    assert policy.safety_report()["interventions"]["non_finite"] == 4
+
+
+@pytest.mark.parametrize(("between", "ends"), [(1, True), (3, True), (4, False)])
+def test_bad_goals_between_good_ones_end_the_run_unless_these_are_as_many(arm, between, ends):
+    policy, _, _ = arm(max_bad_goals=4)
+    good, bad = torch.full((1, 6), 0.02), torch.full((1, 6), torch.nan)
+    plan = [good, *[bad, *[good] * between] * 6]
+    wants(policy, *plan)
+    sent = 0
+    with pytest.raises(SafetyError, match="4 goals were not finite") if ends else nullcontext():
+        for tick in range(len(plan)):
+            policy.select_action(observation(tick))
+            sent += 1
+    assert sent == (1 + 3 * (1 + between) if ends else len(plan))
+
+
+def test_broken_weights_are_refused_before_there_is_an_arm(make_policy, tmp_path):
+    policy = make_policy()
+    next(policy.model.action.parameters()).data[..., 0] = torch.nan
+    policy.save_pretrained(tmp_path)
+    with pytest.raises(WeightsError, match=r"1 of its tensors hold NaN or infinity \(model.action"):
+        WallwmPolicy.from_pretrained(tmp_path)
+
+
+def test_a_model_that_overflows_holds_the_observed_pose(arm):
+    """Finite weights, not finite actions: found at the first goal."""
+    policy, _, post = arm(max_bad_goals=3)
+    for parameter in policy.model.action.parameters():
+        parameter.data.mul_(1e30)
+    sent = goals(policy, post, 2)
+    torch.testing.assert_close(sent, observation()["observation.state"].expand(2, 6))
+    with pytest.raises(SafetyError, match="3 goals were not finite"):
+        policy.select_action(observation(7))
+
+
+def test_a_plan_that_is_over_holds_what_the_arm_was_told(arm):
+    """Not what the policy had wanted, which may be far away or no number."""
+    policy, _, post = arm(planner="instruction")
+    policy.select_action(observation())
+    cursor = policy.rollout.cursors[0]
+    cursor.queue.clear()
+    cursor.queue.append(torch.tensor([torch.nan] * 6))
+    held = post(policy.select_action(observation(1)))
+    path = policy.rollout.paths[0]  # where the next plan goes on from
+    assert path.last is not None
+    assert torch.isfinite(held).all() and torch.isfinite(path.last).all()
+    cursor.queue.append(torch.full((6,), 0.9))
+    limited = post(policy.select_action(observation(2)))
+    torch.testing.assert_close(path.last[:5], limited[0, :5] / 60)
+    assert float(limited[0, 0]) < 10 < 0.9 * 60
+
+
+def test_environments_of_a_batch_are_guarded_each_by_itself(arm):
+    policy, _, post = arm(guards="simulation")
+    calm = torch.zeros(1, 6)
+    wants(policy, torch.cat((calm, torch.full((1, 6), torch.nan), torch.full((1, 6), 0.9))))
+    sent = goals(policy, post, 2, rows=3)
+    torch.testing.assert_close(sent[-3], torch.tensor([0.0] * 5 + [50.0]))
+    torch.testing.assert_close(sent[-2], torch.tensor([0.0] * 5 + [50.0]))
+    torch.testing.assert_close(sent[-1], torch.tensor([6.0] * 5 + [80.0]))
+
+
+def test_two_policies_and_a_copy_share_nothing(arm):
+    first, second = arm()[0], arm()[0]
+    third = copy.deepcopy(first)
+    for policy in (first, second, third):
+        wants(policy, WILD)
+    for k in range(5):
+        first.select_action(observation(k))
+    assert second.safety_report()["ticks"] == third.safety_report()["ticks"] == 0
+    assert torch.equal(second.select_action(observation()), third.select_action(observation()))
+    assert first.safety.guard is not third.safety.guard
+
+
+def test_a_new_rollout_starts_from_the_pose_again(arm):
+    policy, _, post = arm()
+    wants(policy, WILD)
+    before = goals(policy, post, 10)
+    policy.reset()
+    wants(policy, WILD)
+    assert torch.equal(goals(policy, post, 1), before[:1])
+
+
+# --------------------------------------------------------------------- chunks
+
+
+def test_a_chunk_is_limited_like_ticks(arm):
+    policy, _, post = arm()
+    policy.rollout.event = lambda batch: torch.linspace(0, 4, 12)[None, :, None].expand(1, 12, 6).clone()
+    chunk = post(policy.predict_action_chunk(observation()))
+    assert chunk.shape == (1, 12, 6)
+    assert bool((chunk.diff(dim=1).abs() <= STEP + 1e-4).all())
+    assert bool((chunk <= torch.tensor([60.0] * 5 + [100.0]) + 1e-4).all())
+
+
+def test_a_chunk_inside_the_limits_is_untouched(arm):
+    policy, _, _ = arm(guards="simulation")
+    wanted = torch.linspace(0, 0.2, 12)[None, :, None].expand(1, 12, 6).clone()
+    policy.rollout.event = lambda batch: wanted
+    assert torch.equal(policy.predict_action_chunk(observation()), wanted)
+
+
+# ------------------------------------------------------------------ the clock
+
+
+def test_a_late_plan_is_dropped_and_the_arm_held(arm):
+    policy, clock, post = arm()
+    calls, forgotten = wants(policy, torch.full((1, 6), 0.02))
+    first = goals(policy, post, 1)
+    plan = policy.rollout.step
+
+    def slow(batch):
+        clock.now += 1.5
+        return plan(batch)
+
+    policy.rollout.step = slow
+    late = goals(policy, post, 1, start=1)
+    assert torch.equal(first, late) and forgotten == [[0]]
+    policy.rollout.step = plan
+    goals(policy, post, 1, start=2)
+    assert policy.safety_report()["interventions"] == {"late_inference": 1}
+    policy.rollout.step = slow
+    with pytest.raises(SafetyError, match="3 inferences in a row took longer than --policy.watchdog_s=1"):
+        goals(policy, post, 3, start=3)
+
+
+def test_the_first_inference_may_take_its_time(arm):
+    policy, clock, post = arm()
+    wants(policy, torch.full((1, 6), 0.02))
+    plan = policy.rollout.step
+
+    def slow(batch):
+        clock.now += 30
+        return plan(batch)
+
+    policy.rollout.step = slow
+    held = goals(policy, post, 1)
+    torch.testing.assert_close(held, observation()["observation.state"])
+    assert policy.safety._late == 0
+
+
+def test_after_a_gap_plans_are_dropped_and_goals_start_at_the_arm(arm):
+    policy, clock, post = arm()
+    _, forgotten = wants(policy, torch.full((1, 6), 0.9))
+    goals(policy, post, 10)
+    clock.now += 5
+    moved = torch.tensor([[-40.0] * 5 + [50.0]])
+    (after,) = goals(policy, post, 1, start=20, state=moved)
+    assert forgotten == [[0]] and policy.safety_report()["interventions"]["late_call"] == 1
+    torch.testing.assert_close(after[:5], torch.full((5,), -40.0 + 6.0 + 3.0))  # lead, then a step
+
+
+def test_a_simulator_may_take_as_long_as_it_likes(arm):
+    policy, clock, _ = arm(guards="simulation")
+    wanted = torch.full((1, 6), 0.02)
+    wants(policy, wanted)
+    for k in range(5):
+        clock.now += 60
+        assert torch.equal(policy.select_action(observation(k)), wanted)
+    assert policy.safety_report()["interventions"] == {}
+
+
+def test_guards_go_by_who_drives_the_policy(make_policy, monkeypatch):
+    import sys
+
+    policy = make_policy()
+    for name in ARM_MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert not policy.safety.on_arm
+    for name in ARM_MODULES:
+        with monkeypatch.context() as only:
+            only.setitem(sys.modules, name, sys)
+            assert policy.safety.on_arm
+
+
+# --------------------------------------------------------------- observations
+
+
+def moving(k: int) -> torch.Tensor:
+    return torch.tensor([[float(k), 0.0, 0.0, 0.0, 0.0, 50.0]])
+
+
+def test_a_frozen_camera_holds_the_arm_and_then_ends_the_run(arm):
+    policy, clock, post = arm()
+    calls, forgotten = wants(policy, torch.full((1, 6), 0.02))
+    frozen = observation(0)[CAMERAS[1]]
+    for k in range(200):
+        clock.now += 1 / 30
+        looks = {**observation(k), "observation.state": moving(min(k, 30)), CAMERAS[1]: frozen}
+        try:
+            post(policy.select_action(looks))
+        except SafetyError as error:
+            assert "'observation.images.wrist' has shown the same picture" in str(error)
+            break
+    held = policy.safety_report()["interventions"]["frozen_camera"]
+    assert 70 < k < 80 and 55 < held < 65  # half a second to notice, two to give up
+    assert len(calls) == k - held + 1 and forgotten  # nothing was planned on a dead picture
+
+
+def test_a_frozen_camera_that_comes_back_goes_on(arm):
+    policy, clock, post = arm()
+    calls, _ = wants(policy, torch.full((1, 6), 0.02))
+    for k in range(60):
+        clock.now += 1 / 30
+        looks = {**observation(k), "observation.state": moving(min(k, 30))}
+        if k < 40:
+            looks[CAMERAS[0]] = observation(0)[CAMERAS[0]]
+        post(policy.select_action(looks))
+    assert policy.safety_report()["interventions"]["frozen_camera"] > 10 and len(calls) > 30
+
+
+def test_in_a_simulator_pictures_change_nothing(arm):
+    policy, _, _ = arm(guards="simulation")
+    wanted = torch.full((1, 6), 0.02)
+    wants(policy, wanted)
+    black = {key: torch.zeros(1, 3, 32, 32) for key in CAMERAS}
+    for k in range(100):
+        looks = {**observation(k), **black, "observation.state": moving(min(k, 50))}
+        assert torch.equal(policy.select_action(looks), wanted)
+    assert policy.safety_report()["interventions"]["dark_camera"] == 200  # but they are counted
+
+
+def test_a_pose_that_is_no_number_holds_the_arm(arm):
+    policy, _, post = arm()
+    calls, _ = wants(policy, torch.full((1, 6), 0.02))
+    first = goals(policy, post, 1)
+    nan = torch.tensor([[torch.nan] + [0.0] * 4 + [50.0]])
+    assert torch.equal(goals(policy, post, 2, start=1, state=nan), first.expand(2, 6))
+    assert len(calls) == 1 and policy.safety_report()["interventions"]["bad_state"] == 2
+
+
+def test_another_arm_is_refused_before_the_first_goal(arm):
+    policy, _, _ = arm()
+    calls, _ = wants(policy, torch.zeros(1, 6))
+    state = torch.tensor([[0.0, 0.0, 170.0, 0.0, 0.0, 50.0]])
+    looks = {**observation(), "observation.state": state}
+    looks["observation.images.hand"] = looks.pop(CAMERAS[1])
+    with pytest.raises(SafetyError, match="nothing was sent to it") as error:
+        policy.select_action(looks)
+    assert "no camera 'wrist', but 'hand'" in str(error.value) and "elbow_flex stands at 170.0" in str(
+        error.value
+    )
+    assert not calls
+    with pytest.raises(SafetyError, match="the robot has 5 joints, the checkpoint 6"):
+        policy.select_action({**observation(), "observation.state": torch.zeros(1, 5)})
+
+
+@pytest.mark.parametrize("call", ["select_action", "predict_action_chunk"])
+def test_a_disk_that_fills_up_ends_a_recording_on_an_arm_and_no_simulation(arm, tmp_path, call):
+    policy, _, _ = arm(disk_reserve_mb=1e12, disk_path=str(tmp_path))
+    wants(policy, torch.zeros(1, 6))
+    with pytest.raises(SafetyError, match="--policy.disk_reserve_mb"):
+        getattr(policy, call)(observation())
+    policy, _, _ = arm(disk_reserve_mb=1e12, disk_path=str(tmp_path), guards="simulation")
+    getattr(policy, call)(observation())
+
+
+# -------------------------------------------------------------- what is kept
+
+
+def test_interventions_are_written_line_by_line(arm, tmp_path):
+    file = tmp_path / "logs" / "safety.jsonl"
+    policy, _, post = arm(safety_log=str(file))
+    wants(policy, torch.tensor([[0.9] + [0.0] * 5]), torch.full((1, 6), torch.nan))
+    goals(policy, post, 2)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(line["kind"], line["joint"]) for line in lines] == [
+        ("rate", "shoulder_pan"),
+        ("non_finite", None),
+    ]
+    assert lines[0]["asked"] == pytest.approx(54.0) and lines[0]["sent"] == pytest.approx(3.0)
+
+
+def test_a_full_disk_does_not_stop_the_arm(arm, caplog):
+    policy, _, post = arm(safety_log="/dev/full")
+    wants(policy, WILD)
+    with caplog.at_level(logging.WARNING):
+        goals(policy, post, 3)
+    assert "cannot be written" in caplog.text and policy.safety_report()["interventions"]["range"] == 3
+
+
+def test_the_log_is_not_flooded(arm, caplog):
+    policy, _, post = arm()
+    wants(policy, WILD)
+    with caplog.at_level(logging.WARNING):
+        goals(policy, post, 50)
+    assert len([r for r in caplog.records if "Safety guard 'range'" in r.message]) == 1
+    policy.safety.diary.close()
+    assert "Safety guards: " in caplog.text and "range 50 (elbow_flex 50)" in caplog.text
+
+
+def test_limits_and_flags_survive_a_reload(make_policy, tmp_path):
+    policy = make_policy(rate_limit=2.5)
+    policy.config.motion_limits = dict(LIMITS)
+    policy.save_pretrained(tmp_path)
+    again = WallwmPolicy.from_pretrained(tmp_path)
+    assert again.config.motion_limits == LIMITS
+    assert again.safety.guard.limits.step.tolist() == [5.0] * 5 + [25.0]
+
+
+def test_a_checkpoint_from_before_the_guards_loads_and_says_what_it_lacks(make_policy, tmp_path, caplog):
+    policy = make_policy()
+    policy.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for name in ("guards", "rate_limit", "watchdog_s", "camera_timeout_s", "start_margin", "motion_limits"):
+        del config[name]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    again = WallwmPolicy.from_pretrained(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        action = again.select_action(observation())
+    assert "knows no motion limits" in caplog.text and "wallwm limits" in caplog.text
+    assert torch.isfinite(action).all()
+
+
+def test_fine_tuning_on_another_arm_replaces_the_limits(make_policy, tiny_stats, tmp_path):
+    policy = make_policy()
+    policy.config.motion_limits = dict(LIMITS)
+    policy.save_pretrained(tmp_path)
+    state = {**tiny_stats["observation.state"], "max": torch.tensor([9.0] * 6)}
+    stats = {**tiny_stats, "observation.state": state}
+    again = WallwmPolicy.from_pretrained(tmp_path, dataset_stats=stats)
+    assert again.config.motion_limits == {"state_low": LIMITS["state_low"], "state_high": [9.0] * 6}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("guards", "maybe"), ("rate_limit", -1.0), ("watchdog_s", float("nan")), ("max_bad_goals", 0)],
+)
+def test_settings_that_no_guard_can_follow_are_refused(make_config, name, value):
+    with pytest.raises(ValueError, match=f"--policy.{name}"):
+        make_config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "limits", [{"step": [float("nan")]}, {"lead": [-1.0]}, {"state_low": [float("-inf")]}]
+)
+def test_limits_that_are_none_are_refused(make_config, limits):
+    """A rate of NaN would be no limit at all."""
+    with pytest.raises(ValueError, match="motion_limits"):
+        make_config(motion_limits=limits)
+
+
+def test_training_batches_do_not_meet_the_guards(make_policy, make_train_batch):
+    policy = make_policy(guards="arm").train()
+    loss, _ = policy.forward(make_train_batch(policy.config))
+    assert torch.isfinite(loss) and policy.safety_report()["ticks"] == 0
+
+
+@pytest.mark.parametrize(("guards", "frozen"), [("arm", True), ("simulation", False)])
+def test_no_collection_of_all_of_pythons_objects_stops_an_arm(guards, frozen):
+    """In a process of its own: what was there before the first goal is left out of later collections."""
+    script = (
+        "import gc, sys\n"
+        "from lerobot_wallwm.policies.garbage import set_aside\n"
+        "import lerobot_wallwm.policies.safety as safety\n"
+        "objects = len(gc.get_objects())\n"
+        "class Arm(safety.Safety):\n"
+        "    def __init__(self): pass\n"
+        "    on_arm = property(lambda self: sys.argv[1] == 'arm')\n"
+        "    disk = diary = type('Idle', (), {'check': lambda self: None, 'ticks': 0})()\n"
+        "    guard = type('G', (), {'limits': type('L', (), {'pose': staticmethod(lambda s: s)})})\n"
+        "    _check_arm = lambda self, batch, state: None\n"
+        "    _now = lambda self: 0.0\n"
+        "    _checked = False\n"
+        "import torch\n"
+        "Arm()._observe({'observation.state': torch.zeros(1, 6)})\n"
+        "print(objects, gc.get_freeze_count(), len(gc.get_objects()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, guards], capture_output=True, text=True, check=True)
+    before, kept, left = map(int, done.stdout.split()[-3:])
+    assert (kept > 0.8 * before and left < 0.1 * before) if frozen else kept < 10_000 < left
+
+
+def test_limits_in_the_robots_units(arm):
+    limits = arm()[0].safety.guard.limits
+    assert isinstance(limits, MotionLimits) and limits.names[0] == "shoulder_pan"
+    torch.testing.assert_close(torch.from_numpy(limits.step).float(), STEP)

@@ -1,0 +1,233 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm prepare --balance=true`: clusters, copies, weights and columns of the views, alone and as a transform."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from lerobot_wallwm.cli import main
+from lerobot_wallwm.processors.balance.balancer import balance_figures
+from lerobot_wallwm.processors.balance.clusterer import EventClusterer
+from lerobot_wallwm.processors.balance.embedder import EventEmbedder
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.events import read_events
+from lerobot_wallwm.processors.source.keyframes import read_frames
+from lerobot_wallwm.processors.view.carver import EventCarver
+from lerobot_wallwm.processors.view.verify import verify_view
+
+FLAGS = ("--quiet=true", "--balance=true", "--heldout=0.34", "--cluster.vl_clusters=3")
+
+
+def run(source: Path, out: Path, *flags: str) -> int:
+    return main(["prepare", f"--dataset.root={source}", f"--out.root={out}", *FLAGS, *flags])
+
+
+@pytest.fixture(scope="module")
+def balanced(tiny_dataset, tmp_path_factory):
+    out = tmp_path_factory.mktemp("balanced") / "events"
+    assert run(tiny_dataset, out, "--prune_quasi_static=0.4") == 0
+    return out
+
+
+def episodes(view: Path) -> dict[str, np.ndarray]:
+    tables = [pq.read_table(path) for path in sorted((view / "meta" / "episodes").glob("*/*.parquet"))]
+    return {
+        name: np.concatenate([t[name].to_numpy(zero_copy_only=False) for t in tables])
+        for name in tables[0].column_names
+    }
+
+
+def test_the_view_holds_the_copies_and_the_clusters(balanced, tiny_dataset):
+    table = pq.read_table(balanced / "clusters.parquet").to_pydict()
+    of = {name: dict(zip(table["event_id"], values, strict=True)) for name, values in table.items()}
+    actions = {e.event_id for e in read_events(balanced / "events.parquet") if e.level == "action"}
+    assert set(table["event_id"]) == actions
+    for split in ("train", "heldout"):
+        rows = episodes(balanced / split)
+        ids, count = np.unique(rows["wallwm/event_id"], return_counts=True)
+        assert {of["split"][i] for i in ids} == {split}
+        assert dict(zip(ids, count, strict=True)) == {i: of["copies"][i] for i in ids}
+        for name in ("vl_cluster", "action_cluster", "weight"):
+            values = [of[name][i] for i in rows["wallwm/event_id"]]
+            np.testing.assert_array_equal(rows[f"wallwm/{name}"], values)
+        assert verify_view(tiny_dataset, balanced / split, frames=split == "heldout").ok
+    heldout = [i for i in actions if of["split"][i] == "heldout"]
+    assert all(of["copies"][i] == 1 and of["weight"][i] == 1 for i in heldout)
+    assert max(table["copies"]) > 6 > 1 == min(table["copies"])
+
+
+def test_figures_are_those_of_the_rows_that_are_drawn(balanced, capsys):
+    from lerobot_wallwm.processors.prepare.summary import print_summary
+
+    summary = json.loads((balanced / "summary.json").read_text())
+    rows = episodes(balanced / "train")
+    first = rows["wallwm/copy"] == 0
+    for name in ("vl", "action"):
+        labels, lengths = rows[f"wallwm/{name}_cluster"], rows["length"]
+        after = np.bincount(labels, lengths)
+        before = np.bincount(labels[first], lengths[first])
+        present = np.flatnonzero(before)
+        assert summary["balance"][name] == pytest.approx(
+            balance_figures(present, before[present], after[present])
+        )
+        assert summary["balance"][name]["entropy_after"] > summary["balance"][name]["entropy_before"]
+    assert summary["balance"]["copies"] == len(first) and summary["balance"]["events"] == first.sum()
+    print_summary(summary, "out")
+    printed = capsys.readouterr().out
+    assert "clusters drawn" in printed and f"{len(first)} copies" in printed
+
+
+def test_weights_mend_what_copies_round(balanced):
+    """Rows drawn alike and weighted by weights.parquet give each event exactly its weight."""
+    rows = episodes(balanced / "train")
+    table = pq.read_table(balanced / "train" / "weights.parquet")
+    assert table.column_names == ["index", "weight"]
+    total = pq.read_table(next((balanced / "train" / "data").glob("*/*.parquet")))["index"].to_numpy()
+    np.testing.assert_array_equal(np.sort(table["index"]), np.sort(total))
+    weight = table["weight"].to_numpy()
+    assert weight.mean() == pytest.approx(1)
+    event = np.repeat(rows["wallwm/event_id"], rows["length"])
+    got = np.bincount(event, weight)
+    once = rows["wallwm/copy"] == 0
+    wanted = np.zeros_like(got)
+    wanted[rows["wallwm/event_id"][once]] = (rows["wallwm/weight"] * rows["length"])[once]
+    np.testing.assert_allclose(got / got.sum(), wanted / wanted.sum(), atol=1e-12)
+
+
+def test_lerobot_reads_the_balanced_view(balanced):
+    from lerobot.datasets import LeRobotDataset
+
+    dataset = LeRobotDataset("test/balanced", root=balanced / "train")
+    rows = episodes(balanced / "train")
+    assert len(dataset) == rows["length"].sum()
+    np.testing.assert_array_equal(
+        dataset.meta.episodes["wallwm/action_cluster"], rows["wallwm/action_cluster"]
+    )
+
+
+def test_same_input_same_bytes(balanced, tiny_dataset, tmp_path):
+    assert run(tiny_dataset, tmp_path / "again", "--prune_quasi_static=0.4") == 0
+    compared = 0
+    for path in balanced.rglob("*"):
+        if path.is_file() and path.name != "summary.json":
+            assert path.read_bytes() == (tmp_path / "again" / path.relative_to(balanced)).read_bytes(), path
+            compared += 1
+    assert compared > 8
+
+
+def test_stored_centres_give_the_same_clusters(balanced, tiny_dataset):
+    table = pq.read_table(balanced / "clusters.parquet")
+    events = {e.event_id: e for e in read_events(balanced / "events.parquet")}
+    own = [events[i] for i in table["event_id"].to_pylist()]
+    parts = EventEmbedder(tiny_dataset).embed(own)
+    labels = EventClusterer.load(balanced / "clusters.safetensors").predict(*parts)
+    np.testing.assert_array_equal(labels[0], table["vl_cluster"])
+    np.testing.assert_array_equal(labels[1], table["action_cluster"])
+
+
+def test_embedding_in_two_processes_equals_plain_calls(tiny_dataset):
+    source = SourceDataset.open(tiny_dataset)
+    ds = source.to_hf().map(EventSegmenter(), batched=True).map(EventCaptioner(), batched=True)
+    rows = ds.map(EventCarver("action"), batched=True, remove_columns=ds.column_names)
+    embedder = EventEmbedder(tiny_dataset)
+    mapped = rows.map(embedder, batched=True, batch_size=7, num_proc=2)
+    events = [
+        e
+        for episode in source
+        for e in EventCaptioner()(episode, EventSegmenter()(episode))
+        if e.level == "action"
+    ]
+    names = ("image_embedding", "text_embedding", "action_feature")
+    for name, plain in zip(names, embedder.embed(events), strict=True):
+        np.testing.assert_allclose(np.array(mapped[name]), plain, atol=1e-6)
+
+
+def test_keyframes_are_what_lerobot_loads(tiny_dataset):
+    from lerobot.datasets import LeRobotDataset
+
+    source, dataset = SourceDataset.open(tiny_dataset), LeRobotDataset("test/tiny", root=tiny_dataset)
+    frames = [17, 0, 17, 5]
+    pictures = read_frames(source, 2, frames)
+    start = source.meta(2)["dataset_from_index"]
+    assert set(pictures) == set(source.camera_keys)
+    for key, found in pictures.items():
+        theirs = np.stack([dataset[start + frame][key].permute(1, 2, 0).numpy() for frame in frames])
+        np.testing.assert_array_equal(found, np.round(theirs * 255).astype(np.uint8))
+
+
+def test_pictures_in_the_rows_are_read_too(tmp_path):
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    names = ["height", "width", "channels"]
+    joints = {"dtype": "float32", "shape": (3,), "names": ["a", "b", "c"]}
+    features = {
+        "observation.images.top": {"dtype": "image", "shape": (32, 32, 3), "names": names},
+        "observation.state": joints,
+        "action": joints,
+    }
+    dataset = LeRobotDataset.create("t/i", 10, features, root=tmp_path / "d", use_videos=False)
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+    for k, picture in enumerate(pixels):
+        motion = np.full(3, k, np.float32)
+        frame = {"observation.images.top": picture, "observation.state": motion, "action": motion}
+        dataset.add_frame({**frame, "task": "push"})
+    dataset.save_episode()
+    dataset.finalize()
+    found = read_frames(SourceDataset.open(tmp_path / "d"), 0, [4, 1])
+    np.testing.assert_array_equal(found["observation.images.top"], pixels[[4, 1]])
+
+
+# -- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--balancer.cap=0.5", "--balancer.temperature=0", "--cluster.text_weight=2", "--cluster.encoder=x/y"],
+)
+def test_wrong_flags_are_one_clear_error(capsys, tiny_dataset, tmp_path, flag):
+    assert run(tiny_dataset, tmp_path / "out", flag) == 2
+    err = capsys.readouterr().err
+    assert flag.split("=")[0] in err and "Fix: " in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_keyframe_names_its_file(capsys, tiny_dataset, tmp_path):
+    """Damage in the middle, which opening the video and decoding its last frame does not show."""
+    source = Path(shutil.copytree(tiny_dataset, tmp_path / "source"))
+    path = sorted((source / "videos").rglob("*.mp4"))[0]
+    path.unlink()
+    with pytest.raises(ValueError, match=f"{path.name}.*missing.*Fix: "):
+        read_frames(SourceDataset.open(source), 1, [0])
+    path.write_bytes(b"no video")
+    with pytest.raises(ValueError, match=f"{path.name}.*does not decode.*Fix: "):
+        read_frames(SourceDataset.open(source), 1, [0])
+
+
+def test_events_of_a_synchronised_dataset_are_embedded_on_its_clock(tiny_dataset):
+    """Its frames count from the first one that has picture, state and action, not from the recording's first."""
+    from dataclasses import replace
+
+    from lerobot_wallwm.processors.synchronize.source import SynchronizedSource
+    from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict
+
+    raw = SourceDataset.open(tiny_dataset)
+    length = len(raw.read(1))
+    verdict = SyncVerdict(raw.episode_indices[1], length, 0, 0, 1.0, 9.0, 0.0, 3, length)
+    late = next(
+        e
+        for e in EventCaptioner()(raw.read(1), EventSegmenter()(raw.read(1)))
+        if e.level == "action" and e.start > 3
+    )
+    embedder = EventEmbedder(tiny_dataset)
+    moved = replace(late, start=late.start - 3, end=late.end - 3)
+    there = embedder.embed([moved], source=SynchronizedSource.of(raw, [verdict]))
+    here, wrong = embedder.embed([late]), embedder.embed([moved])
+    np.testing.assert_allclose(there[0], here[0], atol=1e-6)
+    np.testing.assert_allclose(there[2], here[2], atol=1e-5)
+    assert np.abs(wrong[0] - here[0]).max() > 1e-3 and np.abs(wrong[2] - here[2]).max() > 1e-3

@@ -1,0 +1,188 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Names of events at four levels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import PHASES, pick_and_place
+
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
+from lerobot_wallwm.processors.segment.segmenter import Cut, EventSegmenter, Segmentation
+from lerobot_wallwm.processors.source.episodes import Episode
+from lerobot_wallwm.processors.source.events import validate_events
+
+
+def caption(episode: Episode, cuts: list[int] | None = None):
+    if cuts is None:
+        segmentation = EventSegmenter()(episode)
+    else:
+        segmentation = Segmentation(len(episode), tuple(Cut(c, "action", 0.9, "pause") for c in cuts))
+    events = EventCaptioner()(episode, segmentation)
+    validate_events(events, {episode.index: len(episode)})
+    return events
+
+
+def texts(events, level):
+    return [event.caption for event in events if event.level == level]
+
+
+def joint_episode(moves: list[tuple[str, float]], task: str, fps: int = 20) -> Episode:
+    """Rest-to-rest moves; "move" moves the arm, "close"/"open" the gripper, "both" closes while moving."""
+    rng = np.random.default_rng(0)
+    arm, grip, rows = np.zeros(5), 60.0, [np.append(np.zeros(5), 60.0)]
+    for kind, seconds in moves:
+        goal = arm + rng.normal(size=5) * 30 if kind in ("move", "both") else arm
+        goal_grip = {"close": 8.0, "both": 8.0, "open": 60.0}.get(kind, grip)
+        steps = round(seconds * fps)
+        for step in range(1, steps + 1):
+            t = step / steps
+            blend = t**3 * (10 - 15 * t + 6 * t * t)
+            rows.append(np.append(arm + blend * (goal - arm), grip + blend * (goal_grip - grip)))
+        arm, grip = goal, goal_grip
+    names = tuple(f"{n}.pos" for n in ("a", "b", "c", "d", "e", "gripper"))
+    return Episode(0, task, fps, np.array(rows[:-1]), np.array(rows[1:]), names, names)
+
+
+def test_pick_and_place_at_four_levels():
+    episode, bounds = pick_and_place(4, 20)
+    events = caption(episode)
+    assert [e.label for e in events if e.level == "action"] == list(PHASES)
+    assert texts(events, "task") == ["pick up the red cube and place it on the blue disc"]
+    assert texts(events, "subtask") == ["pick up the red cube", "place the red cube on the blue disc"]
+    assert texts(events, "action") == [
+        "reach for the red cube",
+        "approach the red cube",
+        "grasp the red cube",
+        "lift the red cube",
+        "move the red cube to the blue disc",
+        "lower the red cube onto the blue disc",
+        "release the red cube",
+        "retreat from the blue disc",
+    ]
+    place = next(e for e in events if e.caption.startswith("place"))
+    assert abs(place.start - bounds[3]) <= 2
+
+
+def test_templates_fill_to_captions_and_are_shared_between_tasks():
+    episode, _ = pick_and_place(4, 20)
+    other = replace(episode, task="pick up the green cup and put it into the brown box")
+    one, two = caption(episode), caption(other)
+    for a, b in zip(one, two, strict=True):
+        if a.level == "task" or "{target}" in a.template:
+            continue
+        assert a.template == b.template
+        assert b.caption == a.caption.replace("red cube", "green cup")
+    assert "lower the green cup into the brown box" in texts(two, "action")
+
+
+def test_a_missed_grasp_reads_sensibly():
+    moves = [
+        ("move", 1),
+        ("move", 0.7),
+        ("close", 0.5),
+        ("open", 0.5),
+        ("move", 1),
+        ("move", 0.7),
+        ("close", 0.5),
+    ]
+    moves += [("move", 0.8), ("move", 1), ("move", 0.7), ("open", 0.5), ("move", 0.8)]
+    episode = joint_episode(moves, "put the cup on the plate")
+    labels = [e.label for e in caption(episode) if e.level == "action"]
+    assert labels == [
+        "reach",
+        "approach",
+        "grasp",
+        "open",
+        "reach",
+        "approach",
+        "grasp",
+        "lift",
+        "move",
+        "lower",
+        "release",
+        "retreat",
+    ]
+    assert texts(caption(episode), "subtask") == ["pick up the cup", "place the cup on the plate"]
+
+
+@pytest.mark.parametrize("at", [0.3, 0.5, 0.7])
+def test_a_cut_inside_the_closing_does_not_lose_the_grasp(at):
+    episode, bounds = pick_and_place(4, 20)
+    begin, end = bounds[1], bounds[2]
+    inside = begin + max(1, round(at * (end - begin)))
+    labels = [e.label for e in caption(episode, sorted({*bounds, inside})) if e.level == "action"]
+    assert labels.count("grasp") == 1 and labels.count("release") == 1
+    assert labels.index("grasp") < labels.index("lift") < labels.index("release")
+
+
+def test_lifting_only_and_going_home_with_a_closed_jaw():
+    lift = joint_episode([("move", 1), ("move", 0.8), ("close", 0.5), ("move", 1)], "lift the cube")
+    assert [e.label for e in caption(lift) if e.level == "action"] == ["reach", "approach", "grasp", "lift"]
+    assert texts(caption(lift), "subtask") == ["pick up the cube"]
+    home = [("move", 1), ("close", 0.5), ("move", 1), ("open", 0.5), ("both", 1)]
+    labels = [
+        e.label for e in caption(joint_episode(home, "put the cup on the plate")) if e.level == "action"
+    ]
+    assert labels == ["reach", "grasp", "move", "release", "retreat"]
+
+
+def test_pushing_without_a_gripper():
+    episode = joint_episode([("move", 1), ("move", 1), ("move", 1)], "push the block to the line")
+    events = caption(episode)
+    assert texts(events, "action") == [
+        "reach for the block",
+        "push the block to the line",
+        "retreat from the line",
+    ]
+    assert texts(events, "subtask") == ["push the block to the line"]
+
+
+def test_an_unreadable_instruction_still_has_captions():
+    episode, _ = pick_and_place(4, 20)
+    events = caption(replace(episode, task=""))
+    assert "grasp the object" in texts(events, "action")
+    assert all(e.caption for e in events if e.level != "task")
+
+
+def test_long_rests_are_waits_and_short_ones_are_not():
+    episode = joint_episode(
+        [("move", 1), ("rest", 3), ("move", 1), ("close", 0.5), ("move", 1)], "lift the cube"
+    )
+    assert "hold still" in texts(caption(episode, [20, 80, 100, 110]), "action")
+    short = joint_episode(
+        [("move", 1), ("rest", 0.5), ("move", 1), ("close", 0.5), ("move", 1)], "lift the cube"
+    )
+    assert "hold still" not in texts(caption(short, [20, 30, 50, 60]), "action")
+
+
+def test_same_kind_of_event_has_the_same_string_in_every_episode():
+    sets = [set(texts(caption(pick_and_place(seed, 30)[0]), "action")) for seed in range(4)]
+    assert all(s == sets[0] for s in sets)
+
+
+def test_numbering_keeps_ids_unique_and_parents_right():
+    per_episode = [caption(pick_and_place(seed, 20, index=seed)[0]) for seed in range(3)]
+    table = number_events(per_episode)
+    assert [e.event_id for e in table] == list(range(len(table)))
+    validate_events(table)
+
+
+def test_the_captioner_asks_for_cuts():
+    with pytest.raises(ValueError, match="EventSegmenter"):
+        EventCaptioner()({"episode_index": [0]})
+
+
+def test_what_is_in_the_gripper_from_the_start_is_placed_and_released():
+
+    episode, bounds = pick_and_place(seed=3, pause_s=0.2)
+    from_lift = replace(episode, state=episode.state[bounds[3] :], action=episode.action[bounds[3] :])
+    labels = [
+        e.label for e in EventCaptioner()(from_lift, EventSegmenter()(from_lift)) if e.level == "action"
+    ]
+    assert "release" in labels and labels[-1] == "retreat" and "reach" not in labels
+    # Opened before it moves: nothing was held.
+    at = bounds[5]
+    opened = replace(episode, state=episode.state[at:], action=episode.action[at:])
+    labels = [e.label for e in EventCaptioner()(opened, EventSegmenter()(opened)) if e.level == "action"]
+    assert "release" not in labels

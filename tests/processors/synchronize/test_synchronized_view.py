@@ -1,0 +1,282 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""`wallwm prepare --synchronize=true`: rows out of step are mended in the view, doubtful episodes are left out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lerobot_wallwm.cli import main
+from lerobot_wallwm.processors.source.episodes import ACTION, STATE, SourceDataset
+from lerobot_wallwm.processors.source.gray_frames import gray_frames
+from lerobot_wallwm.processors.synchronize.dataset import CameraMotion, synchronize_dataset
+from lerobot_wallwm.processors.synchronize.source import SynchronizedSource, read_verdicts, write_verdicts
+from lerobot_wallwm.processors.synchronize.synchronizer import TemporalSynchronizer
+from lerobot_wallwm.processors.synchronize.verdict import synchronized
+from lerobot_wallwm.processors.view.verify import verify_view
+from lerobot_wallwm.storage.errors import DataError
+
+LAGS = {0: 2, 1: 2, 2: -1, 3: 0, 4: 2, 5: 2}
+# The tiny arm's pictures are 32 pixels wide and its episodes 4 s long; its thresholds need not be those of a recording.
+PLAIN = {"min_score": 0.2, "min_margin": 0.5, "min_votes": 0.2, "max_change_risk": 1.0}
+FLAGS = [f"--synchronizer.{name}={value}" for name, value in PLAIN.items()]
+
+
+def rewritten(source: Path, target: Path, change) -> Path:
+    """A copy of a dataset whose rows of each episode are `change(column, values, episode)`."""
+    shutil.copytree(source, target)
+    path = next((target / "data").glob("*/*.parquet"))
+    table = pq.read_table(path)
+    episode = table["episode_index"].to_numpy()
+    for name in (STATE, ACTION):
+        values = np.array(table[name].to_pylist())
+        for e in np.unique(episode):
+            values[episode == e] = change(name, values[episode == e], int(e))
+        column = table.schema.get_field_index(name)
+        kind = table.schema.field(name)
+        table = table.set_column(column, kind, pa.array(values.tolist(), kind.type))
+    path.unlink()
+    pq.write_table(table, path)
+    return target
+
+
+def ahead(values: np.ndarray, rows: int) -> np.ndarray:
+    """Row t gets what belongs to t + rows; the ends repeat."""
+    return values[np.clip(np.arange(len(values)) + rows, 0, len(values) - 1)]
+
+
+@pytest.fixture(scope="module")
+def late(tiny_dataset, tmp_path_factory) -> Path:
+    """The tiny dataset, its rows ahead of its videos by the frames of `LAGS`."""
+    target = tmp_path_factory.mktemp("late") / "dataset"
+    return rewritten(tiny_dataset, target, lambda name, values, e: ahead(values, LAGS[e]))
+
+
+@pytest.fixture(scope="module")
+def mended(late, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("mended") / "events"
+    flags = [f"--dataset.root={late}", f"--out.root={out}", "--quiet=true", "--heldout=0.3", *FLAGS]
+    assert main(["prepare", *flags, "--synchronize=true"]) == 0
+    return out
+
+
+def views(out: Path) -> list[SourceDataset]:
+    return [SourceDataset.open(out / split) for split in ("train", "heldout")]
+
+
+def test_the_view_holds_what_was_recorded_at_the_time_of_the_frame(mended, late, tiny_dataset):
+    verdicts = {v.episode_index: v for v in read_verdicts(mended / "sync.parquet")}
+    good = {e for e, v in verdicts.items() if not v.quarantined}
+    assert len(verdicts) == 6 and len(good) >= 4
+    assert all(verdicts[e].lag == LAGS[e] for e in good)
+    truth, seen, rows = SourceDataset.open(tiny_dataset), set(), 0
+    for view in views(mended):
+        assert verify_view(late, view.root, quiet=True).ok
+        assert not verify_view(tiny_dataset, view.root, frames=False).ok
+        for e in range(len(view)):
+            meta = view.meta(e)
+            origin = meta["wallwm/source_episode"]
+            verdict = verdicts[origin]
+            assert (meta["wallwm/lag"], meta["wallwm/first_frame"]) == (LAGS[origin], verdict.first_frame)
+            frames = verdict.first_frame + np.arange(meta["wallwm/start"], meta["wallwm/end"])
+            own, recorded = view.rows(meta), truth.read(origin)
+            for name, values in ((STATE, recorded.state), (ACTION, recorded.action)):
+                if name == ACTION and verdict.action_lag != verdict.lag:
+                    continue
+                found = np.array(own[name].to_pylist(), dtype=np.float32)
+                np.testing.assert_array_equal(found, values[frames].astype(np.float32))
+            seen.add(origin)
+            rows += len(own)
+    assert seen == good
+    assert rows == sum(verdicts[e].end_frame - verdicts[e].first_frame for e in good)
+
+
+def test_lerobot_shows_the_frame_that_belongs_to_the_row(mended, late):
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    view = LeRobotDataset("test/view", root=mended / "train")
+    source = LeRobotDataset("test/source", root=late)
+    for e in range(0, view.num_episodes, 5):
+        meta = view.meta.episodes[e]
+        origin = source.meta.episodes[meta["wallwm/source_episode"]]["dataset_from_index"]
+        frame = origin + meta["wallwm/first_frame"] + meta["wallwm/start"]
+        ours, theirs = view[meta["dataset_from_index"]], source[frame]
+        for key in view.meta.camera_keys:
+            assert (ours[key] == theirs[key]).all()
+        assert (ours[STATE] == source[frame - meta["wallwm/lag"]][STATE]).all()
+        assert (ours[ACTION] == source[frame - meta["wallwm/action_lag"]][ACTION]).all()
+
+
+def test_the_summary_says_what_was_done(mended):
+    summary = json.loads((mended / "summary.json").read_text())["synchronization"]
+    assert summary["episodes"] == 6
+    assert summary["synchronized"] + len(summary["quarantined"]) == 6
+    assert sum(summary["lags"].values()) == summary["synchronized"]
+    assert all(":" in row["reason"] for row in summary["quarantined"])
+
+
+def test_verify_notices_a_wrong_lag_and_a_wrong_first_frame(mended, late):
+    path = next((mended / "train" / "meta" / "episodes").glob("*/*.parquet"))
+    good = path.read_bytes()
+    for name in ("wallwm/lag", "wallwm/action_lag", "wallwm/first_frame"):
+        table = pq.read_table(path)
+        values = table[name].to_pylist()
+        at = len(values) // 2
+        values[at] += 1
+        column = table.schema.get_field_index(name)
+        pq.write_table(table.set_column(column, name, pa.array(values)), path)
+        report = verify_view(late, mended / "train", frames=False)
+        path.write_bytes(good)
+        assert report.row_mismatches > 0, name
+    assert verify_view(late, mended / "train", frames=False).ok
+
+
+def test_the_source_stays_and_a_second_run_writes_the_same(mended, late, tmp_path):
+    def digest(root):
+        files = sorted(p for p in root.rglob("*") if p.is_file() and p.name != "summary.json")
+        return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+    before = digest(late)
+    flags = [f"--dataset.root={late}", f"--out.root={tmp_path / 'again'}", "--quiet=true", "--heldout=0.3"]
+    assert main(["prepare", *flags, *FLAGS, "--synchronize=true"]) == 0
+    assert digest(late) == before
+    assert digest(tmp_path / "again") == digest(mended)
+
+
+def test_a_quarantined_episode_is_left_out_and_listed(tiny_dataset, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def shuffled(name, values, episode):
+        return values if episode != 3 else values[::-1] + rng.normal(0, 5, values.shape)
+
+    root = rewritten(tiny_dataset, tmp_path / "shuffled", shuffled)
+    flags = [f"--dataset.root={root}", f"--out.root={tmp_path / 'out'}", "--quiet=true", *FLAGS]
+    flags.append("--clean.skip=[discontinuity]")  # or the cleaner leaves it out first
+    assert main(["prepare", *flags, "--synchronize=true"]) == 0
+    verdicts = {v.episode_index: v for v in read_verdicts(tmp_path / "out" / "sync.parquet")}
+    assert verdicts[3].quarantined and verdicts[3].reason
+    origins = {
+        view.meta(e)["wallwm/source_episode"] for view in views(tmp_path / "out") for e in range(len(view))
+    }
+    assert 3 not in origins and origins == {e for e, v in verdicts.items() if not v.quarantined}
+
+
+def test_a_dataset_in_which_nothing_is_in_step_is_one_clear_error(tiny_dataset, tmp_path, capsys):
+    root = rewritten(
+        tiny_dataset, tmp_path / "noise", lambda n, v, e: np.random.default_rng(e).normal(size=v.shape)
+    )
+    flags = [f"--dataset.root={root}", f"--out.root={tmp_path / 'out'}", "--quiet=true"]
+    assert main(["prepare", *flags, "--synchronize=true"]) == 2
+    # The cleaner may have left out one of the six already.
+    assert re.search(r"all [56] episodes are quarantined, e\.g\. episode 0", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_video_costs_its_episodes_and_not_the_run(tiny_dataset, tmp_path):
+    root = tmp_path / "cut"
+    shutil.copytree(tiny_dataset, root)
+    video = next(root.glob("videos/*/*/*.mp4"))
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 3])
+    verdicts, summary = synchronize_dataset(SourceDataset.open(root), workers=2)
+    assert len(verdicts) == 6 and summary["synchronized"] < 6
+    assert any(v.reason.startswith("unreadable_video") and video.name in v.reason for v in verdicts)
+
+
+def test_a_cut_video_and_a_nan_leave_the_rest_of_the_dataset(tiny_dataset, tmp_path):
+    def with_nan(name, values, episode):
+        return np.where(episode == 1, np.nan, values)
+
+    root = rewritten(tiny_dataset, tmp_path / "cut", with_nan)
+    video, fps = next(root.glob("videos/*/*/*.mp4")), SourceDataset.open(root).fps
+    remuxed = tmp_path / "short.mp4"
+    keep = SourceDataset.open(root).meta(5)[f"videos/{video.parts[-3]}/from_timestamp"]
+    with av.open(str(video)) as source, av.open(str(remuxed), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.pts is not None and float(packet.pts * packet.time_base) < keep - 0.5 / fps:
+                packet.stream = stream
+                target.mux(packet)
+    remuxed.replace(video)
+    verdicts, summary = synchronize_dataset(SourceDataset.open(root))
+    assert "unreadable_rows" in verdicts[1].reason and "nan" in verdicts[1].reason
+    assert "unreadable_video" in verdicts[5].reason and video.name in verdicts[5].reason
+    assert not any("unreadable" in verdicts[e].reason for e in (0, 2, 3, 4))
+    assert summary["episodes"] == 6 and len(verdicts) == 6
+
+
+def test_a_synchronised_view_without_its_quasi_static_frames_verifies(late, tmp_path):
+    flags = [f"--dataset.root={late}", f"--out.root={tmp_path / 'out'}", "--quiet=true", *FLAGS]
+    assert main(["prepare", *flags, "--synchronize=true", "--prune_quasi_static=0.4"]) == 0
+    view = SourceDataset.open(tmp_path / "out" / "train")
+    assert sum(view.episodes.column("wallwm/pruned").to_pylist()) > 5
+    assert any(view.episodes.column("wallwm/first_frame").to_pylist())
+    assert verify_view(late, view.root, quiet=True).ok
+
+
+def test_workers_do_not_change_the_verdicts(late):
+    source = SourceDataset.open(late)
+    one, many = (synchronize_dataset(source, workers=n)[0] for n in (1, 3))
+    assert repr(one) == repr(many)  # repr, for NaN is not equal to itself
+
+
+def test_verdicts_survive_the_file(mended, tmp_path):
+    verdicts = read_verdicts(mended / "sync.parquet")
+    write_verdicts(verdicts, tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (mended / "sync.parquet").read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_verdicts(tmp_path / "cut.parquet")
+
+
+def test_verdicts_of_another_dataset_are_refused(late, mended):
+    verdicts = [replace(v, length=v.length + 1) for v in read_verdicts(mended / "sync.parquet")]
+    with pytest.raises(DataError, match="was synchronised with"):
+        SynchronizedSource.of(SourceDataset.open(late), verdicts)
+
+
+def test_a_synchronized_source_reads_like_any_other(mended, late):
+    source = SynchronizedSource.open_with(late, mended / "sync.parquet")
+    raw = SourceDataset.open(late)
+    for position in range(len(source)):
+        episode, verdict = source.read(position), source.verdicts[source.meta(position)["episode_index"]]
+        expected = synchronized(raw.read(raw.episode_indices.index(episode.index)), verdict)
+        np.testing.assert_array_equal(episode.state, expected.state)
+        np.testing.assert_array_equal(episode.action, expected.action)
+        clock = source.rows(source.meta(position))["timestamp"].to_numpy()
+        np.testing.assert_allclose(clock, np.arange(len(episode)) / source.fps, atol=1e-6)
+    first = next(iter(gray_frames(source, 0, source.camera_keys[0])))
+    kept = source.episode_indices[0]
+    frames = list(gray_frames(raw, raw.episode_indices.index(kept), raw.camera_keys[0]))
+    np.testing.assert_array_equal(first, frames[source.verdicts[kept].first_frame])
+    assert len(frames) == source.verdicts[kept].length and first.shape == (96, 96)
+
+
+def test_map_in_two_processes_equals_plain_calls(late):
+    source = SourceDataset.open(late)
+    camera_motion, synchronizer = CameraMotion(late), TemporalSynchronizer(**PLAIN)
+    mapped = source.to_hf().map(camera_motion, batched=True, batch_size=2, num_proc=2)
+    mapped = mapped.map(synchronizer, batched=True, batch_size=2, num_proc=2)
+    kept = 0
+    for position, row in enumerate(mapped):
+        episode = source.read(position)
+        verdict = synchronizer(episode, camera_motion(position))
+        assert (row["sync_lag"], row["sync_quarantined"]) == (verdict.lag, verdict.quarantined)
+        expected = episode if verdict.quarantined else synchronized(episode, verdict)
+        assert row[STATE] == expected.state.tolist() and row[ACTION] == expected.action.tolist()
+        kept += not verdict.quarantined
+    assert kept >= 3
+
+
+def test_without_the_flag_nothing_is_shifted(tiny_view):
+    assert not (tiny_view / "sync.parquet").exists()
+    assert "wallwm/lag" not in SourceDataset.open(tiny_view / "train").episodes.column_names
