@@ -68,7 +68,7 @@ types: install ## mypy on the package
 	$(BIN)/mypy
 
 bench-so101: install ## wallwm against ACT for the same wall-clock, in simulation (MINUTES=60 EPISODES=50)
-	$(BIN)/python benchmarks/so101_bench.py --minutes $(MINUTES) --episodes $(EPISODES) $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.so101.bench --minutes $(MINUTES) --episodes $(EPISODES) $(BENCH_ARGS)
 
 clean: ## remove outputs and caches (not .venv)
 	rm -rf outputs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -42,13 +42,13 @@ def checkpoint(make_policy, tiny_stats, tmp_path_factory) -> Path:
 @contextlib.contextmanager
 def rollout(checkpoint: Path, folder: Path, *flags: str, duration: int = 6) -> Iterator[subprocess.Popen]:
     """`lerobot-rollout` at 20 goals a second."""
-    python_path = os.pathsep.join((str(ROOT), str(ROOT / "benchmarks")))
+    python_path = str(ROOT)
     command = [
         *(
             sys.executable,
             "-m",
             "lerobot.scripts.lerobot_rollout",
-            "--plugins.discover_packages_path=fake_arm",
+            "--plugins.discover_packages_path=benchmarks.arm.fake_arm",
         ),
         *(f"--policy.path={checkpoint}", "--policy.device=cpu", f"--policy.event_log={folder / 'log.jsonl'}"),
         *(

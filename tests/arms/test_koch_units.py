@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.segmentation.boundary_score import boundary_score, tolerance_frames
 from emulated_arm.arms import ARMS, travel_as_built
 from emulated_arm.hand import along, from_degrees, led_in, read_actions
-from lerobot_wallwm.processors.boundary_score import boundary_score, tolerance_frames
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset

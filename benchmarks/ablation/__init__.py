@@ -1,2 +1,0 @@
-# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Parts of `benchmarks/ablate.py`."""

@@ -1,0 +1,248 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""One emulated arm, and the journal of what its servos received while a campaign runs rollouts on it one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from bisect import bisect_left
+from collections.abc import Callable
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.arm.processes import Nursery
+from benchmarks.arm.toy_checkpoint import CAMERAS, FPS, SIZE, make_checkpoint
+from benchmarks.faults.judge import Goals, weigh
+from benchmarks.faults.rollout import Rollout
+from emulated_arm.arms import ARMS, calibration_of, travel_as_built
+from emulated_arm.process import EmulatorProcess
+from lerobot_wallwm import WallwmConfig
+from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
+
+_time = itemgetter("t")
+# Bytes of the disk that is going to be full; and of any file where no such disk can be mounted.
+DISK_BYTES, FILE_BYTES = 24_000_000, 20_000
+
+
+class Lane:
+    """The arm, its checkpoint, and at most one rollout at a time.
+
+    Args:
+        arm: LeRobot's name of the arm.
+        folder: For everything of this lane.
+        seed: Of the assembly and the weights.
+        niceness: Of the emulator, which stands for hardware that waits for nobody; ignored without the right to it.
+    """
+
+    def __init__(self, arm: str, folder: Path, seed: int = 0, niceness: int = 0) -> None:
+        self.name, self.folder = arm, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = ARMS[arm]
+        travels = travel_as_built(kind, seed)
+        self.calibration = folder / "calibration" / "arm.json"
+        self.calibration.parent.mkdir(exist_ok=True)
+        numbers = calibration_of(kind, travels)
+        self.calibration.write_text(json.dumps(numbers, indent=4))
+        self.checkpoint = make_checkpoint(folder / "checkpoint", kind, travels, seed)
+        self.low, self.high, self.step = self._limits(numbers, [j.units for j in kind.joints])
+        self.port = folder / "port"
+        shutil.rmtree(folder / "port.emulator", ignore_errors=True)
+        self.emulator = EmulatorProcess(arm, self.port, calibration=self.calibration, seed=seed)
+        with contextlib.suppress(PermissionError):
+            for task in os.listdir(f"/proc/{self.emulator.process.pid}/task"):
+                os.setpriority(os.PRIO_PROCESS, int(task), niceness)
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        self.environment = environment
+        self.nursery = Nursery(folder / "nursery.log", environment)
+        self.disk = folder / "disk"
+        self.rollout: Rollout | None = None
+        self._lines: list[dict] = []
+        self._place = 0
+
+    def _limits(self, calibration: dict, units: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        config = WallwmConfig.from_pretrained(self.checkpoint)
+        learned = config.motion_limits
+        low, high = (np.asarray(learned[key]) for key in ("state_low", "state_high"))
+        limits = MotionLimits.build(
+            low, high, learned, config.rate_limit, config.action_feature_names, config.state_feature_names
+        )
+        scale, zero = [], []
+        for entry, unit in zip(calibration.values(), units, strict=True):
+            first, last = entry["range_min"], entry["range_max"]
+            span = {
+                "degrees": 4095 / 360,
+                "percent": (last - first) / 100,
+                "signed_percent": (last - first) / 200,
+            }
+            scale.append(span[unit])
+            zero.append(first if unit == "percent" else (first + last) / 2)
+        ticks, start = np.array(scale), np.array(zero)
+        return low * ticks + start, high * ticks + start, limits.step * ticks
+
+    # --- the journal
+
+    def look(self) -> dict:
+        """Takes in what is new in the journal, and says ``faults_busy`` and ``injected`` (hits since the start)."""
+        told = self.emulator.remote.ask("flush")
+        with self.emulator.journal.open(encoding="utf-8") as file:
+            file.seek(self._place)
+            for line in file:
+                if not line.endswith("\n"):
+                    break
+                self._place += len(line.encode())
+                entry = json.loads(line)
+                if entry["event"] == "goal":
+                    self._lines.append(entry)
+        return told
+
+    def goals(self, since: float, until: float | None = None) -> list[dict]:
+        """Goal lines of a stretch of time."""
+        self.look()
+        first = bisect_left(self._lines, since, key=_time)
+        return self._lines[first : None if until is None else bisect_left(self._lines, until, key=_time)]
+
+    def commands(self, since: float = 0.0) -> int:
+        """How many commands (of all joints) came since a time."""
+        return len(self.goals(since)) // len(self.low)
+
+    def weigh(self, since: float, until: float | None = None, free_from: float | None = None) -> Goals:
+        """`fault_judge.weigh` for a stretch of time, with the last command before it."""
+        lines = self.goals(since, until)
+        first = bisect_left(self._lines, since, key=_time)
+        before = self._lines[max(0, first - len(self.low)) : first]
+        goals = weigh([*before, *lines], self.low, self.high, self.step, free_from, FPS)
+        alone = weigh(lines, self.low, self.high, self.step, free_from, FPS)
+        alone.step = goals.step
+        return alone
+
+    def forget(self) -> None:
+        """Drops what the journal has said so far."""
+        self.look()
+        self._lines.clear()
+
+    # --- rollouts
+
+    def argv(
+        self, session: dict[str, Any], checkpoint: Path | None = None, extra: tuple[str, ...] = ()
+    ) -> list[str]:
+        """The command line of ``lerobot-rollout``."""
+        views = [
+            f"{v}: {{type: emulated, port: {self.port}, view: {v}, width: {SIZE}, height: {SIZE}, fps: {FPS}}}"
+            for v in CAMERAS
+        ]
+        words = [
+            f"--policy.path={checkpoint or self.checkpoint}",
+            "--policy.device=cpu",
+            f"--policy.background_inference={str(session['background']).lower()}",
+            f"--robot.type={self.name}",
+            f"--robot.port={self.port}",
+            "--robot.id=arm",
+            f"--robot.calibration_dir={self.calibration.parent}",
+            f"--robot.cameras={{{', '.join(views)}}}",
+            f"--robot.disable_torque_on_disconnect={str(session['relax']).lower()}",
+            "--task=swing the arm",
+            f"--fps={FPS}",
+            "--play_sounds=false",
+            f"--return_to_initial_position={str(session['return']).lower()}",
+            *extra,
+        ]
+        if session["record"]:
+            words += [
+                f"--strategy.type={session['record']}",
+                "--dataset.repo_id=local/rollout_faults",
+                f"--dataset.root={session['root']}",
+                "--dataset.no_stamp=true",
+                "--dataset.push_to_hub=false",
+                "--dataset.streaming_encoding=true",
+                "--dataset.encoder_threads=1",
+                f"--dataset.fps={FPS}",
+            ]
+        if session["record"] == "episodic":
+            words += ["--dataset.episode_time_s=1", "--dataset.reset_time_s=0.1", "--dataset.num_episodes=50"]
+            words += ["--strategy.reset_to_initial_position=false"]
+        return words
+
+    def start(
+        self,
+        session: dict[str, Any],
+        label: str,
+        checkpoint: Path | None = None,
+        extra: tuple[str, ...] = (),
+        limit_file_bytes: int | None = None,
+        fresh: bool = False,
+        hasty: bool = False,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> Rollout:
+        """Starts a rollout with the arm in the middle of its ranges.
+
+        Args:
+            session: Settings, see `fault_plan`.
+            label: Names its log.
+            checkpoint: Another one than the lane's.
+            extra: Further flags.
+            limit_file_bytes: See `Nursery.start`.
+            fresh: A new interpreter instead of a fork.
+            hasty: See `rollout_nursery`.
+            prepare: Called just before, when the arm stands.
+        """
+        ask = self.emulator.remote.ask
+        ask("faults clear")
+        ask("power cycle")
+        ask("hand middle 0.05")
+        ask("hand wait")
+        ask("hand release")
+        self.forget()
+        session = dict(session)
+        if session["record"]:
+            # A name of its own: LeRobot's reader keeps the videos open that it has read under a name.
+            session["root"] = str(
+                (self.disk if session.get("on_disk") else self.folder) / f"recorded_{label}"
+            )
+            shutil.rmtree(session["root"], ignore_errors=True)
+        argv = self.argv(session, checkpoint, extra)
+        log = self.folder / "logs" / f"{label}.log"
+        log.parent.mkdir(exist_ok=True)
+        log.unlink(missing_ok=True)
+        prepare()
+        self.rollout = Rollout(self, argv, log, session, limit_file_bytes, fresh, hasty)
+        return self.rollout
+
+    def close(self) -> None:
+        """Ends everything of this lane."""
+        if self.rollout is not None and self.rollout.code is None:
+            self.rollout.kill()
+        self.nursery.close()
+        self.emulator.close()
+        if self.disk.is_mount():
+            subprocess.run(["umount", "-l", str(self.disk)], check=False)
+
+    def mount_disk(self) -> bool:
+        """A small disk of its own at `disk`; False where this machine does not allow it."""
+        if self.disk.is_mount():
+            subprocess.run(["umount", "-l", str(self.disk)], check=False)
+        self.disk.mkdir(exist_ok=True)
+        for old in self.disk.glob("*"):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        try:
+            command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(self.disk)]
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except FileNotFoundError:
+            return False
+
+    def fill_disk(self, left_bytes: int, most_bytes: int | None = None) -> int:
+        """Another program takes all of the disk but so many bytes, or at most so many; returns what it has in all."""
+        take = max(0, shutil.disk_usage(self.disk).free - left_bytes)
+        with contextlib.suppress(OSError), (self.disk / "filler").open("ab", buffering=0) as file:
+            file.write(b"\0" * (take if most_bytes is None else min(take, most_bytes)))
+        return self.filled()
+
+    def filled(self) -> int:
+        """Bytes that the other program has."""
+        filler = self.disk / "filler"
+        return filler.stat().st_size if filler.exists() else 0

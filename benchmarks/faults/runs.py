@@ -1,0 +1,300 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""How each kind of fault is brought about on a lane, and how long it is watched.
+
+Waiting goes by what happens, not by the clock: a fault is watched until it has hit and so many commands have come after it,
+or the process has ended. A machine with a slow minute then takes longer and judges the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import time
+
+from benchmarks.arm.toy_checkpoint import break_checkpoint
+from benchmarks.faults.hung_server import CAPTIONS, HungServer
+from benchmarks.faults.judge import End, Verdict, judge
+from benchmarks.faults.lane import FILE_BYTES, Lane
+from benchmarks.faults.plan import KINDS, Fault
+from benchmarks.faults.rollout import START_S, Rollout
+from lerobot_wallwm.language.event_grammar import learn_transitions
+from lerobot_wallwm.policies.safety.disk_guard import HELD, MB
+
+# Commands that must come after a fault of the line, which belong to it; and those after any fault, which must move on.
+BELONGING, AFTER = 8, 12
+# Seconds: how long a fault may take to hit, or a rollout to go on after it; how long a rollout of its own runs with its
+# fault; how long a disk may take to fill up.
+PATIENCE_S, OWN_S, FILLING_S = 30.0, 2.5, 60.0
+# Longest swing in the data of which a planner's server knows, in frames; and seconds that the event may take, 1.5 times as
+# long at 30 Hz.
+SWING_FRAMES, SWING_S = 20, 1.0
+# A gap between commands after which the guards may set the goal anew (`watchdog_s` is 1 s).
+GAP_S = 0.9
+# Room, 10^6 bytes, that the policy keeps on the small disk, a part of it by holding it; and seconds of filling that come
+# before it is reached.
+RESERVE_MB, LEAD_S = 6.0, 1.0
+
+
+class NotCountedError(RuntimeError):
+    """A rollout did not come to move the arm without any fault, or a fault never hit anything."""
+
+
+class Runs:
+    """Brings faults about on one lane.
+
+    Args:
+        lane: The arm.
+        fresh_every: Every so many rollouts, a new interpreter instead of a fork; 0: never.
+
+    Attributes:
+        rollouts, fresh: How many there were, and in a new interpreter.
+        waited_s: For how long the machine did not let the last fault's rollout run, in seconds.
+    """
+
+    def __init__(self, lane: Lane, fresh_every: int) -> None:
+        self.lane, self.fresh_every = lane, fresh_every
+        self.rollouts = self.fresh = 0
+        self.waited_s = self._waited_before = 0.0
+
+    def run(self, fault: Fault) -> Verdict:
+        """Injects one fault.
+
+        Raises:
+            NotCountedError: The machine, or a fault of the campaign itself.
+        """
+        where = KINDS[fault.kind].where
+        running = self.lane.rollout
+        self._waited_before = running.waited_s if running is not None else 0.0
+        if fault.phase == "connect" or where not in ("bus", "camera"):
+            self.stop()
+        if fault.phase == "connect":
+            return self._while_connecting(fault)
+        if where in ("bus", "camera"):
+            return self._into_a_run(fault)
+        own = {
+            "nan_weights": self._broken,
+            "planner_hung": self._unplanned,
+            "disk_filling": self._filling,
+            "disk_full_at_once": self._full,
+            "bus_down_at_end": self._down_at_end,
+        }
+        return own.get(fault.kind, self._signalled)(fault)
+
+    def stop(self) -> None:
+        """Ends the rollout that runs, for no fault's sake."""
+        rollout = self.lane.rollout
+        if rollout is not None:
+            rollout.send(signal.SIGINT)
+            rollout.end()
+
+    # --- parts
+
+    def _start(self, fault: Fault, **options) -> Rollout:
+        self.rollouts += 1
+        self._waited_before = 0.0
+        special = "limit_file_bytes" in options
+        fresh = bool(self.fresh_every) and self.rollouts % self.fresh_every == 0 and not special
+        self.fresh += fresh
+        # Where files or the very end are what is judged, nothing of the end is left out.
+        hasty = not fault.session["record"] and KINDS[fault.kind].where != "signal"
+        # A fault that is tried again gets another name: LeRobot's reader keeps videos open under theirs.
+        label = f"{fault.number:05d}_{fault.kind}_{self.rollouts}"
+        return self.lane.start(fault.session, label, fresh=fresh, hasty=hasty, **options)
+
+    def _judge(
+        self, fault: Fault, rollout: Rollout, since: float, over: float | None, end: End | None, **facts
+    ) -> Verdict:
+        lane = self.lane
+        self.waited_s = rollout.waited_s - self._waited_before
+        times = [g["t"] for g in lane.goals(since - 2 * GAP_S) if g["id"] == 1]
+        gap = max((b - a for a, b in zip(times, times[1:], strict=False) if b >= since), default=0.0)
+        during = lane.weigh(since, over if over is not None else rollout.ended_at, rollout.free_from)
+        after = lane.weigh(over, None, rollout.free_from) if over is not None and end is None else None
+        if over is not None and over > since:
+            # To hold is to hold in the end: seeing that a picture is old takes time.
+            during.moved = lane.weigh(since + (over - since) / 2, over).moved
+        return judge(
+            KINDS[fault.kind].reason,
+            during,
+            after,
+            end,
+            relax=rollout.session["relax"],
+            goal_was_written=facts.pop("goal_was_written", rollout.moves(1)),
+            rate_free=gap > GAP_S or rollout.session["record"] == "episodic",
+            bus_fault=KINDS[fault.kind].where == "bus" or fault.kind == "bus_down_at_end",
+            **facts,
+        )
+
+    def _await_motion(self, rollout: Rollout) -> None:
+        if not rollout.wait(START_S, lambda: rollout.moves()) or not rollout.alive:
+            end = rollout.end(1.0)
+            raise NotCountedError(
+                f"without a fault: {end.reason or 'no motion in time'} ({rollout.log.name})"
+            )
+
+    def _goes_on(self, rollout: Rollout, since: float) -> bool:
+        # A rollout that goes home to end sends goals, too.
+        return not rollout.ending and rollout.free_from is None and self.lane.commands(since) >= AFTER
+
+    def _watch(self, fault: Fault, rollout: Rollout, since: float, injected: int) -> Verdict:
+        """Follows a fault of the emulator, given what it had injected before, to its end or the process's."""
+        look = self.lane.look
+        rollout.wait(PATIENCE_S, lambda: rollout.ending or not look()["faults_busy"])
+        if rollout.alive and not rollout.ending and look()["injected"] == injected:
+            raise NotCountedError("the fault hit nothing")
+        if "seconds" not in fault.numbers:
+            hit = time.time()
+            rollout.wait(PATIENCE_S, lambda: rollout.ending or self.lane.commands(hit) >= BELONGING)
+        over = time.time()
+        rollout.wait(PATIENCE_S, lambda: rollout.ending or self._goes_on(rollout, over))
+        if rollout.alive and not rollout.ending:
+            return self._judge(fault, rollout, since, over, None)
+        end = rollout.end()
+        return self._judge(fault, rollout, since, None, end)
+
+    # --- kinds
+
+    def _into_a_run(self, fault: Fault) -> Verdict:
+        rollout = self.lane.rollout
+        if rollout is not None and (rollout.ending or not rollout.alive):
+            raise NotCountedError(f"the rollout ended by itself after the last fault: {rollout.end().reason}")
+        if rollout is None or fault.session["record"]:
+            self.stop()
+            rollout = self._start(fault)
+        self._await_motion(rollout)
+        rollout.wait(fault.numbers["wait"])
+        self._await_motion(rollout)
+        before, since = self.lane.look()["injected"], time.time()
+        self.lane.emulator.remote.ask(f"fault {fault.kind} {words(fault.numbers)}")
+        return self._watch(fault, rollout, since, before)
+
+    def _while_connecting(self, fault: Fault) -> Verdict:
+        before, order = self.lane.look()["injected"], f"fault {fault.kind} {words(fault.numbers)}"
+        rollout = self._start(fault, prepare=lambda: self.lane.emulator.remote.ask(order))
+        rollout.wait(START_S, lambda: rollout.moves())
+        if rollout.alive and not rollout.ending:
+            return self._watch(fault, rollout, rollout.began, before)
+        # Nothing was configured yet that the end must keep to.
+        end = rollout.end()
+        return self._judge(fault, rollout, rollout.began, None, end, goal_was_written=rollout.moves(1))
+
+    def _broken(self, fault: Fault) -> Verdict:
+        folder = self.lane.folder / "broken"
+        broken = break_checkpoint(self.lane.checkpoint, folder, fault.numbers["how"], fault.numbers["seed"])
+        rollout = self._start(fault, checkpoint=broken)
+        rollout.wait(START_S, lambda: rollout.moves())
+        rollout.wait(OWN_S)
+        return self._end_of_own(fault, rollout, rollout.began)
+
+    def _unplanned(self, fault: Fault) -> Verdict:
+        answers = fault.numbers["answers"]
+        server = HungServer(fault.numbers["how"], answers)
+        flags = ["planner=vlm", f"planner_url={server.url}", "planner_model=none", "planner_timeout_s=0.5"]
+        # The arm's own events never end, and it would not need another answer.
+        flags.append(f"event_max_frames={json.dumps(dict.fromkeys(CAPTIONS, SWING_FRAMES))}")
+        if fault.numbers["grammar"]:
+            flags.append(f"event_transitions={json.dumps(learn_transitions([CAPTIONS]))}")
+        try:
+            rollout = self._start(fault, extra=tuple(f"--policy.{flag}" for flag in flags))
+            self._await_motion(rollout)
+            rollout.wait(PATIENCE_S, lambda: rollout.ending or server.asked >= answers)
+            if server.asked < answers:
+                raise NotCountedError(
+                    f"the server was asked {server.asked} times, before its {answers} answers"
+                )
+            # The last answer may be that of the next event already.
+            rollout.wait(2 * SWING_S if answers else 0.0)
+            since = time.time()
+            rollout.wait(OWN_S)
+            return self._end_of_own(fault, rollout, since)
+        finally:
+            server.close()
+
+    def _end_of_own(self, fault: Fault, rollout: Rollout, since: float) -> Verdict:
+        if rollout.ending or not rollout.alive:  # on its way home it still lives, and sends goals
+            return self._judge(fault, rollout, since, None, rollout.end())
+        over = time.time()
+        rollout.wait(PATIENCE_S, lambda: rollout.ending or self._goes_on(rollout, over))
+        verdict = self._judge(fault, rollout, since, over, None)
+        self.stop()
+        return verdict
+
+    def _on_small_disk(self, fault: Fault, mounted: bool) -> Rollout:
+        """A recording onto the small disk, with both logs there, too; returns when the fault is to begin."""
+        disk = self.lane.disk
+        fault = dataclasses.replace(fault, session=fault.session | {"on_disk": True})
+        flags = (
+            f"--policy.event_log={disk / 'events.jsonl'}",
+            f"--policy.safety_log={disk / 'safety.jsonl'}",
+            f"--policy.disk_reserve_mb={RESERVE_MB:g}",
+        )
+        rollout = self._start(fault, extra=flags, **({} if mounted else {"limit_file_bytes": FILE_BYTES}))
+        self._await_motion(rollout)
+        rollout.wait(fault.numbers["at"])
+        return rollout
+
+    def _filling(self, fault: Fault) -> Verdict:
+        lane, rate = self.lane, fault.numbers["mb_per_s"] * MB
+        free = (1 - HELD) * RESERVE_MB * MB + LEAD_S * rate
+        if not lane.mount_disk():
+            raise NotCountedError("a small disk cannot be mounted here")
+        rollout = self._on_small_disk(fault, True)
+        taken = lane.fill_disk(int(free))
+        since = time.time()
+
+        def fill() -> bool:
+            # The other program goes on until the process has ended, or nothing is left.
+            lane.fill_disk(0, most_bytes=max(0, taken + int((time.time() - since) * rate) - lane.filled()))
+            return False
+
+        rollout.wait(FILLING_S, fill)
+        rollout.send(signal.SIGINT)
+        end = rollout.end()
+        end.expect_data = True
+        return self._judge(fault, rollout, since, None, end)
+
+    def _full(self, fault: Fault) -> Verdict:
+        mounted = self.lane.mount_disk()
+        rollout = self._on_small_disk(fault, mounted)
+        since = time.time()
+        if mounted:
+            self.lane.fill_disk(fault.numbers["left_kb"] * 1024)
+        rollout.wait(OWN_S)
+        asked = rollout.alive and not rollout.ending
+        rollout.send(signal.SIGINT) if asked else None
+        end = rollout.end()
+        end.expect_data = True
+        return self._judge(fault, rollout, since, None, end, own_end=asked)
+
+    def _down_at_end(self, fault: Fault) -> Verdict:
+        rollout = self._start(fault)
+        self._await_motion(rollout)
+        rollout.wait(fault.numbers["at"])
+        since = time.time()
+        self.lane.emulator.remote.ask(f"fault stall seconds={fault.numbers['seconds']}")
+        rollout.send(signal.SIGINT)
+        return self._judge(fault, rollout, since, None, rollout.end(), own_end=True)
+
+    def _signalled(self, fault: Fault) -> Verdict:
+        numbers = fault.numbers
+        rollout = self._start(fault)
+        if numbers["from"] == "goal":
+            self._await_motion(rollout)
+        rollout.wait(numbers["at"])
+        kind = fault.kind.upper() if fault.kind != "second_signal" else "SIGINT"
+        number = signal.Signals[numbers.get("signal", kind)]
+        moved, since = rollout.moves(1), time.time()
+        rollout.send(number)
+        if "again" in numbers:
+            rollout.wait(numbers["again"])
+            rollout.send(number)
+        end = rollout.end()
+        end.expect_data = fault.kind != "second_signal" and fault.session["record"] == "sentry" and moved
+        return self._judge(fault, rollout, since, None, end, own_end=True, goal_was_written=rollout.moves(1))
+
+
+def words(numbers: dict) -> str:
+    """A fault's numbers as the emulator reads them."""
+    keys = ("seconds", "count", "ids", "camera", "ms", "after")
+    return " ".join(f"{key}={numbers[key]}" for key in keys if key in numbers)

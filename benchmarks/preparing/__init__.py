@@ -1,0 +1,2 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""From demonstrations to events: speed, and against known truth."""
