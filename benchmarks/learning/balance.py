@@ -128,7 +128,7 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
         events = [event for event in read_events(whole / "events.parquet") if event.level == "action"]
         events = [event for event in events if event.episode_index in set(kept)]
         balance = balance_events(
-            EventEmbedder(args.dataset),
+            EventEmbedder(),
             source,
             events,
             kept,

@@ -1,33 +1,22 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Two clusterings of events: by what is seen and said, and by how the arm moves (paper p. 17).
 
-The paper gives neither encoder, algorithm nor number of clusters. Ours: `event_encoders.py` and `action_features.py`, and
-scikit-learn's MiniBatchKMeans; faiss instead for more than a million events, where it is installed. Shapes: N events, K
-clusters, D numbers.
+The paper gives neither encoder, algorithm nor number of clusters. Ours: `embedder.py`, and scikit-learn's MiniBatchKMeans. Shapes: N events, K clusters, D numbers.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.processors.balance.encoders import EMBEDDED
+from lerobot_wallwm.processors.balance.embedder import EMBEDDED
 from lerobot_wallwm.processors.motion.action_features import COEFFICIENTS, scale_of
 from lerobot_wallwm.storage.errors import DataError
 
 FORMAT_VERSION = 1
-# Points a cluster among which faiss' first centres are chosen. Our choice.
-_FIRST = 40
-# Up to here scikit-learn takes minutes; beyond, faiss is worth its installation.
-FAISS_FROM = 1_000_000
-_CHUNK = 65536
 
 
 @dataclass
@@ -46,8 +35,6 @@ class ClusterConfig:
     text_weight: float = 0.5
     # Of the first centres.
     seed: int = 0
-    # `sklearn`, `faiss`, or `auto`: faiss where it is installed and there are more than a million events.
-    backend: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
@@ -60,20 +47,12 @@ class ClusterConfig:
             raise ValueError(
                 f"--cluster.text_weight={self.text_weight} must be between 0 and 1. Fix: 0.5 counts both alike"
             )
-        if self.backend not in ("auto", "sklearn", "faiss"):
-            raise ValueError(f"--cluster.backend={self.backend} is unknown. Fix: auto, sklearn or faiss")
-        if self.backend == "faiss" and importlib.util.find_spec("faiss") is None:
-            raise ValueError(
-                "--cluster.backend=faiss needs faiss. Fix: pip install 'lerobot_policy_wallwm[faiss]', or leave the flag out"
-            )
 
 
 class EventClusterer:
     """Puts events into vision-language clusters and action clusters.
 
-    `fit(image, text, action)` finds the centres, `predict` the nearest ones. As a transform of one row per event,
-    `ds.map(clusterer, batched=True)` reads the columns `image_embedding`, `text_embedding` and `action_feature` and adds
-    `vl_cluster` and `action_cluster`.
+    `fit(image, text, action)` finds the centres, `predict` the nearest ones.
 
     Args:
         config: Numbers of clusters, weight of the caption, seed.
@@ -82,15 +61,6 @@ class EventClusterer:
     def __init__(self, config: ClusterConfig | None = None) -> None:
         self.config = config or ClusterConfig()
         self.state: dict[str, np.ndarray] = {}
-
-    def __call__(self, batch: Mapping[str, list]) -> dict[str, Any]:
-        """See the class."""
-        columns = (
-            np.asarray(batch[name], np.float32)
-            for name in ("image_embedding", "text_embedding", "action_feature")
-        )
-        vl, action = self.predict(*columns)
-        return {**batch, "vl_cluster": vl.tolist(), "action_cluster": action.tolist()}
 
     def fit(self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray) -> EventClusterer:
         """Finds the centres of both clusterings.
@@ -117,9 +87,7 @@ class EventClusterer:
             ("vl", self._vl(image_ND, text_ND), self.config.vl_clusters),
             ("action", self._action(action_NF), self.config.action_clusters),
         ):
-            state[f"{name}_centres"] = kmeans(
-                points, asked or default_clusters(count), self.config.seed, self.config.backend
-            )
+            state[f"{name}_centres"] = kmeans(points, asked or default_clusters(count), self.config.seed)
         return self
 
     def predict(
@@ -155,18 +123,15 @@ class EventClusterer:
         return action_NF.astype(np.float32) / self.state["action_scale"]
 
     def save(self, path: str | Path) -> None:
-        """Writes the centres as safetensors; the file appears whole or not at all."""
+        """Writes the centres as safetensors."""
         from safetensors.numpy import save_file
 
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        facts = {"format_version": FORMAT_VERSION, "encoder": self.config.encoder}
-        facts |= {"text_weight": self.config.text_weight}
-        try:
-            save_file(self.state, partial, metadata={"wallwm_clusters": json.dumps(facts)})
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        facts = {
+            "format_version": FORMAT_VERSION,
+            "encoder": self.config.encoder,
+            "text_weight": self.config.text_weight,
+        }
+        save_file(self.state, path, metadata={"wallwm_clusters": json.dumps(facts)})
 
     @classmethod
     def load(cls, path: str | Path) -> EventClusterer:
@@ -202,30 +167,18 @@ def default_clusters(count: int) -> int:
     return int(np.clip(round(np.sqrt(2 * count)), 1, 1000))
 
 
-def kmeans(points_ND: np.ndarray, clusters: int, seed: int = 0, backend: str = "auto") -> np.ndarray:
+def kmeans(points_ND: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
     """Centres ``(K, D)`` float32; fewer than asked where there are fewer points. Same input, same centres.
 
     Args:
         points_ND: Float32.
         clusters: K.
         seed: Of the first centres and of the batches.
-        backend: See `ClusterConfig`.
     """
-    from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
+    from sklearn.cluster import MiniBatchKMeans
 
     count = len(points_ND)
     clusters = min(clusters, count)
-    if backend == "faiss" or (
-        backend == "auto" and count > FAISS_FROM and importlib.util.find_spec("faiss") is not None
-    ):
-        import faiss
-
-        # faiss starts from points drawn evenly, which puts two centres into one cluster and none into another.
-        drawn = np.random.default_rng(seed).permutation(count)[: _FIRST * clusters]
-        first, _ = kmeans_plusplus(points_ND[np.sort(drawn)], clusters, random_state=seed)
-        model = faiss.Kmeans(points_ND.shape[1], clusters, niter=20, seed=seed, min_points_per_centroid=1)
-        model.train(np.ascontiguousarray(points_ND), init_centroids=np.ascontiguousarray(first))
-        return model.centroids.astype(np.float32)
     # Our choice: batches of 10 points a cluster; at least 100 of them and 2 passes.
     batch = int(np.clip(10 * clusters, 1024, 16384))
     passes = max(2, -(-100 * batch // count))
@@ -244,14 +197,10 @@ def kmeans(points_ND: np.ndarray, clusters: int, seed: int = 0, backend: str = "
 
 
 def nearest(points_ND: np.ndarray, centres_KD: np.ndarray) -> np.ndarray:
-    """``(N,)`` int64: each point's nearest centre, the first of equals; in chunks, so that memory stays small."""
-    size = (centres_KD**2).sum(axis=1) / 2
-    labels = np.empty(len(points_ND), dtype=np.int64)
-    chunk = max(1, min(_CHUNK, (1 << 26) // max(1, len(centres_KD))))
-    for start in range(0, len(points_ND), chunk):
-        part = points_ND[start : start + chunk]
-        labels[start : start + chunk] = np.argmax(part @ centres_KD.T - size, axis=1)
-    return labels
+    """``(N,)`` int64: each point's nearest centre; in chunks, so that memory stays small."""
+    from sklearn.metrics import pairwise_distances_argmin
+
+    return pairwise_distances_argmin(points_ND, centres_KD).astype(np.int64)
 
 
 def _spread(values_ND: np.ndarray) -> float:

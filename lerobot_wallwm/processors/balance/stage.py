@@ -6,7 +6,6 @@ The clusters are found in the training events alone; held-out events go to the n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ class Balance:
         }
         columns["split"] = pa.array(np.where(self.in_train, "train", "heldout"))
         columns["weight"], columns["copies"] = pa.array(self.weight), pa.array(self.count)
-        _replace(path, pa.table(columns))
+        pq.write_table(pa.table(columns), path)
 
     def mark(self, view: Path, balanced: bool) -> None:
         """Adds `wallwm/vl_cluster`, `wallwm/action_cluster` and `wallwm/weight` to a view's episodes.
@@ -99,15 +98,15 @@ class Balance:
             for name, label in zip(CLUSTERINGS, self.labels, strict=True):
                 table = table.append_column(f"wallwm/{name}_cluster", pa.array(label[rows]))
             table = table.append_column("wallwm/weight", pa.array(self.weight[rows]))
-            _replace(path, table)
+            pq.write_table(table, path)
             first = table.column("dataset_from_index").to_numpy()
             length = table.column("dataset_to_index").to_numpy() - first
             left = self.weight[rows] / (self.count[rows] if balanced else 1)
-            index.append(np.repeat(first, length) + _counted(length))
+            index += [np.arange(start, start + rows) for start, rows in zip(first, length, strict=True)]
             weight.append(np.repeat(left, length))
         all_weights = np.concatenate(weight)
         columns = {"index": np.concatenate(index), "weight": all_weights / all_weights.mean()}
-        _replace(view / "weights.parquet", pa.table(columns))
+        pq.write_table(pa.table(columns), view / "weights.parquet")
 
 
 def balance_events(
@@ -144,7 +143,7 @@ def balance_events(
     learn = np.array([event.episode_index in train for event in events], dtype=bool)
     if not learn.any():
         raise DataError(source.root, "events", "there is none to balance", "check the level and the split")
-    parts = embedder.embed(events, progress, source)
+    parts = embedder.embed(source, events, progress)
     clusterer = EventClusterer(cluster).fit(*(part[learn] for part in parts))
     labels = clusterer.predict(*parts)
     balance = Balance(events, labels, _rows(source, events, pruner), train, balancer, seed)
@@ -184,18 +183,3 @@ def _rows(source: SourceDataset, events: Sequence[Event], pruner: QuasiStaticPru
             for i in by_episode[episode]:
                 rows[i] = len(kept(events[i].start, events[i].end))
     return rows
-
-
-def _counted(lengths: np.ndarray) -> np.ndarray:
-    """0, 1, .. for each length, one after the other."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-
-
-def _replace(path: Path, table: pa.Table) -> None:
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        pq.write_table(table, partial, compression="snappy")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -71,8 +71,6 @@ class PrepareConfig:
     language: str | None = None
     # Copies videos instead of linking them: views that can be uploaded or moved on their own, at the price of disk space.
     copy_videos: bool = False
-    # K of a second view beside each, <split>_keyframes, with K + 1 rows an event (keyframe_view.py); 0 writes none.
-    keyframes: int = 0
     # Segmenting and captioning in shards (scale_out.py).
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     # Replace an earlier output.
@@ -96,7 +94,3 @@ class PrepareConfig:
             )
         if self.language is not None and self.language not in LEVELS:
             raise ValueError(f"--language must be one of {', '.join(LEVELS)}, got {self.language!r}")
-        if self.keyframes < 0:
-            raise ValueError(
-                f"--keyframes must be at least 0, got {self.keyframes}. Fix: 0 writes no such view"
-            )

@@ -78,12 +78,9 @@ def prepare(
         human = HumanLayer(config.human or [], source)
         embedder = None
         if config.balance:
-            embedder = EventEmbedder(root, config.cluster.encoder, config.kinematics, config.cluster.device)
-            embedder.load()  # before the long work: a wrong name is refused at once
+            embedder = EventEmbedder(config.cluster.encoder, config.kinematics, config.cluster.device)
         least = EventSegmenter(config.segmenter, config.kinematics).min_frames(source.fps)
-        splits = split_episodes(source.episode_indices, config.heldout, config.seed) * (
-            2 if config.keyframes else 1
-        )
+        splits = split_episodes(source.episode_indices, config.heldout, config.seed)
         check_space(estimate_space(source, partial, splits, config.copy_videos), partial)
         journal = work.journal("clean", clean_parameters(config.clean, config.kinematics, least))
         with _progress(range(len(source)), "episodes", config.quiet, "clean") as bar:
@@ -143,7 +140,6 @@ def prepare(
             None if balance is None else balance.copies,
         )
         carver = EventCarver(config.level, pruner, language=config.language, copy_videos=config.copy_videos)
-        sampler = EventCarver(config.level, keyframes=config.keyframes, copy_videos=config.copy_videos)
         parameters = _parameters(config)
         views = {}
         for split, episodes in (("train", train), ("heldout", heldout)):
@@ -162,9 +158,6 @@ def prepare(
                 )
             if balance is not None:
                 balance.mark(partial / split, balanced=split == "train")
-            if config.keyframes:
-                beside = partial / f"{split}_keyframes"
-                sampler(source, events, beside, episodes=episodes, sidecar=sidecar)
             views[split] = {
                 "episodes": len(episodes),
                 "events": result.events,

@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Carves: each event becomes an episode of a LeRobotDataset v3 over the source's own video files (view_writer.py).
+"""Carves: each event becomes an episode of a LeRobotDataset v3 over the source's own video files (writer.py).
 
 LeRobot clamps and pads windows at episode ends, so in the view `action_is_pad` and `observation.*_is_pad` mark the
 event's end. Rows are taken as they are and only re-indexed; videos are hard-linked (copied across devices); nothing is
@@ -9,8 +9,7 @@ decoded. A hard link shares its bytes with the source, and LeRobot never writes 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,9 @@ from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, So
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 from lerobot_wallwm.processors.view.card import write_card
 from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space, room_runs_out_clearly
-from lerobot_wallwm.processors.view.keyframe_view import KeyframeViewWriter
 from lerobot_wallwm.processors.view.language_rows import LanguageRows
 from lerobot_wallwm.processors.view.writer import SIDECAR, ViewWriter
-from lerobot_wallwm.storage.atomic import existing_parent
+from lerobot_wallwm.storage.atomic import atomic_folder
 from lerobot_wallwm.storage.errors import DataError
 
 
@@ -57,7 +55,6 @@ class EventCarver:
         language: Level whose captions become `subtask` rows of LeRobot's language columns (language_rows.py); None
             writes no such columns.
         copy_videos: Copies videos instead of linking them, so that the view can be moved or uploaded on its own.
-        keyframes: K of a keyframe view (keyframe_view.py); 0 writes all frames of an event.
     """
 
     def __init__(
@@ -67,21 +64,11 @@ class EventCarver:
         *,
         language: str | None = None,
         copy_videos: bool = False,
-        keyframes: int = 0,
     ) -> None:
         for name in (level, language):
             if name is not None and name not in LEVELS:
                 raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {name!r}")
-        if keyframes < 0:
-            raise ValueError(
-                f"--keyframes must be at least 0, got {keyframes}. Fix: 0 writes no keyframe view"
-            )
-        if keyframes and (pruner is not None or language is not None):
-            raise ValueError(
-                "a keyframe view has neither pruned frames nor language columns. Fix: leave pruner and language out"
-            )
-        self.level, self.pruner, self.language = level, pruner, language
-        self.copy_videos, self.keyframes = copy_videos, keyframes
+        self.level, self.pruner, self.language, self.copy_videos = level, pruner, language, copy_videos
 
     def __call__(
         self, source: Any, events: Iterable[Event] | None = None, out: str | Path | None = None, **kwargs: Any
@@ -143,48 +130,27 @@ class EventCarver:
             FileExistsError: If `out` exists.
             DataError: If the source cannot be read, lacks statistics of a camera, or the disk has no room.
         """
-        out = Path(out)
-        events = list(events)
-        if out.exists():
-            raise FileExistsError(f"{out} exists. Fix: choose another folder, or remove it")
+        out, events, copies = Path(out), list(events), copies or {}
         wanted = None if episodes is None else set(episodes)
-        by_episode: dict[int, list[Event]] = {}
+        by_episode: dict[int, list[Event]] = defaultdict(list)
         for event in events:
             if event.level == self.level and (wanted is None or event.episode_index in wanted):
-                by_episode.setdefault(event.episode_index, []).append(event)
-        if not any((copies or {}).get(e.event_id, 1) > 0 for group in by_episode.values() for e in group):
+                by_episode[event.episode_index].append(event)
+        own = [(e.length, copies.get(e.event_id, 1)) for group in by_episode.values() for e in group]
+        if not any(count > 0 for _, count in own):
             raise DataError(
                 out, "events", f"there is no {self.level} event to carve", "check the level and the split"
             )
-        own = [event for group in by_episode.values() for event in group]
-        weight = sum(e.length * (copies or {}).get(e.event_id, 1) for e in own) / sum(e.length for e in own)
-        place = existing_parent(out)
-        check_space(estimate_space(source, place, [list(by_episode)], self.copy_videos, weight), place)
-        partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)
-        with room_runs_out_clearly(out):
-            try:
-                writer = self._writer(source, partial, events, by_episode)
-                result = writer.write(by_episode, copies or {}, self.level, sidecar or {}, progress)
-                info, about = (
-                    json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)
-                )
-                write_card(partial, source.root, events, writer.meta, info, about)
-                os.replace(partial, out)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
-        return CarveResult(out, *result)
-
-    def _writer(
-        self,
-        source: SourceDataset,
-        root: Path,
-        events: Sequence[Event],
-        by_episode: Mapping[int, Sequence[Event]],
-    ) -> ViewWriter:
-        if self.keyframes:
-            own = (event for group in by_episode.values() for event in group)
-            return KeyframeViewWriter(source, root, self.keyframes, own, copy_videos=self.copy_videos)
+        weight = sum(length * count for length, count in own) / sum(length for length, _ in own)
         language = None if self.language is None else LanguageRows(events, self.language)
-        return ViewWriter(source, root, self.pruner, language=language, copy_videos=self.copy_videos)
+        with room_runs_out_clearly(out), atomic_folder(out) as partial:
+            check_space(
+                estimate_space(source, partial, [list(by_episode)], self.copy_videos, weight), partial
+            )
+            writer = ViewWriter(source, partial, self.pruner, language=language, copy_videos=self.copy_videos)
+            counts = writer.write(by_episode, copies, self.level, sidecar or {}, progress)
+            info, about = (
+                json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)
+            )
+            write_card(partial, source.root, events, writer.meta, info, about)
+        return CarveResult(out, **counts)

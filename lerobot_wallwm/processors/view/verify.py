@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from lerobot_wallwm.processors.source.episodes import ACTION, SourceDataset
 from lerobot_wallwm.processors.synchronize.verdict import rows_behind
 from lerobot_wallwm.processors.view.language_rows import FRAME, PERSISTENT
-from lerobot_wallwm.processors.view.writer import REINDEXED, SIDECAR, ViewWriter
+from lerobot_wallwm.processors.view.writer import FORMAT, REINDEXED, SIDECAR
 from lerobot_wallwm.storage.errors import DataError
 
 _WINDOW = 8  # frames asked of LeRobot at once
@@ -94,7 +94,7 @@ def verify_view(
             sidecar, "file", "is missing, so this is not a carved view", "point --view.root at <out>/train"
         )
     content = json.loads(sidecar.read_text())
-    if content.get("format") != ViewWriter.format:
+    if content.get("format") != FORMAT:
         raise DataError(
             sidecar,
             "format",

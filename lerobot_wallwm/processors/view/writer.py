@@ -23,13 +23,13 @@ from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.processors.view.language_rows import FRAME, LanguageRows, language_features
-from lerobot_wallwm.processors.view.stats import NumericStats
 from lerobot_wallwm.storage.errors import DataError
 
 # Rewritten by the carver; everything else is the source's, bit for bit.
 REINDEXED = ("timestamp", "frame_index", "episode_index", "index", "task_index")
-FORMAT_VERSION = 1
+FORMAT, FORMAT_VERSION = "wallwm-view", 1
 SIDECAR = "wallwm.json"
+QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
 # Our choice: rows of many events share a row group, or the footer would outgrow the data (LeRobot's own writer makes
 # one group per episode, but events are ten times shorter than episodes).
 ROWS_PER_GROUP = 8192
@@ -46,8 +46,6 @@ class ViewWriter:
         language: Writes LeRobot's language columns; None leaves them out.
         copy_videos: Copies videos, so that the view shares no file with its source.
     """
-
-    format = "wallwm-view"
 
     def __init__(
         self,
@@ -68,7 +66,12 @@ class ViewWriter:
         self.features = {k: v for k, v in source.info["features"].items() if k not in self.dropped}
         if language is not None:
             self.features |= language_features()
-        self.stats = NumericStats(self._numeric())
+        other = ("video", "image", "string", "language")
+        # The view's own rows, copies included, for their statistics. Exact quantiles need all values: at float32 a
+        # million rows of 12 numbers are 48 MB.
+        self.values: dict[str, list[np.ndarray]] = {
+            key: [] for key, value in self.features.items() if value["dtype"] not in other
+        }
         self.meta: list[dict[str, Any]] = []
         self.pending: list[pa.Table] = []
         self.pending_rows = 0
@@ -85,11 +88,11 @@ class ViewWriter:
         level: str,
         sidecar: Mapping[str, Any],
         progress: Callable[[int], object] | None,
-    ) -> tuple[int, int, int, int, int, int, int]:
+    ) -> dict[str, int]:
         """Writes the view; see `EventCarver.carve`.
 
         Returns:
-            The numbers of a `CarveResult`, in its order.
+            The numbers of a `CarveResult`.
 
         Raises:
             DataError: The source cannot be read, or lacks statistics of a camera.
@@ -121,8 +124,15 @@ class ViewWriter:
             place_file(path, self.root / relative, copy=self.copy_videos) for path, relative in videos.items()
         )
         self._write_meta(captions, image_stats, level, sidecar, events)
-        copied = len(videos) - linked
-        return events, len(self.meta), self.frames, linked, copied, len(captions), self.pruned
+        return {
+            "events": events,
+            "episodes": len(self.meta),
+            "frames": self.frames,
+            "linked": linked,
+            "copied": len(videos) - linked,
+            "captions": len(captions),
+            "pruned": self.pruned,
+        }
 
     # -- rows --------------------------------------------------------------------------------------------------------
     def _carve_episode(
@@ -155,8 +165,9 @@ class ViewWriter:
                 )
             if copies.get(event.event_id, 1) <= 0:
                 continue
-            part, at, span, extra = self._part(rows, clock, event, kept)
+            part, at, pruned = self._rows(rows, clock, event, kept)
             length = len(part)
+            span = event.length / fps if pruned is None else float(at[-1] - at[0]) + 1 / fps
             for copy in range(copies.get(event.event_id, 1)):
                 index = len(self.meta)
                 if self.file_rows and self.file_rows + length > ROWS_PER_FILE:
@@ -190,9 +201,9 @@ class ViewWriter:
                     "wallwm/instruction_template": instruction_template(instruction),
                     "wallwm/confidence": float(event.confidence),
                     "wallwm/copy": copy,
-                    **extra,
+                    **({} if pruned is None else {"wallwm/pruned": pruned}),
                 } | source.provenance(event.episode_index)
-                self.pruned += extra.get("wallwm/pruned", 0)
+                self.pruned += pruned or 0
                 self.meta.append(row)
                 self.pending.append(part)
                 columns = (
@@ -210,9 +221,9 @@ class ViewWriter:
         if self.pending_rows >= ROWS_PER_GROUP:
             self._flush()
 
-    def _part(
+    def _rows(
         self, rows: pa.Table, clock: np.ndarray, event: Event, kept: Callable[[int, int], np.ndarray] | None
-    ) -> tuple[pa.Table, np.ndarray, float, dict[str, Any]]:
+    ) -> tuple[pa.Table, np.ndarray, int | None]:
         """The view's rows of one event.
 
         Args:
@@ -222,19 +233,14 @@ class ViewWriter:
             kept: Chooses among the frames of an interval; None takes all.
 
         Returns:
-            T rows, their timestamps (T,) in the source episode, the seconds they last, and more metadata of the event.
+            T rows, their timestamps (T,) in the source episode, and how many were left out; None where none may be.
         """
-        extra: dict[str, Any] = {}
         frames = np.arange(event.start, event.end) if kept is None else kept(event.start, event.end)
         at = clock[frames]
-        if kept is None:
-            part, span = rows.slice(event.start, event.length), event.length / self.source.fps
-        else:
-            part, span = rows.take(frames), float(at[-1] - at[0]) + 1 / self.source.fps
-            extra["wallwm/pruned"] = event.length - len(frames)
+        part = rows.slice(event.start, event.length) if kept is None else rows.take(frames)
         if self.language is not None:
             part = self.language.add(part, event.episode_index, frames, (at - at[0]).astype(np.float32))
-        return part, at, span, extra
+        return part, at, None if kept is None else event.length - len(frames)
 
     def _chunk(self) -> tuple[int, int]:
         return divmod(self.file_index, int(self.source.info.get("chunks_size", 1000)))
@@ -258,7 +264,11 @@ class ViewWriter:
             table = table.set_column(column, field, pa.array(np.concatenate(values)).cast(field.type))
             values.clear()
         self.pending, self.pending_rows = [], 0
-        self._add_stats(table)
+        for key, parts in self.values.items():
+            column = table.column(key)
+            while pa.types.is_nested(column.type):
+                column = pa.chunked_array([chunk.flatten() for chunk in column.chunks])
+            parts.append(column.to_numpy().reshape(len(table), -1))
         if self.writer is None:
             chunk, file = self._chunk()
             path = self.root / "data" / f"chunk-{chunk:03d}" / f"file-{file:03d}.parquet"
@@ -267,16 +277,17 @@ class ViewWriter:
         self.writer.write_table(table, row_group_size=ROWS_PER_GROUP)
 
     # -- metadata ----------------------------------------------------------------------------------------------------
-    def _numeric(self) -> list[str]:
-        """Features whose statistics are those of the view's rows."""
-        other = ("video", "image", "string", "language")
-        return [key for key, value in self.features.items() if value["dtype"] not in other]
-
-    def _add_stats(self, table: pa.Table) -> None:
-        self.stats.add(table)
-
     def _numeric_stats(self) -> dict[str, Any]:
-        return self.stats.result()
+        """`{key: {min, max, mean, std, count, q01, q10, q50, q90, q99}}`, each a list over dimensions."""
+        stats: dict[str, Any] = {}
+        for key, parts in self.values.items():
+            values = np.concatenate(parts).astype(np.float64)
+            stats[key] = {
+                name: getattr(values, name)(0).tolist() for name in ("min", "max", "mean", "std")
+            } | {"count": [len(values)]}
+            for q, row in zip(QUANTILES, np.quantile(values, QUANTILES, axis=0), strict=True):
+                stats[key][f"q{round(q * 100):02d}"] = row.tolist()
+        return stats
 
     def _image_stats(self) -> dict[str, Any]:
         path = self.source.root / "meta" / "stats.json"
@@ -332,7 +343,7 @@ class ViewWriter:
         _write_json(
             folder / SIDECAR,
             {
-                "format": self.format,
+                "format": FORMAT,
                 "format_version": FORMAT_VERSION,
                 "version": __version__,
                 "level": level,

@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""`wallwm prepare --balance=true`: clusters, copies, weights and columns of the views, alone and as a transform."""
+"""`wallwm prepare --balance=true`: clusters, copies, weights and columns of the views."""
 
 import json
 import shutil
@@ -18,7 +18,6 @@ from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import read_events
 from lerobot_wallwm.processors.source.keyframes import read_frames
-from lerobot_wallwm.processors.view.carver import EventCarver
 from lerobot_wallwm.processors.view.verify import verify_view
 
 FLAGS = ("--quiet=true", "--balance=true", "--heldout=0.34", "--cluster.vl_clusters=3")
@@ -125,27 +124,10 @@ def test_stored_centres_give_the_same_clusters(balanced, tiny_dataset):
     table = pq.read_table(balanced / "clusters.parquet")
     events = {e.event_id: e for e in read_events(balanced / "events.parquet")}
     own = [events[i] for i in table["event_id"].to_pylist()]
-    parts = EventEmbedder(tiny_dataset).embed(own)
+    parts = EventEmbedder().embed(SourceDataset.open(tiny_dataset), own)
     labels = EventClusterer.load(balanced / "clusters.safetensors").predict(*parts)
     np.testing.assert_array_equal(labels[0], table["vl_cluster"])
     np.testing.assert_array_equal(labels[1], table["action_cluster"])
-
-
-def test_embedding_in_two_processes_equals_plain_calls(tiny_dataset):
-    source = SourceDataset.open(tiny_dataset)
-    ds = source.to_hf().map(EventSegmenter(), batched=True).map(EventCaptioner(), batched=True)
-    rows = ds.map(EventCarver("action"), batched=True, remove_columns=ds.column_names)
-    embedder = EventEmbedder(tiny_dataset)
-    mapped = rows.map(embedder, batched=True, batch_size=7, num_proc=2)
-    events = [
-        e
-        for episode in source
-        for e in EventCaptioner()(episode, EventSegmenter()(episode))
-        if e.level == "action"
-    ]
-    names = ("image_embedding", "text_embedding", "action_feature")
-    for name, plain in zip(names, embedder.embed(events), strict=True):
-        np.testing.assert_allclose(np.array(mapped[name]), plain, atol=1e-6)
 
 
 def test_keyframes_are_what_lerobot_loads(tiny_dataset):
@@ -224,10 +206,10 @@ def test_events_of_a_synchronised_dataset_are_embedded_on_its_clock(tiny_dataset
         for e in EventCaptioner()(raw.read(1), EventSegmenter()(raw.read(1)))
         if e.level == "action" and e.start > 3
     )
-    embedder = EventEmbedder(tiny_dataset)
+    embedder = EventEmbedder()
     moved = replace(late, start=late.start - 3, end=late.end - 3)
-    there = embedder.embed([moved], source=SynchronizedSource.of(raw, [verdict]))
-    here, wrong = embedder.embed([late]), embedder.embed([moved])
+    there = embedder.embed(SynchronizedSource.of(raw, [verdict]), [moved])
+    here, wrong = embedder.embed(raw, [late]), embedder.embed(raw, [moved])
     np.testing.assert_allclose(there[0], here[0], atol=1e-6)
     np.testing.assert_allclose(there[2], here[2], atol=1e-5)
     assert np.abs(wrong[0] - here[0]).max() > 1e-3 and np.abs(wrong[2] - here[2]).max() > 1e-3

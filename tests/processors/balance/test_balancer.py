@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""ClusterBalancer: properties on any clusterings, a brute-force reference, skewed mixtures, and `datasets`' own sampler."""
+"""ClusterBalancer: properties on any clusterings, a brute-force reference and skewed mixtures."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from lerobot_wallwm.processors.balance.balancer import (
     ClusterBalancer,
     balance_figures,
     gini,
-    interleave_probabilities,
     normalised_entropy,
 )
 
@@ -175,31 +174,6 @@ def test_contradicting_clusterings_get_moderate_weights():
     for own in (vl, action):
         figures = balance_figures(own, np.ones(100), weights)
         assert figures["entropy_after"] > 0.9 > 0.3 > figures["entropy_before"]
-
-
-def test_interleaved_datasets_draw_their_clusters_alike():
-    import datasets
-
-    cluster = np.repeat([0, 1, 2], [80, 15, 5])
-    weights = fitted([cluster], None, BalancerConfig(temperature=np.inf))
-    probabilities = interleave_probabilities(weights, cluster)
-    assert probabilities.sum() == pytest.approx(1)
-    parts = [datasets.Dataset.from_dict({"cluster": np.full(400, k)}) for k in range(3)]
-    mixed = datasets.interleave_datasets(parts, probabilities=probabilities.tolist(), seed=0)
-    drawn = np.bincount(mixed["cluster"][:900], minlength=3) / 900
-    np.testing.assert_allclose(drawn, probabilities, atol=0.06)
-    assert normalised_entropy(drawn) > 0.97 > normalised_entropy([80, 15, 5])
-
-
-def test_as_a_transform(tmp_path):
-    import datasets
-
-    rng = np.random.default_rng(0)
-    labels = [zipf(rng, 9, 300), zipf(rng, 5, 300)]
-    rows = datasets.Dataset.from_dict({"vl_cluster": labels[0], "action_cluster": labels[1]})
-    balancer = ClusterBalancer().fit(labels)
-    mapped = rows.map(balancer, batched=True, batch_size=70, num_proc=2)
-    np.testing.assert_array_equal(mapped["weight"], balancer.weights(labels))
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=30).filter(any))

@@ -1,10 +1,9 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Language columns, keyframe views, self-contained copies, many source files: through LeRobot's own reader."""
+"""Language columns, self-contained copies, many source files: through LeRobot's own reader."""
 
 import os
 import shutil
 from collections import namedtuple
-from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,7 +18,6 @@ from lerobot_wallwm.processors.source.split import split_episodes
 from lerobot_wallwm.processors.view import disk_space
 from lerobot_wallwm.processors.view.carver import EventCarver
 from lerobot_wallwm.processors.view.disk_space import estimate_space
-from lerobot_wallwm.processors.view.keyframe_view import keyframe_rows
 from lerobot_wallwm.processors.view.language_rows import PERSISTENT, LanguageRows, plan_text
 from lerobot_wallwm.processors.view.verify import verify_view
 from lerobot_wallwm.storage.errors import DataError
@@ -151,57 +149,6 @@ def test_the_sources_own_language_rows(source, events, tmp_path):
         assert verify_view(root, tmp_path / name, frames=False).ok
 
 
-# -- keyframes -------------------------------------------------------------------------------------------------------
-@given(st.integers(1, 500), st.integers(1, 20))
-def test_keyframes_reach_the_end_at_the_least_stride(length, future):
-    frames, late, stride = keyframe_rows(length, future)
-    assert len(frames) == len(late) == future + 1
-    assert frames[0] == 0 and not late[0] and (np.diff(frames[~late]) == stride).all()
-    assert future * stride >= length - 1 and (stride == 1 or future * (stride - 1) < length - 1)
-    assert (frames[late] == length - 1).all() and (np.diff(late.astype(int)) >= 0).all()
-
-
-def test_a_keyframe_view_is_drawn_once_an_event_with_its_own_stride(source, events, tmp_path):
-    from lerobot.datasets.sampler import EpisodeAwareSampler
-
-    future = 4
-    own = [e for e in events if e.level == "action" and e.episode_index in (0, 3)]
-    copies = {own[1].event_id: 3, own[2].event_id: 0}
-    EventCarver(keyframes=future)(source, own, tmp_path / "view", copies=copies)
-    written = [e for e in own for _ in range(copies.get(e.event_id, 1))]
-    deltas = {key: [k / source.fps for k in range(future + 1)] for key in source.camera_keys}
-    dataset = load(tmp_path / "view", delta_timestamps=deltas)
-    original = load(source.root)
-    starts = original.meta.episodes["dataset_from_index"]
-    episodes = dataset.meta.episodes
-    sampler = EpisodeAwareSampler(
-        episodes["dataset_from_index"], episodes["dataset_to_index"], drop_n_last_frames=future, shuffle=False
-    )
-    anchors = list(sampler)
-    assert anchors == [i * (future + 1) for i in range(len(written))]
-    longest = max(e.length for e in own)
-    for anchor, event in zip(anchors, written, strict=True):
-        item = dataset[anchor]
-        frames, late, stride = keyframe_rows(event.length, future)
-        assert episodes[anchor // (future + 1)]["wallwm/stride"] == stride
-        assert item["task"] == event.caption and item["action"].shape == (longest, 6)
-        truth = source.read(event.episode_index).action[event.start : event.end].astype(np.float32)
-        np.testing.assert_array_equal(item["action"][: event.length].numpy(), truth)
-        assert item["wallwm_action_is_pad"].tolist() == [k >= event.length for k in range(longest)]
-        assert item["wallwm_video_is_pad"].tolist() == late.tolist()
-        first = starts[event.episode_index] + event.start
-        for key in source.camera_keys:
-            assert not item[f"{key}_is_pad"].any()
-            for k in {0, 1, future}:
-                assert torch.equal(item[key][k], original[int(first + frames[k])][key])
-    stats = dataset.meta.stats["action"]
-    truth = np.concatenate([source.read(e.episode_index).action[e.start : e.end] for e in written])
-    np.testing.assert_allclose(stats["mean"], truth.mean(0), rtol=1e-5, atol=1e-5)
-    assert stats["count"] == [len(truth)]
-    with pytest.raises(DataError, match="keyframe"):
-        verify_view(source.root, tmp_path / "view")
-
-
 # -- files -----------------------------------------------------------------------------------------------------------
 def test_a_copied_view_shares_no_file_and_outlives_its_source(tiny_dataset, events, tmp_path):
     root = shutil.copytree(tiny_dataset, tmp_path / "source")
@@ -252,30 +199,15 @@ def test_a_disk_that_fills_up_half_way_leaves_nothing(source, events, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_prepare_writes_all_kinds_of_views(tiny_dataset, tmp_path):
-    flags = ["--language=action", "--keyframes=3", "--copy_videos=true", "--level=subtask", "--quiet=true"]
+def test_prepare_writes_other_kinds_of_views(tiny_dataset, tmp_path):
+    flags = ["--language=action", "--copy_videos=true", "--level=subtask", "--quiet=true"]
     out = tmp_path / "out"
     assert main(["prepare", f"--dataset.root={tiny_dataset}", f"--out.root={out}", *flags]) == 0
-    assert {p.name for p in out.iterdir() if p.is_dir()} == {
-        f"{split}{kind}" for split in ("train", "heldout") for kind in ("", "_keyframes")
-    }
-    plain, keyed = load(out / "heldout"), load(out / "heldout_keyframes")
-    assert PERSISTENT in plain[0] and keyed.num_episodes == plain.num_episodes
-    assert len(keyed) == 4 * keyed.num_episodes
+    assert {p.name for p in out.iterdir() if p.is_dir()} == {"train", "heldout"}
+    assert PERSISTENT in load(out / "heldout")[0]
 
 
-@pytest.mark.parametrize("flag", ["--language=chapter", "--keyframes=-1"])
-def test_view_flags_out_of_range(capsys, tiny_dataset, tmp_path, flag):
-    assert main(["prepare", f"--dataset.root={tiny_dataset}", f"--out.root={tmp_path / 'out'}", flag]) == 2
-    assert flag.split("=")[0] in capsys.readouterr().err and list(tmp_path.iterdir()) == []
-
-
-def test_a_carver_refuses_what_does_not_go_together(source, events, tmp_path):
-    with pytest.raises(ValueError, match="keyframe view"):
-        EventCarver(keyframes=4, language="action")
-    with pytest.raises(ValueError, match="--keyframes"):
-        EventCarver(keyframes=-1)
-    bad = [replace(e, end=e.end + 99) for e in events if e.level == "action"][:1]
-    with pytest.raises(DataError, match="ends at"):
-        EventCarver(keyframes=4)(source, bad, tmp_path / "view")
-    assert list(tmp_path.iterdir()) == []
+def test_view_flags_out_of_range(capsys, tiny_dataset, tmp_path):
+    flags = [f"--dataset.root={tiny_dataset}", f"--out.root={tmp_path / 'out'}", "--language=chapter"]
+    assert main(["prepare", *flags]) == 2
+    assert "--language" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
