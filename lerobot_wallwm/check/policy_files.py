@@ -1,9 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""The files of a checkpoint: where they are, what they hash to, and whether they are complete."""
+"""The files of a checkpoint: where they are, and whether they are complete."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -70,25 +69,3 @@ def _fetch(name: str, revision: str | None) -> Path:
             f"{name}: no such folder here, and not to be had from the Hub ({reason}). Fix: check --policy.path, the "
             "network, and for a private one `hf auth login`"
         ) from error
-
-
-def weights_not_finite(file: Path) -> list[str]:
-    """Names of tensors with a NaN or an infinity; none for a file that cannot be read, which loading complains about."""
-    import torch
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            return [
-                name
-                for name in tensors.keys()  # noqa: SIM118  (not a mapping)
-                if not bool(torch.isfinite(tensors.get_tensor(name)).all())
-            ]
-    except SafetensorError:
-        return []
-
-
-def sha256_of(file: Path) -> str:
-    """Hex digest of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

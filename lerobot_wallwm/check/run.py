@@ -44,8 +44,10 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> dict[str, Any]:
     from lerobot_wallwm.check.measure.measure import measure, unmeasured
     from lerobot_wallwm.check.page.plots import Album
     from lerobot_wallwm.check.page.report import build_page
-    from lerobot_wallwm.check.policy_files import WEIGHTS, policy_folder, sha256_of, weights_not_finite
+    from lerobot_wallwm.check.policy_files import WEIGHTS, policy_folder
     from lerobot_wallwm.check.results import results, write_results
+    from lerobot_wallwm.hub.files.weights import broken_weights
+    from lerobot_wallwm.storage.fingerprint import sha256_of
 
     folder = policy_folder(config.policy.path, config.policy.revision)
     root = _dataset_folder(config)
@@ -55,7 +57,7 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> dict[str, Any]:
         saved = _configuration(folder)
         require_same_shape(saved, heldout, shown)
         meta = heldout.meta if saved.chunked else None
-        broken = weights_not_finite(folder / WEIGHTS)
+        broken = broken_weights(folder / WEIGHTS)
         with warnings.catch_warnings():
             # Broken checkpoints are what this is for: NaN is reported once, and not by numpy at every step.
             warnings.simplefilter("ignore", RuntimeWarning)

@@ -147,8 +147,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
         device = str(resolve_safetensors_device(map_location))
         average = next(iter(model._averages()), None)
         place = Path(model_file)
-        local = model.config.backbone_path
-        fresh = load_checkpoint(model, average, model.config.stage, place, CHECKPOINT_FIX, device, local)
+        fresh = load_checkpoint(model, average, model.config.stage, place, CHECKPOINT_FIX, device)
         require_finite_weights(model, place, CHECKPOINT_FIX)
         if fresh:
             logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))

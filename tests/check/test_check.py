@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_arm import CAMERAS, JOINTS
 
-from lerobot_wallwm.check.policy_files import sha256_of
 from lerobot_wallwm.cli import main
+from lerobot_wallwm.storage.fingerprint import sha256_of
 
 QUICK = ["--observations=24", "--timings=5", "--clips=4", "--episodes_shown=1", "--quiet=true"]
 

@@ -1,17 +1,22 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""What `wallwm check` measured (`check.json`), read strictly: a number of the wrong kind is no number."""
+"""`check.json`, what `wallwm check` measured: its one schema, for the check that writes it and the card that reads it.
+
+Read strictly: a number of the wrong kind is no number, and a name that is not in the schema is refused.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from lerobot_wallwm.hub.files.safe_files import check_name, read_object
 
-FILE = "check.json"
+FILE, FORMAT = "check.json", "wallwm-check/1"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Our choice: a card is read in a browser.
 MAX_FIGURE_BYTES = 5_000_000
@@ -20,18 +25,18 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Policy(_Part):
-    """The checkpoint that was measured."""
+    """The checkpoint that was measured: its path as the user gave it, and the sum of its weights."""
 
     path: str | None = None
     sha256: str | None = None
 
 
 class Dataset(_Part):
-    """The held-out data."""
+    """The held-out data, named as the user did; ``events`` is None where it was not carved."""
 
     repo_id: str | None = None
     root: str | None = None
@@ -41,7 +46,7 @@ class Dataset(_Part):
 
 
 class Machine(_Part):
-    """Where it was measured."""
+    """Where it was measured; ``gpu`` is None where there is none."""
 
     cpu: str | None = None
     cores: Count | None = None
@@ -53,10 +58,25 @@ class Machine(_Part):
 
 
 class Errors(_Part):
-    """Open-loop error just after the keyframe and over the whole event."""
+    """Mean absolute error just after the keyframe, and over the whole event."""
 
     near: float | None = None
     event: float | None = None
+
+
+class Intervals(_Part):
+    """95 % intervals of `Errors` over episodes; None where there is but one episode."""
+
+    near: tuple[float, float] | None = None
+    event: tuple[float, float] | None = None
+
+
+class KindErrors(Errors):
+    """Errors in one kind of event, those of holding the pose, and from how many observations."""
+
+    hold_near: float | None = None
+    hold_event: float | None = None
+    observations: Count | None = None
 
 
 class OpenLoop(_Part):
@@ -66,8 +86,10 @@ class OpenLoop(_Part):
     observations: Count | None = None
     unit: str | None = None
     error: Errors | None = None
+    intervals: Intervals | None = None
     baselines: dict[str, Errors] = {}
     by_joint: dict[str, float] = {}
+    by_event: dict[str, KindErrors] = {}
 
 
 class Video(_Part):
@@ -84,6 +106,12 @@ class Sensitivity(_Part):
     other_caption: float | None = None
     other_noise: float | None = None
     other_state: float | None = None
+
+
+class Remaining(_Part):
+    """Mean error of the predicted end of the event, in frames."""
+
+    error_frames: float | None = None
 
 
 class Latency(_Part):
@@ -103,7 +131,12 @@ class Verdict(_Part):
 
 
 class CheckReport(_Part):
-    """A whole `check.json`; absent parts were not measured."""
+    """A whole `check.json`; absent parts were not measured.
+
+    Attributes:
+        figures: Names of the PNG files beside it.
+        details: What the rules saw beyond the fixed part, for people.
+    """
 
     format: Literal["wallwm-check/1"]
     policy: Policy = Policy()
@@ -113,9 +146,37 @@ class CheckReport(_Part):
     open_loop: OpenLoop | None = None
     video: Video | None = None
     sensitivity: Sensitivity | None = None
+    remaining: Remaining | None = None
     latency_ms: dict[str, Latency] = {}
     verdict: Verdict | None = None
     figures: list[str] = []
+    details: dict[str, JsonValue] = {}
+
+
+def write_check(file: Path, content: Mapping[str, Any]) -> CheckReport:
+    """Writes a `check.json`.
+
+    Args:
+        file: Where to.
+        content: What `CheckReport` holds, as plain values. Floats are rounded to six digits, more than any figure here
+            deserves; what is not finite becomes null.
+
+    Raises:
+        ValidationError: A name or a type that is not in the schema.
+    """
+    report = CheckReport.model_validate_json(json.dumps(_rounded(content)))
+    file.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if isfinite(value) else None
+    return value
 
 
 def read_check(folder: Path, weights_sha256: str) -> tuple[CheckReport, list[Path]]:

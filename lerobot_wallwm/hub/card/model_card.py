@@ -31,15 +31,11 @@ class WeightsFacts:
         parameters: Numbers in the whole `model.safetensors`.
         size: Its bytes.
         sha256: Its sum.
-        base: Repository and commit of the base of a delta, or None.
-        published: Bytes that were published instead of ``size``.
     """
 
     parameters: int
     size: int
     sha256: str
-    base: tuple[str, str] | None = None
-    published: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,8 +110,6 @@ def _front_matter(f: CardFacts) -> str:
     base = [BACKBONES[backbone].repo_id] if backbone in BACKBONES else []
     if isinstance(start, str) and is_repo_id(start) and start != f.repo_id:
         base.append(start)
-    if f.weights is not None and f.weights.base is not None and f.weights.base[0] not in base:
-        base.append(f.weights.base[0])
     dataset = _dataset_name(f)
     tags = [tag for tag in (f.config.get("tags") or []) if isinstance(tag, str)]
     data = ModelCardData(
@@ -268,13 +262,7 @@ def _files(f: CardFacts) -> list[str]:
         "parameters and buffers": f"{w.parameters:,}",
         "model.safetensors": f"{w.size:,} bytes, sha256 `{w.sha256}`",
     }
-    if w.base is None or w.published is None:
-        return [*facts(rows), "Weights in safetensors, settings in JSON; no pickles.", ""]
-    saved = w.size - w.published
-    rows["published as"] = f"the difference to {shown(w.base[0])} at `{w.base[1]}`: {w.published:,} bytes"
-    rows["not uploaded again"] = f"{saved:,} bytes ({100 * saved / max(1, w.size):.0f} %)"
-    note = "Loading gets the rest from there and rebuilds the file above byte for byte (`delta.json`)."
-    return [*facts(rows), note, ""]
+    return [*facts(rows), "Weights in safetensors, settings in JSON; no pickles.", ""]
 
 
 def _licences(f: CardFacts) -> list[str]:

@@ -24,7 +24,6 @@ from lerobot_wallwm.hub.files.safe_files import (
 
 WEIGHTS, CONFIG, TRAIN_CONFIG = "model.safetensors", "config.json", "train_config.json"
 PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
-DELTA = "delta.json"
 # LeRobot's own steps of our pipelines; the others are ours and begin with `wallwm_`. Steps that load further files,
 # such as its tokenizer steps, are not among them.
 STEPS = frozenset(
@@ -159,7 +158,7 @@ def check_processor(file: Path) -> list[str]:
 
 def needed_files(config: Mapping[str, Any], names: Collection[str]) -> list[str]:
     """Files of a listing that loading and reading a checkpoint may need; they lie at its top."""
-    needed = [n for n in (WEIGHTS, CONFIG, TRAIN_CONFIG, *PROCESSORS, DELTA) if n in names]
+    needed = [n for n in (WEIGHTS, CONFIG, TRAIN_CONFIG, *PROCESSORS) if n in names]
     if config.get("calibration") in names:
         needed.append(config["calibration"])
     return needed

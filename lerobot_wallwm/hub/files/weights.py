@@ -232,26 +232,42 @@ def _some(items: list[str]) -> str:
     return ", ".join(items[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def require_finite_weights(module: nn.Module, file: Path, fix: str) -> None:
+def require_finite_weights(weights: nn.Module | Path, file: Path, fix: str) -> None:
     """Reads every weight and buffer once.
 
     Args:
-        module: With the checkpoint's weights.
+        weights: A module with a checkpoint's weights, or the safetensors file itself.
         file: Where they come from, for the error.
         fix: For the error: what the user can do.
 
     Raises:
         WeightsError: Some are NaN or infinite.
     """
-    broken = []
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
-        if not tensor.is_floating_point() or tensor.is_meta:
-            continue
-        # The sum is finite where all are, and needs no second tensor; where it is not, it may have overflowed.
-        if not bool(torch.isfinite(tensor.detach().sum())) and not bool(torch.isfinite(tensor).all()):
-            broken.append(name)
+    broken = broken_weights(weights)
     if broken:
         named = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
         raise WeightsError(
             file, f"{len(broken)} of its tensors hold NaN or infinity ({named}).", fix + ".", broken
         )
+
+
+def broken_weights(weights: nn.Module | Path) -> list[str]:
+    """Names of the tensors of a module or a safetensors file that hold NaN or infinity.
+
+    A file that cannot be read has none: loading it tells what is wrong.
+    """
+    if isinstance(weights, nn.Module):
+        named = chain(weights.named_parameters(), weights.named_buffers())
+        return [name for name, tensor in named if not _finite(tensor)]
+    try:
+        with safe_open(weights, framework="pt") as opened:
+            return [name for name in opened.keys() if not _finite(opened.get_tensor(name))]  # noqa: SIM118
+    except SafetensorError:
+        return []
+
+
+def _finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or tensor.is_meta:
+        return True
+    # The sum is finite where all are, and needs no second tensor; where it is not, it may have overflowed.
+    return bool(torch.isfinite(tensor.detach().sum())) or bool(torch.isfinite(tensor).all())

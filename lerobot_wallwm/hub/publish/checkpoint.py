@@ -42,9 +42,8 @@ class PublishConfig:
         branch: Branch to publish on; None is the main one.
         check: Folder that `wallwm check` wrote for this checkpoint.
         eval: `eval_info.json` of `lerobot-eval`, one flag a file, ``--eval=PATH`` or ``--eval=NAME=PATH``.
-        delta: Publish only what differs from this base: ``user/name[@revision]`` or ``backbone``.
         license: Of the checkpoint, as the Hub writes it (``apache-2.0``).
-        dry_run: Write what would be published into `out` and talk to nobody, except to look up a base or backbone.
+        dry_run: Write what would be published into `out` and talk to nobody, except to look up a backbone.
         out: Folder for `dry_run`.
         overwrite: Replace an earlier `out`.
     """
@@ -56,7 +55,6 @@ class PublishConfig:
     branch: str | None = None
     check: Path | None = None
     eval: list[str] = field(default_factory=list)
-    delta: str | None = None
     license: str | None = None
     dry_run: bool = False
     out: Path = Path("outputs/publish")
@@ -99,7 +97,7 @@ def publish(config: PublishConfig) -> Pushed | Path:
             f"--policy.path={folder}: there is no such folder. Fix: name a checkpoint on this machine"
         )
     view = None if config.dataset.root is None else read_view(config.dataset.root.expanduser())
-    extras = Extras(config.check, config.eval, view, config.license, config.delta)
+    extras = Extras(config.check, config.eval, view, config.license)
     with TemporaryDirectory(prefix="wallwm_publish_") as work:
         staged = stage_checkpoint(folder, name, extras, Path(work))
         print_staged(staged)
@@ -122,10 +120,6 @@ def print_staged(staged: Staged) -> None:
     """What is about to be published, for the terminal."""
     for name, path in sorted(staged.files.items()):
         print(f"  {name:<60} {path.stat().st_size:>14,} bytes")
-    weights = staged.weights
-    if weights.published is not None and weights.base is not None:
-        saved = weights.size - weights.published
-        print(f"the rest of {weights.size:,} bytes is in {weights.base[0]}: {saved:,} bytes are not sent")
 
 
 def _name(repo_id: str | None, flag: str) -> str:

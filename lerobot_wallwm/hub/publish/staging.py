@@ -16,19 +16,14 @@ from lerobot_wallwm.hub.card.check_report import read_check
 from lerobot_wallwm.hub.card.evaluations import Evaluation, read_evaluations
 from lerobot_wallwm.hub.card.model_card import CardFacts, WeightsFacts, model_card
 from lerobot_wallwm.hub.card.view_facts import ViewFacts
-from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource
-from lerobot_wallwm.hub.files.delta import Base, Delta, base_entries, make_delta
-from lerobot_wallwm.hub.files.fingerprint import fingerprint
 from lerobot_wallwm.hub.files.portable import portable
 from lerobot_wallwm.hub.files.safe_files import (
     UnsafeCheckpointError,
-    is_repo_id,
     read_object,
     safetensors_header,
 )
 from lerobot_wallwm.hub.files.safe_settings import (
     CONFIG,
-    DELTA,
     PROCESSORS,
     TRAIN_CONFIG,
     WEIGHTS,
@@ -36,14 +31,14 @@ from lerobot_wallwm.hub.files.safe_settings import (
     check_config,
     check_processor,
 )
-from lerobot_wallwm.hub.files.weights import WeightsError, weight_files
-from lerobot_wallwm.hub.remote.backbone_pin import pinned_backbone, sha256_of
-from lerobot_wallwm.hub.remote.pull import CARD, fetch_checkpoint, fetch_folder
+from lerobot_wallwm.hub.files.weights import require_finite_weights
+from lerobot_wallwm.hub.remote.backbone_pin import pinned_backbone
+from lerobot_wallwm.hub.remote.pull import CARD
+from lerobot_wallwm.storage.fingerprint import sha256_of
 
 CALIBRATION = "calibration.json"
 # What a publication owns in its repository; see `push_files`.
 MANAGED = (
-    DELTA,
     CALIBRATION,
     "policy_preprocessor*",
     "policy_postprocessor*",
@@ -61,7 +56,6 @@ class Extras:
         evaluations: See `read_evaluations`.
         view: Facts of the training data, or None.
         license: As the publisher states it; None takes `config.json`'s.
-        delta: ``backbone``, or ``user/name[@revision]`` of a checkpoint; None publishes whole.
         data: See `CardFacts`.
     """
 
@@ -69,7 +63,6 @@ class Extras:
     evaluations: Sequence[str] = ()
     view: ViewFacts | None = None
     license: str | None = None
-    delta: str | None = None
     data: Mapping[str, Any] | None = None
 
 
@@ -99,17 +92,17 @@ def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> 
         if name not in names:
             fix = "give --policy.path the folder pretrained_model of a checkpoint that lerobot-train wrote"
             raise UnsafeCheckpointError(folder / name, "there is no such file.", fix)
-    _refuse_broken_numbers(folder / WEIGHTS)
-    sha256 = sha256_of(folder / WEIGHTS)
-    files = {WEIGHTS: folder / WEIGHTS}
+    weights_file = folder / WEIGHTS
+    require_finite_weights(weights_file, weights_file, "publish a checkpoint from before the training failed")
+    sha256 = sha256_of(weights_file)
+    files = {WEIGHTS: weights_file}
     for name in PROCESSORS:
         files[name] = folder / name
         files |= {state: folder / state for state in check_processor(folder / name)}
 
-    parts = ("vae", "text_encoder", *(["transformer"] if extras.delta == "backbone" else []))
     calibration = config.get("calibration")
     public, _ = portable({**config, "repo_id": repo_id}, CONFIG)
-    public |= pinned_backbone(config, parts)
+    public |= pinned_backbone(config)
     if calibration is not None:
         files[CALIBRATION] = _calibration(folder, calibration)
         public["calibration"] = CALIBRATION
@@ -130,13 +123,7 @@ def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> 
         raise ValueError(f"{extras.check}: two figures have the same name. Fix: rename one of them")
     files |= placed
     evaluations: list[Evaluation] = [row for text in extras.evaluations for row in read_evaluations(text)]
-    delta = None
-    if extras.delta is not None:
-        delta = _delta(
-            folder / WEIGHTS, extras.delta, {**config, **public}, config.get("backbone_path"), work
-        )
-        files |= {WEIGHTS: work / WEIGHTS, DELTA: work / DELTA}
-    weights = _weights_facts(folder / WEIGHTS, sha256, delta, work)
+    weights = _weights_facts(weights_file, sha256)
     card = model_card(
         CardFacts(
             repo_id=repo_id,
@@ -187,50 +174,10 @@ def _calibration(folder: Path, named: str) -> Path:
     return file
 
 
-def _refuse_broken_numbers(file: Path) -> None:
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as opened:
-        for name in opened.keys():  # noqa: SIM118  not a mapping
-            tensor = opened.get_tensor(name)
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                fix = "publish a checkpoint from before the training failed"
-                raise WeightsError(file, f"'{name}' holds numbers that are not finite.", fix, [name])
-
-
-def _weights_facts(file: Path, sha256: str, delta: Delta | None, work: Path) -> WeightsFacts:
+def _weights_facts(file: Path, sha256: str) -> WeightsFacts:
     _, header = safetensors_header(file)
     count = sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    size = file.stat().st_size
-    if delta is None:
-        return WeightsFacts(count, size, sha256)
-    published = sum((work / name).stat().st_size for name in (WEIGHTS, DELTA))
-    return WeightsFacts(count, size, sha256, (delta.base.repo_id, delta.base.revision), published)
-
-
-def _delta(
-    file: Path, wanted: str, config: Mapping[str, Any], backbone_path: str | None, work: Path
-) -> Delta:
-    if wanted == "backbone":
-        name = config.get("backbone")
-        if name not in BACKBONES:
-            raise ValueError(
-                f"--delta=backbone: the checkpoint's backbone is {name!r}. Fix: name a checkpoint instead"
-            )
-        revision = config["backbone_revision"]
-        folder = BackboneSource(name, backbone_path, revision).part("transformer")
-        print_ = fingerprint(weight_files(folder, "download the backbone again"))
-        base = Base("backbone", BACKBONES[name].repo_id, revision, print_, name)
-    else:
-        repo_id, _, at = wanted.partition("@")
-        if not is_repo_id(repo_id):
-            raise ValueError(
-                f"--delta={wanted}: a base must be on the Hub, where others find it. Fix: publish the base first, then "
-                "give its name, user/name or user/name@revision, or `backbone`"
-            )
-        fetched = fetch_checkpoint(repo_id, at or None)
-        base = Base("checkpoint", repo_id, fetched.revision, fingerprint([fetched.folder / WEIGHTS]))
-    return make_delta(file, base, base_entries(base, fetch_folder, backbone_path), work)
+    return WeightsFacts(count, file.stat().st_size, sha256)
 
 
 def place(staged: Staged, out: Path) -> None:

@@ -3,25 +3,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource
 from lerobot_wallwm.hub.files.safe_files import COMMIT
 from lerobot_wallwm.hub.files.weights import WeightsError
 from lerobot_wallwm.hub.remote.errors import patiently
+from lerobot_wallwm.storage.fingerprint import sha256_of
 
 _FROZEN = ("vae", "text_encoder")
 
 
-def pinned_backbone(config: Mapping[str, Any], parts: Collection[str] = _FROZEN) -> dict[str, Any]:
+def pinned_backbone(config: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a configuration that name its backbone on the Hub instead of locally.
 
     Args:
         config: `config.json` of a checkpoint.
-        parts: Folders of the backbone that must be the Hub's.
 
     Returns:
         ``backbone_path`` and ``backbone_revision``; empty for a checkpoint without a backbone.
@@ -47,7 +45,7 @@ def pinned_backbone(config: Mapping[str, Any], parts: Collection[str] = _FROZEN)
     )
     theirs = {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs is not None}
     if path is not None:
-        for part in parts:
+        for part in _FROZEN:
             folder = BackboneSource(name, path).part(part)
             for file in sorted(folder.glob("*.safetensors")):
                 if theirs.get(f"{part}/{file.name}") != sha256_of(file):
@@ -57,12 +55,3 @@ def pinned_backbone(config: Mapping[str, Any], parts: Collection[str] = _FROZEN)
                     fix = "publish only checkpoints that were trained from the published backbone"
                     raise WeightsError(file, problem, fix)
     return {"backbone_path": None, "backbone_revision": info.sha}
-
-
-def sha256_of(file: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lerobot_wallwm.hub.files.delta import is_delta, rebuild
-from lerobot_wallwm.hub.files.safe_files import check_names, is_repo_id, safetensors_header
+from lerobot_wallwm.hub.files.safe_files import check_names, is_repo_id
 from lerobot_wallwm.hub.files.safe_settings import (
     CONFIG,
-    DELTA,
     PROCESSORS,
     WEIGHTS,
     check_checkpoint,
@@ -52,7 +50,7 @@ class PullConfig:
     Args:
         repo_id: Checkpoint on the Hub; may also stand without a flag: `wallwm pull me/cups`.
         revision: Branch, tag or commit; None takes the newest.
-        out: Folder to make, with a whole checkpoint in it, also if it was published as a delta. None: the cache's.
+        out: Folder to make, with the checkpoint in it. None: the cache's.
         overwrite: Replace an earlier `out`.
         force_download: Download again what is in the cache.
     """
@@ -125,11 +123,6 @@ def fetch_config(repo_id: str, given: Mapping[str, Any] | None = None, **downloa
     file = Path(_download(repo_id, CONFIG, None, download))
     check_config(file, given)
     return file
-
-
-def fetch_folder(repo_id: str, revision: str) -> Path:
-    """A checkpoint's folder, by name and commit; see `fetch_checkpoint`."""
-    return fetch_checkpoint(repo_id, revision).folder
 
 
 def _listing(repo_id: str, commit: str, download: dict[str, Any]) -> dict[str, tuple[str, str] | None] | None:
@@ -208,25 +201,20 @@ def pull(config: PullConfig) -> Path:
         A folder for ``--policy.path``.
 
     Raises:
-        UnsafeCheckpointError, HubError, WeightsError: See `fetch_checkpoint` and `rebuild`.
+        UnsafeCheckpointError, HubError: See `fetch_checkpoint`.
         FileExistsError: `out` exists.
     """
     fetched = fetch_checkpoint(
         config.repo_id, config.revision, verify=True, force_download=config.force_download
     )
-    _, header = safetensors_header(fetched.folder / WEIGHTS)
     if config.out is None:
         return fetched.folder
     from lerobot_wallwm.storage.atomic import atomic_folder
 
     with atomic_folder(config.out, overwrite=config.overwrite, marker=CONFIG) as out:
         for file in sorted(fetched.folder.iterdir()):
-            if file.is_file() and not (is_delta(header) and file.name in (WEIGHTS, DELTA)):
+            if file.is_file():
                 shutil.copyfile(file, out / file.name)
-        if is_delta(header):
-            rebuild(
-                fetched.folder / WEIGHTS, out / WEIGHTS, fetch_folder, fetched.config.get("backbone_path")
-            )
     return config.out
 
 

@@ -10,9 +10,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lerobot_wallwm.hub.files.delta import checkpoint_entries
-from lerobot_wallwm.hub.files.weights import load_entries
-from lerobot_wallwm.hub.remote.pull import fetch_folder
+from lerobot_wallwm.hub.files.safe_files import safetensors_header
+from lerobot_wallwm.hub.files.weights import contents, load_entries
 from lerobot_wallwm.policies.towers.history import fresh_tables
 from lerobot_wallwm.policies.training.weight_average import PREFIX, WeightAverage, names_after_averages
 
@@ -27,7 +26,6 @@ def load_checkpoint(
     file: Path,
     fix: str,
     device: str,
-    backbone_path: str | None = None,
 ) -> list[str]:
     """Fills a policy that has just been built.
 
@@ -35,19 +33,19 @@ def load_checkpoint(
         policy: With a ``model``, and with ``average``, if it keeps one, as its ``ema.<stage>``.
         average: Of the model; begins anew if the checkpoint has none of this stage.
         stage: The policy's.
-        file: Safetensors; of a delta checkpoint, its base is fetched.
+        file: Safetensors.
         fix: For errors: what the user can do.
         device: For weights that the policy was built without.
-        backbone_path: See `checkpoint_entries`.
 
     Returns:
         Tables that the checkpoint lacks and that keep their start.
 
     Raises:
-        WeightsError: A damaged file, keys that do not fit, or another base than the delta's.
-        UnsafeCheckpointError: See `checkpoint_entries`.
+        WeightsError: A damaged file, or keys that do not fit.
+        UnsafeCheckpointError: A file whose header lies about it.
     """
-    found = checkpoint_entries(file, fix, fetch_folder, backbone_path)
+    safetensors_header(file, fix)
+    found = contents([file], fix)
     updates = {}
     for key, entry in found.items():
         if key.startswith(PREFIX) and key.endswith(".updates"):

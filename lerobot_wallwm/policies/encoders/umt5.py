@@ -22,9 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.backbones import FIX
-from lerobot_wallwm.hub.files.fingerprint import fingerprint
 from lerobot_wallwm.hub.files.weights import WeightsError, contents, read_json, weight_files
 from lerobot_wallwm.policies.encoders.frozen import Frozen
+from lerobot_wallwm.storage.fingerprint import fingerprint
 
 
 class UMT5TextEncoder(nn.Module):

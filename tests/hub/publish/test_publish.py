@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,14 @@ import torch
 from hub_repos import READ_TOKEN, Fault
 from hub_server import StandInHub
 from lerobot.configs import PreTrainedConfig
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
+from tiny_wan import save_backbone
 
 from lerobot_wallwm.cli import main
+from lerobot_wallwm.hub.files.backbones import BACKBONES
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
+WAN = "wan2.1-1.3b"
 EXACT = (
     "model.safetensors",
     "policy_preprocessor.json",
@@ -214,13 +218,13 @@ def test_a_wrong_or_missing_token(hub, checkpoint, monkeypatch, capsys, token, s
 
 def test_what_an_earlier_publication_left_is_removed_in_the_same_commit(hub, checkpoint):
     assert publish(checkpoint) == 0
-    kept = {**hub.files("me/cups"), "figures/old.png": b"x", "notes.md": b"mine", "delta.json": b"{}"}
+    kept = {**hub.files("me/cups"), "figures/old.png": b"x", "notes.md": b"mine"}
     hub.add_commit("me/cups", kept)
     change(checkpoint)
     assert publish(checkpoint) == 0
     assert commits(hub) == 3
     assert "notes.md" in hub.files("me/cups")
-    assert not {"figures/old.png", "delta.json"} & hub.files("me/cups").keys()
+    assert not {"figures/old.png"} & hub.files("me/cups").keys()
 
 
 def test_a_truncated_download_is_resumed_or_refused(hub, checkpoint, capsys, tmp_path):
@@ -261,3 +265,62 @@ def test_the_cache_serves_without_a_connection(hub, checkpoint, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     offline = WallwmPolicy.from_pretrained("me/cups").state_dict()
     assert all(torch.equal(online[key], offline[key]) for key in online)
+
+
+@pytest.fixture
+def wan(hub, make_policy, whole_checkpoint, tmp_path):
+    """A tiny Wan on the stand-in, the same in a local folder, and a maker of checkpoints on it."""
+    folder = save_backbone(tmp_path / "backbone", WAN)
+    files = {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    commit = hub.add_commit(BACKBONES[WAN].repo_id, files)
+
+    def make(**fields) -> Path:
+        numbers = {"backbone": WAN, "text_cache": str(tmp_path / "text_cache"), "stage": "action", **fields}
+        policy = make_policy(shake=False, **numbers)
+        for name, parameter in policy.named_parameters():
+            if parameter.requires_grad:
+                assert not name.startswith("model.video.")
+                parameter.data.add_(0.1)
+        checkpoint = Path(shutil.copytree(whole_checkpoint, tmp_path / "checkpoint"))
+        (checkpoint / "train_config.json").unlink()
+        policy.save_pretrained(checkpoint)
+        return checkpoint
+
+    return folder, commit, make
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_frozen_wan_parts_are_referenced(hub, wan, local):
+    folder, commit, make = wan
+    checkpoint = make(backbone_path=str(folder)) if local else make()
+    assert publish(checkpoint, name="me/wan") == 0
+    files = hub.files("me/wan")
+    config = json.loads(files["config.json"])
+    assert (
+        config["backbone_path"] is None
+        and config["backbone_revision"] == commit
+        and "text_cache" not in config
+    )
+    assert not [
+        n for n in load(files["model.safetensors"]) if "codec" in n or "text_encoder" in n or "vae" in n
+    ]
+    card = files["README.md"].decode()
+    assert BACKBONES[WAN].repo_id in card and "Apache-2.0, as published by Wan-AI" in card
+    frozen = sum(f.stat().st_size for part in ("vae", "text_encoder") for f in (folder / part).rglob("*"))
+    assert (
+        sum(map(len, files.values()))
+        < (checkpoint / "model.safetensors").stat().st_size + 40_000
+        < frozen + 10**7
+    )
+    ours, theirs = (WallwmPolicy.from_pretrained(name).state_dict() for name in (checkpoint, "me/wan"))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_backbone_that_others_do_not_have_is_refused(hub, wan, capsys):
+    folder, _, make = wan
+    checkpoint = make(backbone_path=str(folder))
+    weights = next((folder / "vae").glob("*.safetensors"))
+    save_file({key: value + 1 for key, value in load_file(weights).items()}, weights)
+    assert publish(checkpoint, name="me/wan") == 2
+    assert "where readers of the checkpoint would look" in capsys.readouterr().err
+    assert ("model", "me/wan") not in hub.repos

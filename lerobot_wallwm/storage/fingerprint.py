@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""A name for weights that follows from the weights: the same on every machine, without reading gigabytes."""
+"""Sums that name files by their contents: of all bytes, or of samples where reading gigabytes takes too long."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from pathlib import Path
 
 _SAMPLES = 64  # per file, evenly spread; any training moves all weights, so a few of them tell
 _BYTES = 4096
+
+
+def sha256_of(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fingerprint(files: Iterable[Path]) -> str:
