@@ -3,7 +3,7 @@
 
     python benchmarks/fault_campaign.py --count=2000 --out=outputs/faults
 
-Arms are emulated (examples/arms/emulator); goals are judged by what the servos received. An interrupted campaign goes on
+Arms are emulated (examples/emulator); goals are judged by what the servos received. An interrupted campaign goes on
 where it was. Results: OUT/results.jsonl (a line a fault), OUT/table.md; OUT/not_counted.jsonl (what
 hit nothing, or was tried again because the machine stood still); logs of the rollouts lie in OUT/lanes/ARM/logs.
 """

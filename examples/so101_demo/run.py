@@ -101,6 +101,8 @@ class Demo:
         self.checkpoint = self.train_dir / "checkpoints/last/pretrained_model"
         self.package = REPO / "lerobot_wallwm"
         self.env = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+        # OpenMP threads that wait by spinning slow each other down on a machine that does other work as well.
+        self.env["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "10000")
         os.environ.update(self.env)
 
     def run(self) -> None:

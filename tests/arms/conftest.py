@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("emulated_arm", reason="pip install -e examples/arms/emulator")
+pytest.importorskip("emulated_arm", reason="pip install -e examples/emulator")
 pytest.importorskip("scservo_sdk", reason="pip install -e '.[arms]'")
 pytest.importorskip("dynamixel_sdk", reason="pip install -e '.[arms]'")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-ARMS = Path(__file__).resolve().parents[2] / "examples" / "arms"
-sys.path.insert(0, str(ARMS))
+REPO = Path(__file__).resolve().parents[2]
+RECIPE_FOLDER = REPO / "examples" / "recipes"
+sys.path.insert(0, str(REPO / "scripts" / "recipes"))
 
 from follow import RECIPES, follow_recipe, table  # noqa: E402
 from recipe_text import as_pattern, read_recipe  # noqa: E402
@@ -166,23 +167,23 @@ def test_a_recipe_that_cannot_be_followed_is_refused(tmp_path, text):
 
 @pytest.mark.parametrize("name", sorted(set(RECIPES.values())))
 def test_settings_for_an_arm_and_for_the_emulator_have_the_same_names(name):
-    blocks = [s for s in read_recipe(ARMS / name) if s.command.startswith("cat > my_arm.sh")]
+    blocks = [s for s in read_recipe(RECIPE_FOLDER / name) if s.command.startswith("cat > my_arm.sh")]
     real, emulated = (set(VARIABLE.findall(block.command)) for block in blocks)
     assert real <= emulated
-    used = set(re.findall(r"\$\{?([A-Z_]+)", "".join(s.command for s in read_recipe(ARMS / name))))
+    used = set(re.findall(r"\$\{?([A-Z_]+)", "".join(s.command for s in read_recipe(RECIPE_FOLDER / name))))
     assert used - emulated <= {"HF_USER", "PWD"}
 
 
 @pytest.mark.parametrize("name", sorted(set(RECIPES.values())))
 def test_every_command_with_a_policy_limits_its_targets(name):
-    steps = [s for s in read_recipe(ARMS / name) if "lerobot-rollout" in s.command]
+    steps = [s for s in read_recipe(RECIPE_FOLDER / name) if "lerobot-rollout" in s.command]
     assert len(steps) >= 2
     assert all("--robot.max_relative_target=" in s.command for s in steps)
 
 
 def test_both_recipes_have_the_same_steps():
     so, koch = (
-        [s.name for s in read_recipe(ARMS / name) if "arm" not in s.options]
+        [s.name for s in read_recipe(RECIPE_FOLDER / name) if "arm" not in s.options]
         for name in ("so100.md", "koch.md")
     )
     assert so == koch
@@ -194,6 +195,6 @@ def test_both_recipes_have_the_same_steps():
 def test_the_recipe_works_to_the_letter(tmp_path, arm, cameras):
     """Few episodes and steps; otherwise as printed."""
     few = ["EPISODES=3", "STEPS=10", "MORE_STEPS=5", "CORRECTIONS=2", "ROLLOUT_SECONDS=4"]
-    outcomes = follow_recipe(ARMS / RECIPES[arm], tmp_path, {"arm": arm, "cameras": cameras}, few)
+    outcomes = follow_recipe(RECIPE_FOLDER / RECIPES[arm], tmp_path, {"arm": arm, "cameras": cameras}, few)
     assert not [o.trouble for o in outcomes if o.trouble], table(outcomes)
     assert outcomes[-1].step == "publish_dry"

@@ -288,7 +288,7 @@ def test_a_few_real_faults_and_the_campaign_goes_on_where_it_was(arm, tmp_path):
         f"--arms={arm}",
     ]
     command += [f"--out={tmp_path}", "--lanes=1", "--fresh_every=0"]
-    paths = [str(REPO), str(REPO / "examples" / "arms" / "emulator"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(REPO), str(REPO / "examples" / "emulator"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+RECIPE_FOLDER = ROOT / "examples" / "recipes"
 sys.path.insert(0, str(HERE))
 
 from recipe_text import NAME, Prompt, Step, read_recipe  # noqa: E402
@@ -265,7 +267,7 @@ def follow_recipe(
     folder.mkdir(parents=True)
     # The recipe is followed in a folder of the repository, and takes demonstrations from there.
     (out / "examples").unlink(missing_ok=True)
-    (out / "examples").symlink_to(HERE.parent)
+    (out / "examples").symlink_to(ROOT / "examples")
     follower = Follower(folder, out / "logs", limit, extra)
     outcomes: list[Outcome] = []
     steps = read_recipe(recipe)
@@ -314,7 +316,7 @@ def main() -> int:
     parser.add_argument("--until", metavar="STEP", help="the last step")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one command")
     arguments = parser.parse_args()
-    out = (arguments.out or HERE.parents[1] / f"outputs/arms/{arguments.arm}_{arguments.cameras}").resolve()
+    out = (arguments.out or ROOT / f"outputs/arms/{arguments.arm}_{arguments.cameras}").resolve()
     choices = {"arm": arguments.arm, "cameras": arguments.cameras}
     began = time.monotonic()
     if arguments.fresh:
@@ -322,7 +324,12 @@ def main() -> int:
             shutil.rmtree(out / name, ignore_errors=True)
     try:
         outcomes = follow_recipe(
-            HERE / RECIPES[arguments.arm], out, choices, arguments.set, arguments.until, arguments.limit
+            RECIPE_FOLDER / RECIPES[arguments.arm],
+            out,
+            choices,
+            arguments.set,
+            arguments.until,
+            arguments.limit,
         )
     except (ValueError, FileExistsError) as error:
         print(f"error: {error}", file=sys.stderr)
