@@ -26,7 +26,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.harness.repo import PHASES
 from benchmarks.speed.policy import nano, training_batch
-from lerobot_wallwm.policies.model.windows import Event
+from lerobot_wallwm.policies.model import objectives
+from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 from lerobot_wallwm.policies.training.stages import STAGES
 
@@ -38,17 +39,17 @@ def frames_left() -> np.ndarray:
     return np.concatenate([np.arange(length, 0, -1) for length in lengths])
 
 
-def window(policy: WallwmPolicy, lengths: Tensor) -> Event:
+def window(policy: WallwmPolicy, lengths: Tensor) -> EventWindows:
     """Random windows of events that last so many frames."""
     config = policy.config
     batch = training_batch(config, len(lengths))
     batch["action_is_pad"] = torch.arange(config.horizon) >= lengths[:, None]
     offsets = torch.tensor(config.observation_delta_indices)
     batch |= {f"{key}_is_pad": offsets >= lengths[:, None] for key in config.image_features}
-    return policy.event_from_batch(batch)
+    return policy.windows_from_batch(batch)
 
 
-def step(policy: WallwmPolicy, event: Event, **changes: object) -> Callable[[], None]:
+def step(policy: WallwmPolicy, event: EventWindows, **changes: object) -> Callable[[], None]:
     """One training step of a stage, `joint` if none is named, with some numbers of the model's shape replaced."""
     model = policy.model
     shape = replace(model.shape, **{"stage": STAGES["joint"], **changes})  # type: ignore[arg-type]
@@ -60,7 +61,7 @@ def step(policy: WallwmPolicy, event: Event, **changes: object) -> Callable[[], 
             part.requires_grad_(True)
         for part in model.frozen_parts():
             part.requires_grad_(False)
-        losses = model.losses(event)
+        losses = objectives.losses(model, event)
         sum(getattr(losses, name).mean() for name in shape.stage.losses).backward()
         model.zero_grad()
 
@@ -98,7 +99,7 @@ def peak_memory(call: Callable[[], None]) -> float:
     return peak / 1e6
 
 
-def checkpointing(policy: WallwmPolicy, event: Event, on: bool) -> Callable[[], None]:
+def checkpointing(policy: WallwmPolicy, event: EventWindows, on: bool) -> Callable[[], None]:
     """A joint step with every future, with or without blocks computed twice."""
     joint = step(policy, event, future_fraction=1.0)
 
@@ -130,7 +131,7 @@ def main() -> None:
     mean = float(pool.clamp_max(horizon).float().mean())
     print(f"{len(pool)} windows; {mean:.1f} of {horizon} actions valid on average, {args.threads} threads\n")
 
-    def windows(batch: int, future_fraction: float) -> list[Event]:
+    def windows(batch: int, future_fraction: float) -> list[EventWindows]:
         policy.model.shape = replace(usual, future_fraction=future_fraction)
         anchors = torch.randint(len(pool), (args.repeats, batch), generator=generator)
         return [window(policy, pool[rows]) for rows in anchors]

@@ -14,6 +14,7 @@ from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 from lerobot_wallwm.check.measure.observations import Observations, load_observations, predict
 from lerobot_wallwm.check.measure.video import imagine
 from lerobot_wallwm.check.measure.views import open_view, read_event_rows, spread_anchors, thin
+from lerobot_wallwm.policies.model import objectives
 
 # Noise draws of the video loss on each event; our choice.
 DRAWS = 8
@@ -101,9 +102,9 @@ def video_loss(checkpoint: Checkpoint, observations: Observations, seed: int = 0
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for batch in observations.batches:
-                event = policy.event_from_batch(batch)
+                event = policy.windows_from_batch(batch)
                 for _ in range(DRAWS):
-                    losses = policy.model.losses(event)
+                    losses = objectives.losses(policy.model, event)
                     total += float(losses.video[losses.has_video].sum())
                     count += int(losses.has_video.sum())
     finally:

@@ -113,7 +113,7 @@ def latency_ms(checkpoint: Checkpoint, observations: Observations, repeats: int 
 
     batch = observations.batches[0]
     one = {key: value[:1] for key, value in batch.items() if isinstance(value, torch.Tensor | list)}
-    event = checkpoint.policy.event_from_batch(one)
+    event = checkpoint.policy.windows_from_batch(one)
     state = torch.as_tensor(observations.state[:1], dtype=torch.float32)
     times = []
     for repeat in range(repeats + 2):

@@ -33,12 +33,12 @@ from lerobot_wallwm.policies.batches.chunk_reader import ChunkReader
 from lerobot_wallwm.policies.batches.dataset_facts import displacement_std
 from lerobot_wallwm.policies.batches.event_reader import EventReader
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
-from lerobot_wallwm.policies.model import flow_matching as fm  # noqa: F401  registers the steps that checkpoints name
-from lerobot_wallwm.policies.model.windows import Event
+from lerobot_wallwm.policies.model import objectives
+from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.safety.guards import Safety
 from lerobot_wallwm.policies.training.muon import head_grids
-from lerobot_wallwm.policies.training.stages import LOSSES, STAGES
+from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.policies.training.weight_average import WeightAverage
 from lerobot_wallwm.storage.line_log import EventLog
 
@@ -187,38 +187,14 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
         Returns:
             The loss and its parts (the same keys on every rank and step).
         """
-        event = self.event_from_batch(batch)
+        windows = self.windows_from_batch(batch)
         with self._noise_of_this_step(batch):
             if self.training:
-                frames = self._events.event_frames(batch, event)
-                event.captions = self.config.caption_drop()(event.captions, frames)
-            losses = self.model.losses(event)
-        config = self.config
-        on = [name for name in LOSSES if name in STAGES[config.stage].losses]
-        has_action = torch.ones_like(losses.has_goal)
-        per_sample = {
-            "action": (losses.action, has_action),
-            "video": (losses.video, losses.has_video),
-            "remaining": (losses.remaining, losses.has_remaining),
-            "goal": (losses.goal, losses.has_goal),
-        }
-        weights = {
-            "action": 1.0,
-            "video": config.video_loss_weight,
-            "remaining": config.remaining_loss_weight,
-            "goal": config.goal_loss_weight,
-        }
-        parts = {name: fm.masked_mean(*per_sample[name]) for name in on}
-        logged = {f"loss_{name}": float(value.detach()) for name, value in parts.items()}
-        if reduction == "none":
-            # Each part is spread over the samples that carry it, so that the mean is the reduced loss.
-            spread = [
-                weights[name] * part * has * (len(has) / has.sum().clamp_min(1))
-                for name, (part, has) in per_sample.items()
-                if name in on
-            ]
-            return torch.stack(spread).sum(0), logged
-        return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), logged
+                frames = self._events.event_frames(batch, windows)
+                windows.captions = self.config.caption_drop()(windows.captions, frames)
+            losses = objectives.losses(self.model, windows)
+        loss, parts = losses.weighted(STAGES[self.config.stage].losses, reduction)
+        return loss, {f"loss_{name}": float(value.detach()) for name, value in parts.items()}
 
     def _averages(self) -> list[WeightAverage]:
         return [average for average in self.ema.values() if isinstance(average, WeightAverage)]
@@ -268,9 +244,9 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
             yield
         self.train_steps += 1
 
-    def event_from_batch(self, batch: dict[str, Any]) -> Event:
-        """A LeRobot training batch as an `Event` in the network's units."""
-        return self._events(batch, self.model.future_rows(len(batch[OBS_STATE])))
+    def windows_from_batch(self, batch: dict[str, Any]) -> EventWindows:
+        """A LeRobot training batch as windows in the network's units."""
+        return self._events(batch, objectives.future_rows(self.model, len(batch[OBS_STATE])))
 
     # ------------------------------------------------------------------ inference
 

@@ -95,7 +95,7 @@ def test_chunk_windows_are_of_the_recording(checkpoints, tiny_dataset):
         assert seen.true[i, :steps] == pytest.approx(recorded, abs=1e-4)
         assert seen.state[i] == pytest.approx(episodes[2].state[anchor.offset], abs=1e-4)
     assert seen.captions == [meta.tasks.index[0]] * 3
-    chunk = checkpoint.policy.event_from_batch(seen.batches[0]).chunk
+    chunk = checkpoint.policy.windows_from_batch(seen.batches[0]).chunk
     assert chunk.given.chunk.tolist() == [anchor.offset // config.chunk_length for anchor in anchors]
     assert not chunk.past_valid[0].any() and chunk.past_valid[1].all()
     # The past is an input: without it the same checkpoint plans something else.

@@ -19,6 +19,7 @@ from tiny_wan import TRANSFORMER, save_backbone
 
 from lerobot_wallwm.hub.files.weights import WeightsError
 from lerobot_wallwm.policies.assembly.build import check_precision
+from lerobot_wallwm.policies.model import objectives
 from lerobot_wallwm.policies.model.imagination import Imagination
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 from lerobot_wallwm.policies.towers.video_tower import VideoFeatures
@@ -167,7 +168,7 @@ def test_the_video_loss_is_the_velocitys_mean_squared_error(make_wan, monkeypatc
 
     for tower, expected in ((knows, 0.0), (off_by_two, 4.0)):
         monkeypatch.setattr(model.video, "forward", tower)
-        losses = model.losses(event)
+        losses = objectives.losses(model, event)
         assert losses.has_video.tolist() == [True, True, True, True]
         torch.testing.assert_close(losses.video, torch.full((4,), expected), atol=1e-3, rtol=1e-3)
 
@@ -180,7 +181,7 @@ def test_packed_losses_equal_padded_ones(make_wan):
     for packing in (False, True):
         model.shape = replace(model.shape, packing=packing)
         torch.manual_seed(0)
-        results.append(model.losses(event))
+        results.append(objectives.losses(model, event))
     for name in ("action", "video"):
         padded, packed = (getattr(losses, name) for losses in results)
         torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)

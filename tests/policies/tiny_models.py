@@ -11,7 +11,7 @@ from torch import nn
 
 from lerobot_wallwm.hub.files.backbones import WanShape
 from lerobot_wallwm.policies.model.shape import ModelShape
-from lerobot_wallwm.policies.model.windows import Event
+from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 
 WAN = WanShape(width=24, depth=2, heads=2, ffn_width=32, latent_channels=12, text_dim=16)
@@ -59,14 +59,14 @@ def tiny_model(seed: int = 0, shaken: bool = True, **changes: Any) -> WorldActio
 
 def random_event(
     shape: ModelShape = SHAPE, lengths: tuple[int, ...] = (8, 8, 5, 2), views: int = 2, seed: int = 0
-) -> Event:
+) -> EventWindows:
     """Windows of events that last ``lengths`` frames from their keyframe (one source frame per sampled frame)."""
     g = torch.Generator().manual_seed(seed)
     batch, frames, horizon = len(lengths), 1 + 4 * shape.num_future_latents, shape.horizon
     stride = shape.actions_per_latent // 4
     last = torch.tensor(lengths)[:, None]
     images = torch.rand(batch, views, frames, 3, *shape.image_size, generator=g) * 2 - 1
-    return Event(
+    return EventWindows(
         keyframes=images[:, :, 0],
         future=images[:, :, 1:],
         frame_valid=torch.arange(frames)[None] * stride < last,

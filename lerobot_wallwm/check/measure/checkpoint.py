@@ -69,7 +69,7 @@ class Checkpoint:
         The latter are normalised and not yet clamped: what is not finite or out of range there shows nowhere else.
 
         Args:
-            event: From ``policy.event_from_batch``; only what is known at its keyframe is used, in chunks also its past.
+            event: From ``policy.windows_from_batch``; only what is known at its keyframe is used, in chunks also its past.
             state: Raw state ``(B, D)``.
             seed: Of the sampling noise.
             imagination: Overrides the configuration's.
@@ -77,9 +77,12 @@ class Checkpoint:
         """
         import torch
 
+        from lerobot_wallwm.policies.model import sampling
+
         device = event.state.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
-            plan = self.policy.model.plan(
+            plan = sampling.plan(
+                self.policy.model,
                 event.keyframes,
                 event.state,
                 event.captions,

@@ -136,7 +136,7 @@ def predict_all(
     import torch
 
     space = checkpoint.policy.action_space
-    events = [checkpoint.policy.event_from_batch(batch) for batch in observations.batches]
+    events = [checkpoint.policy.windows_from_batch(batch) for batch in observations.batches]
     keyframes = torch.cat([event.keyframes for event in events])
     chunks = [event.chunk.past for event in events if event.chunk is not None]
     pasts = torch.cat(chunks) if chunks else None

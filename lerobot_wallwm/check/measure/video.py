@@ -71,7 +71,7 @@ def imagine(
     imagined, real, valid = [], [], []
     done, now = 0, checkpoint.now
     for number, batch in enumerate(observations.batches):
-        event = checkpoint.policy.event_from_batch(batch)
+        event = checkpoint.policy.windows_from_batch(batch)
         rows = slice(done, done + len(event.captions))
         done = rows.stop
         state = torch.as_tensor(observations.state[rows], dtype=torch.float32)

@@ -30,6 +30,7 @@ from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
 from lerobot_wallwm.policies.batches.chunk_reader import ChunkHistory, chunk_of
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.policies.model import sampling
 from lerobot_wallwm.policies.model.sampling import Plan
 from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
@@ -303,7 +304,8 @@ class Rollout:
         state = batch[OBS_STATE]
         half = self.config.dtype == "bfloat16"
         with torch.autocast(state.device.type, torch.bfloat16, enabled=half):
-            plan = self.model.plan(
+            plan = sampling.plan(
+                self.model,
                 self.images(batch),
                 self.action_space.encode_state(state),
                 captions,

@@ -16,7 +16,7 @@ from lerobot_wallwm.policies.batches.camera_stack import CameraStack
 from lerobot_wallwm.policies.batches.dataset_facts import episode_starts
 from lerobot_wallwm.policies.batches.event_reader import EventReader
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
-from lerobot_wallwm.policies.model.windows import Chunk, Event
+from lerobot_wallwm.policies.model.windows import Chunk, EventWindows
 from lerobot_wallwm.policies.towers.history import Given
 
 
@@ -37,7 +37,7 @@ class ChunkReader(EventReader):
         super().__init__(config, images, action_space, grid, dataset_meta)
         self.episode_start = episode_starts(dataset_meta)
 
-    def __call__(self, batch: dict[str, Any], future_rows: int) -> Event:
+    def __call__(self, batch: dict[str, Any], future_rows: int) -> EventWindows:
         """A LeRobot training batch in the network's units; see `EventReader`."""
         config = self.config
         now, past_steps = -config.observation_delta_indices[0] // config.video_stride, config.past_steps
@@ -51,7 +51,7 @@ class ChunkReader(EventReader):
         poses = self.action_space.encode_actions(actions[:, :past_steps], state)
         given = Given.from_past(poses, action_valid[:, :past_steps], self._chunk_index(batch, state))
         first = len(config.action_delta_indices) - config.horizon
-        return Event(
+        return EventWindows(
             keyframes=keyframes,
             future=future,
             frame_valid=frame_valid,

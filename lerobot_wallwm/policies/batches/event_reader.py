@@ -17,7 +17,7 @@ from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT
 from lerobot_wallwm.policies.geometry.border_masks import valid_tokens, without_black_borders
 from lerobot_wallwm.policies.geometry.calibration import SightConeMasks, load_calibration
-from lerobot_wallwm.policies.model.windows import Event
+from lerobot_wallwm.policies.model.windows import EventWindows
 
 
 class EventReader:
@@ -47,7 +47,7 @@ class EventReader:
         self.grid = grid
         self._masks: dict[tuple[str, ...], SightConeMasks] = {}
 
-    def __call__(self, batch: dict[str, Any], future_rows: int) -> Event:
+    def __call__(self, batch: dict[str, Any], future_rows: int) -> EventWindows:
         """A LeRobot training batch in the network's units.
 
         Args:
@@ -65,7 +65,7 @@ class EventReader:
             frame_pad = action_pad.new_zeros(len(state), 1 + future.shape[2])
         goal, has_goal = self._goal(batch, state, action_pad)
         keyframes = self.images(batch, 0)
-        return Event(
+        return EventWindows(
             keyframes=keyframes,
             future=future,
             frame_valid=~frame_pad,
@@ -117,7 +117,7 @@ class EventReader:
             )
         return self._masks[key](states[:, ::FRAMES_PER_LATENT] if states.ndim == 3 else states[:, None])
 
-    def event_frames(self, batch: dict[str, Any], event: Event) -> Tensor:
+    def event_frames(self, batch: dict[str, Any], event: EventWindows) -> Tensor:
         """Frames ``(B,)`` of each sample's whole event; the window alone, without metadata, shows what is left of it."""
         if self.episode_length is None or "episode_index" not in batch:
             return event.remaining

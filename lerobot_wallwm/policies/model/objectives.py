@@ -8,6 +8,7 @@ P proprioception dims. Frames are in [-1, 1], state and actions in the model's o
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,18 +25,22 @@ from lerobot_wallwm.policies.geometry.tube_masks import (
     video_loss_weights,
 )
 from lerobot_wallwm.policies.model import flow_matching as fm
-from lerobot_wallwm.policies.model.frequency_loss import frequency_loss
-from lerobot_wallwm.policies.model.windows import Event
+from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.towers.frame_packing import FramePacking, mask_or_none
 from lerobot_wallwm.policies.towers.goal_reader import Goal
+from lerobot_wallwm.policies.training.stages import LOSSES
 
 if TYPE_CHECKING:
     from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 
 
+# Weights in the sum, by the names and in the order of `stages.LOSSES`. Our choice; the paper gives none.
+WEIGHTS = {"action": 1.0, "video": 2.0, "remaining": 0.2, "goal": 1.0}
+
+
 @dataclass
 class Losses:
-    """Per-sample losses, each ``(B,)``, and which samples carry them (boolean, ``(B,)``)."""
+    """Per-sample losses, each ``(B,)``, and which samples carry them (boolean, ``(B,)``); all have actions."""
 
     action: Tensor
     video: Tensor
@@ -45,13 +50,34 @@ class Losses:
     goal: Tensor
     has_goal: Tensor
 
+    def weighted(self, names: Collection[str], reduction: str = "mean") -> tuple[Tensor, dict[str, Tensor]]:
+        """The losses of a stage, times their `WEIGHTS`, as one.
+
+        Args:
+            names: The stage's, of `stages.LOSSES`.
+            reduction: ``mean`` for a scalar, ``none`` for one loss per sample ``(B,)`` of the same mean.
+
+        Returns:
+            The sum, and each part's mean over the samples that carry it, without its weight.
+        """
+        has = {name: getattr(self, f"has_{name}", torch.ones_like(self.has_goal)) for name in LOSSES}
+        on = {name: (getattr(self, name), has[name]) for name in LOSSES if name in names}
+        parts = {name: fm.masked_mean(*loss_and_has) for name, loss_and_has in on.items()}
+        if reduction == "none":
+            # Each part is spread over the samples that carry it, so that the mean is the reduced loss.
+            rows = [
+                WEIGHTS[k] * loss * has * (len(has) / has.sum().clamp_min(1)) for k, (loss, has) in on.items()
+            ]
+            return torch.stack(rows).sum(0), parts
+        return torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum(), parts
+
 
 def future_rows(model: WorldActionModel, batch: int) -> int:
     """S, how many samples of a batch carry their future."""
     return min(batch, math.ceil(model.shape.future_fraction * batch))
 
 
-def losses(model: WorldActionModel, event: Event) -> Losses:
+def losses(model: WorldActionModel, windows: EventWindows) -> Losses:
     """Training losses of the stage: those of its row in `stages` that each sample carries, zero for the others.
 
     The first samples of the batch (the trainer shuffles it) carry the noised future; the rest
@@ -59,34 +85,36 @@ def losses(model: WorldActionModel, event: Event) -> Losses:
     symmetric mapping, p. 10) except for ``anchored_fraction`` of the samples, which hold the video at s* while
     ``t_A`` is free (its asymmetric mapping, p. 10). Both fractions are our choice.
     """
-    batch, split = len(event.captions), len(event.future)
-    text = model.text_encoder(event.captions)
+    batch, split = len(windows.captions), len(windows.future)
+    text = model.text_encoder(windows.captions)
     goal = None
-    if "action" in model.shape.stage.losses and event.chunk is None:
-        goal = model.read_goal(event.keyframes, event.state, text, event.here, event.view_ids)
+    if "action" in model.shape.stage.losses and windows.chunk is None:
+        goal = model.read_goal(windows.keyframes, windows.state, text, windows.here, windows.view_ids)
     parts = []
     for compute, rows in (
         (_losses_with_future, slice(0, split)),
         (_losses_keyframe_only, slice(split, batch)),
     ):
         if rows.start < rows.stop:
-            parts.append(compute(model, event.rows(rows), text[rows], goal and goal.rows(rows)))
+            parts.append(compute(model, windows.rows(rows), text[rows], goal and goal.rows(rows)))
     return Losses(
         *(torch.cat([getattr(part, name) for part in parts]) for name in Losses.__dataclass_fields__)
     )
 
 
-def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
-    shape, device = model.shape, event.state.device
-    batch = len(event.captions)
-    frames = [event.keyframes[:, :, None], event.future]
-    if event.chunk is not None:
-        frames.insert(0, event.chunk.past)
-    latent_valid = model.latent_valid(event.frame_valid)
-    packing = _packing(model, event, latent_valid)
+def _losses_with_future(
+    model: WorldActionModel, windows: EventWindows, text: Tensor, goal: Goal | None
+) -> Losses:
+    shape, device = model.shape, windows.state.device
+    batch = len(windows.captions)
+    frames = [windows.keyframes[:, :, None], windows.future]
+    if windows.chunk is not None:
+        frames.insert(0, windows.chunk.past)
+    latent_valid = model.latent_valid(windows.frame_valid)
+    packing = _packing(model, windows, latent_valid)
     z_0, given = model.encode(torch.cat(frames, dim=2), packing), 1 + shape.history_latents
     # The zero of a predicted future: the observation stands still.
-    still = model.encode(event.keyframes[:, :, None]) if given > 1 else z_0[:, :, :, :1]
+    still = model.encode(windows.keyframes[:, :, None]) if given > 1 else z_0[:, :, :, :1]
     # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
     u = torch.rand(batch, device=device)
     t_video = fm.shift_noise_level(u, shape.video_train_shift)
@@ -102,21 +130,21 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
     noise = torch.randn_like(z_0)
     z_t = fm.add_noise(z_0, noise, t_frames[:, None, None])  # at level 0 it stays what it is
     noise = noise[:, :, :, given:]
-    tubes = _tubes(model, event)
+    tubes = _tubes(model, windows)
     if tubes is not None:
         z_t = tubes.hide(z_t, noise)
     predict = "video" in shape.stage.losses
     hidden = mask_or_none(latent_valid)
     with _video_gradients(model):
         features = model.video(
-            z_t, t_frames, text, hidden, predict, event.sight, event.view_ids, packing, given
+            z_t, t_frames, text, hidden, predict, windows.sight, windows.view_ids, packing, given
         )
-    token_valid = _token_valid(model, event)
+    token_valid = _token_valid(model, windows)
     video_loss = action_loss = z_0.new_zeros(batch)
     false = torch.zeros(batch, dtype=torch.bool, device=device)
     if features.prediction is not None:
         weights = None  # all one
-        if mask_or_none(event.token_valid) is not None or tubes is not None:
+        if mask_or_none(windows.token_valid) is not None or tubes is not None:
             weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
         prediction, target = features.prediction, _video_target(model, z_0[:, :, :, given:], still, noise)
         if packing is None:
@@ -130,45 +158,45 @@ def _losses_with_future(model: WorldActionModel, event: Event, text: Tensor, goa
             error = _video_error(model, prediction[:, None, :, None], target, weights)
             video_loss = packing.mean_per_sample(error[:, 0], packing.future)
     if "action" in shape.stage.losses:
-        action_loss, _ = _action_losses(model, event, features.layers, t_action, hidden, goal, packing)
+        action_loss, _ = _action_losses(model, windows, features.layers, t_action, hidden, goal, packing)
     return Losses(
         action_loss,
         video_loss,
         latent_valid[:, given:].any(1) & token_valid.flatten(1).any(1) if predict else false,
         z_0.new_zeros(batch),
         false,
-        *_goal_losses(event, goal),
+        *_goal_losses(windows, goal),
     )
 
 
-def _packing(model: WorldActionModel, event: Event, latent_valid: Tensor) -> FramePacking | None:
+def _packing(model: WorldActionModel, windows: EventWindows, latent_valid: Tensor) -> FramePacking | None:
     """Which latent frames to compute; None for all. Chunks fill their window, and a canvas of tiles stays padded."""
-    if not model.shape.packing or event.chunk is not None or model.shape.view_fusion == "tile":
+    if not model.shape.packing or windows.chunk is not None or model.shape.view_fusion == "tile":
         return None
-    if bool(latent_valid.all()) and bool(event.action_valid.all()):
+    if bool(latent_valid.all()) and bool(windows.action_valid.all()):
         return None  # nothing to leave out: the padded layout does the same without gathering
-    views = event.keyframes.shape[1]
-    return FramePacking(latent_valid, views, model.tokens_per_latent, event.action_valid.sum(1))
+    views = windows.keyframes.shape[1]
+    return FramePacking(latent_valid, views, model.tokens_per_latent, windows.action_valid.sum(1))
 
 
-def _token_valid(model: WorldActionModel, event: Event) -> Tensor:
+def _token_valid(model: WorldActionModel, windows: EventWindows) -> Tensor:
     """Tokens that enter the video loss, ``(B, V, h, w)``."""
-    if event.token_valid is not None:
-        return event.token_valid
-    size = (len(event.captions), event.keyframes.shape[1], *model.video.grid)
-    return torch.ones(size, dtype=torch.bool, device=event.state.device)
+    if windows.token_valid is not None:
+        return windows.token_valid
+    size = (len(windows.captions), windows.keyframes.shape[1], *model.video.grid)
+    return torch.ones(size, dtype=torch.bool, device=windows.state.device)
 
 
-def _tubes(model: WorldActionModel, event: Event) -> Tubes | None:
+def _tubes(model: WorldActionModel, windows: EventWindows) -> Tubes | None:
     """Windows to hide in this batch; None outside of training or where there are none."""
     tube = model.shape.tube
     if tube is None or not model.training:
         return None
-    batch, views, grid = len(event.captions), event.keyframes.shape[1], model.video.grid
-    if event.sight is None:
-        region = torch.ones((batch, views, *grid), dtype=torch.bool, device=event.state.device)
+    batch, views, grid = len(windows.captions), windows.keyframes.shape[1], model.video.grid
+    if windows.sight is None:
+        region = torch.ones((batch, views, *grid), dtype=torch.bool, device=windows.state.device)
     else:
-        region = covisible_region(event.sight, views, grid)
+        region = covisible_region(windows.sight, views, grid)
     return draw_tubes(tube, region)
 
 
@@ -203,21 +231,23 @@ def _video_gradients(model: WorldActionModel) -> AbstractContextManager[None]:
     return nullcontext() if "video" in model.shape.stage.trains else torch.no_grad()
 
 
-def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, goal: Goal | None) -> Losses:
-    device, batch = event.state.device, len(event.captions)
-    z_seen, seen_valid = model.encode_seen(event.keyframes, event.chunk)
+def _losses_keyframe_only(
+    model: WorldActionModel, windows: EventWindows, text: Tensor, goal: Goal | None
+) -> Losses:
+    device, batch = windows.state.device, len(windows.captions)
+    z_seen, seen_valid = model.encode_seen(windows.keyframes, windows.chunk)
     hidden = mask_or_none(seen_valid)
-    packing = _packing(model, event, torch.ones_like(event.frame_valid[:, :1]))
-    sight = None if event.sight is None else event.sight[:, : z_seen.shape[3]]
+    packing = _packing(model, windows, torch.ones_like(windows.frame_valid[:, :1]))
+    sight = None if windows.sight is None else windows.sight[:, : z_seen.shape[3]]
     still = torch.zeros(batch, z_seen.shape[3], device=device)
     with _video_gradients(model):
-        features = model.video(z_seen, still, text, hidden, False, sight, event.view_ids, packing)
+        features = model.video(z_seen, still, text, hidden, False, sight, windows.view_ids, packing)
     t_action = torch.rand(batch, model.shape.action_draws, device=device)
     action_loss, log_remaining = _action_losses(
-        model, event, features.layers, t_action, hidden, goal, packing
+        model, windows, features.layers, t_action, hidden, goal, packing
     )
     # The remaining time learns only here: a future in sight would tell it how long the event lasts.
-    target = event.remaining.clamp_min(1).log()
+    target = windows.remaining.clamp_min(1).log()
     remaining_loss = nn.functional.huber_loss(log_remaining, target, delta=0.5, reduction="none")
     false = torch.zeros(batch, dtype=torch.bool, device=device)
     return Losses(
@@ -225,22 +255,22 @@ def _losses_keyframe_only(model: WorldActionModel, event: Event, text: Tensor, g
         torch.zeros_like(action_loss),
         false,
         remaining_loss,
-        ~false if event.chunk is None else false,  # fixed chunks end by the clock
-        *_goal_losses(event, goal),
+        ~false if windows.chunk is None else false,  # fixed chunks end by the clock
+        *_goal_losses(windows, goal),
     )
 
 
-def _goal_losses(event: Event, goal: Goal | None) -> tuple[Tensor, Tensor]:
+def _goal_losses(windows: EventWindows, goal: Goal | None) -> tuple[Tensor, Tensor]:
     """Loss of the goal reader and which samples carry it, both ``(B,)``."""
     if goal is None:
-        return event.remaining.new_zeros(len(event.captions)), torch.zeros_like(event.has_goal)
-    error = nn.functional.smooth_l1_loss(goal.pose, event.goal, beta=0.3, reduction="none")
-    return error.mean(1), event.has_goal
+        return windows.remaining.new_zeros(len(windows.captions)), torch.zeros_like(windows.has_goal)
+    error = nn.functional.smooth_l1_loss(goal.pose, windows.goal, beta=0.3, reduction="none")
+    return error.mean(1), windows.has_goal
 
 
 def _action_losses(
     model: WorldActionModel,
-    event: Event,
+    windows: EventWindows,
     layers: list[Tensor],
     t_BK: Tensor,
     latent_valid: Tensor | None,
@@ -249,22 +279,22 @@ def _action_losses(
 ) -> tuple[Tensor, Tensor]:
     """K noise levels on one video forward (paper p. 11); returns losses and log-remaining time, ``(B,)``."""
     batch, draws = t_BK.shape
-    a_0 = event.actions.repeat_interleave(draws, 0)
+    a_0 = windows.actions.repeat_interleave(draws, 0)
     eps = torch.randn_like(a_0)
     t = t_BK.flatten()
-    valid = event.action_valid.repeat_interleave(draws, 0)
-    given = None if event.chunk is None else event.chunk.given
+    valid = windows.action_valid.repeat_interleave(draws, 0)
+    given = None if windows.chunk is None else windows.chunk.given
     prediction, log_remaining = model.action(
         fm.add_noise(a_0, eps, t) * valid[..., None],
         t,
-        event.state.repeat_interleave(draws, 0),
+        windows.state.repeat_interleave(draws, 0),
         valid,
         model.action.video_keys_values(
-            layers, event.view_ids, None if given is None else given.chunk, packing
+            layers, windows.view_ids, None if given is None else given.chunk, packing
         ),
         latent_valid,
         model.tokens_per_latent,
-        event.keyframes.shape[1],
+        windows.keyframes.shape[1],
         goal and goal.repeat(draws),
         given and given.repeat(draws),
         packing,
@@ -279,3 +309,46 @@ def _action_losses(
         loss = loss + model.shape.dct_loss_weight * frequency_loss(error, t, valid)
     loss = loss.view(batch, draws).mean(1)
     return loss, log_remaining.view(batch, draws)[:, 0]
+
+
+def dct_matrix(length_R: Tensor, horizon: int) -> Tensor:
+    """Orthonormal DCT-II of each row's own length, zero beyond it.
+
+    Args:
+        length_R: Lengths, 1 to ``horizon``.
+        horizon: H.
+
+    Returns:
+        ``(R, H, H)``, frequency by time; float32.
+    """
+    index = torch.arange(horizon, device=length_R.device)
+    length = length_R[:, None, None].float()
+    angle = math.pi * (index + 0.5) * index[:, None] / length
+    scale = torch.where(index[:, None] == 0, 1 / length, 2 / length).sqrt()
+    inside = (index < length_R[:, None])[:, :, None] & (index < length_R[:, None])[:, None]
+    return torch.cos(angle) * scale * inside
+
+
+def frequency_loss(error_RHA: Tensor, t_R: Tensor, valid_RH: Tensor) -> Tensor:
+    """Squared DCT-II of the error of the recovered actions, low frequencies and low noise first.
+
+    ``(1 - t)^2 sum_j exp(-j / (T / 4)) DCT(error)_j^2``, where the transform is linear: the DCT of the difference is the
+    difference of the DCTs. The paper leaves the transform's scale open and knows no padding. Our choices: the
+    orthonormal one, over each window's own length T; divided by T (a constant factor where windows are full), so that
+    short events count as much as long ones; the mean over action dims.
+
+    Args:
+        error_RHA: Recovered minus true actions.
+        t_R: Noise levels in [0, 1] at which they were recovered.
+        valid_RH: False beyond the event's end; valid steps come first.
+
+    Returns:
+        ``(R,)``; 0 for a window without a valid step.
+    """
+    horizon = error_RHA.shape[1]
+    length = valid_RH.sum(1).clamp_min(1)
+    spectrum = dct_matrix(length, horizon) @ (error_RHA * valid_RH[..., None]).float()
+    index = torch.arange(horizon, device=t_R.device)
+    weight = torch.exp(-4 * index / length[:, None])
+    per_row = (weight[..., None] * spectrum.square()).sum(1).mean(1) / length
+    return (1 - t_R) ** 2 * per_row

@@ -16,7 +16,7 @@ from lerobot_wallwm.policies.towers.history import Given
 
 
 @dataclass
-class Event:
+class EventWindows:
     """A batch of event-centred windows.
 
     Attributes:
@@ -55,12 +55,12 @@ class Event:
     view_ids: Tensor | None = None
     chunk: Chunk | None = None
 
-    def rows(self, index: slice) -> Event:
+    def rows(self, index: slice) -> EventWindows:
         """A part of the batch."""
         values: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         whole = {"view_ids": values.pop("view_ids")}
         part: dict[str, Any] = {name: None if v is None else v[index] for name, v in values.items()}
-        return Event(**part, **whole)
+        return EventWindows(**part, **whole)
 
 
 @dataclass

@@ -7,7 +7,7 @@ P proprioception dims. Frames are in [-1, 1], state and actions in the model's o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,8 @@ from torch import Tensor, nn
 from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec
 from lerobot_wallwm.policies.geometry.tube_masks import check_tube
-from lerobot_wallwm.policies.model import objectives, sampling
-from lerobot_wallwm.policies.model.objectives import Losses
-from lerobot_wallwm.policies.model.sampling import Plan
 from lerobot_wallwm.policies.model.shape import ModelShape
-from lerobot_wallwm.policies.model.windows import Chunk, Event
+from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.frame_packing import FramePacking
 from lerobot_wallwm.policies.towers.goal_reader import Goal, GoalReader
@@ -110,19 +107,6 @@ class WorldActionModel(nn.Module):
         for part in self.frozen_parts():
             part.eval()
         return self
-
-    def future_rows(self, batch: int) -> int:
-        """See `objectives.future_rows`."""
-        return objectives.future_rows(self, batch)
-
-    def losses(self, event: Event) -> Losses:
-        """See `objectives.losses`."""
-        return objectives.losses(self, event)
-
-    @torch.no_grad()
-    def plan(self, *args: Any, **kwargs: Any) -> Plan:
-        """See `sampling.plan`."""
-        return sampling.plan(self, *args, **kwargs)
 
     def read_goal(
         self,

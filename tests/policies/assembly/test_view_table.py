@@ -16,6 +16,7 @@ from tiny_models import random_event, tiny_model
 from torch.nn import functional as F
 
 from lerobot_wallwm.policies.assembly.learned import assign_rows
+from lerobot_wallwm.policies.model import objectives, sampling
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 OVERHEAD, WRIST = CAMERAS
@@ -39,7 +40,8 @@ def test_the_order_of_views_changes_nothing_if_their_rows_go_with_them(fusion, i
     rows = torch.tensor([2, 0])
     rest = (event.state, event.captions, event.here)
     plans = [
-        model.plan(
+        sampling.plan(
+            model,
             frames,
             *rest,
             imagination=imagination,
@@ -64,7 +66,7 @@ def test_the_order_of_views_changes_nothing_if_their_rows_go_with_them(fusion, i
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_only_the_rows_of_the_views_that_are_there_learn(fusion):
     model, event = tiny_model(view_fusion=fusion, max_views=3, future_fraction=0.5).train(), random_event()
-    out = model.losses(replace(event, future=event.future[:2], view_ids=torch.tensor([0, 2])))
+    out = objectives.losses(model, replace(event, future=event.future[:2], view_ids=torch.tensor([0, 2])))
     (out.action.mean() + out.video.mean() + out.goal.mean()).backward()
     slots = model.goal_reader.trunk[0].weight.grad[:, : model.goal_reader.coordinates]
     tables = [model.video.position.grad, model.action.place.grad, slots.unflatten(1, (3, -1)).transpose(0, 1)]
@@ -98,7 +100,7 @@ def test_a_missing_camera_is_left_out_and_the_other_keeps_its_row(
 
     batch = make_train_batch(policy.config)
     batch = {key: value for key, value in batch.items() if not key.startswith(OVERHEAD)}
-    event = policy.event_from_batch(batch)
+    event = policy.windows_from_batch(batch)
     assert event.view_ids.tolist() == [1] and event.keyframes.shape[1] == event.token_valid.shape[1] == 1
     policy(batch)[0].backward()
     assert [bool(row.any()) for row in policy.model.action.place.grad] == [False, True, False, False]
@@ -216,7 +218,7 @@ def test_lerobots_factory_starts_a_checkpoint_on_a_dataset_with_other_cameras(
     policy = lerobot_make_policy(config, ds_meta=meta)
     assert policy.config.camera_rows == (rows or [SIDE, WRIST, OVERHEAD])
     batch = make_train_batch(make_config())
-    event = policy.event_from_batch(batch)
+    event = policy.windows_from_batch(batch)
     assert event.view_ids.tolist() == views
     keys = [policy.config.camera_rows[row] for row in views]
     expected = torch.stack([batch[key][:, 0] for key in keys], dim=1) * 2 - 1
@@ -232,7 +234,7 @@ def test_cameras_of_different_sizes_are_each_resized(make_config, tiny_stats, ma
     with pytest.raises(ValueError, match=f"'{WRIST}' has shape .*set the camera to width=64, height=48"):
         policy(batch)
     batch[WRIST] = torch.rand(4, 9, 3, 48, 64)
-    event = policy.event_from_batch(batch)
+    event = policy.windows_from_batch(batch)
     small = F.interpolate(
         batch[WRIST].flatten(0, 1), (32, 32), mode="bilinear", antialias=True, align_corners=False
     )
@@ -246,10 +248,10 @@ def test_cameras_of_different_sizes_are_each_resized(make_config, tiny_stats, ma
 def test_a_renamed_camera_finds_its_padding(make_policy, make_train_batch):
     policy = make_policy()
     batch = make_train_batch(policy.config, valid=[8, 5, 3, 1])
-    expected = policy.event_from_batch(batch).frame_valid
+    expected = policy.windows_from_batch(batch).frame_valid
     for (
         key
     ) in CAMERAS:  # as LeRobot's --rename_map leaves it: the pictures are renamed, their pad masks are not
         batch[f"observation.images.before_{key}_is_pad"] = batch.pop(f"{key}_is_pad")
-    assert torch.equal(policy.event_from_batch(batch).frame_valid, expected)
+    assert torch.equal(policy.windows_from_batch(batch).frame_valid, expected)
     assert not expected.all()

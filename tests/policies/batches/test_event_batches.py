@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Training batches as the network sees them. What `event_from_batch` does with pads and goals is in test_modeling."""
+"""Training batches as the network sees them. What `windows_from_batch` does with pads and goals is in test_modeling."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_masks_follow_the_arm_through_the_latent_frames(make_policy, make_train_
     states[1, :, 0] = 180.0  # the arm looks away
     states[1, 4, 0] = 0.0  # but at the first future latent
     batch["observation.state"] = states
-    sight = policy.event_from_batch(batch).sight
+    sight = policy.windows_from_batch(batch).sight
     tokens = int(np.prod(policy.model.video.grid))
     assert sight.shape == (2, 1 + policy.config.num_future_latents, 2 * tokens, 2 * tokens)
     across = sight[:, :, :tokens, tokens:].flatten(2).any(-1)
@@ -89,7 +89,7 @@ def test_an_event_is_as_long_as_its_episode_or_as_what_is_seen_of_it(make_policy
     policy = make_policy()
     batch = make_train_batch(policy.config, valid=[8, 5, 3, 1])
     batch["episode_index"] = torch.tensor([1, 0, 0, 2])
-    event = policy.event_from_batch(batch)
+    event = policy.windows_from_batch(batch)
     assert policy._events.event_frames(batch, event).tolist() == [8, 5, 3, 1]
     policy._events.episode_length = episode_lengths(SimpleNamespace(episodes={"length": [30, 200, 7]}))
     assert policy._events.event_frames(batch, event).tolist() == [200, 30, 30, 7]
@@ -99,12 +99,12 @@ def test_an_event_is_as_long_as_its_episode_or_as_what_is_seen_of_it(make_policy
 def test_masks_leave_a_missing_camera_out(make_policy, make_train_batch, calibration):
     policy = make_policy(calibration=str(calibration), allow_missing_cameras=True)
     batch = make_train_batch(policy.config, batch=2)
-    both = policy.event_from_batch(batch).sight
+    both = policy.windows_from_batch(batch).sight
     alone = {key: value for key, value in batch.items() if not key.startswith(CAMERAS[0])}
-    sight = policy.event_from_batch(alone).sight
+    sight = policy.windows_from_batch(alone).sight
     tokens = int(np.prod(policy.model.video.grid))
     assert sight.shape == (2, 3, tokens, tokens) and sight.all()
-    assert torch.equal(policy.event_from_batch(batch).sight, both)  # and it may come back
+    assert torch.equal(policy.windows_from_batch(batch).sight, both)  # and it may come back
 
 
 def test_tubes_hide_only_what_another_camera_sees(make_policy, make_train_batch, calibration):
@@ -123,7 +123,7 @@ def test_tubes_hide_only_what_another_camera_sees(make_policy, make_train_batch,
 
     tubed.model.video.register_forward_pre_hook(keep("z"))
     tubed(batch)
-    event = tubed.event_from_batch(batch)
+    event = tubed.windows_from_batch(batch)
     plain = make_policy(**flags).train()
     plain.model.video.register_forward_pre_hook(keep("plain"))
     plain(batch)

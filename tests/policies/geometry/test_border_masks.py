@@ -16,6 +16,7 @@ from lerobot_wallwm.policies.geometry.border_masks import (
     valid_tokens,
     without_black_borders,
 )
+from lerobot_wallwm.policies.model import objectives
 
 SIZE, GRID = (8, 12), (4, 6)
 
@@ -108,7 +109,7 @@ def test_a_box_that_fills_the_frame_covers_the_picture():
 
 def video_loss(model, event, seed: int = 0) -> torch.Tensor:
     torch.manual_seed(seed)
-    return model.losses(event)
+    return objectives.losses(model, event)
 
 
 @torch.no_grad()
@@ -154,7 +155,7 @@ def test_a_policy_excludes_the_bars_that_it_adds_and_the_bars_that_were_recorded
     flags = {"image_shape": (3, 16, 32), "codec_levels": 2, "future_fraction": 1.0}
     policy = make_policy(resize="pad", **flags)
     batch = make_train_batch(policy.config)
-    event = policy.event_from_batch(batch)
+    event = policy.windows_from_batch(batch)
     grid = policy.model.video.grid
     assert grid == (4, 4) and event.token_valid.shape == (4, 2, 4, 4)
     assert event.token_valid.all(-1).tolist() == [[[False, True, True, False]] * 2] * 4
@@ -162,7 +163,7 @@ def test_a_policy_excludes_the_bars_that_it_adds_and_the_bars_that_were_recorded
     assert (event.keyframes[:, :, :, 8:24] > -1).any()
     # One camera's pictures were recorded with a bar of their own, 9 columns on the left: two tokens.
     batch[CAMERAS[1]][..., :9] = 0.0
-    valid = policy.event_from_batch(batch).token_valid
+    valid = policy.windows_from_batch(batch).token_valid
     assert torch.equal(valid[:, 0], event.token_valid[:, 0])
     assert valid[0, 1].tolist() == [
         [False] * 4,
@@ -170,7 +171,7 @@ def test_a_policy_excludes_the_bars_that_it_adds_and_the_bars_that_were_recorded
         [False, False, True, True],
         [False] * 4,
     ]
-    stretched = make_policy(**flags).event_from_batch(make_train_batch(policy.config))
+    stretched = make_policy(**flags).windows_from_batch(make_train_batch(policy.config))
     assert stretched.token_valid.all()
 
 

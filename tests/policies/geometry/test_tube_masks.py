@@ -18,6 +18,7 @@ from lerobot_wallwm.policies.geometry.tube_masks import (
     per_latent_pixel,
     video_loss_weights,
 )
+from lerobot_wallwm.policies.model import objectives, sampling
 
 TUBE = TubeShape(probability=1.0, condition_probability=0.5, smallest=1, largest=3, loss_weight=2.0)
 
@@ -136,7 +137,7 @@ def test_windows_that_no_view_can_hold_are_an_error(smallest, largest):
 
 def run(model, event, seed: int = 0):
     torch.manual_seed(seed)
-    return model.losses(event)
+    return objectives.losses(model, event)
 
 
 @torch.no_grad()
@@ -146,7 +147,9 @@ def test_only_training_hides_anything():
     assert torch.equal(run(plain, event).video, run(tubed, event).video)
     arguments = (event.keyframes, event.state, event.captions, event.here)
     plans = [
-        m.plan(*arguments, imagination="full", num_steps=2, generator=torch.Generator().manual_seed(0))
+        sampling.plan(
+            m, *arguments, imagination="full", num_steps=2, generator=torch.Generator().manual_seed(0)
+        )
         for m in (plain, tubed)
     ]
     assert torch.equal(plans[0].actions, plans[1].actions)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from tiny_models import SHAPE, random_event, tiny_model
 
+from lerobot_wallwm.policies.model import objectives, sampling
 from lerobot_wallwm.policies.model.shape import ModelShape
-from lerobot_wallwm.policies.model.windows import Chunk, Event
+from lerobot_wallwm.policies.model.windows import Chunk, EventWindows
 from lerobot_wallwm.policies.towers.history import Given
 
 IMAGINATIONS = ["none", "anchor", "full"]
@@ -20,7 +21,7 @@ def shape_of(history: int) -> ModelShape:
     return replace(SHAPE, history_latents=history, max_chunks=4)
 
 
-def random_chunks(history: int = 1, unseen: tuple[int, ...] = (0, 0, 0, 0), seed: int = 0) -> Event:
+def random_chunks(history: int = 1, unseen: tuple[int, ...] = (0, 0, 0, 0), seed: int = 0) -> EventWindows:
     """Windows of which the first ``unseen`` sampled frames lie before the rollout's start (one step per frame)."""
     event, g = random_event(lengths=(8, 8, 8, 5)), torch.Generator().manual_seed(seed + 1)
     batch, frames, lost = len(unseen), 4 * history, torch.tensor(unseen)[:, None]
@@ -38,12 +39,15 @@ def random_chunks(history: int = 1, unseen: tuple[int, ...] = (0, 0, 0, 0), seed
 
 def losses(model, event, seed: int = 0):
     torch.manual_seed(seed)
-    return model.losses(replace(event, future=event.future[: model.future_rows(len(event.captions))]))
+    return objectives.losses(
+        model, replace(event, future=event.future[: objectives.future_rows(model, len(event.captions))])
+    )
 
 
 def plan(model, event, imagination: str, **kwargs):
     generator = torch.Generator().manual_seed(0)
-    return model.plan(
+    return sampling.plan(
+        model,
         event.keyframes,
         event.state,
         event.captions,
@@ -67,7 +71,7 @@ class Spy:
         model.video.register_forward_pre_hook(lambda _, args: self.calls.append((args[0], args[1])))
 
 
-def clip(event: Event) -> torch.Tensor:
+def clip(event: EventWindows) -> torch.Tensor:
     return torch.cat((event.chunk.past, event.keyframes[:, :, None], event.future), dim=2)
 
 

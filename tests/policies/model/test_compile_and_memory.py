@@ -10,6 +10,7 @@ import torch
 from tiny_models import random_event, tiny_model
 from torch.utils.checkpoint import checkpoint
 
+from lerobot_wallwm.policies.model import objectives
 from lerobot_wallwm.policies.towers import action_tower, video_tower
 
 
@@ -73,7 +74,7 @@ def test_checkpointed_blocks_give_the_same_losses_and_gradients(packing, monkeyp
         model.video.gradient_checkpointing = model.action.gradient_checkpointing = recompute
         model.zero_grad()
         torch.manual_seed(0)
-        losses = model.losses(event)
+        losses = objectives.losses(model, event)
         (losses.action.mean() + losses.video.mean() + losses.remaining.mean()).backward()
         gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
         results.append([losses.action, losses.video, losses.remaining, *gradients])

@@ -12,7 +12,8 @@ from hypothesis import given, strategies as st
 from scipy.fft import dct
 from tiny_models import random_event, tiny_model
 
-from lerobot_wallwm.policies.model.frequency_loss import dct_matrix, frequency_loss
+from lerobot_wallwm.policies.model import objectives
+from lerobot_wallwm.policies.model.objectives import dct_matrix, frequency_loss
 
 
 @given(length=st.integers(1, 9), seed=st.integers(0, 99))
@@ -65,7 +66,7 @@ def test_it_adds_to_the_action_loss_what_it_says(prediction):
         model = tiny_model(shaken=False, dct_loss_weight=weight, **changes)
         model.action.register_forward_pre_hook(lambda _, args: seen.update(noised=args[0], t=args[1]))
         torch.manual_seed(0)
-        outs.append(model.losses(replace(event, future=event.future[:0])).action)
+        outs.append(objectives.losses(model, replace(event, future=event.future[:0])).action)
     # x: a_0 is recovered as zero; v: as the noised actions themselves.
     recovered = torch.zeros_like(event.actions) if prediction == "x" else seen["noised"]
     term = frequency_loss(recovered - event.actions, seen["t"], event.action_valid)

@@ -12,8 +12,9 @@ from tiny_models import random_event, tiny_model
 from torch import Tensor
 
 from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
+from lerobot_wallwm.policies.model import objectives, sampling
 from lerobot_wallwm.policies.model.objectives import Losses
-from lerobot_wallwm.policies.model.windows import Event
+from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.towers.attention import PackedSequences, attend_by_runs, attend_jagged
 from lerobot_wallwm.policies.training.stages import STAGES
@@ -21,16 +22,16 @@ from lerobot_wallwm.policies.training.stages import STAGES
 LENGTHS = st.lists(st.integers(1, 10), min_size=1, max_size=5)
 
 
-def losses_and_gradients(model: WorldActionModel, event: Event) -> tuple[Losses, dict[str, Tensor]]:
+def losses_and_gradients(model: WorldActionModel, event: EventWindows) -> tuple[Losses, dict[str, Tensor]]:
     model.zero_grad()
     torch.manual_seed(0)
-    losses = model.losses(event)
+    losses = objectives.losses(model, event)
     sum(getattr(losses, name).mean() for name in model.shape.stage.losses).backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     return losses, gradients
 
 
-def assert_same(model: WorldActionModel, event: Event, first: dict, second: dict) -> None:
+def assert_same(model: WorldActionModel, event: EventWindows, first: dict, second: dict) -> None:
     """Runs one model twice with other numbers in its shape and compares."""
     results = []
     for changes in (first, second):
@@ -46,7 +47,7 @@ def assert_same(model: WorldActionModel, event: Event, first: dict, second: dict
         assert float((gradient - grads_b[name]).norm()) <= 1e-4 * float(gradient.norm()) + rounding, name
 
 
-def sight(model: WorldActionModel, event: Event, views: int) -> Tensor:
+def sight(model: WorldActionModel, event: EventWindows, views: int) -> Tensor:
     """Random masks in which each token sees at least itself."""
     tokens = views * model.tokens_per_latent
     seen = torch.rand(len(event.captions), 3, tokens, tokens) > 0.4
@@ -63,7 +64,7 @@ def sight(model: WorldActionModel, event: Event, views: int) -> Tensor:
 def test_packed_losses_and_gradients_equal_padded_ones(lengths, views, draws, fraction, masked):
     model = tiny_model(action_draws=draws, future_fraction=fraction)
     event = random_event(lengths=tuple(lengths), views=views)
-    event = replace(event, future=event.future[: model.future_rows(len(lengths))])
+    event = replace(event, future=event.future[: objectives.future_rows(model, len(lengths))])
     if masked:
         event = replace(event, sight=sight(model, event, views))
     assert_same(model, event, {"packing": False}, {"packing": True})
@@ -83,7 +84,7 @@ def test_packing_changes_no_variant_of_the_losses(variant):
     model = tiny_model(future_fraction=0.6, **VARIANTS[variant]).train()
     event = random_event(lengths=(8, 3, 1, 5, 2))
     shown = torch.rand(5, 2, *model.video.grid) > 0.3
-    rows = model.future_rows(5)
+    rows = objectives.future_rows(model, 5)
     event = replace(event, future=event.future[:rows], token_valid=shown, view_ids=torch.tensor([1, 0]))
     assert_same(model, event, {"packing": False}, {"packing": True})
 
@@ -93,7 +94,7 @@ def test_without_a_valid_future_nothing_but_keyframes_is_computed():
     event = random_event(lengths=(1, 1, 1))
     widths = []
     model.video.blocks[0].ffn.register_forward_hook(lambda _, args, __: widths.append(args[0].shape[0]))
-    losses = model.losses(event)
+    losses = objectives.losses(model, event)
     assert widths == [3 * 2]  # a frame of each sample and view
     assert not losses.has_video.any() and torch.isfinite(losses.action).all()
 
@@ -135,7 +136,8 @@ def test_a_plan_is_cut_to_the_longest_event_and_not_changed(imagination, lengths
 
     def plan(rows: slice):
         own = [torch.Generator().manual_seed(row) for row in range(2)][rows]
-        return model.plan(
+        return sampling.plan(
+            model,
             event.keyframes[rows],
             event.state[rows],
             event.captions[rows],

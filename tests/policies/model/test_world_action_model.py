@@ -8,12 +8,14 @@ import pytest
 import torch
 from tiny_models import SHAPE, random_event, tiny_model
 
-from lerobot_wallwm.policies.model import flow_matching as fm
+from lerobot_wallwm.policies.model import flow_matching as fm, objectives, sampling
 
 
 def losses(model, event, seed: int = 0):
     torch.manual_seed(seed)
-    return model.losses(replace(event, future=event.future[: model.future_rows(len(event.captions))]))
+    return objectives.losses(
+        model, replace(event, future=event.future[: objectives.future_rows(model, len(event.captions))])
+    )
 
 
 def assert_same_losses(a, b, rows: slice = slice(None)) -> None:
@@ -138,7 +140,8 @@ def test_overfits_one_batch():
     assert bool((start > 20 * end).all()), f"action, video, remaining: {start.tolist()} -> {end.tolist()}"
 
     model.eval()
-    plan = model.plan(
+    plan = sampling.plan(
+        model,
         event.keyframes[:2],
         event.state[:2],
         event.captions[:2],
@@ -187,7 +190,8 @@ def test_actions_read_the_video_at_the_level_it_was_trained_at(num_steps):
 
 def run_plan(model, imagination: str, seed: int = 0, **kwargs):
     event = random_event()
-    return model.plan(
+    return sampling.plan(
+        model,
         kwargs.pop("keyframes", event.keyframes),
         kwargs.pop("state", event.state),
         kwargs.pop("captions", event.captions),

@@ -8,6 +8,7 @@ import torch
 from tiny_models import SHAPE, random_event, shake, tiny_model
 
 from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
+from lerobot_wallwm.policies.model import objectives, sampling
 from lerobot_wallwm.policies.towers.goal_reader import GoalReader, SpatialSoftmax
 
 COLOURS = {
@@ -145,11 +146,11 @@ def test_an_unknown_goal_is_not_learned_from():
     model, event = tiny_model(), random_event()
     event.has_goal[1] = False
     torch.manual_seed(1)
-    losses = model.losses(event)
+    losses = objectives.losses(model, event)
     assert losses.has_goal.tolist() == [True, False, True, True]
     event.goal[1] += 100.0
     torch.manual_seed(1)
-    again = model.losses(event)
+    again = objectives.losses(model, event)
     keep = losses.has_goal
     torch.testing.assert_close(losses.goal[keep], again.goal[keep])
     torch.testing.assert_close(losses.action, again.action)
@@ -160,16 +161,16 @@ def test_actions_follow_the_goal_and_a_model_without_a_reader_works_too():
     arguments = (event.keyframes, event.state, event.captions)
     model = tiny_model()
     plans = [
-        model.plan(*arguments, here, num_steps=2, generator=torch.Generator().manual_seed(0))
+        sampling.plan(model, *arguments, here, num_steps=2, generator=torch.Generator().manual_seed(0))
         for here in (event.here, event.here + 1.0)
     ]
     assert not torch.allclose(plans[0].actions, plans[1].actions)
     with pytest.raises(ValueError, match="here"):
-        model.plan(*arguments)
+        sampling.plan(model, *arguments)
     without = tiny_model(keypoints=0)
     shake(without)
-    plan = without.plan(*arguments, num_steps=2)
+    plan = sampling.plan(without, *arguments, num_steps=2)
     assert plan.goal is None and torch.isfinite(plan.actions).all()
-    losses = without.losses(event)
+    losses = objectives.losses(without, event)
     assert torch.equal(losses.goal, torch.zeros(4)) and not losses.has_goal.any()
     assert SHAPE.keypoints > 0

@@ -11,6 +11,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from tiny_arm import CAMERAS
 from tiny_models import WAN, random_event, shake, tiny_model
 
+from lerobot_wallwm.policies.model import objectives
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 from lerobot_wallwm.policies.towers.view_fusion import build_video_tower
 
@@ -170,7 +171,7 @@ def test_a_wider_feed_forward_makes_up_for_the_branch():
 def test_every_parameter_learns(fusion):
     model = tiny_model(future_fraction=0.5, view_fusion=fusion).train()
     event = random_event()
-    out = model.losses(replace(event, future=event.future[:2]))
+    out = objectives.losses(model, replace(event, future=event.future[:2]))
     (out.action.mean() + out.video.mean() + out.remaining.mean() + out.goal.mean()).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []

@@ -11,7 +11,7 @@ from lerobot.configs import PreTrainedConfig
 from tiny_models import SHAPE, random_event, tiny_model
 
 from lerobot_wallwm.policies.assembly.build import model_shape
-from lerobot_wallwm.policies.model import flow_matching as fm
+from lerobot_wallwm.policies.model import flow_matching as fm, objectives, sampling
 from lerobot_wallwm.policies.training.stages import LOSSES, PARTS, STAGES
 
 TASK = "reach for the red cube"
@@ -30,7 +30,9 @@ def stage_model(stage: str, **changes):
 
 def losses(model, event, seed: int = 0):
     torch.manual_seed(seed)
-    return model.losses(replace(event, future=event.future[: model.future_rows(len(event.captions))]))
+    return objectives.losses(
+        model, replace(event, future=event.future[: objectives.future_rows(model, len(event.captions))])
+    )
 
 
 @pytest.mark.parametrize("row", STAGES.values(), ids=lambda row: row.name)
@@ -131,7 +133,9 @@ def test_the_video_does_not_depend_on_actions(stage):
         length = torch.full((4,), 8)
         generator = torch.Generator().manual_seed(0)
         plans.append(
-            model.plan(event.keyframes, event.state, event.captions, event.here, "full", 4, generator, length)
+            sampling.plan(
+                model, event.keyframes, event.state, event.captions, event.here, "full", 4, generator, length
+            )
         )
     assert torch.equal(plans[0].latents, plans[1].latents)
     assert not torch.allclose(plans[0].actions, plans[1].actions)
@@ -219,7 +223,8 @@ def test_the_paper_anchor_and_draws_hold_in_training_and_inference():
         assert [len(r) for r in rows] == [2 * 6, 2 * 6]
         for num_steps in (3, 10, 50):
             levels.clear()
-            model.plan(
+            sampling.plan(
+                model,
                 event.keyframes,
                 event.state,
                 event.captions,
