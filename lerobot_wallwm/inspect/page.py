@@ -5,26 +5,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
 
 SCRIPTS = ("corrections.js", "store.js", "frames.js", "timeline.js", "list.js", "clusters.js", "app.js")
+ASSETS = Path(__file__).parent / "assets"
 
 
-def safe_json(value: Any) -> str:
+def safe_json(value: Any) -> Markup:
     """JSON for a script element: no `<`, `>`, `&` or line separator survives unescaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for mark in "<>&\u2028\u2029":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return text
-
-
-def _asset(name: str) -> str:
-    return (files("lerobot_wallwm.inspect") / "assets" / name).read_text(encoding="utf-8")
+    return Markup(text)
 
 
 def write_page(path: Path, title: str, index: dict[str, Any], episodes: Iterable[dict[str, Any]]) -> int:
@@ -32,31 +30,23 @@ def write_page(path: Path, title: str, index: dict[str, Any], episodes: Iterable
 
     The Content-Security-Policy allows this page's one script and one style by their hashes and nothing from outside.
     """
-    script = "'use strict';(function(){\n" + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
-    style = _asset("page.css")
-    hashes = {
-        name: "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
-        for name, text in (("script", script), ("style", style))
-    }
+    style, *parts = (Markup((ASSETS / name).read_text(encoding="utf-8")) for name in ("page.css", *SCRIPTS))
+    script = Markup("'use strict';(function(){\n%s\n})();") % Markup("\n").join(parts)
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
     policy = (
-        f"default-src 'none'; script-src {hashes['script']}; style-src {hashes['style']}; img-src data: blob:; "
+        f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
-    head, body = _asset("page.html").split("<!--DATA-->")
-    head = (
-        head.replace("{{title}}", html.escape(title))
-        .replace("{{policy}}", policy)
-        .replace("{{style}}", style)
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, keep_trailing_newline=True
     )
-
-    def data(out: TextIO, name: str, value: Any) -> None:
-        out.write(f'<script type="application/json" id="{name}">{safe_json(value)}</script>\n')
-
-    with path.open("w", encoding="utf-8", newline="\n") as out:
-        out.write(head)
-        data(out, "index", index)
-        out.write(f"<script>{script}</script>\n")  # before the episodes: the page works while they load
-        for episode in episodes:
-            data(out, f"episode-{episode['i']}", episode)
-        out.write(body)
+    content = pages.get_template("page.html.jinja").stream(
+        title=title,
+        policy=Markup(policy),
+        style=style,
+        script=script,
+        index=safe_json(index),
+        episodes=((episode["i"], safe_json(episode)) for episode in episodes),
+    )
+    content.dump(str(path), encoding="utf-8")
     return path.stat().st_size

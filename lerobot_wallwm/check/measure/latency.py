@@ -65,6 +65,10 @@ class Latency:
     imagination: str
     steps_between_looks: float
 
+    def named(self) -> dict[str, Times]:
+        """Looks and ticks, by names for people."""
+        return {f"look, imagination={name}": times for name, times in self.looks.items()} | self.ticks
+
 
 def inference_batches(observations: Sequence[dict[str, Any]], now: int, cameras: Sequence[str]) -> list[dict]:
     """Recorded windows as a robot's observations: one picture of each camera, one state, one task.

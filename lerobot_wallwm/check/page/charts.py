@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 # Okabe-Ito without black: distinguishable with colour-blind eyes, readable on light and on dark.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7fd1", "#9a8c2c", "#7f7f7f")
@@ -51,8 +52,8 @@ def new_axes(rows: int = 1, columns: int = 1, width: float = 9.0, height: float 
     return figure, flat
 
 
-def svg(figure: Any, name: str) -> str:
-    """A matplotlib figure as an inline ``<svg>``, closed afterwards.
+def svg(figure: Any, name: str) -> Markup:
+    """A matplotlib figure as an inline ``<svg>`` that a template inserts as it is; the figure is closed afterwards.
 
     Args:
         figure: From `new_axes`.
@@ -72,7 +73,7 @@ def svg(figure: Any, name: str) -> str:
     text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    return text.replace(INK, "currentColor")
+    return Markup(text.replace(INK, "currentColor"))  # matplotlib escapes the texts
 
 
 def png_uri(image: np.ndarray, scale: int = 1) -> str:
@@ -133,7 +134,7 @@ def colours(names: Sequence[str]) -> dict[str, str]:
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(distinct)}
 
 
-def bars(name: str, values: Mapping[str, float], unit: str) -> str:
+def bars(name: str, values: Mapping[str, float], unit: str) -> Markup:
     """Horizontal bars with their figures.
 
     Args:

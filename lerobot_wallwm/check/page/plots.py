@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from lerobot_wallwm.check.measure.errors import NEAR, OpenLoop
 from lerobot_wallwm.check.measure.latency import Latency
@@ -18,7 +19,6 @@ from lerobot_wallwm.check.measure.match import JointRange
 from lerobot_wallwm.check.measure.observations import WholeEpisode
 from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE, STATE, Sensitivity
 from lerobot_wallwm.check.page.charts import INK, PALETTE, new_axes, svg
-from lerobot_wallwm.check.verdict import LEVELS
 
 BLUE, ORANGE, GREY = PALETTE[0], PALETTE[5], PALETTE[8]
 # Colours of neighbouring looks, so that one can tell where a new one begins.
@@ -37,7 +37,7 @@ class Album:
         self.folder = folder
         self.names: list[str] = []
 
-    def add(self, name: str, figure: Any) -> str:
+    def add(self, name: str, figure: Any) -> Markup:
         """Writes ``<name>.png`` and returns the figure as inline SVG."""
         figure.savefig(self.folder / f"{name}.png", dpi=DPI, facecolor="white")
         self.names.append(f"{name}.png")
@@ -187,7 +187,7 @@ def sensitivity_figure(result: Sensitivity, unit: str) -> Any:
 
 def latency_figure(latency: Latency, fps: float) -> Any:
     """Milliseconds of looks and ticks beside the time that the control rate leaves."""
-    rows = {f"look, imagination={name}": times for name, times in latency.looks.items()} | latency.ticks
+    rows = latency.named()
     figure, (axis,) = new_axes(height=0.75 + 0.3 * len(rows))
     at = range(len(rows))
     axis.barh(
@@ -234,8 +234,3 @@ def ranges_figure(joints: Sequence[JointRange], unit: str) -> Any:
         f"broad: training data; narrow: this data, orange where some of it lies outside   ({unit})"
     )
     return figure
-
-
-def level_colour(level: str) -> str:
-    """Of `LEVELS`, the class name of the page's style."""
-    return dict(zip(LEVELS, ("good", "care", "bad"), strict=True))[level]
