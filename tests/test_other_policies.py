@@ -53,7 +53,6 @@ def test_act_trains_on_a_balanced_view_with_language(tiny_dataset, tiny_view, tm
         "--batch_size=4",
         "--num_workers=0",
         "--log_freq=2",
-        "--wandb.enable=false",
     )
     assert f"num_episodes={len(own) + 1}" in printed
     checkpoint = out / "checkpoints" / "last" / "pretrained_model"

@@ -84,7 +84,6 @@ def train(view: Path, out: Path, steps: int, *flags: str, start: str = "--policy
         "--num_workers=0",
         "--log_freq=5",
         "--seed=7",
-        "--wandb.enable=false",
         *TINY_FLAGS,
         *flags,
     )
@@ -245,7 +244,6 @@ def test_next_chunk_starts_from_an_event_checkpoint(trained, tiny_dataset, tmp_p
         "--batch_size=4",
         "--num_workers=0",
         "--log_freq=1",
-        "--wandb.enable=false",
     )
     assert "start at zero" in printed and "loss_video" in printed
     folder = out / "checkpoints" / "last" / "pretrained_model"

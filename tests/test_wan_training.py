@@ -55,7 +55,6 @@ def test_lerobot_train_starts_from_a_backbone_and_its_checkpoints_load_anywhere(
         "--steps=2",
         "--batch_size=4",
         "--num_workers=0",
-        "--wandb.enable=false",
     )
     tuned = WallwmPolicy.from_pretrained(more / "checkpoints" / "last" / "pretrained_model")
     assert all(torch.isfinite(value).all() for value in tuned.state_dict().values())

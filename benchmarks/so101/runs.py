@@ -102,7 +102,6 @@ def train_argv(contender: Contender, steps: int, save_freq: int, log_freq: int, 
         f"--log_freq={log_freq}",
         "--num_workers=1",
         "--env_eval_freq=0",
-        "--wandb.enable=false",
         "--seed=1000",
         f"--output_dir={out}",
     ]

@@ -216,7 +216,6 @@ class Recipe:
             f"--log_freq={min(10, steps)}",
             f"--num_workers={self.arguments.num_workers}",
             "--env_eval_freq=0",
-            "--wandb.enable=false",
             f"--seed={SEED}",
             f"--output_dir={_shown(folder)}",
             *stage.flags,

@@ -196,7 +196,6 @@ class Demo:
             f"--log_freq={log_freq}",
             f"--num_workers={workers}",
             "--env_eval_freq=0",
-            "--wandb.enable=false",
             "--seed=1000",
             f"--output_dir={_shown(self.train_dir)}",
         ]

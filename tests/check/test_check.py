@@ -359,7 +359,7 @@ def test_what_lerobot_train_writes_is_checked_from_the_shell(tiny_view, tmp_path
         *("-c", "from lerobot.scripts.lerobot_train import main; main()", "--policy.type=wallwm"),
         *("--policy.push_to_hub=false", "--policy.device=cpu", "--dataset.repo_id=test/tiny_events"),
         *(f"--dataset.root={tiny_view / 'train'}", f"--output_dir={tmp_path / 'run'}", "--steps=1"),
-        *("--batch_size=4", "--num_workers=0", "--wandb.enable=false", *TINY_FLAGS),
+        *("--batch_size=4", "--num_workers=0", *TINY_FLAGS),
     )
     assert trained.returncode == 0, trained.stderr[-2000:]
     policy = tmp_path / "run/checkpoints/last/pretrained_model"

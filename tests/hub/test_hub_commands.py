@@ -57,7 +57,6 @@ def train_flags(view: Path, out: Path, *flags: str) -> list[str]:
         "--num_workers=0",
         "--log_freq=1",
         "--seed=7",
-        "--wandb.enable=false",
         *flags,
     ]
 

@@ -48,7 +48,6 @@ def train(view: Path, out: Path, *flags: str) -> Path:
         "--num_workers=0",
         "--log_freq=2",
         "--seed=7",
-        "--wandb.enable=false",
         *flags,
     )
     return out / "checkpoints" / "last" / "pretrained_model"
