@@ -265,7 +265,7 @@ class Demo:
         return {"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
 
     def _report(self, path: Path, results: list[Any], note: str) -> dict[str, Any]:
-        from lerobot_wallwm.check.page.page import write_page
+        from lerobot_wallwm.storage.atomic import write_text
         from so101_demo.collect import load_episode_views, load_open_loop, load_rollouts
         from so101_demo.report import build_report
         from so101_demo.report_inputs import ReportInputs
@@ -297,7 +297,7 @@ class Demo:
             joints=episodes[0].joints if episodes else [],
         )
         html = build_report(inputs)
-        write_page(path, html)
+        write_text(path, html)
         return {"megabytes": len(html) / 1e6}
 
     def _print_figures(self, report: Path, results: list[Any]) -> None:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,7 +22,9 @@ from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import LEVELS, Event, read_events, validate_events
 from lerobot_wallwm.processors.source.fingerprint import dataset_fingerprint
 from lerobot_wallwm.processors.source.pictures import episode_images
+from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.fingerprint import fingerprint
 from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig, output_root, source_root
 
 # Our choice: enough for a curve across a wide screen; 8 bits are finer than its pixels are high.
@@ -89,9 +89,7 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
         "format": "wallwm-inspect",
         "dataset": {"name": source.root.name, "fingerprint": dataset_fingerprint(source)},
         # Corrections that a browser keeps belong to these events alone.
-        "events": hashlib.sha256(
-            repr([(e.episode_index, e.level, e.start, e.end) for e in events]).encode()
-        ).hexdigest(),
+        "events": fingerprint([(e.episode_index, e.level, e.start, e.end) for e in events]),
         "fps": source.fps,
         "levels": LEVELS,
         "cameras": source.camera_keys,
@@ -129,13 +127,8 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
             )
             yield from bar
 
-    page.parent.mkdir(parents=True, exist_ok=True)
-    partial = page.with_name(f".{page.name}.partial-{os.getpid()}")
-    try:
+    with replacing(page) as partial:
         size = write_page(partial, f"{source.root.name}: events", index, episodes())
-        os.replace(partial, page)
-    finally:
-        partial.unlink(missing_ok=True)
     return {"page": str(page), "bytes": size, "episodes": len(positions), "events": len(events)}
 
 

@@ -40,7 +40,7 @@ from lerobot_wallwm.policies.safety.guards import Safety
 from lerobot_wallwm.policies.training.muon import head_grids
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.policies.training.weight_average import WeightAverage
-from lerobot_wallwm.storage.line_log import EventLog
+from lerobot_wallwm.storage.line_log import LineLog
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
                 "With --policy.future_fraction=1 nothing teaches how long an event still lasts: the policy knows it only "
                 "if an earlier stage has learned it."
             )
-        self._log = EventLog(config.event_log)
+        self._log = LineLog(config.event_log)
         self._worker: BackgroundWorker | None = None
         self._realtime: RealtimePolicy | None = None
         self.reset()

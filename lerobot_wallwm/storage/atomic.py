@@ -1,17 +1,45 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""An output folder that appears whole or not at all, even if the process is killed."""
+"""Files and folders that appear whole or not at all, even if the process is killed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 
-def _leftovers(out: Path) -> list[Path]:
-    return sorted(out.parent.glob(f".{out.name}.partial-*")) if out.parent.is_dir() else []
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary sibling to write, with the same suffix; renames it to `path` when the block ends without error.
+
+    Threads and processes may replace the same file at once: one of them wins. Makes the folder where there is none.
+
+    Example:
+        with replacing(path) as partial:
+            pq.write_table(table, partial)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.partial-{os.getpid()}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a file of UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
 
 
 def _refuse_existing(out: Path, overwrite: bool, marker: str, flag: str) -> None:
@@ -57,7 +85,7 @@ def atomic_folder(
             f"{out}: another process is writing it ({lock_path}). Fix: wait for it to end"
         ) from error
     try:
-        for leftover in _leftovers(out):
+        for leftover in sorted(out.parent.glob(f".{out.name}.partial-*")):
             # A run killed between its two renames has moved the old output aside and not put the new one there.
             if ".partial-old-" in leftover.name and not out.exists():
                 os.replace(leftover, out)

@@ -1,26 +1,45 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Sums that name files by their contents: of all bytes, or of samples where reading gigabytes takes too long."""
+"""Names that follow from what they name: the same content has the same name on every machine."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 _SAMPLES = 64  # per file, evenly spread; any training moves all weights, so a few of them tell
 _BYTES = 4096
 
 
-def sha256_of(file: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with file.open("rb") as stream:
+def sha256_of(file: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def fingerprint(files: Iterable[Path]) -> str:
-    """Hexadecimal digest of some files' names, sizes and contents; large ones are sampled.
+def fingerprint(value: Any) -> str:
+    """64 hexadecimal digits that follow from a value.
 
-    Two files that agree in size, in their first bytes (a safetensors header) and in all samples count as the same.
+    Args:
+        value: What JSON can hold. Bytes and contiguous arrays in it count by their bytes, without shape and type.
+    """
+    text = json.dumps(
+        value,
+        sort_keys=True,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        default=lambda buffer: hashlib.sha256(buffer).hexdigest(),
+    )
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def fingerprint_of_files(files: Iterable[Path]) -> str:
+    """32 hexadecimal digits that follow from some files' names, sizes and contents; no gigabytes are read.
+
+    Of a file above 256 KiB, 64 samples of 4 KiB count. Two files that agree in size and in all samples (the first of them
+    holds a safetensors header) count as the same.
     """
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.name):

@@ -1,8 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""A rollout's diary: one JSON object a line, written in the background so that a slow disk never delays a tick.
+"""A rollout's log: one JSON object a line, written in the background so that a slow disk never delays a tick.
 
 Every line has ``time`` (seconds since 1970), ``tick`` (of the rollout, from 0), ``robot`` (its row in the batch) and
-``kind``. See the README's table of kinds.
+``kind``.
 """
 
 from __future__ import annotations
@@ -24,29 +24,30 @@ MOST_WAITING = 10_000
 _LAST_WAIT_S = 2.0
 
 
-class EventLog:
+class LineLog:
     """Appends to a file; without a path it only counts.
 
     A disk that is full or gone costs lines, never the rollout: the first failure is logged, and `lost` counts.
 
     Args:
         path: The file, made with its folder at the first line. None writes nothing.
+        flag: That the file was named by, for the warning.
 
     Attributes:
         counts: Lines by kind, whether they could be written or not.
         lost: Lines that could not be written.
     """
 
-    def __init__(self, path: str | Path | None = None):
-        self.path = Path(path) if path else None
+    def __init__(self, path: str | Path | None = None, flag: str = "--policy.event_log"):
+        self.path, self.flag = Path(path) if path else None, flag
         self.counts: dict[str, int] = {}
         self.lost = 0
         self._lines: queue.Queue[str] = queue.Queue(MOST_WAITING)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> EventLog:
-        """A copy of a policy writes into the same diary."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> LineLog:
+        """A copy of a policy writes into the same file."""
         return self
 
     def write(self, kind: str, tick: int, robot: int = 0, **facts: Any) -> None:
@@ -54,7 +55,7 @@ class EventLog:
         with self._lock:
             self.counts[kind] = self.counts.get(kind, 0) + 1
             if self.path is not None and self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="wallwm-event-log", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="wallwm-line-log", daemon=True)
                 self._thread.start()
                 atexit.register(self.flush)
         if self.path is None:
@@ -86,8 +87,9 @@ class EventLog:
             except OSError as error:
                 if not self.lost:
                     logger.warning(
-                        "--policy.event_log=%s cannot be written (%s): the rollout goes on without it. Fix: free the "
-                        "disk, or name another file",
+                        "%s=%s cannot be written (%s): the rollout goes on without it. Fix: free the disk, or name "
+                        "another file",
+                        self.flag,
                         self.path,
                         error,
                     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from lerobot_wallwm.storage.fingerprint import fingerprint
 
 
 class Journal:
@@ -97,8 +98,8 @@ class WorkFolder:
 
     def journal(self, step: str, parameters: Any) -> Journal:
         """The journal of a step whose results depend on the source and on `parameters` (plain JSON values)."""
-        text = json.dumps([self.source, step, parameters], sort_keys=True)
-        journal = Journal(self.root / f"{step}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.jsonl")
+        name = f"{step}-{fingerprint([self.source, step, parameters])[:16]}.jsonl"
+        journal = Journal(self.root / name)
         self._open.append(journal)
         return journal
 
@@ -110,14 +111,13 @@ class WorkFolder:
 
 def source_fingerprint(root: Path) -> str:
     """Hash of the names, sizes and times of all files of a dataset; no file is opened."""
-    digest = hashlib.sha256()
-    for folder in ("meta", "data", "videos", "images"):
-        for path in sorted((root / folder).rglob("*")):
-            if path.is_file():
-                stat = path.stat()
-                line = f"{path.relative_to(root).as_posix()} {stat.st_size} {stat.st_mtime_ns}\n"
-                digest.update(line.encode())
-    return digest.hexdigest()
+    files = [
+        [path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns]
+        for folder in ("meta", "data", "videos", "images")
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file()
+    ]
+    return fingerprint(files)
 
 
 @contextlib.contextmanager

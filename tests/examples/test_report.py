@@ -16,7 +16,7 @@ from so101_demo.training_log import TrainingLog
 
 from lerobot_wallwm.check.measure.video import Clips, psnr, video_metrics
 from lerobot_wallwm.check.page import charts as fig
-from lerobot_wallwm.check.page.page import write_page
+from lerobot_wallwm.storage.atomic import write_text
 
 JOINTS = ["shoulder pan", "gripper"]
 
@@ -163,8 +163,8 @@ def test_report_without_rollouts_says_why(tmp_path):
 
 def test_page_replaces_the_old_one_whole(tmp_path):
     path = tmp_path / "new/report.html"
-    write_page(path, "one")
-    write_page(path, "two")
+    write_text(path, "one")
+    write_text(path, "two")
     assert path.read_text() == "two"
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
 

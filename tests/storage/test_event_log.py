@@ -5,7 +5,7 @@ import copy
 import json
 import threading
 
-from lerobot_wallwm.storage.line_log import EventLog
+from lerobot_wallwm.storage.line_log import LineLog
 
 
 def lines(path) -> list[dict]:
@@ -14,7 +14,7 @@ def lines(path) -> list[dict]:
 
 def test_lines_hold_what_happened_in_order(tmp_path):
     path = tmp_path / "new" / "events.jsonl"
-    log = EventLog(path)
+    log = LineLog(path)
     log.write("begin", 3, 1, caption="grasp the “cup”\n")
     log.write("end", 9, 1, why="remaining", frames=6)
     log.flush()
@@ -27,14 +27,14 @@ def test_lines_hold_what_happened_in_order(tmp_path):
 def test_a_later_rollout_appends(tmp_path):
     path = tmp_path / "events.jsonl"
     for tick in range(2):
-        log = EventLog(path)
+        log = LineLog(path)
         log.write("look", tick)
         log.flush()
     assert [line["tick"] for line in lines(path)] == [0, 1]
 
 
 def test_several_threads_lose_and_tear_no_line(tmp_path):
-    log = EventLog(tmp_path / "events.jsonl")
+    log = LineLog(tmp_path / "events.jsonl")
     threads = [
         threading.Thread(target=lambda i=i: [log.write("look", t, i, text="x" * 200) for t in range(100)])
         for i in range(4)
@@ -49,7 +49,7 @@ def test_several_threads_lose_and_tear_no_line(tmp_path):
 
 def test_a_disk_that_fails_costs_lines_and_nothing_else(tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    log = EventLog(tmp_path / "file" / "events.jsonl")  # a folder that cannot be made
+    log = LineLog(tmp_path / "file" / "events.jsonl")  # a folder that cannot be made
     for tick in range(3):
         log.write("look", tick)
     log.flush()
@@ -58,7 +58,7 @@ def test_a_disk_that_fails_costs_lines_and_nothing_else(tmp_path, caplog):
 
 
 def test_without_a_path_it_counts(tmp_path):
-    log = EventLog()
+    log = LineLog()
     log.write("look", 0)
     log.flush()
     assert log.counts == {"look": 1} and threading.active_count() < 20

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import torch
 
-from lerobot_wallwm.storage.fingerprint import fingerprint
+from lerobot_wallwm.storage.fingerprint import fingerprint_of_files
 
 
 def test_fingerprints_tell_weights_apart_and_ignore_where_they_lie(tmp_path):
@@ -12,11 +12,11 @@ def test_fingerprints_tell_weights_apart_and_ignore_where_they_lie(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "w").write_bytes(content)
     a, b = tmp_path / "a" / "w", tmp_path / "b" / "w"
-    assert fingerprint([a]) == fingerprint([b])
+    assert fingerprint_of_files([a]) == fingerprint([b])
     for position in (0, len(content) - 1):
         changed = bytearray(content)
         changed[position] ^= 1
         b.write_bytes(changed)
-        assert fingerprint([a]) != fingerprint([b])
+        assert fingerprint_of_files([a]) != fingerprint([b])
     b.write_bytes(content[:-1])
-    assert fingerprint([a]) != fingerprint([b])
+    assert fingerprint_of_files([a]) != fingerprint([b])

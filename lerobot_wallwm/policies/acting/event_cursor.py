@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lerobot_wallwm.policies.acting.seams import seconds_to_frames
 from lerobot_wallwm.policies.planning.planners import Planner
-from lerobot_wallwm.storage.line_log import EventLog
+from lerobot_wallwm.storage.line_log import LineLog
 
 
 class EventCursor:
@@ -40,12 +40,12 @@ class EventCursor:
         end_threshold: float,
         repeat: bool,
         fps: float = 30.0,
-        log: EventLog | None = None,
+        log: LineLog | None = None,
         robot: int = 0,
     ):
         self.planner = planner
         self.replan_steps, self.end_threshold, self.repeat = replan_steps, end_threshold, repeat
-        self.fps, self.log, self.robot = fps, log or EventLog(), robot
+        self.fps, self.log, self.robot = fps, log or LineLog(), robot
         self.queue: deque[Tensor] = deque()
         self.instruction: str | None = None
         self.caption: str | None = None

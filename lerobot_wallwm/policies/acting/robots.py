@@ -13,10 +13,10 @@ from lerobot_wallwm.policies.planning.choice import _FPS, make_planner
 from lerobot_wallwm.policies.planning.planners import (
     InstructionPlanner,
 )
-from lerobot_wallwm.storage.line_log import EventLog
+from lerobot_wallwm.storage.line_log import LineLog
 
 
-def new_cursor(config: WallwmConfig, log: EventLog, robot: int = 0) -> EventCursor:
+def new_cursor(config: WallwmConfig, log: LineLog, robot: int = 0) -> EventCursor:
     """A robot's place before its first event.
 
     Raises:

@@ -36,7 +36,7 @@ from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.planning.choice import frame_limit
 from lerobot_wallwm.policies.training.stages import STAGES
-from lerobot_wallwm.storage.line_log import EventLog
+from lerobot_wallwm.storage.line_log import LineLog
 
 
 class Rollout:
@@ -57,11 +57,11 @@ class Rollout:
         model: WorldActionModel,
         action_space: ActionSpace,
         images: CameraStack,
-        log: EventLog | None = None,
+        log: LineLog | None = None,
         worker: BackgroundWorker[Plan] | None = None,
     ):
         self.config, self.model, self.action_space, self.images = config, model, action_space, images
-        self.log = log or EventLog()
+        self.log = log or LineLog()
         self.cursors: list[EventCursor] = []
         self.histories: list[ChunkHistory] = []
         self.paths: list[CommandPath] = []
@@ -177,7 +177,7 @@ class Rollout:
         """What the first robot's planner would do next; goes nowhere."""
         if self.cursors:
             return self.cursors[0].planner.peek()
-        planner = new_cursor(self.config, EventLog()).planner
+        planner = new_cursor(self.config, LineLog()).planner
         planner.begin(captions_of(batch)[0])
         return planner.peek()
 

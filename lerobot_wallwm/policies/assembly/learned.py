@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from lerobot.utils.feature_utils import dataset_to_policy_features
 
 from lerobot_wallwm.policies.batches.dataset_facts import event_grammar, learn_motion_limits
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.storage.atomic import write_text
 
 if TYPE_CHECKING:
     pass
@@ -146,12 +146,7 @@ def add_limits(config: LimitsConfig) -> dict[str, list[float]]:
         policy["state_feature_names"],
     )
     policy["motion_limits"] = limits
-    sibling = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        sibling.write_text(json.dumps(policy, indent=4), encoding="utf-8")
-        os.replace(sibling, file)
-    finally:
-        sibling.unlink(missing_ok=True)
+    write_text(file, json.dumps(policy, indent=4))
     return limits
 
 

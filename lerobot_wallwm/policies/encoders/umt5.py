@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
@@ -24,7 +22,8 @@ from torch import Tensor, nn
 from lerobot_wallwm.hub.files.backbones import FIX
 from lerobot_wallwm.hub.files.weights import WeightsError, contents, read_json, weight_files
 from lerobot_wallwm.policies.encoders.frozen import Frozen
-from lerobot_wallwm.storage.fingerprint import fingerprint
+from lerobot_wallwm.storage.atomic import replacing
+from lerobot_wallwm.storage.fingerprint import fingerprint_of_files
 
 
 class UMT5TextEncoder(nn.Module):
@@ -140,7 +139,7 @@ class UMT5TextEncoder(nn.Module):
         words = [file for file in tokenizer.iterdir() if file.is_file()]
         if not words:
             raise WeightsError(tokenizer, "holds no tokenizer.", FIX)
-        return fingerprint([config, *files, *words])
+        return fingerprint_of_files([config, *files, *words])
 
     def _load_tokenizer(self) -> Any:
         from transformers import AutoTokenizer
@@ -228,11 +227,5 @@ class TextCache:
             raise ValueError(f"The features of {caption!r} are not finite; use --policy.dtype=float32.")
         self._memory[caption] = features
         file = self._file(caption)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{file.name}.partial-", dir=self.folder)
-        os.close(handle)
-        try:
+        with replacing(file) as partial:
             save_file({"features": features}, partial, {"caption": caption, "encoder": self.encoder})
-            os.replace(partial, file)
-        finally:
-            Path(partial).unlink(missing_ok=True)

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import json
 import logging
 import math
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from lerobot_wallwm.storage.line_log import LineLog
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +26,7 @@ class Interventions:
     """A diary of one policy's guards.
 
     Args:
-        path: JSONL file to append one line per intervention to, or None. A file that cannot be written is given up
-            with a warning: a full disk must not stop an arm in mid-air.
+        path: JSONL file to append one line per intervention to, or None; see `LineLog`.
     """
 
     def __init__(self, path: str | None):
@@ -37,7 +35,7 @@ class Interventions:
         self.joints: dict[str, Counter[str]] = {}
         self.largest: dict[str, float] = {}
         self.ticks = 0
-        self._file: TextIO | None = None
+        self._log = LineLog(path, "--policy.safety_log")
         self._quiet_until: dict[str, float] = {}
         self._unsaid: Counter[str] = Counter()
 
@@ -68,7 +66,9 @@ class Interventions:
         if asked is not None and sent is not None and math.isfinite(asked) and math.isfinite(sent):
             self.largest[kind] = max(self.largest.get(kind, 0.0), abs(asked - sent))
         self._say(kind, joint, asked, sent, detail)
-        self._write(kind, row, joint, asked, sent, detail)
+        self._log.write(
+            kind, self.ticks, row, joint=joint, asked=_number(asked), sent=_number(sent), detail=detail
+        )
 
     def report(self) -> dict[str, Any]:
         """Counts since the policy was built.
@@ -94,13 +94,10 @@ class Interventions:
         return f"Safety guards: {'; '.join(kinds)} in {self.ticks} ticks."
 
     def close(self) -> None:
-        """Says the summary, once, where anything happened, and closes the file."""
+        """Says the summary where anything happened, and waits for the file."""
         if self.counts:
             logger.warning("%s", self.summary())
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk, which was told before
-                self._file.close()
-            self._file = None
+        self._log.flush()
 
     def _say(
         self, kind: str, joint: str | None, asked: float | None, sent: float | None, detail: str
@@ -116,29 +113,6 @@ class Interventions:
         joint_text = f" {joint}" if joint else ""
         detail_text = f" {detail}" if detail else ""
         logger.warning("Safety guard '%s'%s%s%s%s", kind, joint_text, what, detail_text, more)
-
-    def _write(self, kind: str, row: int, joint: str | None, *values: Any) -> None:
-        if self.path is None:
-            return
-        asked, sent, detail = values
-        line = {
-            "time": time.time(),
-            "tick": self.ticks,
-            "row": row,
-            "kind": kind,
-            "joint": joint,
-            "asked": _number(asked),
-            "sent": _number(sent),
-            "detail": detail,
-        }
-        try:
-            if self._file is None:
-                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-                self._file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  lives as long as we
-            self._file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            logger.warning("--policy.safety_log=%s cannot be written (%s): no more lines.", self.path, error)
-            self.path = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Interventions:
         """A copied policy keeps a diary of its own."""

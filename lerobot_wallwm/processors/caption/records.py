@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from lerobot_wallwm.storage.atomic import replacing
 
 SCHEMA = pa.schema(
     [
@@ -59,12 +60,7 @@ class CaptionRecord:
 
 def write_records(records: Iterable[CaptionRecord], path: str | Path) -> None:
     """Writes the table, one row per event; the file appears whole or not at all."""
-    path = Path(path)
     rows = [asdict(record) for record in records]
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        table = pa.table({name: [row[name] for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
+    table = pa.table({name: [row[name] for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
+    with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -33,8 +33,9 @@ from lerobot_wallwm.processors.source.split import split_episodes
 from lerobot_wallwm.processors.synchronize.dataset import synchronize_for_prepare
 from lerobot_wallwm.processors.view.card import command_line
 from lerobot_wallwm.processors.view.carver import EventCarver
-from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space, room_runs_out_clearly
+from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space
 from lerobot_wallwm.storage.atomic import atomic_folder
+from lerobot_wallwm.storage.disk import full_disk_explained
 from lerobot_wallwm.storage.places import OutputConfig, output_root, source_root
 from lerobot_wallwm.storage.work_folder import work_folder
 
@@ -70,7 +71,7 @@ def prepare(
     annotate = annotate or annotator(config)
     reports: dict[str, Any] = {}
     with (
-        room_runs_out_clearly(out),
+        full_disk_explained(out),
         atomic_folder(out, overwrite=config.overwrite) as partial,
         work_folder(out, root) as work,
     ):
@@ -81,7 +82,7 @@ def prepare(
             embedder = EventEmbedder(config.cluster.encoder, config.kinematics, config.cluster.device)
         least = EventSegmenter(config.segmenter, config.kinematics).min_frames(source.fps)
         splits = split_episodes(source.episode_indices, config.heldout, config.seed)
-        check_space(estimate_space(source, partial, splits, config.copy_videos), partial)
+        check_space(estimate_space(source, partial, splits, config.copy_videos), out)
         journal = work.journal("clean", clean_parameters(config.clean, config.kinematics, least))
         with _progress(range(len(source)), "episodes", config.quiet, "clean") as bar:
             source, reports["cleaning"] = clean_for_prepare(

@@ -14,15 +14,12 @@ examples/scale_out/slurm.sh.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -32,7 +29,9 @@ from lerobot_wallwm.processors.prepare.prepare import annotator, prepare
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import SCHEMA, Event, from_table, to_table
+from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.fingerprint import fingerprint
 from lerobot_wallwm.storage.places import output_root, source_root
 from lerobot_wallwm.storage.work_folder import source_fingerprint
 
@@ -55,20 +54,17 @@ def shard_path(folder: Path, tasks: int, task: int) -> Path:
     return folder / f"shard-{task:05d}-of-{tasks:05d}.parquet"
 
 
-def fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
+def run_fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
     """What a shard's events follow from: the source's files by name, size and time of change, and the parameters."""
     parameters = [asdict(config.segmenter), asdict(config.kinematics)]
-    text = json.dumps([__version__, source_fingerprint(source.root), parameters], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return fingerprint([__version__, source_fingerprint(source.root), parameters])
 
 
 def episode_key(episode: Episode) -> str:
     """Hash of all that an annotation can depend on: what another step changes in an episode changes its key."""
     about = [episode.index, episode.task, episode.fps, episode.state_names, episode.action_names]
-    digest = hashlib.sha256(json.dumps([*about, episode.state.shape, episode.action.shape]).encode())
-    for values in (episode.state, episode.action):
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
+    values = [[array.shape, array.tobytes()] for array in (episode.state, episode.action)]
+    return fingerprint([about, values])
 
 
 def read_shard(path: Path, mark: str) -> dict[str, list[Event]] | None:
@@ -89,7 +85,7 @@ def read_shard(path: Path, mark: str) -> dict[str, list[Event]] | None:
 
 
 def _mark(source: SourceDataset, config: PrepareConfig, tasks: int, task: int) -> str:
-    return f"{fingerprint(source, config)} {task} of {tasks}"
+    return f"{run_fingerprint(source, config)} {task} of {tasks}"
 
 
 def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -> bool:
@@ -115,13 +111,8 @@ def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -
     exact = pa.array([event.confidence for event in events], pa.float64())
     table = to_table(events).set_column(column, "confidence", exact)
     table = table.replace_schema_metadata({_MARK: mark.encode(), _EPISODES: json.dumps(keys).encode()})
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return True
 
 
@@ -145,7 +136,7 @@ def merged(config: PrepareConfig, folder: Path) -> dict[str, list[Event]]:
     source, tasks = SourceDataset.open(source_root(config.dataset)), config.scale.tasks
     everything: dict[str, list[Event]] = {}
     missing = []
-    mark = fingerprint(source, config)
+    mark = run_fingerprint(source, config)
     for task in range(tasks):
         shard = read_shard(shard_path(folder, tasks, task), f"{mark} {task} of {tasks}")
         if shard is None:

@@ -8,7 +8,6 @@ the cap allow; `weights` are exact.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.recover.recovery import KINDS, Recovery, find_recoveries
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import LEVELS, Event
+from lerobot_wallwm.storage.atomic import replacing
 
 SCHEMA = pa.schema(
     [
@@ -191,15 +191,9 @@ def lift_to_level(table: Sequence[Event], recoveries: Iterable[Recovery], level:
 
 def write_recoveries(recoveries: Iterable[Recovery], path: str | Path) -> None:
     """Writes `SCHEMA` as parquet; the file appears whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        pq.write_table(
-            pa.Table.from_pylist([asdict(r) for r in recoveries], SCHEMA), partial, compression="zstd"
-        )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    table = pa.Table.from_pylist([asdict(r) for r in recoveries], SCHEMA)
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def recovery_copies(

@@ -8,7 +8,6 @@ counted from the episode's first frame.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
 
 LEVELS = ("task", "subtask", "action", "segment")
@@ -90,14 +90,8 @@ def from_table(table: pa.Table) -> list[Event]:
 
 def write_events(events: Iterable[Event], path: str | Path) -> None:
     """Writes the event table; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         pq.write_table(to_table(events), partial, compression="zstd")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_events(path: str | Path) -> list[Event]:

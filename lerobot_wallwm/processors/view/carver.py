@@ -21,10 +21,11 @@ from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 from lerobot_wallwm.processors.view.card import write_card
-from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space, room_runs_out_clearly
+from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space
 from lerobot_wallwm.processors.view.language_rows import LanguageRows
 from lerobot_wallwm.processors.view.writer import SIDECAR, ViewWriter
 from lerobot_wallwm.storage.atomic import atomic_folder
+from lerobot_wallwm.storage.disk import full_disk_explained
 from lerobot_wallwm.storage.errors import DataError
 
 
@@ -143,10 +144,8 @@ class EventCarver:
             )
         weight = sum(length * count for length, count in own) / sum(length for length, _ in own)
         language = None if self.language is None else LanguageRows(events, self.language)
-        with room_runs_out_clearly(out), atomic_folder(out) as partial:
-            check_space(
-                estimate_space(source, partial, [list(by_episode)], self.copy_videos, weight), partial
-            )
+        with full_disk_explained(out), atomic_folder(out) as partial:
+            check_space(estimate_space(source, partial, [list(by_episode)], self.copy_videos, weight), out)
             writer = ViewWriter(source, partial, self.pruner, language=language, copy_videos=self.copy_videos)
             counts = writer.write(by_episode, copies, self.level, sidecar or {}, progress)
             info, about = (

@@ -1,24 +1,22 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Is there room for the output? Asked before anything is written; and one clear error where room runs out all the same."""
+"""Is there room for the output? Asked before anything is written."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lerobot_wallwm.processors.source.episodes import SourceDataset, uncompressed_size
+from lerobot_wallwm.storage.disk import readable_size, require_space
 from lerobot_wallwm.storage.errors import DataError
 
 # Our choices. Rows are written with another compression than the source's, so its uncompressed size is the bound.
 _ROWS_FACTOR = 1.1
 _BYTES_PER_FRAME = 64  # event tables, cleaning report, metadata
 _LEAST = 1_000_000
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -93,54 +91,17 @@ def estimate_space(
     return SpaceEstimate(tables, 0 if linked else videos, copy_videos)
 
 
-def check_space(estimate: SpaceEstimate, folder: Path) -> None:
+def check_space(estimate: SpaceEstimate, out: Path) -> None:
     """Compares an estimate with what is free.
 
     Raises:
         DataError: There is not enough.
     """
-    free = shutil.disk_usage(folder).free
-    if estimate.total <= free:
-        return
-    parts = f"{_readable(estimate.rows)} of tables"
+    parts = f"{readable_size(estimate.rows)} of tables"
     fix = "free some space, or choose another --out.root"
     if estimate.copies:
         why = "which --copy_videos=true copies" if estimate.asked else "which cannot be hard-linked there"
-        parts += f" and {_readable(estimate.copies)} of videos, {why}"
+        parts += f" and {readable_size(estimate.copies)} of videos, {why}"
         fix += "; on the source's own file system videos are hard-linked and need no space"
         fix += " without --copy_videos=true" if estimate.asked else ""
-    raise DataError(
-        folder.parent,
-        "free space",
-        f"is {_readable(free)}, but up to {_readable(estimate.total)} are needed ({parts}); nothing was written",
-        fix,
-    )
-
-
-@contextlib.contextmanager
-def room_runs_out_clearly(out: Path) -> Iterator[None]:
-    """Turns a full disk, a quota or a file size limit into a `DataError`. The block itself must remove what it wrote.
-
-    Raises:
-        DataError: The block met one of them.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise DataError(
-            out,
-            "free space",
-            f"ran out while writing ({os.strerror(error.errno)}); what was written is removed again",
-            "free some space (or raise the quota or `ulimit -f`), or choose another --out.root, and start again",
-        ) from error
-
-
-def _readable(size: int) -> str:
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    require_space(out, estimate.total, parts, fix)

@@ -392,6 +392,7 @@ def test_interventions_are_written_line_by_line(arm, tmp_path):
     policy, _, post = arm(safety_log=str(file))
     wants(policy, torch.tensor([[0.9] + [0.0] * 5]), torch.full((1, 6), torch.nan))
     goals(policy, post, 2)
+    policy.safety.diary.close()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [(line["kind"], line["joint"]) for line in lines] == [
         ("rate", "shoulder_pan"),
@@ -405,6 +406,7 @@ def test_a_full_disk_does_not_stop_the_arm(arm, caplog):
     wants(policy, WILD)
     with caplog.at_level(logging.WARNING):
         goals(policy, post, 3)
+        policy.safety.diary.close()
     assert "cannot be written" in caplog.text and policy.safety_report()["interventions"]["range"] == 3
 
 

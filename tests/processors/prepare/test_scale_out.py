@@ -22,10 +22,10 @@ from lerobot_wallwm.processors.prepare.scale_config import ScaleConfig
 from lerobot_wallwm.processors.prepare.scale_out import (
     annotate_shard,
     episode_key,
-    fingerprint,
     merged,
     prepare_in_shards,
     read_shard,
+    run_fingerprint,
     shard_path,
     shard_positions,
 )
@@ -122,7 +122,7 @@ def test_a_shard_holds_its_confidences_exactly(tiny_dataset, tmp_path):
     config = config_of(tiny_dataset, tmp_path / "out", tasks=1)
     annotate_shard(config, tmp_path, 1, 0)
     source = SourceDataset.open(tiny_dataset)
-    found = read_shard(shard_path(tmp_path, 1, 0), f"{fingerprint(source, config)} 0 of 1")
+    found = read_shard(shard_path(tmp_path, 1, 0), f"{run_fingerprint(source, config)} 0 of 1")
     assert found == {episode_key(episode): annotator(config)(episode) for episode in source}
     assert any(float(np.float32(e.confidence)) != e.confidence for group in found.values() for e in group)
 

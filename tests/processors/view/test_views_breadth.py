@@ -173,7 +173,7 @@ def test_too_full_a_disk_is_refused_before_the_first_byte(capsys, tiny_dataset, 
     rows = estimate_space(source, tmp_path, splits).rows
     videos = sum(p.stat().st_size for p in (tiny_dataset / "videos").rglob("*.mp4"))
     free = rows + videos  # train and held-out together copy them twice
-    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: Usage(10**9, 0, free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 0, free))
     flags = ["prepare", f"--dataset.root={tiny_dataset}", "--heldout=0.2", "--quiet=true"]
     assert main([*flags, f"--out.root={tmp_path / 'copied'}", "--copy_videos=true"]) == 2
     err = capsys.readouterr().err
@@ -185,7 +185,7 @@ def test_too_full_a_disk_is_refused_before_the_first_byte(capsys, tiny_dataset, 
     monkeypatch.setattr(disk_space, "can_link", lambda *_: False)
     assert main([*flags, f"--out.root={tmp_path / 'across'}"]) == 2
     monkeypatch.undo()
-    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: Usage(10**9, 0, free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 0, free))
     assert main([*flags, f"--out.root={tmp_path / 'linked'}"]) == 0
 
 
