@@ -12,11 +12,11 @@ def test_fingerprints_tell_weights_apart_and_ignore_where_they_lie(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "w").write_bytes(content)
     a, b = tmp_path / "a" / "w", tmp_path / "b" / "w"
-    assert fingerprint_of_files([a]) == fingerprint([b])
+    assert fingerprint_of_files([a]) == fingerprint_of_files([b])
     for position in (0, len(content) - 1):
         changed = bytearray(content)
         changed[position] ^= 1
         b.write_bytes(changed)
-        assert fingerprint_of_files([a]) != fingerprint([b])
+        assert fingerprint_of_files([a]) != fingerprint_of_files([b])
     b.write_bytes(content[:-1])
-    assert fingerprint_of_files([a]) != fingerprint([b])
+    assert fingerprint_of_files([a]) != fingerprint_of_files([b])
