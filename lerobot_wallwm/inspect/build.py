@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from lerobot_wallwm.inspect.page import write_page
 from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
@@ -21,7 +22,7 @@ from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippe
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import LEVELS, Event, read_events, validate_events
 from lerobot_wallwm.processors.source.fingerprint import dataset_fingerprint
-from lerobot_wallwm.processors.source.pictures import episode_images
+from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.fingerprint import fingerprint
@@ -178,13 +179,11 @@ def _episode(
     bounds = sorted((e for e in events if e.start), key=lambda e: (LEVELS.index(e.level), -e.confidence))
     frames = choose_frames(length, [e.start for e in bounds], plan.frames)
     sheets: dict[str, Any] = {}
-    from av.error import FFmpegError
-
     for key in source.camera_keys:
         try:
-            images = episode_images(source, meta, key, [first + f for f in frames], plan.width)
-            sheets[key] = make_sheet(images, frames, plan)
-        except (FFmpegError, OSError, ValueError, IndexError, KeyError, TypeError) as error:
+            shown = pictures(source, meta, key, [first + f for f in frames], width=plan.width)
+            sheets[key] = make_sheet([Image.fromarray(picture) for picture in shown], frames, plan)
+        except (OSError, ValueError) as error:
             sheets[key] = {"problem": str(error)[:300]}
     try:
         curves = _curves(source.read(position, 1), first, length, sync, kinematics)

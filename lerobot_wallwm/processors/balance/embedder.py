@@ -18,7 +18,7 @@ from lerobot_wallwm.processors.motion.action_features import ActionFeatures, tra
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import Event
-from lerobot_wallwm.processors.source.keyframes import read_frames
+from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.storage.errors import DataError
 
 EMBEDDED = "embedded"
@@ -226,8 +226,12 @@ class EventEmbedder:
             own = [events[i] for i in by_episode[index]]
             episode = source.read(position[index])
             path = trajectory(episode, self.features.config)
-            pictures = read_frames(source, position[index], [event.start for event in own])
-            embedded = self.encoder.images(pictures, len(own))
+            meta, starts = source.meta(position[index]), [event.start for event in own]
+            keyframes = {
+                camera: np.stack(list(pictures(source, meta, camera, starts)))
+                for camera in source.cameras(meta)
+            }
+            embedded = self.encoder.images(keyframes, len(own))
             for i, event, vector in zip(by_episode[index], own, embedded, strict=True):
                 image[i], action[i] = vector, self.features(episode, path, event.start, event.end)
             if progress is not None:

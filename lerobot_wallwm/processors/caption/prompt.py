@@ -12,23 +12,21 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from lerobot_wallwm.language.caption_text import plain_line
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.language.contact_sheet import Cell, data_uri, draw_sheet
+from lerobot_wallwm.language.prompt import Prompt, data_block
 from lerobot_wallwm.processors.caption.answers import response_schema
 from lerobot_wallwm.processors.caption.requests import CaptionRequest, Span
 from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
-from lerobot_wallwm.processors.source.pictures import read_frames
+from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.storage.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-from lerobot_wallwm.language.prompt import Prompt, data_block
 
 # Part of every request's hash: new words here, new answers.
 PROMPT_VERSION = "1"
@@ -100,14 +98,15 @@ def build_prompt(
     """
     cameras = [key for key in source.camera_keys if not _is_depth(source.info["features"][key])]
     names = [plain_line(key.rsplit(".", 1)[-1], 24) for key in cameras]
-    pictures: list[Sequence[Image | None]] = []
+    by_camera: list[Sequence[Image.Image | None]] = []
     missing: dict[str, str] = {}
     meta = source.meta(position)
     for camera, name in zip(cameras, names, strict=True):
         try:
-            pictures.append(read_frames(source, meta, camera, request.frames, config.tile))
+            found = pictures(source, meta, camera, request.frames, width=config.tile)
+            by_camera.append([Image.fromarray(picture) for picture in found])
         except DataError as error:
-            pictures.append([None] * len(request.frames))
+            by_camera.append([None] * len(request.frames))
             missing[name] = str(error)
     if len(missing) == len(cameras):
         reason = next(iter(missing.values()), "the dataset has no camera that shows colours")
@@ -119,7 +118,7 @@ def build_prompt(
         seen.add(leaf.id if leaf else "")
         text = f"{frame / motion.fps:.2f}s {leaf.id if leaf else ''}"
         boundary = request.starts_at(leaf.event.start) if leaf is not None and first else ""
-        cells.append(Cell(text, tuple(row[i] for row in pictures), boundary))
+        cells.append(Cell(text, tuple(row[i] for row in by_camera), boundary))
     sheet = draw_sheet(cells, names)
     data = {
         "task": plain_line(task, _TASK_CHARS),
@@ -131,7 +130,7 @@ def build_prompt(
 
 
 def _prompt(
-    sheet: Image, data: Mapping[str, Any], ids: list[str], config: VlmConfig, missing: dict[str, str]
+    sheet: Image.Image, data: Mapping[str, Any], ids: list[str], config: VlmConfig, missing: dict[str, str]
 ) -> Prompt:
     intro = (
         "Contact sheet: moments in time order, left to right, then down. Above each stands its time and the event it "

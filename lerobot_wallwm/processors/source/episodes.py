@@ -237,6 +237,10 @@ class SourceDataset:
             file_index=int(meta[f"videos/{key}/file_index"]),
         )
 
+    def cameras(self, meta: dict[str, Any]) -> list[str]:
+        """The cameras that an episode has; a dataset may lack some in some episodes."""
+        return [key for key in self.camera_keys if key not in self.video_keys or self.has_video(meta, key)]
+
     def subset(self, episodes: Iterable[int]) -> SourceDataset:
         """The same dataset with only these episodes, by `episode_index`."""
         wanted = pc.is_in(

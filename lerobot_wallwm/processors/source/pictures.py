@@ -1,101 +1,88 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Pictures of a dataset: the decoder of videos and of image columns."""
+"""The one decoder of a dataset's pictures, whether they lie in videos or in the rows.
+
+PyAV reads neighbouring frames faster than a seek per frame would, and its scaler makes a small picture without a large one
+in between. At full size its pictures equal those that LeRobot decodes for training, bit for bit.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import numpy as np
+import pyarrow as pa
 
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.storage.errors import DataError
 
-
-def video_frames(path: Path, times: Sequence[float], fps: float, width: int) -> list[Image.Image]:
-    """Frames of a video at ascending `times` (seconds), `width` pixels wide.
-
-    Raises:
-        OSError, av.error.FFmpegError: The video is missing, damaged or too short.
-    """
-    import av
-
-    images: list[Image.Image] = []
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        base = float(stream.time_base or 1 / 90000)
-        position, seek_helps, frames = -1.0, True, None
-        for time in times:
-            if frames is None or (seek_helps and time - position > 0.5):
-                container.seek(max(0, int((time - 0.5 / fps) / base)), stream=stream, backward=True)
-                frames, before = container.decode(stream), position
-                position = -1.0
-            else:
-                before = -1.0
-            for frame in frames:
-                first, position = position < 0, float((frame.pts or 0) * base)
-                if first and position <= before:
-                    seek_helps = False  # keyframes are rare: from here on decoding straight ahead is cheaper
-                if position >= time - 0.5 / fps:
-                    height = max(1, round(width * frame.height / frame.width))
-                    images.append(frame.to_image(width=width, height=height, interpolation="AREA"))
-                    break
-            else:
-                raise OSError(f"{path.name} ends at {position:.3f} s, before the frame at {time:.3f} s")
-    return images
+_FIX = "record or download it again, or remove its episodes with `lerobot-edit-dataset`"
+# Seconds between two frames from which a seek is tried. Our choice: a dozen small frames decode in the time of a seek.
+_SEEK_S = 0.5
 
 
-def episode_images(
-    source: SourceDataset, meta: dict[str, Any], key: str, frames: Sequence[int], width: int
-) -> list[Image.Image]:
-    """The given frames of one episode and camera, whether it is stored as a video or as images."""
-    if key in source.video_keys:
-        start = float(meta[f"videos/{key}/from_timestamp"])
-        times = [start + frame / source.fps for frame in frames]
-        return video_frames(source.video_path(meta, key), times, source.fps, width)
-    column = source.rows(meta).column(key)
-    images = []
-    for frame in frames:
-        cell = column[frame].as_py()
-        image = Image.open(
-            io.BytesIO(cell["bytes"]) if cell.get("bytes") else source.root / cell["path"]
-        ).convert("RGB")
-        images.append(image.resize((width, max(1, round(width * image.height / image.width)))))
-    return images
+def pictures(
+    source: SourceDataset,
+    meta: Mapping[str, Any],
+    camera: str,
+    frames: Sequence[int] | None = None,
+    *,
+    width: int | None = None,
+    short_side: int | None = None,
+    gray: bool = False,
+) -> Iterator[np.ndarray]:
+    """Yields frames of one camera and episode one at a time, so that memory does not grow with their number.
 
-
-_FIX = "record or download the video again"
-
-
-def read_frames(
-    source: SourceDataset, meta: Mapping[str, Any], camera: str, frames: Sequence[int], width: int
-) -> list[Image.Image]:
-    """Frames of one camera, shrunk to `width` pixels.
+    A row's frame is the one at the row's `timestamp` plus the episode's `from_timestamp`, as in LeRobot.
 
     Args:
         source: The dataset.
         meta: The episode's row (`SourceDataset.meta`).
         camera: A video or image feature.
-        frames: Ascending, counted from the episode's first frame.
+        frames: Rows of the episode, counted from its first; fastest in ascending order. None: all.
         width: Pixels; the height follows from the camera.
+        short_side: The same for the shorter side. Without either, pictures keep their size.
+        gray: One channel instead of three.
+
+    Yields:
+        (H, W, 3) RGB or (H, W) gray, uint8.
 
     Raises:
-        DataError: If the camera's file is missing or damaged, or lacks a frame.
+        DataError: The file is missing or damaged, or has no frame within half a frame of a row's time.
     """
-    if camera in source.video_keys:
-        path = source.video_path(dict(meta), camera)
-        start = float(meta[f"videos/{camera}/from_timestamp"])
-        return _from_video(path, [start + frame / source.fps for frame in frames], source.fps, width)
-    return _from_rows(source, dict(meta), camera, frames, width)
+
+    def size(tall: int, wide: int) -> tuple[int, int]:
+        """(width, height), in proportion."""
+        if width is not None:
+            return width, max(1, round(width * tall / wide))
+        if short_side is not None:
+            scale = short_side / min(tall, wide)
+            return max(short_side, round(wide * scale)), max(short_side, round(tall * scale))
+        return wide, tall
+
+    episode = dict(meta)
+    rows = source.rows(episode)
+    chosen = range(len(rows)) if frames is None else frames
+    if max(chosen, default=0) >= len(rows):
+        raise DataError(source.data_path(episode), camera, f"ends before frame {max(chosen)}", _FIX)
+    if camera not in source.video_keys:
+        yield from _from_rows(source, episode, rows, camera, chosen, size, gray)
+        return
+    if not source.has_video(episode, camera):
+        raise DataError(source.root, camera, f"episode_index {episode['episode_index']} has no video", _FIX)
+    clock = rows.column("timestamp").to_numpy().astype(np.float64)
+    times = float(episode[f"videos/{camera}/from_timestamp"]) + clock[list(chosen)]
+    path, kind = source.video_path(episode, camera), "gray" if gray else "rgb24"
+    for frame in _from_video(path, times.tolist(), 0.5 / source.fps, all_frames=frames is None):
+        wide, tall = size(frame.height, frame.width)
+        yield frame.reformat(wide, tall, kind, interpolation="AREA").to_ndarray()
 
 
-def _from_video(path: Path, times: Sequence[float], fps: float, width: int) -> list[Image.Image]:
-    """Decodes forward over ascending times and seeks where more than a second lies between two of them."""
+def _from_video(path: Path, times: Sequence[float], half: float, all_frames: bool) -> Iterator[Any]:
+    """The `av.VideoFrame` within `half` a frame of each time (seconds)."""
     import av
 
-    found: list[Image.Image] = []
     if not path.is_file():
         raise DataError(path, "file", "is missing", _FIX)
     try:
@@ -103,52 +90,63 @@ def _from_video(path: Path, times: Sequence[float], fps: float, width: int) -> l
             if not container.streams.video:
                 raise DataError(path, "video", "holds no video stream", _FIX)
             stream = container.streams.video[0]
-            base = stream.time_base
-            if base is None or not stream.width or not stream.height:
-                raise DataError(path, "video", "has no time base or size", _FIX)
-            height = max(1, round(width * stream.height / stream.width))
-            reached, decoder = float("-inf"), None
+            if not stream.time_base:
+                raise DataError(path, "video", "has no time base", _FIX)
+            base = float(stream.time_base)
+            if all_frames:
+                stream.thread_type = "AUTO"  # several frames at once, which a seek would throw away
+            decoder, seek_helps = container.decode(stream), True
+            frame, at, before = None, float("inf"), float("inf")
             for time in times:
-                if decoder is None or time - reached > 1.0:
-                    container.seek(max(0, int((time - 0.5 / fps) / base)), stream=stream, backward=True)
-                    decoder = container.decode(stream)
-                for frame in decoder:
-                    if frame.pts is None:
-                        continue
-                    reached = float(frame.pts * base)
-                    if reached >= time - 0.5 / fps:
-                        found.append(frame.to_image(width=width, height=height))
-                        break
-                else:
-                    raise DataError(path, "video", f"ends before {time:.3f} s", _FIX)
-    except DataError:
-        raise
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+                if time < at - half or (seek_helps and time > at + _SEEK_S):
+                    container.seek(max(0, int((time - half) / base)), stream=stream, backward=True)
+                    decoder, frame, at, before = container.decode(stream), None, float("-inf"), at
+                while frame is None or at < time - half:
+                    first, frame = frame is None, next(decoder, None)
+                    if frame is None:
+                        raise DataError(path, "video", f"ends before {time:.3f} s", _FIX)
+                    at = at if frame.pts is None else frame.pts * base
+                    if first and at <= before <= time:
+                        seek_helps = False  # keyframes are rare: decoding straight ahead is faster
+                if at > time + half:
+                    raise DataError(path, "video", f"has no frame at {time:.3f} s", _FIX)
+                yield frame
+    except (av.error.FFmpegError, OSError) as error:
         raise DataError(path, "video", f"is truncated or damaged ({error})", _FIX) from error
-    return found
 
 
 def _from_rows(
-    source: SourceDataset, meta: dict[str, Any], camera: str, frames: Sequence[int], width: int
-) -> list[Image.Image]:
-    """Pictures that lie in the parquet rows, as bytes or as a path under the dataset."""
-    from PIL import Image as PilImage
+    source: SourceDataset,
+    meta: dict[str, Any],
+    rows: pa.Table,
+    camera: str,
+    frames: Sequence[int],
+    size: Callable[[int, int], tuple[int, int]],
+    gray: bool,
+) -> Iterator[np.ndarray]:
+    """Pictures that lie in the rows as `{bytes, path}`, as `datasets.Image` stores them."""
+    import cv2
 
     path = source.data_path(meta)
-    column = source.rows(meta).column(camera) if camera in source.rows(meta).column_names else None
-    if column is None:
+    if camera not in rows.column_names:
         raise DataError(path, camera, "column is missing", _FIX)
-    found = []
+    column = rows.column(camera)
     for frame in frames:
-        value = column[frame].as_py() or {}
+        cell = column[frame].as_py() or {}
         try:
-            data = value.get("bytes") or _inside(source.root, value.get("path")).read_bytes()
-            with PilImage.open(io.BytesIO(data)) as picture:
-                height = max(1, round(width * picture.height / picture.width))
-                found.append(picture.convert("RGB").resize((width, height)))
-        except (OSError, ValueError, PilImage.DecompressionBombError) as error:
+            content = cell.get("bytes") or _inside(source.root, cell.get("path")).read_bytes()
+            flags = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
+            picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        except (OSError, cv2.error) as error:
             raise DataError(path, camera, f"frame {frame} cannot be read ({error})", _FIX) from error
-    return found
+        if picture is None:
+            raise DataError(path, camera, f"frame {frame} cannot be read (no picture)", _FIX)
+        wide, tall = size(*picture.shape[:2])
+        yield (
+            picture
+            if picture.shape[:2] == (tall, wide)
+            else cv2.resize(picture, (wide, tall), interpolation=cv2.INTER_AREA)
+        )
 
 
 def _inside(root: Path, path: Any) -> Path:
