@@ -200,8 +200,8 @@ class WallwmConfig(SafetyFields, EventModeConfig, PreTrainedConfig):
     fps: float | None = None
 
     # --- optimiser (LeRobot discards --optimizer.* while the preset is on, so these are policy fields)
-    # `adamw`, or `muon`: Muon for the blocks' matrices and AdamW for the rest (the paper's optimiser; see
-    # optimization.py). One learning rate serves both.
+    # `adamw`, or `muon`: Muon for the blocks' matrices and AdamW for the rest (the paper's optimiser). One learning rate
+    # serves both.
     optimizer: str = "adamw"
     # By backbone: 1e-3 from random weights, 1e-4 from Wan's (paper.md: the rate of a sibling's public code).
     optimizer_lr: float = _BY_BACKBONE
@@ -209,9 +209,6 @@ class WallwmConfig(SafetyFields, EventModeConfig, PreTrainedConfig):
     optimizer_betas: tuple[float, float] = (0.9, 0.95)
     optimizer_grad_clip_norm: float = 1.0
     optimizer_momentum: float = 0.95  # of Muon
-    # Muon orthogonalises each head's part of an attention matrix by itself: our choice. Off, the whole matrix, as in
-    # DMuon, and more of a step's time. No resumed run may change it.
-    optimizer_per_head: bool = True
     scheduler_warmup_steps: int = 50
 
     # State enters raw (the network keeps its own statistics); see processor_wallwm.py for the actions.

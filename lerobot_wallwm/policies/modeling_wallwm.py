@@ -37,7 +37,7 @@ from lerobot_wallwm.policies.model import objectives
 from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.safety.guards import Safety
-from lerobot_wallwm.policies.training.muon import head_grids
+from lerobot_wallwm.policies.training.muon import parameter_groups
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.policies.training.weight_average import WeightAverage
 from lerobot_wallwm.storage.line_log import LineLog
@@ -154,26 +154,8 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
         return model
 
     def get_optim_params(self) -> list[dict[str, Any]]:
-        """Weight decay on matrices only; tables, gains and biases go without. Muon takes the matrices of the blocks."""
-        linear = {id(m.weight) for m in self.modules() if isinstance(m, torch.nn.Linear)}
-        trainable = [p for p in self.parameters() if p.requires_grad]
-        matrices = [p for p in trainable if id(p) in linear]
-        others = [p for p in trainable if id(p) not in linear]
-        if self.config.optimizer != "muon":
-            return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-        blocks = ("model.video.blocks.", "model.action.blocks.")
-        inside = {id(p) for name, p in self.named_parameters() if name.startswith(blocks)}
-        towers = (self.model.video, self.model.action) if self.config.optimizer_per_head else ()
-        grids = {id(p): grid for tower in towers for p, grid in head_grids(tower)}
-        by_grid: dict[tuple[int, int], list[Tensor]] = {}
-        for p in matrices:
-            if id(p) in inside:
-                by_grid.setdefault(grids.get(id(p), (1, 1)), []).append(p)
-        return [
-            *({"params": p, "use_muon": True, "grid": list(grid)} for grid, p in sorted(by_grid.items())),
-            {"params": [p for p in matrices if id(p) not in inside], "use_muon": False},
-            {"params": others, "weight_decay": 0.0, "use_muon": False},
-        ]
+        """LeRobot's hook: see `parameter_groups`."""
+        return parameter_groups(self, muon=self.config.optimizer == "muon")
 
     # ------------------------------------------------------------------ training
 

@@ -1,0 +1,165 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from lerobot.optim.optimizers import load_optimizer_state, save_optimizer_state
+
+from lerobot_wallwm.policies.training.muon import MuonAdamW, MuonAdamWConfig, parameter_groups
+
+SHAPES = [(6, 6), (4, 10), (10, 4), (1, 5)]
+
+
+def parameters(seed: int = 0) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    g = torch.Generator().manual_seed(seed)
+    matrices = [torch.nn.Parameter(torch.randn(*shape, generator=g)) for shape in SHAPES]
+    rest = [torch.nn.Parameter(torch.randn(*shape, generator=g)) for shape in ((7,), (3, 4), (2, 3, 4))]
+    return matrices, rest
+
+
+def optimizer(matrices, rest, **changes) -> MuonAdamW:
+    groups = [
+        {"params": rest[:1], "use_muon": False, "weight_decay": 0.0},
+        {"params": matrices, "use_muon": True},
+        {"params": rest[1:], "use_muon": False},
+    ]
+    return MuonAdamWConfig(**{"lr": 0.02, "weight_decay": 0.1, **changes}).build(groups)
+
+
+def steps(optimizer: torch.optim.Optimizer, params, count: int, seed: int = 1) -> None:
+    g = torch.Generator().manual_seed(seed)
+    for step in range(count):
+        for index, p in enumerate(params):
+            grad = torch.randn(p.shape, generator=g)
+            p.grad = None if (step + index) % 3 == 2 else grad  # gradients come and go
+        optimizer.step()
+
+
+def test_each_half_equals_torchs_own():
+    (matrices, rest), (matrices2, rest2) = parameters(), parameters()
+    both = optimizer(matrices, rest)
+    muon = torch.optim.Muon(matrices2, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(
+        [{"params": rest2[:1], "weight_decay": 0.0}, {"params": rest2[1:]}],
+        lr=0.02,
+        weight_decay=0.1,
+        betas=(0.9, 0.95),
+    )
+    muon.register_step_post_hook(lambda *_: adamw.step())
+    steps(both, [*matrices, *rest], 5)
+    steps(muon, [*matrices2, *rest2], 5)
+    for p, q in zip([*matrices, *rest], [*matrices2, *rest2], strict=True):
+        torch.testing.assert_close(p.data, q.data)
+
+
+def test_an_update_has_about_the_size_of_adamws():
+    g = torch.Generator().manual_seed(0)
+    weight = torch.nn.Parameter(torch.zeros(64, 32))
+    muon = optimizer([weight], [torch.nn.Parameter(torch.zeros(2))], lr=0.01, weight_decay=0.0)
+    weight.grad = torch.randn(64, 32, generator=g)
+    muon.step()
+    assert 0.1 < float(weight.data.square().mean().sqrt()) / 0.01 < 0.35  # AdamW's is 0.2 to 0.4 (Moonlight)
+
+
+def test_resumes_from_lerobots_files_bit_by_bit(tmp_path: Path):
+    (matrices, rest), (matrices2, rest2) = parameters(), parameters(5)
+    first = optimizer(matrices, rest)
+    steps(first, [*matrices, *rest], 3)
+    save_optimizer_state(first, tmp_path)
+    json.loads((tmp_path / "optimizer_param_groups.json").read_text())
+    for old, new in zip([*matrices, *rest], [*matrices2, *rest2], strict=True):
+        new.data.copy_(old.data)
+    second = load_optimizer_state(optimizer(matrices2, rest2), tmp_path)
+    steps(first, [*matrices, *rest], 2, seed=2)
+    steps(second, [*matrices2, *rest2], 2, seed=2)
+    for p, q in zip([*matrices, *rest], [*matrices2, *rest2], strict=True):
+        assert torch.equal(p, q)
+
+
+def test_a_schedule_turns_both_halves():
+    matrices, rest = parameters()
+    both = optimizer(matrices, rest, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(both, lambda step: 0.0 if step else 1.0)
+    steps(both, [*matrices, *rest], 1)
+    schedule.step()
+    before = [p.detach().clone() for p in [*matrices, *rest]]
+    steps(both, [*matrices, *rest], 2)
+    assert all(torch.equal(p, q) for p, q in zip([*matrices, *rest], before, strict=True))
+
+
+def _worker(rank: int, ranks: int, store: str, out: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
+    wrapped = torch.nn.parallel.DistributedDataParallel(model)
+    both = optimizer([model[0].weight, model[2].weight], [model[0].bias, model[2].bias])
+    x = torch.randn(3, 4, 4)
+    for batch in x:
+        wrapped(batch[2 * rank : 2 * rank + 2]).square().mean().backward()
+        both.step()
+        both.zero_grad()
+    torch.save(list(model.state_dict().values()), f"{out}/{rank}.pt")
+    if rank == 0:  # all samples in one process
+        torch.manual_seed(0)
+        alone = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
+        both = optimizer([alone[0].weight, alone[2].weight], [alone[0].bias, alone[2].bias])
+        for batch in x:
+            alone(batch).square().mean().backward()
+            both.step()
+            both.zero_grad()
+        torch.save(list(alone.state_dict().values()), f"{out}/alone.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_agree_with_one(tmp_path: Path):
+    mp.spawn(_worker, (2, str(tmp_path / "store"), str(tmp_path)), nprocs=2)
+    states = [torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("0", "1", "alone")]
+    for one, two, alone in zip(*states, strict=True):
+        assert torch.equal(one, two)
+        torch.testing.assert_close(one, alone, atol=2e-3, rtol=1e-2)  # Muon computes in bfloat16
+
+
+def test_refuses_what_is_no_matrix():
+    vector, matrix = torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(3, 3))
+    with pytest.raises(ValueError, match="2D"):
+        optimizer([vector], [matrix])
+    with pytest.raises(ValueError, match="--policy.optimizer=muon"):
+        MuonAdamWConfig().build([matrix])
+    # FSDP1 hands out flat shards where matrices were, after the optimiser was built.
+    muon = optimizer([matrix], [vector])
+    matrix.data = torch.zeros(5)
+    matrix.grad = torch.zeros(5)
+    with pytest.raises(RuntimeError, match="FSDP"):
+        muon.step()
+
+
+def test_the_policys_blocks_go_to_muon_and_nothing_else(make_policy):
+    policy = make_policy(optimizer="muon")
+    groups = policy.get_optim_params()
+    names = {id(p): name for name, p in policy.named_parameters()}
+    taken = [names[id(p)] for g in groups for p in g["params"]]
+    assert sorted(taken) == sorted(names.values())
+    muon = [names[id(p)] for g in groups if g["use_muon"] for p in g["params"]]
+    assert muon and all(".blocks." in name and name.endswith("weight") for name in muon)
+    for part in (
+        "proj_out",
+        "patch_embedding",
+        "tau_",
+        "remaining",
+        "text_encoder",
+        "norm",
+        "goal_reader",
+        "table",
+    ):
+        assert not any(part in name for name in muon), part
+    assert isinstance(policy.config.get_optimizer_preset().build(groups), MuonAdamW)
+    assert make_policy().config.get_optimizer_preset().type == "adamw"
+    plain = parameter_groups(policy, muon=False)
+    decayed = [names[id(p)] for g in plain if "weight_decay" not in g for p in g["params"]]
+    assert sorted(decayed) == sorted(names[id(p)] for g in groups[:2] for p in g["params"])
