@@ -90,16 +90,20 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def __init__(self, groups: Iterable[dict[str, Any]], config: MuonAdamWConfig):
         groups = list(groups)
-        both = {"lr": config.lr, "weight_decay": config.weight_decay}
         self._muon = torch.optim.Muon(
             [g for g in groups if g["use_muon"]],
+            lr=config.lr,
+            weight_decay=config.weight_decay,
             momentum=config.momentum,
             adjust_lr_fn="match_rms_adamw",
-            **both,
         )
-        # The fused kernel saves most of the time on a CPU.
         self._adamw = torch.optim.AdamW(
-            [g for g in groups if not g["use_muon"]], betas=config.betas, eps=config.eps, fused=True, **both
+            [g for g in groups if not g["use_muon"]],
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            betas=config.betas,
+            eps=config.eps,
+            fused=True,  # saves most of the time on a CPU
         )
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
 
