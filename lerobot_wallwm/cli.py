@@ -93,15 +93,18 @@ def _check(args: Sequence[str]) -> int:
 
 
 def _publish(args: Sequence[str]) -> int:
+    import lerobot_policy_wallwm  # noqa: F401  registers the policy with LeRobot, which `hub` asks for it
     from lerobot_wallwm.hub.publish import checkpoint as publish_module
+    from lerobot_wallwm.policies.geometry.calibration import Calibration
 
     config = _parse("publish", publish_module.PublishConfig, publish_module.gather_evaluations(args))
-    done = publish_module.publish(config)
+    done = publish_module.publish(config, Calibration.model_validate_json)
     print(f"not published; see {done}" if config.dry_run else f"published: {getattr(done, 'url', done)}")
     return 0
 
 
 def _pull(args: Sequence[str]) -> int:
+    import lerobot_policy_wallwm  # noqa: F401  registers the policy with LeRobot, which `hub` asks for it
     from lerobot_wallwm.hub.remote import pull as pull_module
 
     named = [f"--repo_id={arg}" if i == 0 and not arg.startswith("-") else arg for i, arg in enumerate(args)]

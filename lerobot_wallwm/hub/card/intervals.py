@@ -1,68 +1,41 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""95 % intervals for what a few dozen episodes can tell."""
+"""95 % intervals for what a few dozen episodes can tell, computed by scipy. Same seed, same interval."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-Z_95 = 1.959963984540054
 
-
-def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson score interval of a proportion; unlike the normal one it is honest at 0 and at 1.
-
-    Args:
-        successes: 0 to ``trials``.
-        trials: At least 1.
-        z: Quantile of the normal distribution.
-
-    Returns:
-        Lower and upper bound in [0, 1].
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson score interval of a proportion, in [0, 1]; unlike the normal one it is honest at 0 and at 1.
 
     Raises:
         ValueError: Impossible counts.
     """
-    if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} successes of {trials} trials is impossible")
-    share = successes / trials
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    from scipy.stats import binomtest
+
+    if trials < 1:
+        raise ValueError("an interval needs at least one trial")
+    interval = binomtest(successes, trials).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
-def bootstrap_interval(
-    values: Sequence[float], level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean.
-
-    Args:
-        values: At least one.
-        level: Coverage.
-        resamples: How many.
-        seed: Same seed, same interval.
+def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of at least one value.
 
     Raises:
         ValueError: No values.
     """
-    data = np.asarray(values, dtype=np.float64)
-    if data.size == 0:
+    ones = np.ones(len(values))
+    if len(values) == 0:
         raise ValueError("an interval needs at least one value")
-    rng = np.random.default_rng(seed)
-    means = data[rng.integers(0, data.size, (resamples, data.size))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return clustered_interval(np.asarray(values, float), ones, ones.cumsum(), seed) or (values[0], values[0])
 
 
 def clustered_interval(
-    values: np.ndarray,
-    weights: np.ndarray,
-    clusters: np.ndarray,
-    seed: int = 0,
-    level: float = 0.95,
-    resamples: int = 5_000,
+    values: np.ndarray, weights: np.ndarray, clusters: np.ndarray, seed: int = 0
 ) -> tuple[float, float] | None:
     """Percentile bootstrap interval of ``sum(values) / sum(weights)``, drawing whole clusters.
 
@@ -72,19 +45,23 @@ def clustered_interval(
         values: ``(N,)``.
         weights: ``(N,)``, at least 0.
         clusters: ``(N,)`` which cluster each is of.
-        seed: Same seed, same interval.
-        level: Coverage.
-        resamples: How many.
+        seed: Of the draws.
 
     Returns:
         None for fewer than two clusters, or where a value is not finite.
     """
+    from scipy.stats import bootstrap
+
     names, index = np.unique(clusters, return_inverse=True)
-    top, bottom = (np.bincount(index, part, len(names)) for part in (values, weights))
-    if len(names) < 2 or not np.isfinite(top).all() or not np.isfinite(bottom).all():
+    sums = [np.bincount(index, part, len(names)) for part in (values, weights)]
+    if len(names) < 2 or not np.isfinite(sums).all():
         return None
-    drawn = np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))
-    total = bottom[drawn].sum(1)
-    ratio = np.divide(top[drawn].sum(1), total, out=np.full(resamples, np.inf), where=total > 0)
-    low, high = np.quantile(ratio, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+
+    def ratio(top: np.ndarray, bottom: np.ndarray, axis: int) -> np.ndarray:
+        total = bottom.sum(axis)
+        return np.divide(top.sum(axis), total, out=np.full(np.shape(total), np.inf), where=total > 0)
+
+    drawn = bootstrap(
+        sums, ratio, paired=True, vectorized=True, n_resamples=5_000, method="percentile", rng=seed
+    )
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
+from lerobot_wallwm.hub.files.safe_settings import policy_config
 
 # Written by LeRobot or the policy itself, or where a run happened, and not what it was.
 _LEARNED = frozenset(
@@ -71,8 +72,6 @@ def training_command(train: Mapping[str, Any]) -> list[str]:
     from lerobot.configs.default import DatasetConfig
     from lerobot.configs.train import TrainPipelineConfig
 
-    from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
-
     policy = train.get("policy")
     if not isinstance(policy, Mapping) or policy.get("type") != "wallwm":
         raise ValueError(
@@ -80,11 +79,7 @@ def training_command(train: Mapping[str, Any]) -> list[str]:
         )
     backbone = policy.get("backbone")
     try:
-        plain = (
-            WallwmConfig(backbone=backbone, device="cpu")
-            if isinstance(backbone, str)
-            else WallwmConfig(device="cpu")
-        )
+        plain = policy_config()(device="cpu", **({"backbone": backbone} if isinstance(backbone, str) else {}))
     except ValueError as error:
         raise ValueError(f"train_config.json: policy.backbone: {error}") from error
     defaults = draccus.encode(TrainPipelineConfig(dataset=DatasetConfig(repo_id="")))

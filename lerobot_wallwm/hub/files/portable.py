@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
-from lerobot_wallwm.hub.files.safe_settings import is_path, is_url, names_file
+from lerobot_wallwm.hub.files.safe_settings import TEXTS, is_path, is_url, names_file
 
 _SECRET_KEY = re.compile(r"token$|api_?key|password|passwd|secret|credential|authorization", re.I)
 # `max_text_tokens` and the like count something.
@@ -22,7 +22,6 @@ _SECRET = re.compile(
     r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b"
 )
 _USER_INFO = re.compile(r"://[^/\s]*@")
-_TEXTS = frozenset({"script", "tags", "license", "event_transitions", "event_max_frames"})
 
 
 class NotPortableError(ValueError):
@@ -74,7 +73,7 @@ def _stays_here(key: str, value: str) -> bool:
         return True
     if key == "pretrained_path":
         return not is_repo_id(value)
-    return names_file(key) or (key not in _TEXTS and (is_path(value) or is_url(value)))
+    return names_file(key) or (key not in TEXTS and (is_path(value) or is_url(value)))
 
 
 def portable_command(command: str) -> str:

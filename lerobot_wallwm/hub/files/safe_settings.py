@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ from lerobot_wallwm.hub.files.safe_files import (
     safetensors_header,
 )
 
-WEIGHTS, CONFIG, TRAIN_CONFIG = "model.safetensors", "config.json", "train_config.json"
+# What a checkpoint consists of, besides the state of its processors and a calibration. `LEARNED` is what a policy learned
+# from its data, apart from what a person chose; all other names of settings are LeRobot's.
+WEIGHTS, CONFIG, LEARNED, TRAIN_CONFIG = (
+    "model.safetensors",
+    "config.json",
+    "learned.json",
+    "train_config.json",
+)
 PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
 # LeRobot's own steps of our pipelines; the others are ours and begin with `wallwm_`. Steps that load further files,
 # such as its tokenizer steps, are not among them.
@@ -40,7 +48,7 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # Settings that name a file which is read or written wherever the policy runs, relative to who knows what.
 _FILE_KEY = re.compile(r"(?:_file|_log|_path|_cache|_dir)$|^(?:root|folder)$")
 # Where a word that begins with a slash is meant as text. A caption is never opened.
-_TEXTS = frozenset({"script", "tags", "license", "event_transitions", "event_max_frames"})
+TEXTS = frozenset({"script", "tags", "license", "event_transitions", "event_max_frames"})
 # Names of other checkpoints, which may be Hub names or paths.
 _CHECKPOINTS = frozenset({"pretrained_path", "repo_id"})
 
@@ -89,9 +97,37 @@ def check_config(file: Path, given: Mapping[str, Any] | None = None) -> dict[str
     overridden = {
         key for key, value in config.items() if given is not None and given.get(key, value) != value
     }
-    overridden |= {key for key, value in _defaults().items() if config.get(key) == value}
-    for keys, text in strings(config):
-        if keys[0] in overridden or keys[0] in _TEXTS:
+    # What this version of the policy has by itself, whoever's checkpoint it loads.
+    overridden |= {field.name for field in fields(policy_config()) if config.get(field.name) == field.default}
+    _check_strings(file, config, overridden)
+    if config.get("calibration") is not None and "calibration" not in overridden:
+        check_plain_name(config["calibration"], f"{file}: calibration", ".json")
+    return config
+
+
+def check_settings(
+    folder: Path, names: Collection[str], given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`check_config` for `config.json`, and the same for what was learned, if `names` has it.
+
+    Returns:
+        The configuration.
+    """
+    if LEARNED in names:
+        _check_strings(folder / LEARNED, read_object(folder / LEARNED))
+    return check_config(folder / CONFIG, given)
+
+
+def policy_config() -> Any:
+    """The class of the policy's configuration, which the plugin has registered with LeRobot."""
+    from lerobot.configs import PreTrainedConfig
+
+    return PreTrainedConfig.get_choice_class("wallwm")
+
+
+def _check_strings(file: Path, settings: Mapping[str, Any], trusted: Collection[str] = ()) -> None:
+    for keys, text in strings(settings):
+        if keys[0] in trusted or keys[0] in TEXTS:
             continue
         name = ".".join(keys)
         if keys[0] in _CHECKPOINTS and (text == "" or is_repo_id(text)):
@@ -103,19 +139,6 @@ def check_config(file: Path, given: Mapping[str, Any] | None = None) -> dict[str
         else:
             continue
         raise UnsafeCheckpointError(file, problem, f"give your own --policy.{name}=..., or null, or {TRUST}")
-    if config.get("calibration") is not None and "calibration" not in overridden:
-        check_plain_name(config["calibration"], f"{file}: calibration", ".json")
-    return config
-
-
-def _defaults() -> dict[str, Any]:
-    """Settings that this version of the policy has by itself, whoever's checkpoint it loads."""
-    import dataclasses
-
-    from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
-
-    fields = dataclasses.fields(WallwmConfig)
-    return {f.name: f.default for f in fields if isinstance(f.default, str)}
 
 
 def check_processor(file: Path) -> list[str]:
@@ -128,8 +151,6 @@ def check_processor(file: Path) -> list[str]:
         UnsafeCheckpointError: A step names a class to import, an unknown step, a file elsewhere, or a server.
     """
     from lerobot.processor import ProcessorStepRegistry
-
-    from lerobot_wallwm.policies import processor_wallwm  # noqa: F401  registers our steps
 
     ours = {name for name in ProcessorStepRegistry.list() if name.startswith("wallwm_")}
     steps = read_object(file).get("steps")
@@ -158,7 +179,7 @@ def check_processor(file: Path) -> list[str]:
 
 def needed_files(config: Mapping[str, Any], names: Collection[str]) -> list[str]:
     """Files of a listing that loading and reading a checkpoint may need; they lie at its top."""
-    needed = [n for n in (WEIGHTS, CONFIG, TRAIN_CONFIG, *PROCESSORS) if n in names]
+    needed = [n for n in (WEIGHTS, CONFIG, LEARNED, TRAIN_CONFIG, *PROCESSORS) if n in names]
     if config.get("calibration") in names:
         needed.append(config["calibration"])
     return needed
@@ -182,7 +203,7 @@ def check_checkpoint(
         UnsafeCheckpointError: Names file and reason.
     """
     check_names(names)
-    config = check_config(folder / CONFIG, given) if foreign else read_object(folder / CONFIG)
+    config = check_settings(folder, names, given) if foreign else read_object(folder / CONFIG)
     for processor in PROCESSORS:
         if (folder / processor).is_file():
             for state in check_processor(folder / processor):

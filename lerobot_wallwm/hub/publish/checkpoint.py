@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,8 +72,12 @@ def gather_evaluations(args: Sequence[str]) -> list[str]:
     return [*rest, f"--eval={json.dumps(given)}"]
 
 
-def publish(config: PublishConfig) -> Pushed | Path:
+def publish(config: PublishConfig, read_calibration: Callable[[str], object]) -> Pushed | Path:
     """Runs `wallwm publish`.
+
+    Args:
+        config: The flags.
+        read_calibration: See `stage_checkpoint`.
 
     Returns:
         The commit, or the folder of a dry run.
@@ -99,7 +103,7 @@ def publish(config: PublishConfig) -> Pushed | Path:
     view = None if config.dataset.root is None else read_view(config.dataset.root.expanduser())
     extras = Extras(config.check, config.eval, view, config.license)
     with TemporaryDirectory(prefix="wallwm_publish_") as work:
-        staged = stage_checkpoint(folder, name, extras, Path(work))
+        staged = stage_checkpoint(folder, name, extras, Path(work), read_calibration)
         print_staged(staged)
         if not config.dry_run:
             return push_checkpoint(staged, name, config.private, config.branch)

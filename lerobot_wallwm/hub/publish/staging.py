@@ -7,32 +7,37 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from lerobot_wallwm.hub.card.check_report import read_check
 from lerobot_wallwm.hub.card.evaluations import Evaluation, read_evaluations
 from lerobot_wallwm.hub.card.model_card import CardFacts, WeightsFacts, model_card
 from lerobot_wallwm.hub.card.view_facts import ViewFacts
+from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource
 from lerobot_wallwm.hub.files.portable import portable
 from lerobot_wallwm.hub.files.safe_files import (
+    COMMIT,
     UnsafeCheckpointError,
     read_object,
     safetensors_header,
 )
 from lerobot_wallwm.hub.files.safe_settings import (
     CONFIG,
+    LEARNED,
     PROCESSORS,
     TRAIN_CONFIG,
     WEIGHTS,
     check_checkpoint,
-    check_config,
     check_processor,
+    check_settings,
 )
-from lerobot_wallwm.hub.files.weights import require_finite_weights
-from lerobot_wallwm.hub.remote.backbone_pin import pinned_backbone
+from lerobot_wallwm.hub.files.weights import WeightsError, require_finite_weights
+from lerobot_wallwm.hub.remote.errors import patiently
 from lerobot_wallwm.hub.remote.pull import CARD
 from lerobot_wallwm.storage.fingerprint import sha256_of
 
@@ -74,7 +79,9 @@ class Staged:
     weights: WeightsFacts
 
 
-def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> Staged:
+def stage_checkpoint(
+    folder: Path, repo_id: str, extras: Extras, work: Path, read_calibration: Callable[[str], object]
+) -> Staged:
     """Checks a checkpoint and writes what differs from it in its published form.
 
     Args:
@@ -82,6 +89,8 @@ def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> 
         repo_id: Where it will be published.
         extras: See `Extras`.
         work: Empty folder for what is written.
+        read_calibration: Reads a calibration file's text and raises ValidationError where it is none: whatever else
+            the configuration names is not published.
 
     Raises:
         ValueError: Something is absent, unsafe, or not this checkpoint's; the message names file and fix.
@@ -102,12 +111,15 @@ def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> 
 
     calibration = config.get("calibration")
     public, _ = portable({**config, "repo_id": repo_id}, CONFIG)
-    public |= pinned_backbone(config)
+    public |= _pinned_backbone(config)
     if calibration is not None:
-        files[CALIBRATION] = _calibration(folder, calibration)
+        files[CALIBRATION] = _calibration(folder, calibration, read_calibration)
         public["calibration"] = CALIBRATION
     files[CONFIG] = _write(work / CONFIG, public)
-    check_config(files[CONFIG])
+    learned = portable(read_object(folder / LEARNED), LEARNED)[0] if LEARNED in names else {}
+    if learned:
+        files[LEARNED] = _write(work / LEARNED, learned)
+    check_settings(work, files)
     train = None
     if TRAIN_CONFIG in names:
         train, _ = portable(read_object(folder / TRAIN_CONFIG), TRAIN_CONFIG)
@@ -127,7 +139,7 @@ def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> 
     card = model_card(
         CardFacts(
             repo_id=repo_id,
-            config=public,
+            config=learned | public,
             train=train,
             weights=weights,
             view=extras.view,
@@ -138,7 +150,7 @@ def stage_checkpoint(folder: Path, repo_id: str, extras: Extras, work: Path) -> 
             data=extras.data or {},
         )
     )
-    (work / CARD).write_text(card, encoding="utf-8")
+    (work / CARD).write_text(str(card), encoding="utf-8")
     files[CARD] = work / CARD
     return Staged(files, weights)
 
@@ -152,26 +164,47 @@ def _write(file: Path, value: Mapping[str, Any]) -> Path:
     return file
 
 
-def _calibration(folder: Path, named: str) -> Path:
-    """The calibration file, which must be one: whatever else the configuration names is not published.
-
-    Raises:
-        ValueError: It is none.
-    """
-    from pydantic import ValidationError
-
-    from lerobot_wallwm.policies.geometry.calibration import Calibration
-
+def _calibration(folder: Path, named: str, read: Callable[[str], object]) -> Path:
     beside = folder / named
     file = beside if beside.is_file() else Path(named).expanduser()
     try:
-        Calibration.model_validate_json(json.dumps(read_object(file)))
+        read(json.dumps(read_object(file)))
     except ValidationError as error:
         problem = f"is no calibration ({error.errors()[0]['msg']})."
         raise UnsafeCheckpointError(
             file, problem, "set 'calibration' in config.json to null, or mend the file"
         ) from None
     return file
+
+
+def _pinned_backbone(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `config.json` by which a reader finds its frozen Wan parts on the Hub, at one commit.
+
+    Raises:
+        WeightsError: A local backbone that is not the published one, which a reader could therefore not find.
+        HubError: The Hub cannot be asked.
+    """
+    name, path, revision = (config.get(key) for key in ("backbone", "backbone_path", "backbone_revision"))
+    if name not in BACKBONES:
+        return {}
+    if path is None and isinstance(revision, str) and COMMIT.fullmatch(revision):
+        return {"backbone_path": None, "backbone_revision": revision}
+    from huggingface_hub import HfApi
+
+    repo_id = BACKBONES[name].repo_id
+    info = patiently(
+        lambda: HfApi().model_info(repo_id, revision=revision, files_metadata=True), "reading", repo_id
+    )
+    theirs = {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs is not None}
+    for part in ("vae", "text_encoder") if path is not None else ():
+        for file in sorted(BackboneSource(name, path).part(part).glob("*.safetensors")):
+            if theirs.get(f"{part}/{file.name}") != sha256_of(file):
+                problem = (
+                    f"is not that of {repo_id} at {info.sha}, where readers of the checkpoint would look."
+                )
+                fix = "publish only checkpoints that were trained from the published backbone"
+                raise WeightsError(file, problem, fix)
+    return {"backbone_path": None, "backbone_revision": info.sha}
 
 
 def _weights_facts(file: Path, sha256: str) -> WeightsFacts:

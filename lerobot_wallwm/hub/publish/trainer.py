@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +25,13 @@ from lerobot_wallwm.hub.remote.errors import HubError
 logger = logging.getLogger(__name__)
 
 
-def push_trained(policy: Any, cfg: Any, state_dict: Mapping[str, Any] | None, dataset_meta: Any) -> None:
+def push_trained(
+    policy: Any,
+    cfg: Any,
+    state_dict: Mapping[str, Any] | None,
+    dataset_meta: Any,
+    read_calibration: Callable[[str], object],
+) -> None:
     """Publishes a policy that has just been trained.
 
     Args:
@@ -33,6 +39,7 @@ def push_trained(policy: Any, cfg: Any, state_dict: Mapping[str, Any] | None, da
         cfg: LeRobot's training configuration.
         state_dict: Gathered weights (FSDP), or None.
         dataset_meta: Metadata of the training data, or None.
+        read_calibration: See `stage_checkpoint`.
 
     Raises:
         ValueError: It cannot be published, or the Hub refused.
@@ -46,7 +53,7 @@ def push_trained(policy: Any, cfg: Any, state_dict: Mapping[str, Any] | None, da
         _save_processors(config, cfg, dataset_meta, folder)
         extras = Extras(view=_view(dataset_meta), license=config.license, data=_data(dataset_meta))
         try:
-            staged = stage_checkpoint(folder, config.repo_id, extras, work)
+            staged = stage_checkpoint(folder, config.repo_id, extras, work, read_calibration)
             pushed = push_checkpoint(staged, config.repo_id, config.private)
         except ValueError as error:
             where = f"{cfg.output_dir}/checkpoints/last/pretrained_model"
@@ -61,7 +68,6 @@ def trained_card(
 ) -> Any:
     """A `ModelCard` of what is known when a run ends: nothing was measured yet."""
     import draccus
-    from huggingface_hub import ModelCard
     from lerobot.configs import PreTrainedConfig
 
     settings, _ = portable(draccus.encode(config, PreTrainedConfig), CONFIG)
@@ -77,7 +83,7 @@ def trained_card(
         license=license,
         data=data,
     )
-    return ModelCard(model_card(facts))
+    return model_card(facts)
 
 
 def _save_processors(config: Any, cfg: Any, dataset_meta: Any, folder: Path) -> None:
@@ -94,9 +100,9 @@ def _save_processors(config: Any, cfg: Any, dataset_meta: Any, folder: Path) -> 
             for file in (name, *check_processor(saved / name)):
                 shutil.copyfile(saved / file, folder / file)
         return
-    from lerobot_wallwm.policies.processor_wallwm import make_wallwm_pre_post_processors
+    from lerobot.policies.factory import make_pre_post_processors
 
-    for pipeline in make_wallwm_pre_post_processors(config, getattr(dataset_meta, "stats", None)):
+    for pipeline in make_pre_post_processors(config, dataset_stats=getattr(dataset_meta, "stats", None)):
         pipeline.save_pretrained(folder)
 
 

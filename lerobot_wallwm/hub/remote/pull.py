@@ -14,11 +14,13 @@ from typing import Any
 from lerobot_wallwm.hub.files.safe_files import check_names, is_repo_id
 from lerobot_wallwm.hub.files.safe_settings import (
     CONFIG,
+    LEARNED,
     PROCESSORS,
     WEIGHTS,
     check_checkpoint,
     check_config,
     check_processor,
+    check_settings,
     needed_files,
 )
 from lerobot_wallwm.hub.remote.errors import HubError, patiently
@@ -91,10 +93,7 @@ def fetch_checkpoint(
     config_file = Path(_download(repo_id, CONFIG, revision, download))
     folder = config_file.parent
     commit = folder.name
-    sums = _listing(repo_id, commit, download)
-    if sums is None:  # the cache has what an earlier run needed
-        files = [file for file in folder.rglob("*") if file.is_file()]
-        sums = {file.relative_to(folder).as_posix(): None for file in files}
+    sums = _listing(repo_id, folder, download)
     names = list(sums)
     check_names(names)
 
@@ -118,27 +117,29 @@ def fetch_checkpoint(
     return Fetched(folder, commit, config)
 
 
-def fetch_config(repo_id: str, given: Mapping[str, Any] | None = None, **download: Any) -> Path:
-    """The newest `config.json` of a checkpoint, checked; see `fetch_checkpoint`."""
-    file = Path(_download(repo_id, CONFIG, None, download))
-    check_config(file, given)
-    return file
+def fetch_settings(repo_id: str, given: Mapping[str, Any] | None = None, **download: Any) -> Path:
+    """A folder with the newest `config.json` and `learned.json` of a checkpoint, checked; see `fetch_checkpoint`."""
+    folder = Path(_download(repo_id, CONFIG, None, download)).parent
+    names = _listing(repo_id, folder, download)
+    if LEARNED in names:
+        _download(repo_id, LEARNED, folder.name, download)
+    check_settings(folder, names, given)
+    return folder
 
 
-def _listing(repo_id: str, commit: str, download: dict[str, Any]) -> dict[str, tuple[str, str] | None] | None:
-    """By file name the kind and value of its sum; None without a connection."""
+def _listing(repo_id: str, folder: Path, download: dict[str, Any]) -> dict[str, tuple[str, str] | None]:
+    """By file name the kind and value of its sum; without a connection what the cache has, and None for each."""
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
     from huggingface_hub.hf_api import ModelInfo
 
-    if download.get("local_files_only"):
-        return None
-    api = HfApi(token=download.get("token"))
-
     def look_up() -> ModelInfo | None:
+        if download.get("local_files_only"):
+            return None
         try:
-            return api.model_info(repo_id, revision=commit, files_metadata=True)
+            api = HfApi(token=download.get("token"))
+            return api.model_info(repo_id, revision=folder.name, files_metadata=True)
         except (OfflineModeIsEnabled, httpx.TransportError) as error:
             logger.info("The Hub cannot be reached (%s); using what the cache has of %s.", error, repo_id)
         except HfHubHTTPError as error:
@@ -149,7 +150,8 @@ def _listing(repo_id: str, commit: str, download: dict[str, Any]) -> dict[str, t
 
     info = patiently(look_up, "reading", repo_id)
     if info is None:
-        return None
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        return {file.relative_to(folder).as_posix(): None for file in files}
     sums: dict[str, tuple[str, str] | None] = {}
     for file in info.siblings or []:
         if file.lfs is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from lerobot.configs import PreTrainedConfig
 
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
-from lerobot_wallwm.hub.remote.pull import fetch_checkpoint, fetch_config, refuse_unsafe
+from lerobot_wallwm.hub.remote.pull import fetch_checkpoint, fetch_settings, refuse_unsafe
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def locate_checkpoint(name: str | Path, kwargs: Mapping[str, Any]) -> str | Path
     given = None if config is None else {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     folder = fetch_checkpoint(str(name), revision, given=given, **download).folder
     if config is not None and revision is not None:
-        newest = fetch_config(str(name), given=given, **download).parent
+        newest = fetch_settings(str(name), given=given, **download)
         _pin(config, newest, folder, kwargs.get("dataset_meta") is not None)
     return folder
 

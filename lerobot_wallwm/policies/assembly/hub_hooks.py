@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lerobot_wallwm.hub.publish.trainer import push_trained, trained_card
+from lerobot_wallwm.policies.geometry.calibration import Calibration
 
 
 class HubHooks:
@@ -22,7 +23,7 @@ class HubHooks:
         state_dict: dict[str, Tensor] | None = None,
         dataset_meta: Any = None,
     ) -> None:
-        """LeRobot's hook at the end of a training run: the whole checkpoint in one commit; see `trainer_push`.
+        """LeRobot's hook at the end of a training run: the whole checkpoint in one commit; see `push_trained`.
 
         Raises:
             ValueError: The checkpoint cannot be published, or the Hub refused.
@@ -30,7 +31,7 @@ class HubHooks:
         if peft_model is not None:
             super().push_model_to_hub(cfg, peft_model=peft_model, dataset_meta=dataset_meta)  # type: ignore[misc]
             return
-        push_trained(self, cfg, state_dict, dataset_meta)
+        push_trained(self, cfg, state_dict, dataset_meta, Calibration.model_validate_json)
 
     def generate_model_card(
         self,

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.hub.card.text import shown
+from lerobot_wallwm.hub.card.model_card import shown
 from lerobot_wallwm.hub.card.view_facts import read_view
 from lerobot_wallwm.hub.files.portable import NotPortableError, portable, portable_command, without_folders
 
