@@ -16,8 +16,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """
     from scipy.stats import binomtest
 
-    if trials < 1:
-        raise ValueError("an interval needs at least one trial")
+    if trials < 1 or not 0 <= successes <= trials:  # scipy takes what it is given
+        raise ValueError(f"{successes} successes of {trials} trials is impossible")
     interval = binomtest(successes, trials).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 

@@ -197,9 +197,9 @@ def _event(f: CardFacts, template: str, frames: int) -> tuple[str, str, str]:
 
 
 def _figure(path: str) -> tuple[str, str, str]:
-    """A figure's path, name and caption."""
+    """A figure's path, name and caption, the latter as Markdown."""
     name = path.rsplit("/", 1)[-1].removesuffix(".png").replace("_", " ")
-    return path, name, next((said for start, said in _FIGURES.items() if name.startswith(start)), name)
+    return path, name, next((said for start, said in _FIGURES.items() if name.startswith(start)), shown(name))
 
 
 def _backbone(f: CardFacts) -> str | None:

@@ -20,6 +20,7 @@ _LEARNED = frozenset(
         "event_transitions",
         "event_max_frames",
         "fps",
+        "motion_limits",
         "camera_rows",
         "action_feature_names",
         "state_feature_names",

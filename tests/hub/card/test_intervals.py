@@ -32,7 +32,7 @@ def test_wilson_is_symmetric_and_stays_inside():
 
 @pytest.mark.parametrize(("successes", "trials"), [(1, 0), (-1, 5), (6, 5)])
 def test_wilson_refuses_impossible_counts(successes, trials):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="impossible"):
         wilson_interval(successes, trials)
 
 
