@@ -58,8 +58,8 @@ import numpy as np
 
 from benchmarks.harness.repo import DATASET, REPO
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
-from lerobot_wallwm.processors.source.gray_frames import cameras_of, gray_frames
-from lerobot_wallwm.processors.synchronize.dataset import CameraMotion, control_delay
+from lerobot_wallwm.processors.source.pictures import pictures
+from lerobot_wallwm.processors.synchronize.dataset import SHORT_SIDE, CameraMotion, control_delay
 from lerobot_wallwm.processors.synchronize.signals import image_motion
 from lerobot_wallwm.processors.synchronize.synchronizer import TemporalSynchronizer
 
@@ -81,9 +81,12 @@ def load(root: Path, noise: float) -> list[Recording]:
     def motion_of(position: int) -> dict[str, np.ndarray]:
         if not noise:
             return plain(position)
+        meta = source.meta(position)
         return {
-            key: image_motion(grain(frame) for frame in gray_frames(source, position, key))
-            for key in cameras_of(source, position)
+            key: image_motion(
+                grain(frame) for frame in pictures(source, meta, key, short_side=SHORT_SIDE, gray=True)
+            )
+            for key in source.cameras(meta)
         }
 
     begin = time.perf_counter()

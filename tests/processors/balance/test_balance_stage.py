@@ -2,7 +2,6 @@
 """`wallwm prepare --balance=true`: clusters, copies, weights and columns of the views."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import read_events
-from lerobot_wallwm.processors.source.keyframes import read_frames
 from lerobot_wallwm.processors.view.verify import verify_view
 
 FLAGS = ("--quiet=true", "--balance=true", "--heldout=0.34", "--cluster.vl_clusters=3")
@@ -130,41 +128,6 @@ def test_stored_centres_give_the_same_clusters(balanced, tiny_dataset):
     np.testing.assert_array_equal(labels[1], table["action_cluster"])
 
 
-def test_keyframes_are_what_lerobot_loads(tiny_dataset):
-    from lerobot.datasets import LeRobotDataset
-
-    source, dataset = SourceDataset.open(tiny_dataset), LeRobotDataset("test/tiny", root=tiny_dataset)
-    frames = [17, 0, 17, 5]
-    pictures = read_frames(source, 2, frames)
-    start = source.meta(2)["dataset_from_index"]
-    assert set(pictures) == set(source.camera_keys)
-    for key, found in pictures.items():
-        theirs = np.stack([dataset[start + frame][key].permute(1, 2, 0).numpy() for frame in frames])
-        np.testing.assert_array_equal(found, np.round(theirs * 255).astype(np.uint8))
-
-
-def test_pictures_in_the_rows_are_read_too(tmp_path):
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    names = ["height", "width", "channels"]
-    joints = {"dtype": "float32", "shape": (3,), "names": ["a", "b", "c"]}
-    features = {
-        "observation.images.top": {"dtype": "image", "shape": (32, 32, 3), "names": names},
-        "observation.state": joints,
-        "action": joints,
-    }
-    dataset = LeRobotDataset.create("t/i", 10, features, root=tmp_path / "d", use_videos=False)
-    pixels = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
-    for k, picture in enumerate(pixels):
-        motion = np.full(3, k, np.float32)
-        frame = {"observation.images.top": picture, "observation.state": motion, "action": motion}
-        dataset.add_frame({**frame, "task": "push"})
-    dataset.save_episode()
-    dataset.finalize()
-    found = read_frames(SourceDataset.open(tmp_path / "d"), 0, [4, 1])
-    np.testing.assert_array_equal(found["observation.images.top"], pixels[[4, 1]])
-
-
 # -- bad input --------------------------------------------------------------------------------------------------------
 
 
@@ -177,18 +140,6 @@ def test_wrong_flags_are_one_clear_error(capsys, tiny_dataset, tmp_path, flag):
     err = capsys.readouterr().err
     assert flag.split("=")[0] in err and "Fix: " in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_damaged_keyframe_names_its_file(capsys, tiny_dataset, tmp_path):
-    """Damage in the middle, which opening the video and decoding its last frame does not show."""
-    source = Path(shutil.copytree(tiny_dataset, tmp_path / "source"))
-    path = sorted((source / "videos").rglob("*.mp4"))[0]
-    path.unlink()
-    with pytest.raises(ValueError, match=f"{path.name}.*missing.*Fix: "):
-        read_frames(SourceDataset.open(source), 1, [0])
-    path.write_bytes(b"no video")
-    with pytest.raises(ValueError, match=f"{path.name}.*does not decode.*Fix: "):
-        read_frames(SourceDataset.open(source), 1, [0])
 
 
 def test_events_of_a_synchronised_dataset_are_embedded_on_its_clock(tiny_dataset):

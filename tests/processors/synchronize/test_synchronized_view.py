@@ -18,7 +18,7 @@ import pytest
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, SourceDataset
-from lerobot_wallwm.processors.source.gray_frames import gray_frames
+from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.processors.synchronize.dataset import CameraMotion, synchronize_dataset
 from lerobot_wallwm.processors.synchronize.source import SynchronizedSource, read_verdicts, write_verdicts
 from lerobot_wallwm.processors.synchronize.synchronizer import TemporalSynchronizer
@@ -254,11 +254,11 @@ def test_a_synchronized_source_reads_like_any_other(mended, late):
         np.testing.assert_array_equal(episode.action, expected.action)
         clock = source.rows(source.meta(position))["timestamp"].to_numpy()
         np.testing.assert_allclose(clock, np.arange(len(episode)) / source.fps, atol=1e-6)
-    first = next(iter(gray_frames(source, 0, source.camera_keys[0])))
+    first = next(pictures(source, source.meta(0), source.camera_keys[0]))
     kept = source.episode_indices[0]
-    frames = list(gray_frames(raw, raw.episode_indices.index(kept), raw.camera_keys[0]))
+    frames = list(pictures(raw, raw.meta(raw.episode_indices.index(kept)), raw.camera_keys[0]))
     np.testing.assert_array_equal(first, frames[source.verdicts[kept].first_frame])
-    assert len(frames) == source.verdicts[kept].length and first.shape == (96, 96)
+    assert len(frames) == source.verdicts[kept].length
 
 
 def test_map_in_two_processes_equals_plain_calls(late):
