@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 
 # Before anything imports huggingface_hub: a test that reaches for the network must fail, not wait.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -38,12 +37,6 @@ def _quick_and_single_threaded():
     draccus_docstring.get_attribute_docstring = lru_cache(maxsize=None)(original)
     yield
     draccus_docstring.get_attribute_docstring = original
-
-
-@pytest.fixture(autouse=True)
-def _no_arm_in_this_process(monkeypatch):
-    """Some tests import LeRobot's rollout, by which the guards tell an arm from a simulator; in the others there is none."""
-    monkeypatch.delitem(sys.modules, "lerobot.rollout", raising=False)
 
 
 @pytest.fixture
@@ -94,6 +87,7 @@ def make_config() -> Callable[..., Any]:
             "action_feature_names": list(JOINT_NAMES),
             "state_feature_names": list(JOINT_NAMES),
             "push_to_hub": False,
+            "guards": "simulation",  # tests wait for nobody's clock
             "device": "cpu",
         }
         visual = {key: PolicyFeature(FeatureType.VISUAL, image_shape) for key in cameras or CAMERAS}

@@ -100,6 +100,7 @@ class Agent:
     def __init__(self, checkpoint: Path, variant: Variant):
         config = PreTrainedConfig.from_pretrained(checkpoint)
         config.pretrained_path, config.device = checkpoint, "cpu"
+        config.guards = "simulation"  # which waits for the policy
         for name, value in variant.fields.items():
             setattr(config, name, value)
         config.__post_init__()

@@ -4,7 +4,7 @@
 Each rollout is a process of its own, with LeRobot's own command line, signal handlers, exit code and end; only the imports
 and the search for plugins are shared. A hasty one ends as every command does: the error is printed, threads are joined,
 exit handlers run, and all objects that it made are destroyed; but it leaves out taking the imported modules apart, which
-takes longer than all the rest. Reads lines of JSON ``{"argv": [...], "log": FILE, "limit_file_bytes": N or null, "hasty":
+takes longer than all the rest. Reads lines of JSON ``{"argv": [...], "log": FILE, "hasty":
 BOOL}`` and answers each with ``{"pid": N}`` at once and ``{"code": N}`` when it has ended; a negative code is the signal
 that killed it.
 """
@@ -16,7 +16,6 @@ import contextlib
 import gc
 import json
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -60,12 +59,10 @@ class Nursery:
         assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline() or b"{}")
 
-    def start(
-        self, argv: list[str], log: Path, limit_file_bytes: int | None = None, hasty: bool = False
-    ) -> int:
+    def start(self, argv: list[str], log: Path, hasty: bool = False) -> int:
         """Starts a rollout and returns its process id; see the module for what ``hasty`` leaves out."""
         assert self._process.stdin is not None and self._running is None
-        wanted = {"argv": argv, "log": str(log), "limit_file_bytes": limit_file_bytes, "hasty": hasty}
+        wanted = {"argv": argv, "log": str(log), "hasty": hasty}
         self._process.stdin.write(json.dumps(wanted).encode() + b"\n")
         self._process.stdin.flush()
         self._running = int(self._read()["pid"])
@@ -166,8 +163,6 @@ def _become_rollout(order: dict) -> None:
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for target, source in ((0, nothing), (1, log), (2, log)):
         os.dup2(source, target)
-    if order["limit_file_bytes"] is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit_file_bytes"],) * 2)
     sys.argv = ["lerobot-rollout", *order["argv"]]
 
 

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 from bisect import bisect_left
 from collections.abc import Callable
 from operator import itemgetter
@@ -26,8 +25,6 @@ from lerobot_wallwm import WallwmConfig
 from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 
 _time = itemgetter("t")
-# Bytes of the disk that is going to be full; and of any file where no such disk can be mounted.
-DISK_BYTES, FILE_BYTES = 24_000_000, 20_000
 
 
 class Lane:
@@ -60,7 +57,6 @@ class Lane:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         self.environment = environment
         self.nursery = Nursery(folder / "nursery.log", environment)
-        self.disk = folder / "disk"
         self.rollout: Rollout | None = None
         self._lines: list[dict] = []
         self._place = 0
@@ -174,7 +170,6 @@ class Lane:
         label: str,
         checkpoint: Path | None = None,
         extra: tuple[str, ...] = (),
-        limit_file_bytes: int | None = None,
         fresh: bool = False,
         hasty: bool = False,
         prepare: Callable[[], None] = lambda: None,
@@ -186,7 +181,6 @@ class Lane:
             label: Names its log.
             checkpoint: Another one than the lane's.
             extra: Further flags.
-            limit_file_bytes: See `Nursery.start`.
             fresh: A new interpreter instead of a fork.
             hasty: See `rollout_nursery`.
             prepare: Called just before, when the arm stands.
@@ -201,16 +195,14 @@ class Lane:
         session = dict(session)
         if session["record"]:
             # A name of its own: LeRobot's reader keeps the videos open that it has read under a name.
-            session["root"] = str(
-                (self.disk if session.get("on_disk") else self.folder) / f"recorded_{label}"
-            )
+            session["root"] = str(self.folder / f"recorded_{label}")
             shutil.rmtree(session["root"], ignore_errors=True)
         argv = self.argv(session, checkpoint, extra)
         log = self.folder / "logs" / f"{label}.log"
         log.parent.mkdir(exist_ok=True)
         log.unlink(missing_ok=True)
         prepare()
-        self.rollout = Rollout(self, argv, log, session, limit_file_bytes, fresh, hasty)
+        self.rollout = Rollout(self, argv, log, session, fresh, hasty)
         return self.rollout
 
     def close(self) -> None:
@@ -219,30 +211,3 @@ class Lane:
             self.rollout.kill()
         self.nursery.close()
         self.emulator.close()
-        if self.disk.is_mount():
-            subprocess.run(["umount", "-l", str(self.disk)], check=False)
-
-    def mount_disk(self) -> bool:
-        """A small disk of its own at `disk`; False where this machine does not allow it."""
-        if self.disk.is_mount():
-            subprocess.run(["umount", "-l", str(self.disk)], check=False)
-        self.disk.mkdir(exist_ok=True)
-        for old in self.disk.glob("*"):
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-        try:
-            command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(self.disk)]
-            return subprocess.run(command, capture_output=True, check=False).returncode == 0
-        except FileNotFoundError:
-            return False
-
-    def fill_disk(self, left_bytes: int, most_bytes: int | None = None) -> int:
-        """Another program takes all of the disk but so many bytes, or at most so many; returns what it has in all."""
-        take = max(0, shutil.disk_usage(self.disk).free - left_bytes)
-        with contextlib.suppress(OSError), (self.disk / "filler").open("ab", buffering=0) as file:
-            file.write(b"\0" * (take if most_bytes is None else min(take, most_bytes)))
-        return self.filled()
-
-    def filled(self) -> int:
-        """Bytes that the other program has."""
-        filler = self.disk / "filler"
-        return filler.stat().st_size if filler.exists() else 0

@@ -54,12 +54,6 @@ KINDS = {
     "camera_black": Kind(2, "camera", _CAMERA),
     "nan_weights": Kind(3, "start", ("NaN", "not finite", "infinity")),
     "planner_hung": Kind(2, "start", ("planner",)),
-    # Another program takes the room bit by bit, as a real disk fills up: the policy's guard can see it come.
-    "disk_filling": Kind(2, "start", ("disk_reserve_mb",)),
-    # All of it is gone from one moment to the next: nobody can see it come.
-    "disk_full_at_once": Kind(
-        1, "start", ("No space", "space left", "too large", "Errno 28", "Errno 27", "disk")
-    ),
     "sigint": Kind(3, "signal"),
     "sigterm": Kind(3, "signal"),
     "second_signal": Kind(1, "signal"),
@@ -153,10 +147,6 @@ def _numbers(kind: str, phase: str, rng: random.Random) -> dict[str, Any]:
             "answers": rng.choice((0, 1, 2, 4)),
             "grammar": rng.random() < 0.5,
         }
-    elif kind == "disk_filling":
-        return {"at": round(rng.uniform(0.2, 2.0), 3), "mb_per_s": round(rng.uniform(0.1, 0.5), 2)}
-    elif kind == "disk_full_at_once":
-        return {"at": round(rng.uniform(0.2, 3.0), 3), "left_kb": rng.choice((0, 4, 64))}
     elif kind == "bus_down_at_end":
         return {"at": round(rng.uniform(0.0, 0.5), 3), "seconds": round(rng.uniform(0.2, 4.0), 3)}
     elif KINDS[kind].where == "signal":
@@ -189,7 +179,7 @@ def _session(kind: str, rng: random.Random) -> dict[str, Any]:
     }
     if kind == "bus_down_at_end":
         return session | {"return": False}
-    if kind.startswith("disk") or (KINDS[kind].where == "signal" and rng.random() < 0.6):
+    if KINDS[kind].where == "signal" and rng.random() < 0.6:
         session["record"] = rng.choice(("sentry", "episodic"))
     elif kind in ("silent", "camera_gone", "stall") and rng.random() < 0.2:
         session["record"] = "sentry"

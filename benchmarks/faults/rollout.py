@@ -42,7 +42,6 @@ class Rollout:
         argv: list[str],
         log: Path,
         session: dict,
-        limit_file_bytes: int | None,
         fresh: bool,
         hasty: bool,
     ) -> None:
@@ -67,7 +66,7 @@ class Rollout:
                 )
             self.pid = self._own.pid
         else:
-            self.pid = lane.nursery.start(argv, log, limit_file_bytes, hasty)
+            self.pid = lane.nursery.start(argv, log, hasty)
 
     @property
     def alive(self) -> bool:

@@ -7,7 +7,6 @@ or the process has ended. A machine with a slow minute then takes longer and jud
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import signal
 import time
@@ -15,25 +14,21 @@ import time
 from benchmarks.arm.toy_checkpoint import break_checkpoint
 from benchmarks.faults.hung_server import CAPTIONS, HungServer
 from benchmarks.faults.judge import End, Verdict, judge
-from benchmarks.faults.lane import FILE_BYTES, Lane
+from benchmarks.faults.lane import Lane
 from benchmarks.faults.plan import KINDS, Fault
 from benchmarks.faults.rollout import START_S, Rollout
 from lerobot_wallwm.language.event_grammar import learn_transitions
-from lerobot_wallwm.policies.safety.disk_guard import HELD, MB
 
 # Commands that must come after a fault of the line, which belong to it; and those after any fault, which must move on.
 BELONGING, AFTER = 8, 12
 # Seconds: how long a fault may take to hit, or a rollout to go on after it; how long a rollout of its own runs with its
-# fault; how long a disk may take to fill up.
-PATIENCE_S, OWN_S, FILLING_S = 30.0, 2.5, 60.0
+# fault.
+PATIENCE_S, OWN_S = 30.0, 2.5
 # Longest swing in the data of which a planner's server knows, in frames; and seconds that the event may take, 1.5 times as
 # long at 30 Hz.
 SWING_FRAMES, SWING_S = 20, 1.0
 # A gap between commands after which the guards may set the goal anew (`watchdog_s` is 1 s).
 GAP_S = 0.9
-# Room, 10^6 bytes, that the policy keeps on the small disk, a part of it by holding it; and seconds of filling that come
-# before it is reached.
-RESERVE_MB, LEAD_S = 6.0, 1.0
 
 
 class NotCountedError(RuntimeError):
@@ -75,8 +70,6 @@ class Runs:
         own = {
             "nan_weights": self._broken,
             "planner_hung": self._unplanned,
-            "disk_filling": self._filling,
-            "disk_full_at_once": self._full,
             "bus_down_at_end": self._down_at_end,
         }
         return own.get(fault.kind, self._signalled)(fault)
@@ -93,8 +86,7 @@ class Runs:
     def _start(self, fault: Fault, **options) -> Rollout:
         self.rollouts += 1
         self._waited_before = 0.0
-        special = "limit_file_bytes" in options
-        fresh = bool(self.fresh_every) and self.rollouts % self.fresh_every == 0 and not special
+        fresh = bool(self.fresh_every) and self.rollouts % self.fresh_every == 0
         self.fresh += fresh
         # Where files or the very end are what is judged, nothing of the end is left out.
         hasty = not fault.session["record"] and KINDS[fault.kind].where != "signal"
@@ -219,53 +211,6 @@ class Runs:
         verdict = self._judge(fault, rollout, since, over, None)
         self.stop()
         return verdict
-
-    def _on_small_disk(self, fault: Fault, mounted: bool) -> Rollout:
-        """A recording onto the small disk, with both logs there, too; returns when the fault is to begin."""
-        disk = self.lane.disk
-        fault = dataclasses.replace(fault, session=fault.session | {"on_disk": True})
-        flags = (
-            f"--policy.event_log={disk / 'events.jsonl'}",
-            f"--policy.safety_log={disk / 'safety.jsonl'}",
-            f"--policy.disk_reserve_mb={RESERVE_MB:g}",
-        )
-        rollout = self._start(fault, extra=flags, **({} if mounted else {"limit_file_bytes": FILE_BYTES}))
-        self._await_motion(rollout)
-        rollout.wait(fault.numbers["at"])
-        return rollout
-
-    def _filling(self, fault: Fault) -> Verdict:
-        lane, rate = self.lane, fault.numbers["mb_per_s"] * MB
-        free = (1 - HELD) * RESERVE_MB * MB + LEAD_S * rate
-        if not lane.mount_disk():
-            raise NotCountedError("a small disk cannot be mounted here")
-        rollout = self._on_small_disk(fault, True)
-        taken = lane.fill_disk(int(free))
-        since = time.time()
-
-        def fill() -> bool:
-            # The other program goes on until the process has ended, or nothing is left.
-            lane.fill_disk(0, most_bytes=max(0, taken + int((time.time() - since) * rate) - lane.filled()))
-            return False
-
-        rollout.wait(FILLING_S, fill)
-        rollout.send(signal.SIGINT)
-        end = rollout.end()
-        end.expect_data = True
-        return self._judge(fault, rollout, since, None, end)
-
-    def _full(self, fault: Fault) -> Verdict:
-        mounted = self.lane.mount_disk()
-        rollout = self._on_small_disk(fault, mounted)
-        since = time.time()
-        if mounted:
-            self.lane.fill_disk(fault.numbers["left_kb"] * 1024)
-        rollout.wait(OWN_S)
-        asked = rollout.alive and not rollout.ending
-        rollout.send(signal.SIGINT) if asked else None
-        end = rollout.end()
-        end.expect_data = True
-        return self._judge(fault, rollout, since, None, end, own_end=asked)
 
     def _down_at_end(self, fault: Fault) -> Verdict:
         rollout = self._start(fault)

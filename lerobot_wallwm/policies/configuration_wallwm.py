@@ -233,10 +233,26 @@ class WallwmConfig(SafetyFields, EventModeConfig, PreTrainedConfig):
         check_fields(self)
         self.check_safety()
         check_event_mode(self)
+        self._own_output_features = self.output_features
 
     def validate_features(self) -> None:
         """Raises ValueError for a dataset or robot that the policy cannot be built for."""
         check_features(self)
+
+    # Not a field: `lerobot-rollout` sets it on every config that has it, and no other command of LeRobot's does.
+    compile_model = None
+
+    @property
+    def drives_an_arm(self) -> bool:
+        """Whether guards may hold and stop: `guards`, or for `auto` what LeRobot has handed in.
+
+        `make_policy`, which lerobot-train and lerobot-eval call, puts the features of the dataset or environment in the
+        place of the checkpoint's own, and lerobot-rollout does not. Where nobody is known to wait for the policy, an arm
+        is assumed.
+        """
+        if self.guards != "auto":
+            return self.guards == "arm"
+        return self.compile_model is not None or self.output_features is self._own_output_features
 
     # --- the stage
 

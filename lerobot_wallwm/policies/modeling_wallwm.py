@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.weights import require_finite_weights
 from lerobot_wallwm.policies import processor_wallwm  # noqa: F401  registers the steps that checkpoints name
-from lerobot_wallwm.policies.acting.background import BackgroundWorker, share_the_machine
+from lerobot_wallwm.policies.acting.background import BackgroundWorker
 from lerobot_wallwm.policies.acting.realtime_chunks import RealtimeChunks, RealtimePolicy
 from lerobot_wallwm.policies.acting.rollout import Rollout
 from lerobot_wallwm.policies.assembly.build import check_precision, find_backbone, model_shape
@@ -36,7 +36,7 @@ from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.model import objectives
 from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
-from lerobot_wallwm.policies.safety.guards import Safety
+from lerobot_wallwm.policies.safety.guards import Guards
 from lerobot_wallwm.policies.training.muon import parameter_groups
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.policies.training.weight_average import WeightAverage
@@ -97,7 +97,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
             shapes, config.camera_rows, config.image_size, config.resize, config.allow_missing_cameras
         )
         self.image_keys = list(self._images.shapes)
-        self.safety = Safety(config, self.action_space, self._images.shapes)
+        self.guards = Guards(config, self.action_space, self._images.shapes)
         reader = ChunkReader if config.chunked else EventReader
         self._events = reader(config, self._images, self.action_space, self.model.video.grid, dataset_meta)
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
@@ -234,10 +234,10 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
 
     def reset(self) -> None:
         """Forgets the rollout: plans, queues, noise."""
-        self.safety.reset()
+        self.guards.reset()
         with self._realtime.lock if self._realtime is not None else nullcontext():
             if self.config.background_inference and self._worker is None:
-                self._worker = BackgroundWorker(self.config.background_threads)
+                self._worker = BackgroundWorker()
             if (old := getattr(self, "rollout", None)) is not None:
                 old.close()
             self.rollout = Rollout(
@@ -253,7 +253,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
 
     def init_rtc_processor(self) -> None:
         """LeRobot's hook before a rollout with its RTC engine, which from now on asks for chunks instead of actions."""
-        self._realtime = RealtimePolicy(share_the_machine(self.config.background_threads))
+        self._realtime = RealtimePolicy()
         self.reset()
 
     @torch.no_grad()
@@ -281,11 +281,10 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
         """
         self._stop_training()
         if self._realtime is None:
-            return self.safety.chunk(batch, self.rollout.event(batch))
-        self._realtime.settle()
+            return self.guards.chunk(batch, self.rollout.event(batch))
         with self._realtime.lock:
             assert self._realtime.chunks is not None
-            chunk = self.safety.chunk(
+            chunk = self.guards.chunk(
                 batch, self._realtime.chunks(batch, inference_delay, prev_chunk_left_over)
             )
             # What the engine has left of this answer is looked for in it.
@@ -296,17 +295,15 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """One action per robot ``(B, A)``, walking through the plan's events and looking again inside them."""
         self._stop_training()
-        return self.safety.act(batch, self._act, self.rollout.forget, self.rollout.told)
-
-    def _act(self, batch: dict[str, Any]) -> Tensor:
-        actions, film = self.rollout.step(batch)
-        if film is not None:
-            self.last_predicted_latents = film
-        return actions
+        observation = self.guards.before(batch)
+        actions = self.rollout.step(observation)
+        if self.rollout.film is not None:
+            self.last_predicted_latents, self.rollout.film = self.rollout.film, None
+        return self.guards.after(actions)
 
     def safety_report(self) -> dict[str, Any]:
         """Interventions of the guards since the policy was built (`Interventions.report`, docs/safety.md)."""
-        return self.safety.report()
+        return self.guards.diary.report()
 
     # --- what LeRobot after 0.6.1 asks of a policy whose task changes while it runs; 0.6.1 calls none of it
 

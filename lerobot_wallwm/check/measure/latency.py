@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib.metadata
 import logging
 import os
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
-from lerobot_wallwm.policies.acting.background import cores
 
 IMAGINATIONS = ("none", "anchor", "full")
 WITH_LOOK, WITHOUT_LOOK = "tick with a look", "tick without a look"
@@ -142,9 +140,7 @@ def measure_latency(
         ticks = _time_ticks(checkpoint, observations, timings, progress)
     finally:
         guards.setLevel(loudness)
-        atexit.unregister(
-            policy.safety.diary.close
-        )  # which would sum up at the process' end what never left here
+        policy.guards.diary.forget()  # nothing of this left for an arm
         for name, value in kept.items():
             setattr(config, name, value)
         policy.reset()
@@ -229,6 +225,11 @@ def control_rate(latency: Latency, fps: float, room: float) -> dict[str, bool]:
         # The next plan must be there before the last one's actions are used up.
         "background": quick and look <= room * period * max(latency.steps_between_looks, 1),
     }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def load_of_machine() -> tuple[float, int] | None:

@@ -81,7 +81,7 @@ class EventCursor:
         self._drop()
         self.caption, self.leaving, self.paused, self._coming = None, True, False, None
 
-    def obey(self) -> None:
+    def take_order(self) -> None:
         """Called every tick: does what somebody wants of the running event at once."""
         order = self.planner.order()
         if order is None:

@@ -57,11 +57,11 @@ class RealtimeChunks:
         rollout.images.present(batch)
         done = self._done(left_over)
         rollout.tick += done
-        rollout.meet(batch)
+        rollout.reconcile(batch)
         self._remember(done)
         cursor = rollout.cursors[0]
         cursor.carried_out(min(done, self._events))
-        rollout.watch(0, batch[OBS_STATE][0], max(done, 1))
+        rollout.observe(0, batch[OBS_STATE][0], max(done, 1))
         left = self.chunk[done:] if self.chunk is not None else None
         plan = self._plan(batch, delay)
         chunk = self._hold(left, delay) if plan is None else self._lead_over(plan, left, delay)
@@ -142,24 +142,12 @@ class RealtimeChunks:
 
 
 class RealtimePolicy:
-    """What a policy keeps for the RTC engine: the chunks, and a lock between the engine's thread and a reset.
+    """What a policy keeps for the RTC engine: the chunks, and a lock between the engine's thread and a reset."""
 
-    Made on the control loop's thread.
-
-    Args:
-        threads: Of PyTorch's operators in the engine's thread.
-    """
-
-    def __init__(self, threads: int) -> None:
+    def __init__(self) -> None:
         self.lock = threading.RLock()
         self.chunks: RealtimeChunks | None = None
-        self.threads, self._loop = threads, threading.get_ident()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RealtimePolicy:
         """A copy of a policy starts anew."""
-        return RealtimePolicy(self.threads)
-
-    def settle(self) -> None:
-        """Gives the calling thread its share of the cores; the loop's has one core already."""
-        if threading.get_ident() != self._loop and torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
+        return RealtimePolicy()

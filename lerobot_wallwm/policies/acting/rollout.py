@@ -7,7 +7,6 @@ latent pixels.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +28,7 @@ from lerobot_wallwm.policies.acting.stalls import StallDetector
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
 from lerobot_wallwm.policies.batches.chunk_reader import ChunkHistory, chunk_of
+from lerobot_wallwm.policies.batches.observation import Observation
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.model import sampling
 from lerobot_wallwm.policies.model.sampling import Plan
@@ -69,6 +69,8 @@ class Rollout:
         self.generators: dict[int, torch.Generator] = {}
         self.ahead = LookAhead(self, worker) if worker is not None else None
         self.tick = 0
+        # What the first robot imagines ``(1, C, T, h, V w)``, from the event's beginning until somebody takes it.
+        self.film: Tensor | None = None
 
     def event(self, batch: dict[str, Any]) -> Tensor:
         """Actions of the event that each ``task`` names ``(B, H, A)``; beyond the predicted end the last one repeats.
@@ -87,42 +89,43 @@ class Rollout:
         index = torch.minimum(torch.arange(plan.actions.shape[1], device=last.device)[None], last)
         return plan.actions.gather(1, index[..., None].expand_as(plan.actions))
 
-    def step(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+    def step(self, observation: Observation) -> Tensor | None:
         """One tick of every robot.
 
         Returns:
-            Actions ``(B, A)``, and what the first robot imagines ``(1, C, T, h, V w)`` where an event of its begins and
-            ``save_predicted_video`` asks for it.
+            Actions ``(B, A)``; None where all robots are held.
 
         Raises:
             ValueError: As `event`, or ``script`` holds a caption that the checkpoint does not know.
         """
+        if observation.sent is not None:
+            self.remember_command(observation.sent)
+        for row in observation.void:
+            if row < len(self.cursors):
+                self.cursors[row].forget()
+        if observation.held.all():
+            return None
+        batch = observation.batch
         self.require_trained_actions()
         self.images.present(batch)  # before the first plan: an error beats a robot that waits
-        self.meet(batch)
+        self.reconcile(batch)
         for row in range(len(self.cursors)):
-            self.watch(row, batch[OBS_STATE][row])
-        film = None
+            self.observe(row, batch[OBS_STATE][row])
         if self.ahead is not None:
             self.ahead.advance(batch)
         else:
             acting = [i for i, c in enumerate(self.cursors) if not c.queue and c.current_event() is not None]
-            film = self._refill(batch, acting) if acting else None
+            if acting:
+                self._refill(batch, acting)
         actions = self._pop()
         if self.config.chunked:
             seen = self.images(batch) if self.config.past_latents else None
             for i, history in enumerate(self.histories):
                 history.add(None if seen is None else seen[i], actions[i])
         self.tick += 1
-        return actions, film
+        return actions
 
-    def forget(self, rows: Collection[int]) -> None:
-        """Drops the queued actions of these robots; they look again at the next tick, in the event they are in."""
-        for row in rows:
-            if row < len(self.cursors):
-                self.cursors[row].forget()
-
-    def meet(self, batch: dict[str, Any]) -> None:
+    def reconcile(self, batch: dict[str, Any]) -> None:
         """Makes each robot's place at its first observation; tells planners what is seen, and does what they want."""
         instructions, state = captions_of(batch), batch[OBS_STATE]
         if len(self.cursors) != len(instructions):
@@ -144,9 +147,9 @@ class Rollout:
             if cursor.planner.wants_pictures:
                 present = self.images.present(batch)
                 cursor.planner.see({key: batch[key][row] for key in present}, self.tick)
-            cursor.obey()
+            cursor.take_order()
 
-    def watch(self, row: int, state_P: Tensor, ticks: int = 1) -> None:
+    def observe(self, row: int, state_P: Tensor, ticks: int = 1) -> None:
         """Handles a stall: looks again, and after that does what ``on_stall`` says."""
         cursor, stalls, path, config = self.cursors[row], self.stalls[row], self.paths[row], self.config
         if cursor.caption is None or cursor.paused or path.last is None:
@@ -203,7 +206,7 @@ class Rollout:
         half = ((space.range_high - space.range_low) / 2).clamp_min(1e-8)
         return factor * (half.new_tensor(learned) / half).clamp(min=LEAST_ACCELERATION)
 
-    def told(self, actions: Tensor) -> None:
+    def remember_command(self, actions: Tensor) -> None:
         """What the guards let through of the last `step`, ``(B, A)``: the way goes on from there, and the past has it."""
         for row, action in enumerate(actions):
             if row < len(self.paths):
@@ -212,13 +215,12 @@ class Rollout:
             for history, action in zip(self.histories, actions, strict=True):
                 history.amend(action)
 
-    def _refill(self, batch: dict[str, Any], rows: list[int]) -> Tensor | None:
-        """Plans for the rows whose queues ran dry; returns the film of the first robot's new event."""
+    def _refill(self, batch: dict[str, Any], rows: list[int]) -> None:
+        """Plans for the rows whose queues ran dry."""
         config, cursors = self.config, [self.cursors[i] for i in rows]
         captions = [cursor.caption or "" for cursor in cursors]
         part, chunk = self.rows_of(batch, rows), self.chunk_of_rows(batch, rows)
         plan = self.job(part, rows, captions, chunk)()
-        film = None
         if config.save_predicted_video and rows[0] == 0 and cursors[0].is_new_event:
             latents = plan.latents
             if latents is None:
@@ -229,7 +231,7 @@ class Rollout:
                 latents = self._plan(first, captions[:1], "full", own, plan.length[:1], past).latents
             assert latents is not None
             # Cameras side by side, as LeRobot's hook wants one video.
-            film = torch.cat(latents[0].unbind(0), dim=-1)[None]
+            self.film = torch.cat(latents[0].unbind(0), dim=-1)[None]
         for row, cursor in enumerate(cursors):
             steps, limit = int(plan.length[row]), frame_limit(config, captions[row])
             remaining = float(plan.remaining[row])
@@ -240,7 +242,6 @@ class Rollout:
                 actions = path.follow(actions)
             cursor.accept(actions, steps, remaining, limit)
             self.report(cursor, captions[row], remaining)
-        return film
 
     def report(self, cursor: EventCursor, caption: str, remaining: float, **facts: Any) -> None:
         """Tells the planner and the diary of a look."""

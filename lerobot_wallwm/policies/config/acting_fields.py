@@ -32,9 +32,6 @@ class EventModeConfig:
     # Computes the next plan on a thread of its own while the arm carries out the last one, so that `select_action` waits
     # for none but the first. Not needed with `lerobot-rollout --inference.type=rtc`, which has a thread of its own.
     background_inference: bool = False
-    # Threads of PyTorch's operators in that thread, or in that of LeRobot's RTC engine; 0 is all cores but one, which the
-    # control loop keeps.
-    background_threads: int = 0
     # An arm that does not move for so long, although its goal is `stall_distance` away (in the dataset's units: degrees
     # or percent), has stalled. 0 s: never. Grippers do not count: they stall on every object that they hold.
     stall_s: float = 1.0
@@ -49,9 +46,8 @@ class EventModeConfig:
 
 def check_event_mode(config: WallwmConfig) -> None:
     """Raises ValueError for values out of range, or fields that contradict each other."""
-    for name in ("background_threads", "stall_retries"):
-        if getattr(config, name) < 0:
-            raise ValueError(f"--policy.{name} must be at least 0, got {getattr(config, name)}.")
+    if config.stall_retries < 0:
+        raise ValueError(f"--policy.stall_retries must be at least 0, got {config.stall_retries}.")
     for name, least in (
         ("seam_acceleration", 0.0),
         ("stall_s", 0.0),

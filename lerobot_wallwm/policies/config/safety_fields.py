@@ -12,7 +12,8 @@ class SafetyFields:
     """Guards between the policy and the arm. All numbers are our choice."""
 
     # Where the guards that go by the clock or by what the cameras show may hold and stop: `arm`; `simulation` only
-    # counts what they find; `auto` is `arm` where LeRobot's rollout drives the policy, and `simulation` elsewhere.
+    # counts what they find; `auto` is `simulation` where LeRobot has built the policy for a dataset or an environment
+    # (lerobot-train, lerobot-eval), and `arm` everywhere else.
     guards: str = "auto"
     # Largest change of a goal per tick, as a multiple of the data's (99.9th percentile, each joint). 0: no limit.
     rate_limit: float = 1.5
@@ -26,12 +27,6 @@ class SafetyFields:
     start_margin: float = 0.25
     # Goals that are not finite, after which the run ends; as many finite ones in a row forgive them.
     max_bad_goals: int = 10
-    # MB (10^6 bytes) on the disk that LeRobot records to, below which the run ends while a recording can still be
-    # finished. 0: never. LeRobot copies a video file of up to 200 MB when it adds an episode to it. Half of it is held (on
-    # Linux) by a file without a name, and given back when the disk is full from one moment to the next.
-    disk_reserve_mb: float = 500.0
-    # A folder on that disk; None: where the running command says, `--dataset.root` or LeRobot's home.
-    disk_path: str | None = None
     # JSONL file to which every intervention is appended.
     safety_log: str | None = None
     # Learned from the dataset, in its units (see motion_limits.py).
@@ -43,7 +38,7 @@ class SafetyFields:
             raise ValueError(
                 f"--policy.guards={self.guards} is not available: choose one of auto, arm, simulation."
             )
-        for name in ("rate_limit", "watchdog_s", "camera_timeout_s", "start_margin", "disk_reserve_mb"):
+        for name in ("rate_limit", "watchdog_s", "camera_timeout_s", "start_margin"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):  # false for NaN, too
                 raise ValueError(f"--policy.{name} must be a number of at least 0, got {value}.")
@@ -54,5 +49,5 @@ class SafetyFields:
             if not all(least <= value < math.inf and value > -math.inf for value in values):
                 raise ValueError(
                     f"motion_limits['{name}'] in config.json must be finite numbers{' of at least 0' if least == 0 else ''}, "
-                    f"got {values}. Fix: wallwm limits --policy.path=<checkpoint> --dataset.root=<its training data>."
+                    f"got {values}. Fix: use a checkpoint as lerobot-train has written it."
                 )

@@ -116,20 +116,12 @@ def _guess(state_P: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
 
 
 def _fitting_order(state_P: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
-    """Whether some other order of the joints would put all inside their ranges (a matching of joints to ranges)."""
+    """Whether some other order of the joints would put all inside their ranges."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
     fits = (state_P[:, None] >= low[None]) & (state_P[:, None] <= high[None])
-    taken: dict[int, int] = {}
-
-    def place(value: int, tried: set[int]) -> bool:
-        for slot in np.flatnonzero(fits[value]):
-            if int(slot) not in tried:
-                tried.add(int(slot))
-                if int(slot) not in taken or place(taken[int(slot)], tried):
-                    taken[int(slot)] = value
-                    return True
-        return False
-
-    return all(place(value, set()) for value in range(len(state_P)))
+    return bool((maximum_bipartite_matching(csr_array(fits), perm_type="column") >= 0).all())
 
 
 def _short(keys: list[str]) -> str:

@@ -1,16 +1,13 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The guards between a policy and an arm.
 
-They sit where the policy hands out actions, and not in the postprocessor alone. LeRobot loads a checkpoint's pipelines
-from their JSON: a step there sees neither the observation nor the policy's flags, and on fine-tuning it keeps the state
-of the old dataset. The policy sees the pose and the pictures, has the flags, and its limits follow the dataset. There
-is one `Safety` per policy object, with a row per robot, so that neither two policies of a process nor the environments
-of a batch share anything. Goals are judged in the robot's units and go on, normalised, to the postprocessor, whose own
-steps are the last line: they know no pose, but nothing gets around them (`processor_wallwm`).
+They stand where the policy hands out actions, because LeRobot's postprocessor sees neither the observation nor the
+policy's flags, and keeps the limits of the old dataset on fine-tuning. Goals are judged in the robot's units and go on,
+normalised, to the postprocessor, whose own steps are the last line of defence (`processor_wallwm`).
 
 A simulator waits for the policy and may render a still scene without noise, so that the clock and equal pictures prove
-nothing there. Time is counted in ticks then, and what the guards of observations find is counted, but changes nothing;
-those of goals work everywhere, so that a figure from a simulator holds for the same goals as on an arm.
+nothing there. Time is counted in ticks then, and what the guards of observations find is counted but changes nothing.
+The guards of goals work everywhere.
 
 Shapes: B robots, T ticks, A action dims, P proprioception dims.
 """
@@ -18,23 +15,21 @@ Shapes: B robots, T ticks, A action dims, P proprioception dims.
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lerobot_wallwm.policies.acting.background import set_aside
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
+from lerobot_wallwm.policies.batches.observation import Observation
 from lerobot_wallwm.policies.safety.arm_check import differences, unknown_cameras
-from lerobot_wallwm.policies.safety.disk_guard import DiskGuard
 from lerobot_wallwm.policies.safety.goal_guard import GoalGuard
 from lerobot_wallwm.policies.safety.interventions import Interventions, SafetyError
 from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
-from lerobot_wallwm.policies.safety.observation_watch import ObservationWatch
+from lerobot_wallwm.policies.safety.observation_watch import Fault, ObservationWatch
 
 if TYPE_CHECKING:
     from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
@@ -42,16 +37,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE = "observation.state"
-# LeRobot imports these to drive robots, and for nothing else.
-ARM_MODULES = ("lerobot.rollout", "lerobot.async_inference")
 # Late inferences in a row after which the run ends: our choice.
 MAX_LATE = 3
 # What a tensor from here carries, for the postprocessor. It does not survive an operation: then nothing is trusted.
 MARK = "wallwm_within_limits"
 
 
-class Safety:
-    """See the module.
+class Guards:
+    """One object per policy, with a row per robot. A tick goes through `before`, the policy, and `after`.
 
     Args:
         config: The policy's configuration.
@@ -69,87 +62,80 @@ class Safety:
     ):
         self.config, self.action_space, self.cameras, self.clock = config, action_space, cameras, clock
         self.diary = Interventions(config.safety_log)
-        self._guard: GoalGuard | None = None
+        self._goals: GoalGuard | None = None
         self._watch: ObservationWatch | None = None
-        self._disk: DiskGuard | None = None
-        self._checked = self._warmed_up = False
+        self._checked = False
         self.reset()
 
     def reset(self) -> None:
         """A new rollout. Counts go on."""
-        if self._guard is not None:
-            self._guard.reset()
+        if self._goals is not None:
+            self._goals.reset()
         if self._watch is not None:
             self._watch.reset()
         self._ticks = self._late = 0
+        self._warmed_up = False
         self._left: float | None = None
         self._held_since: dict[int, float] = {}
-        self._warmed_up = False
+        self._void: set[int] = set()
+        self._sent: Tensor | None = None
 
     @property
     def on_arm(self) -> bool:
-        """Whether a real clock runs and an arm may come to harm."""
-        if self.config.guards == "auto":
-            return any(module in sys.modules for module in ARM_MODULES)
-        return self.config.guards == "arm"
+        """Whether a real clock runs and an arm may come to harm (`--policy.guards`)."""
+        return self.config.drives_an_arm
 
-    def act(
-        self,
-        batch: dict[str, Any],
-        policy: Callable[[dict[str, Any]], Tensor],
-        forget: Callable[[Collection[int]], None],
-        told: Callable[[Tensor], None],
-    ) -> Tensor:
-        """One tick.
+    def before(self, batch: dict[str, Any]) -> Observation:
+        """The first half of a tick: what the policy may make of this observation.
+
+        Raises:
+            SafetyError: The arm is not the checkpoint's, or its cameras or joints have been broken for too long.
+        """
+        state, pose, now = self._observe(batch)
+        if self._is_late(now):
+            self.diary.add("late_call", detail=f"{now - (self._left or 0.0):.2f} s since the last action")
+            self.goals.reanchor(pose, list(range(len(pose))))
+            self._void.update(range(len(pose)))
+        held = self._hold_for(self.watch.look(batch, state, self.goals.last, now), now, len(pose))
+        self._seen = batch[STATE], pose, held, now
+        void, self._void = frozenset(self._void), set()
+        return Observation(batch, held, void, self._sent)
+
+    def after(self, actions: Tensor | None) -> Tensor:
+        """The second half: what the arms are told.
 
         Args:
-            batch: The observation.
-            policy: Normalised actions ``(B, A)`` for it.
-            forget: Drops the queued actions of these rows, so that the policy looks again at the next tick.
-            told: Learns what the arms were told instead of what ``policy`` gave.
+            actions: Normalised actions ``(B, A)`` for the last observation; None where all robots are held.
 
         Returns:
             Normalised actions ``(B, A)`` that are safe to unnormalise.
 
         Raises:
-            SafetyError: Going on would be unsafe, or the arm is not the checkpoint's.
+            SafetyError: Going on would be unsafe.
         """
-        state, pose, now = self._observe(batch)
-        guard = self.guard
-        if self._is_late(now):
-            self.diary.add("late_call", detail=f"{now - (self._left or 0.0):.2f} s since the last action")
-            guard.reanchor(pose, list(range(len(pose))))
-            forget(range(len(pose)))
-        held = self._hold_for(self.watch.look(batch, state, guard.last, now), now, len(pose))
-        actions: Tensor | None = None
-        if not held.all():
-            actions = policy(batch)
-            if self._was_slow(now):
-                held = np.ones(len(pose), bool)
-        if held.any():
-            forget(np.flatnonzero(held).tolist())
+        state, pose, held, before = self._seen
+        if actions is not None and self._was_slow(before):
+            held = np.ones(len(pose), bool)
         asked = pose if actions is None else self._to_robot(actions)
-        sent = guard.tick(asked, pose, held)
-        bad = guard.bad > 0
-        if bad.any():
-            forget(np.flatnonzero(bad).tolist())
+        sent = self.goals.tick(asked, pose, held)
+        self._void.update(np.flatnonzero(held | (self.goals.bad > 0)).tolist())  # these look again
         self._ticks += 1
         self._left = self._now()
         if actions is None:
-            return self._mark(self._to_policy(sent).to(batch[STATE].device))
-        safe = self._changed(actions, asked, sent)
-        told(safe)
-        return self._mark(safe.clone())
+            self._sent = None
+            return _mark(self._to_policy(sent).to(state.device))
+        self._sent = self._changed(actions, asked, sent)
+        return _mark(self._sent.clone())
 
     @torch.compiler.disable  # `predict_action_chunk` is compiled by LeRobot where asked to
     def chunk(self, batch: dict[str, Any], actions_BTA: Tensor) -> Tensor:
         """A chunk of ticks, normalised ``(B, T, A)``; see `GoalGuard.chunk`.
 
         Raises:
-            SafetyError: As `act`.
+            SafetyError: As `before` and `after`.
         """
         if not self.on_arm:
-            pose = self.guard.limits.pose(_numbers(batch[STATE]))
+            pose = self.goals.limits.pose(_numbers(batch[STATE]))
             held = np.zeros(len(pose), bool)
         else:
             state, pose, now = self._observe(batch)
@@ -157,18 +143,18 @@ class Safety:
             self._ticks += 1
         asked = self._to_robot(actions_BTA)
         wanted = np.where(held[:, None, None], pose[:, None], asked)
-        return self._mark(self._changed(actions_BTA, asked, self.guard.chunk(wanted, pose)).clone())
-
-    def report(self) -> dict[str, Any]:
-        """What the guards did since the policy was built: see `Interventions.report`."""
-        return self.diary.report()
+        return _mark(self._changed(actions_BTA, asked, self.goals.chunk(wanted, pose)).clone())
 
     # ------------------------------------------------------------------ parts
 
     @property
-    def guard(self) -> GoalGuard:
-        """Made at the first action."""
-        if self._guard is None:
+    def goals(self) -> GoalGuard:
+        """Made at the first action.
+
+        Raises:
+            SafetyError: The checkpoint's range of actions is not finite.
+        """
+        if self._goals is None:
             config = self.config
             low, high = (_numbers(t) for t in (self.action_space.range_low, self.action_space.range_high))
             if not (np.isfinite(low).all() and np.isfinite(high).all()):
@@ -187,12 +173,12 @@ class Safety:
             )
             if len(config.motion_limits.get("step", ())) != len(low):
                 logger.warning(
-                    "This checkpoint knows no motion limits (it was trained before there were any, or without a dataset's "
-                    "files): goals are kept to the data's range, but neither their rate nor the arm's first pose is "
-                    "checked. Fix: wallwm limits --policy.path=<checkpoint> --dataset.root=<its training data>."
+                    "This checkpoint knows no motion limits (it was trained without a dataset's files): goals are kept to "
+                    "the data's range, but neither their rate nor the arm's first pose is checked. Fix: train it with "
+                    "lerobot-train on a dataset that lies on this machine."
                 )
-            self._guard = GoalGuard(limits, config.max_bad_goals, self.diary)
-        return self._guard
+            self._goals = GoalGuard(limits, config.max_bad_goals, self.diary)
+        return self._goals
 
     @property
     def watch(self) -> ObservationWatch:
@@ -207,25 +193,14 @@ class Safety:
             self._watch = ObservationWatch(list(self.cameras), span, names)
         return self._watch
 
-    @property
-    def disk(self) -> DiskGuard:
-        """Made at the first action."""
-        if self._disk is None:
-            self._disk = DiskGuard(self.config.disk_reserve_mb, self.config.disk_path, self.clock)
-        return self._disk
-
     def _observe(self, batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
         """State ``(B, P)`` and pose ``(B, A)``, once the arm is known to be the right one, and the time."""
         self.diary.ticks += 1
-        if self.on_arm:
-            self.disk.check()
         state = _numbers(batch[STATE])
         if not self._checked:
             self._check_arm(batch, state)
             self._checked = True
-            if self.on_arm:
-                set_aside()
-        return state, self.guard.limits.pose(state), self._now()
+        return state, self.goals.limits.pose(state), self._now()
 
     def _check_arm(self, batch: dict[str, Any], state: np.ndarray) -> None:
         config = self.config
@@ -252,7 +227,7 @@ class Safety:
             )
         self.diary.add("other_arm", detail=text)
 
-    def _hold_for(self, faults: list[Any], now: float, rows: int) -> np.ndarray:
+    def _hold_for(self, faults: list[Fault], now: float, rows: int) -> np.ndarray:
         """Which rows are held ``(B,)`` for what is wrong with their observations.
 
         Raises:
@@ -336,13 +311,11 @@ class Safety:
         new = self._to_policy(sent).to(actions)
         return torch.where(torch.from_numpy(different).to(actions.device), new, actions)
 
-    def _mark(self, actions: Tensor) -> Tensor:
-        setattr(actions, MARK, True)
-        return actions
+
+def _mark(actions: Tensor) -> Tensor:
+    setattr(actions, MARK, True)
+    return actions
 
 
 def _numbers(values: Tensor) -> np.ndarray:
     return values.detach().cpu().double().numpy()
-
-
-__all__ = ["MARK", "Safety", "SafetyError"]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import math
 import time
@@ -26,16 +25,14 @@ class Interventions:
     """A diary of one policy's guards.
 
     Args:
-        path: JSONL file to append one line per intervention to, or None; see `LineLog`.
+        path: JSONL file to append one line per intervention to, or None.
     """
 
     def __init__(self, path: str | None):
-        self.path = path
-        self.counts: Counter[str] = Counter()
+        self.log = LineLog(path, "--policy.safety_log")
         self.joints: dict[str, Counter[str]] = {}
         self.largest: dict[str, float] = {}
         self.ticks = 0
-        self._log = LineLog(path, "--policy.safety_log")
         self._quiet_until: dict[str, float] = {}
         self._unsaid: Counter[str] = Counter()
 
@@ -57,18 +54,13 @@ class Interventions:
             asked, sent: What the policy wanted, and what it gave instead, in the robot's units.
             detail: For a person.
         """
-        if not self.counts:
-            # Not by a weak reference: LeRobot's commands have let go of the policy by the time their process ends.
-            atexit.register(self.close)
-        self.counts[kind] += 1
         if joint is not None:
             self.joints.setdefault(kind, Counter())[joint] += 1
         if asked is not None and sent is not None and math.isfinite(asked) and math.isfinite(sent):
             self.largest[kind] = max(self.largest.get(kind, 0.0), abs(asked - sent))
         self._say(kind, joint, asked, sent, detail)
-        self._log.write(
-            kind, self.ticks, row, joint=joint, asked=_number(asked), sent=_number(sent), detail=detail
-        )
+        values = {"asked": _number(asked), "sent": _number(sent)}
+        self.log.write(kind, self.ticks, row, joint=joint, **values, detail=detail)
 
     def report(self) -> dict[str, Any]:
         """Counts since the policy was built.
@@ -78,26 +70,30 @@ class Interventions:
         """
         return {
             "ticks": self.ticks,
-            "interventions": dict(self.counts),
+            "interventions": dict(self.log.counts),
             "joints": {kind: dict(joints) for kind, joints in self.joints.items()},
             "largest_change": dict(self.largest),
         }
 
     def summary(self) -> str:
         """One line for a person."""
-        if not self.counts:
+        if not self.log.counts:
             return f"Safety guards: no intervention in {self.ticks} ticks."
         kinds = []
-        for kind, count in self.counts.most_common():
+        for kind, count in sorted(self.log.counts.items(), key=lambda item: -item[1]):
             joints = ", ".join(f"{joint} {n}" for joint, n in self.joints.get(kind, Counter()).most_common())
             kinds.append(f"{kind} {count}" + (f" ({joints})" if joints else ""))
         return f"Safety guards: {'; '.join(kinds)} in {self.ticks} ticks."
 
-    def close(self) -> None:
-        """Says the summary where anything happened, and waits for the file."""
-        if self.counts:
+    def forget(self) -> None:
+        """Counts from nothing again."""
+        self.log.counts.clear()
+        self.joints, self.largest, self.ticks = {}, {}, 0
+
+    def __del__(self) -> None:
+        """The summary, where anything happened: LeRobot's rollout lets go of the policy when it ends."""
+        if self.log.counts:
             logger.warning("%s", self.summary())
-        self._log.flush()
 
     def _say(
         self, kind: str, joint: str | None, asked: float | None, sent: float | None, detail: str
@@ -116,7 +112,7 @@ class Interventions:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Interventions:
         """A copied policy keeps a diary of its own."""
-        return Interventions(self.path)
+        return Interventions(None if self.log.path is None else str(self.log.path))
 
 
 def _number(value: float | None) -> float | str | None:

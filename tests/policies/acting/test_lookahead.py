@@ -7,16 +7,12 @@ import copy
 import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from lerobot.policies.rtc.configuration_rtc import RTCConfig
 
 from lerobot_wallwm.language.event_grammar import learn_transitions
-from lerobot_wallwm.policies.acting import background
-from lerobot_wallwm.policies.acting.background import BackgroundWorker
 from lerobot_wallwm.policies.acting.rollout import Rollout
 from lerobot_wallwm.policies.acting.seams import second_differences
 
@@ -235,45 +231,3 @@ def test_an_error_in_the_thread_reaches_the_loop(make_policy, make_observation):
         for _ in range(100):
             policy.select_action(make_observation([TASK]))
             time.sleep(0.02)
-
-
-@pytest.fixture
-def four_threads(monkeypatch):
-    before = torch.get_num_threads()
-    monkeypatch.setattr(background, "_had", 1)
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
-
-
-def asked(worker: BackgroundWorker[int]) -> int:
-    """PyTorch's threads in the worker's jobs."""
-    worker.submit(torch.get_num_threads)
-    while (found := worker.take()) is None:
-        time.sleep(0.01)
-    return found
-
-
-@pytest.mark.parametrize(("wanted", "number"), [(1, 1), (3, 3), (9, 4)])
-def test_the_loop_keeps_one_thread_and_each_worker_has_its_own_number(wanted, number, four_threads):
-    """The second worker, too, which finds a loop that has one left."""
-    workers: list[BackgroundWorker[int]] = [BackgroundWorker(1), BackgroundWorker(wanted)]
-    assert [asked(worker) for worker in workers] == [1, number]
-    assert torch.get_num_threads() == 1
-    assert asked(workers[1]) == number and not workers[1].busy
-
-
-def test_the_rtc_engines_thread_has_its_share_and_the_loop_one(make_policy, four_threads):
-    policy = make_policy(**GRAMMAR, background_threads=3)
-    policy.config.rtc_config = RTCConfig()
-    policy.init_rtc_processor()
-    assert torch.get_num_threads() == 1
-    policy._realtime.settle()  # the loop's own call changes nothing
-    assert torch.get_num_threads() == 1
-
-    def engine() -> int:
-        policy._realtime.settle()
-        return torch.get_num_threads()
-
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(engine).result() == 3

@@ -65,7 +65,7 @@ def test_a_chunk_and_single_ticks_give_the_same_goals(asked):
     one_by_one, whole = make(), make()
     ticks = [one_by_one.tick(goal[None], pose)[0] for goal in asked]
     np.testing.assert_array_equal(np.stack(ticks), whole.chunk(asked[None], pose)[0])
-    assert one_by_one.diary.counts == whole.diary.counts
+    assert one_by_one.diary.log.counts == whole.diary.counts
 
 
 @given(st.lists(arrays(np.float64, (2, 4), elements=anything), min_size=2, max_size=6))
@@ -84,7 +84,7 @@ def test_goals_inside_the_limits_pass_untouched():
     for k in range(10):
         goal = pose + np.array([[3.9 * k, 0.5 * k, 0.0, -3.0 * k]])
         np.testing.assert_array_equal(guard.tick(goal, pose), goal)
-    assert not guard.diary.counts
+    assert not guard.diary.log.counts
 
 
 def test_what_was_done_is_counted_by_kind_and_joint():
@@ -93,7 +93,7 @@ def test_what_was_done_is_counted_by_kind_and_joint():
     guard.tick(np.array([[0.0, 0.5, 90.0, 50.0]]), pose)  # moves the joint that never moved
     guard.tick(np.array([[0.0, -0.3, 20.0, 120.0]]), pose)  # out of the gripper's range, and too fast
     guard.tick(np.array([[np.nan, -0.3, 20.0, 60.0]]), pose)
-    assert guard.diary.counts == {"constant": 1, "range": 1, "rate": 1, "non_finite": 1}
+    assert guard.diary.log.counts == {"constant": 1, "range": 1, "rate": 1, "non_finite": 1}
     report = guard.diary.report()
     assert report["joints"]["range"] == {"gripper": 1} and report["largest_change"]["range"] == 20.0
 
@@ -111,7 +111,7 @@ def test_a_held_robot_stays_where_it_was_told_to_be():
     first = guard.tick(np.array([[2.0, 0.1, 20.0, 51.0]]), pose)
     held = guard.tick(np.array([[9.0, 9.0, 20.0, 90.0]]), pose, held=np.array([True]))
     np.testing.assert_array_equal(first, held)
-    assert not guard.diary.counts  # what a held robot would have done does not count
+    assert not guard.diary.log.counts  # what a held robot would have done does not count
 
 
 def test_after_a_gap_goals_start_near_the_arm_but_keep_a_grip():
