@@ -65,7 +65,7 @@ def test_a_chunk_and_single_ticks_give_the_same_goals(asked):
     one_by_one, whole = make(), make()
     ticks = [one_by_one.tick(goal[None], pose)[0] for goal in asked]
     np.testing.assert_array_equal(np.stack(ticks), whole.chunk(asked[None], pose)[0])
-    assert one_by_one.diary.log.counts == whole.diary.counts
+    assert one_by_one.diary.log.counts == whole.diary.log.counts
 
 
 @given(st.lists(arrays(np.float64, (2, 4), elements=anything), min_size=2, max_size=6))
