@@ -7,24 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-USAGE = """usage: wallwm <command> [--flag=value ...]
-
-commands:
-  prepare   cut a LeRobotDataset at its events: wallwm prepare --dataset.root=DIR --out.root=DIR
-  recover   starts near recorded contacts, to record recoveries from: wallwm recover --dataset.root=DIR [--robot.type=...]
-  verify    compare a carved view with its source: wallwm verify --source.root=DIR --view.root=DIR
-  inspect   write a page on which a person looks at the events and corrects them:
-            wallwm inspect --dataset.root=DIR --out.root=DIR
-  check     whether an arm should be switched on with a checkpoint, from held-out data:
-            wallwm check --policy.path=DIR --dataset.root=DIR --out=DIR
-  publish   put a checkpoint, or a carved dataset, on the Hub in one commit:
-            wallwm publish --policy.path=DIR --repo_id=me/cups [--check=DIR] [--eval=FILE] [--dataset.root=DIR]
-            wallwm publish --dataset.root=DIR --dataset.repo_id=me/cups_events
-  pull      get one revision of a checkpoint, checked: wallwm pull me/cups [--revision=...] [--out=DIR]
-  limits    give an old checkpoint the motion limits of its data: wallwm limits --policy.path=DIR --dataset.root=DIR
-
-`wallwm <command> --help` lists a command's flags."""
-
 
 def _parse(command: str, config_class: type, args: Sequence[str]) -> Any:
     import draccus
@@ -87,9 +69,9 @@ def _check(args: Sequence[str]) -> int:
     from lerobot_wallwm.check import config as check_module, run
 
     config = _parse("check", check_module.CheckConfig, args)
-    content = run.check(config, args)
-    print(f"{run.summary(content)}\n{config.out / run.PAGE}")
-    return 0 if content["verdict"]["switch_on"] else 1
+    verdict = run.check(config, args)
+    print(f"{run.summary(verdict)}\n{config.out / run.PAGE}")
+    return 0 if verdict.switch_on else 1
 
 
 def _publish(args: Sequence[str]) -> int:
@@ -112,25 +94,42 @@ def _pull(args: Sequence[str]) -> int:
     return 0
 
 
-def _limits(args: Sequence[str]) -> int:
-    from lerobot_wallwm.policies.assembly import learned as limits_module
-
-    found = limits_module.add_limits(_parse("limits", limits_module.LimitsConfig, args))
-    for name, values in found.items():
-        print(f"{name}: {', '.join(f'{value:.4g}' for value in values)}")
-    return 0
-
-
+# Name: what runs it, what it does, and how it is called.
 COMMANDS = {
-    "prepare": _prepare,
-    "recover": _recover,
-    "verify": _verify,
-    "inspect": _inspect,
-    "check": _check,
-    "publish": _publish,
-    "pull": _pull,
-    "limits": _limits,
+    "prepare": (_prepare, "cut a LeRobotDataset at its events", "--dataset.root=DIR --out.root=DIR"),
+    "recover": (
+        _recover,
+        "starts near recorded contacts, to record recoveries from",
+        "--dataset.root=DIR [--robot.type=...]",
+    ),
+    "verify": (_verify, "compare a carved view with its source", "--source.root=DIR --view.root=DIR"),
+    "inspect": (
+        _inspect,
+        "write a page on which a person looks at the events and corrects them",
+        "--dataset.root=DIR --out.root=DIR",
+    ),
+    "check": (
+        _check,
+        "whether an arm should be switched on with a checkpoint, from held-out data",
+        "--policy.path=DIR --dataset.root=DIR --out=DIR",
+    ),
+    "publish": (
+        _publish,
+        "put a checkpoint, or a carved dataset, on the Hub in one commit",
+        "[--policy.path=DIR --repo_id=me/cups --check=DIR --eval=FILE] [--dataset.root=DIR --dataset.repo_id=me/events]",
+    ),
+    "pull": (_pull, "get one revision of a checkpoint, checked", "me/cups [--revision=...] [--out=DIR]"),
 }
+USAGE = "\n".join(
+    [
+        "usage: wallwm <command> [--flag=value ...]",
+        "",
+        "commands:",
+        *(f"  {name:9} {does}\n{'':12}wallwm {name} {flags}" for name, (_, does, flags) in COMMANDS.items()),
+        "",
+        "`wallwm <command> --help` lists a command's flags.",
+    ]
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,12 +138,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0 if args else 2
-    command = COMMANDS.get(args[0])
-    if command is None:
+    if args[0] not in COMMANDS:
         print(f"error: unknown command {args[0]!r}. Fix: use one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        return command(args[1:])
+        return COMMANDS[args[0]][0](args[1:])
     except (ValueError, FileExistsError, BlockingIOError) as error:
         # DataError is a ValueError: what the user can mend gets one line, what is our fault keeps its traceback.
         print(f"error: {error}", file=sys.stderr)

@@ -3,31 +3,31 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lerobot_wallwm.check.config import CheckConfig, check_config
-from lerobot_wallwm.check.rules import judge
-from lerobot_wallwm.check.verdict import Verdict
 from lerobot_wallwm.storage.atomic import atomic_folder
+from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.places import source_root
 
-PAGE, RESULTS = "check.html", "check.json"
+if TYPE_CHECKING:
+    from lerobot_wallwm.check.rules import Judgement
+
+PAGE, RESULTS, WEIGHTS = "check.html", "check.json", "model.safetensors"
 
 
-def check(config: CheckConfig, arguments: Sequence[str] = ()) -> dict[str, Any]:
+def check(config: CheckConfig, arguments: Sequence[str] = ()) -> Judgement:
     """Measures a checkpoint on held-out data and writes the page, the figures and ``check.json``.
 
     Args:
         config: The flags.
         arguments: As they were typed, for the record.
-
-    Returns:
-        The content of ``check.json``.
 
     Raises:
         ValueError: A flag, the checkpoint or the data cannot be used; says which and what to do.
@@ -38,48 +38,75 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> dict[str, Any]:
         raise ValueError("matplotlib is missing, which draws the figures. Fix: pip install matplotlib")
     assert config.out is not None and config.policy.path is not None
     from lerobot_wallwm.check.measure.checkpoint import Checkpoint
-    from lerobot_wallwm.check.measure.heldout_data import open_heldout
     from lerobot_wallwm.check.measure.latency import machine_facts
     from lerobot_wallwm.check.measure.match import require_same_shape
     from lerobot_wallwm.check.measure.measure import measure, unmeasured
+    from lerobot_wallwm.check.measure.views import open_heldout
     from lerobot_wallwm.check.page.plots import Album
     from lerobot_wallwm.check.page.report import build_page
-    from lerobot_wallwm.check.policy_files import WEIGHTS, policy_folder
-    from lerobot_wallwm.check.results import results, write_results
+    from lerobot_wallwm.check.results import results
+    from lerobot_wallwm.check.rules import judge
+    from lerobot_wallwm.hub.card.check_report import write_check
     from lerobot_wallwm.hub.files.weights import broken_weights
     from lerobot_wallwm.storage.fingerprint import sha256_of
 
-    folder = policy_folder(config.policy.path, config.policy.revision)
-    root = _dataset_folder(config)
+    folder = _checkpoint_folder(config.policy.path, config.policy.revision)
     shown = str(config.dataset.root or config.dataset.repo_id)
-    heldout = open_heldout(root, shown)
+    heldout = open_heldout(_dataset_folder(config), shown)
     with atomic_folder(config.out, overwrite=config.overwrite, marker=RESULTS, flag="--out") as out:
         saved = _configuration(folder)
         require_same_shape(saved, heldout, shown)
         meta = heldout.meta if saved.chunked else None
-        broken = broken_weights(folder / WEIGHTS)
+        root = config.dataset.root
+        about = {
+            "policy": {"path": config.policy.path, "sha256": sha256_of(folder / WEIGHTS)},
+            "dataset": {"repo_id": config.dataset.repo_id, "root": None if root is None else str(root)},
+            "command": shlex.join(["wallwm", "check", *arguments]),
+            "machine": machine_facts(config.device or str(saved.device)),
+        }
         with warnings.catch_warnings():
             # Broken checkpoints are what this is for: NaN is reported once, and not by numpy at every step.
             warnings.simplefilter("ignore", RuntimeWarning)
-            if broken:
+            if broken := broken_weights(folder / WEIGHTS):
                 run = unmeasured(saved, heldout)
                 run.measured.bad_weights = broken
             else:
                 run = measure(Checkpoint(folder, meta=meta, device=config.device), heldout, config)
-            verdict = judge(run.measured)
-            album = Album(out)
-            policy = {"path": config.policy.path, "sha256": sha256_of(folder / WEIGHTS)}
-            dataset = {
-                "repo_id": config.dataset.repo_id,
-                "root": None if config.dataset.root is None else str(config.dataset.root),
-            }
-            machine = machine_facts(config.device or str(saved.device))
-            command = shlex.join(["wallwm", "check", *arguments])
-            html = build_page(run, verdict, heldout, album, policy, dataset, command, machine)
-        (out / PAGE).write_text(html, encoding="utf-8")
-        content = results(run, verdict, heldout, policy, dataset, command, machine, album.names)
-        write_results(out / RESULTS, content)
-    return content
+            verdict, album = judge(run.measured), Album(out)
+            (out / PAGE).write_text(build_page(run, verdict, heldout, album, about), encoding="utf-8")
+        write_check(out / RESULTS, results(run, verdict, heldout, about, album.names))
+    return verdict
+
+
+def _checkpoint_folder(path: str, revision: str | None) -> Path:
+    """The folder of a checkpoint on this machine; a name on the Hub is fetched first, and checked.
+
+    Raises:
+        DataError: There is no such folder, a file is missing, or it is another policy's.
+        ValueError: The Hub does not have it, or cannot be reached.
+    """
+    folder, other = Path(path).expanduser(), "pass the pretrained_model folder of a lerobot-train run"
+    if not folder.is_dir():
+        from lerobot_wallwm.hub.files.safe_files import is_repo_id
+        from lerobot_wallwm.hub.remote.pull import fetch_checkpoint
+
+        if not is_repo_id(path):
+            raise DataError(path, "folder", "is not there", f"{other}, or a name on the Hub")
+        folder = fetch_checkpoint(path, revision).folder
+    for name in ("config.json", WEIGHTS, "policy_preprocessor.json", "policy_postprocessor.json"):
+        if not (folder / name).is_file():
+            inside = (folder / "pretrained_model" / name).is_file()
+            raise DataError(path, name, "is missing", f"pass {path}/pretrained_model" if inside else other)
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("type")
+    except (ValueError, AttributeError) as error:
+        raise DataError(
+            f"{path}/config.json", "file", f"cannot be read ({error})", "save the checkpoint again"
+        ) from error
+    if kind != "wallwm":
+        fix = "pass a checkpoint of --policy.type=wallwm"
+        raise DataError(f"{path}/config.json", "type", f"is {kind!r}, and only wallwm is checked here", fix)
+    return folder
 
 
 def _dataset_folder(config: CheckConfig) -> Path:
@@ -118,9 +145,7 @@ def _configuration(folder: Path) -> Any:
         ) from error
 
 
-def summary(content: dict[str, Any]) -> str:
+def summary(verdict: Judgement) -> str:
     """A check's result for the terminal."""
-    verdict = content["verdict"]
-    answer = Verdict(verdict["level"], verdict["reasons"], []).answer
-    lines = [f"Switch the arm on? {answer.upper()}"]
-    return "\n".join([*lines, *(f"  - {reason}" for reason in verdict["reasons"])])
+    lines = [f"Switch the arm on? {verdict.answer.upper()}"]
+    return "\n".join([*lines, *(f"  - {reason}" for reason in verdict.reasons)])

@@ -464,7 +464,7 @@ def test_data_of_another_arm_are_refused_with_every_difference(
 def test_a_name_on_the_hub_without_a_network(tiny_view, tmp_path, capsys):
     code, _ = check(Path("someone/some-policy"), tiny_view / "heldout", tmp_path / "out")
     error = capsys.readouterr().err
-    assert code == 2 and "someone/some-policy" in error and "not to be had" in error
+    assert code == 2 and "someone/some-policy" in error and "Fix:" in error
 
 
 def test_without_matplotlib(checkpoint, tiny_view, tmp_path, monkeypatch, capsys):

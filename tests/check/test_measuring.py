@@ -9,12 +9,11 @@ from hypothesis import given, strategies as st
 
 from lerobot_wallwm.check.measure.baselines import EventRows
 from lerobot_wallwm.check.measure.errors import HOLD, MEAN, baseline_actions, first_step, open_loop
-from lerobot_wallwm.check.measure.heldout_data import choose_anchors
-from lerobot_wallwm.check.measure.latency import WITH_LOOK, WITHOUT_LOOK, Latency, Times, control_rate
+from lerobot_wallwm.check.measure.latency import WITH_LOOK, WITHOUT_LOOK, Times, Timings, control_rate
 from lerobot_wallwm.check.measure.observations import Observations
 from lerobot_wallwm.check.measure.sensitivity import partners_elsewhere, partners_with_other_captions
 from lerobot_wallwm.check.measure.video import ssim
-from lerobot_wallwm.check.measure.views import Anchor
+from lerobot_wallwm.check.measure.views import Anchor, choose_anchors
 from lerobot_wallwm.hub.card.intervals import clustered_interval
 
 
@@ -137,10 +136,10 @@ def test_partners_are_others():
 
 
 def test_what_a_control_rate_needs():
-    def latency(look: float, tick: float, between: float = 1.0) -> Latency:
+    def latency(look: float, tick: float, between: float = 1.0) -> Timings:
         looks = {"none": Times(look, look, 9)}
         ticks = {WITH_LOOK: Times(tick, tick, 9), WITHOUT_LOOK: Times(between, between, 9)}
-        return Latency(looks, ticks, "none", 4.0)
+        return Timings(looks, ticks, "none", 4.0)
 
     # 20 Hz: 50 ms a tick, of which 80 % are the policy's; four ticks between looks.
     assert control_rate(latency(40, 40), 20, 0.8) == {"sync": True, "background": True}

@@ -60,7 +60,7 @@ def baseline_actions(
 
 
 @dataclass
-class OpenLoop:
+class OpenLoopErrors:
     """Errors of the policy and the baselines.
 
     Attributes:
@@ -91,7 +91,7 @@ def open_loop(
     events: Sequence[EventRows],
     joints: Sequence[str],
     seed: int = 0,
-) -> OpenLoop:
+) -> OpenLoopErrors:
     """Compares predictions with what was recorded, over steps inside the event.
 
     Args:
@@ -125,7 +125,7 @@ def open_loop(
         ratio = result["error"][reach] / still if still > 0 else float("inf")
         result["against_hold"][reach] = (ratio, clustered_interval(policy, hold, sources, seed))
     kinds = np.array([events[anchor.event].kind for anchor in observations.anchors])
-    return OpenLoop(
+    return OpenLoopErrors(
         observations=len(true),
         baselines={name: {reach: mean(name, reach) for reach in REACHES} for name in baselines},
         by_joint=dict(zip(joints, errors["policy"][valid].mean(0).tolist(), strict=True)),

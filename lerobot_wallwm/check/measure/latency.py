@@ -48,7 +48,7 @@ class Times:
 
 
 @dataclass
-class Latency:
+class Timings:
     """Times of looks by imagination, of ticks, and what they mean.
 
     Attributes:
@@ -109,7 +109,7 @@ def measure_latency(
     timings: int,
     mean_event: float,
     progress: Callable[[int], object] | None = None,
-) -> Latency:
+) -> Timings:
     """Times looks and ticks, one robot, batch 1.
 
     Captions come as tasks (planner=instruction), so that the queue never ends with a plan of events.
@@ -145,7 +145,7 @@ def measure_latency(
             setattr(config, name, value)
         policy.reset()
     steps = config.chunk_length if config.chunked else config.replan_steps or min(mean_event, config.horizon)
-    return Latency(looks, ticks, config.imagination, float(steps))
+    return Timings(looks, ticks, config.imagination, float(steps))
 
 
 def _wait(device: str) -> None:
@@ -207,7 +207,7 @@ def _time_ticks(
     return {name: Times.of(values) for name, values in seconds.items() if values}
 
 
-def control_rate(latency: Latency, fps: float, room: float) -> dict[str, bool]:
+def control_rate(latency: Timings, fps: float, room: float) -> dict[str, bool]:
     """Whether ``sync`` and ``background`` inference hold a control rate.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
-from lerobot_wallwm.check.measure.heldout_data import HeldOut
+from lerobot_wallwm.check.measure.views import HeldOut
 from lerobot_wallwm.storage.errors import DataError
 
 # Our choice: a value this part of the range beyond its end is not yet outside; calibrations differ by as much.
@@ -36,7 +36,7 @@ class JointRange:
 
 
 @dataclass
-class Camera:
+class CameraMatch:
     """One camera: its picture (height, width) in training and in the data, None where it is not there."""
 
     name: str
@@ -65,7 +65,7 @@ class Match:
     states: list[JointRange]
     actions: list[JointRange]
     names: str | None
-    cameras: list[Camera]
+    cameras: list[CameraMatch]
     still: list[str]
     still_here: list[str]
     trained_fps: float | None
@@ -158,7 +158,9 @@ def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match
         states=_ranges(state_names, _state_range(checkpoint), states),
         actions=actions,
         names=_difference(config, heldout),
-        cameras=[Camera(key, trained.get(key), here.get(key)) for key in dict.fromkeys([*trained, *here])],
+        cameras=[
+            CameraMatch(key, trained.get(key), here.get(key)) for key in dict.fromkeys([*trained, *here])
+        ],
         still=still,
         still_here=still_here,
         trained_fps=config.fps,

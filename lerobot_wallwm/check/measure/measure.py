@@ -15,11 +15,9 @@ import numpy as np
 from lerobot_wallwm.check.config import CheckConfig
 from lerobot_wallwm.check.measure.baselines import EventRows
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
-from lerobot_wallwm.check.measure.errors import baseline_actions, first_step, open_loop
-from lerobot_wallwm.check.measure.heldout_data import HeldOut, choose_anchors, choose_episodes
-from lerobot_wallwm.check.measure.latency import inference_batches, load_of_machine, measure_latency
-from lerobot_wallwm.check.measure.match import measure_match
-from lerobot_wallwm.check.measure.measured import Measured
+from lerobot_wallwm.check.measure.errors import OpenLoopErrors, baseline_actions, first_step, open_loop
+from lerobot_wallwm.check.measure.latency import Timings, inference_batches, load_of_machine, measure_latency
+from lerobot_wallwm.check.measure.match import Match, measure_match
 from lerobot_wallwm.check.measure.observations import (
     Observations,
     Prediction,
@@ -27,14 +25,66 @@ from lerobot_wallwm.check.measure.observations import (
     load_observations,
     predict_all,
 )
-from lerobot_wallwm.check.measure.sensitivity import measure_sensitivity
+from lerobot_wallwm.check.measure.sensitivity import InputChanges, measure_sensitivity
 from lerobot_wallwm.check.measure.video import Clips, imagine
-from lerobot_wallwm.check.measure.views import Anchor, open_view, read_event_rows
+from lerobot_wallwm.check.measure.views import (
+    Anchor,
+    HeldOut,
+    choose_anchors,
+    choose_episodes,
+    open_view,
+    read_event_rows,
+)
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.storage.errors import DataError
 
 # Our choice: several looks into each event, no more than can be told apart in an episode.
 LOOKS_PER_EPISODE = 40
+
+
+@dataclass
+class Measured:
+    """What the rules judge; parts that were not measured are None.
+
+    Attributes:
+        stage: The checkpoint's.
+        acts: Whether that stage trains actions.
+        bad_weights: Names of weights that are not finite.
+        bad_outputs: Share of predicted actions that are not finite.
+        carved: Whether the data's events are known.
+        from_training: Whether the data look like the checkpoint's own training view.
+        episodes: Source episodes.
+        unit: Of the errors.
+        open_loop: Errors.
+        clamped: Share of predicted actions outside of the data's range.
+        first_step: 99th percentile of the first action's distance from the pose, predicted and recorded.
+        sensitivity: Changes by exchanged inputs.
+        remaining: Mean error of the predicted end, and of guessing the median, in frames.
+        latency: On this machine.
+        load: Of the machine while it was measured (mean number of running processes), and its cores.
+        match: Of data and checkpoint.
+        imagination: The configured one.
+        psnr: Of the imagined video, and of repeating the keyframe.
+    """
+
+    stage: str = "joint"
+    acts: bool = True
+    bad_weights: list[str] = field(default_factory=list)
+    bad_outputs: float = 0.0
+    carved: bool = True
+    from_training: bool = False
+    episodes: int = 0
+    unit: str = "dataset units"
+    open_loop: OpenLoopErrors | None = None
+    clamped: float | None = None
+    first_step: tuple[float, float] | None = None
+    sensitivity: InputChanges | None = None
+    remaining: tuple[float, float] | None = None
+    latency: Timings | None = None
+    load: tuple[float, int] | None = None
+    match: Match | None = None
+    imagination: str = "none"
+    psnr: tuple[float, float] | None = None
 
 
 @dataclass

@@ -29,7 +29,7 @@ IMAGES, CAPTION, STATE, NOISE = "other_images", "other_caption", "other_state", 
 
 
 @dataclass
-class Sensitivity:
+class InputChanges:
     """Changes of the predicted motion, mean absolute in the dataset's units.
 
     Attributes:
@@ -83,7 +83,7 @@ def measure_sensitivity(
     events: Sequence[EventRows],
     seed: int,
     progress: Callable[[int], object] | None = None,
-) -> Sensitivity:
+) -> InputChanges:
     """Exchanges images, captions, states and noise.
 
     Args:
@@ -118,4 +118,4 @@ def measure_sensitivity(
     again = predict_all(checkpoint, observations, seed + 1, progress=progress)
     change[NOISE] = mean_absolute(again.actions - base.actions, observations.valid)
     natural[NOISE] = float("nan")  # chance differs in no recording
-    return Sensitivity(change, natural)
+    return InputChanges(change, natural)

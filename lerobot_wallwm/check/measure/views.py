@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Loads a carved view: its events without images, and anchors with images, spread over each event."""
+"""The data that a check runs on, a held-out view or whole episodes: its events without images, and observations with images."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from lerobot_wallwm.check.measure.baselines import EventRows
+from lerobot_wallwm.storage.errors import DataError
+
+# Observations of an event at least, so that not its keyframe alone is judged (our choice).
+PER_EVENT = 3
 
 
 @dataclass(frozen=True)
@@ -117,3 +121,119 @@ def open_view(root: str | Path, config: Any, pictures_ahead: bool = True) -> Any
     windows["observation.state"] = windows[meta.camera_keys[0]] if config.chunked else [0.0]
     windows["action"] = [i / meta.fps for i in config.action_delta_indices]
     return LeRobotDataset(name, root=root, delta_timestamps=windows)
+
+
+@dataclass
+class HeldOut:
+    """A dataset without its images.
+
+    Attributes:
+        root: Its folder.
+        meta: LeRobot's metadata.
+        events: Events, or whole episodes where `carved` is false.
+        carved: Whether it is a view that `wallwm prepare` wrote.
+        joints: Names of the action dimensions, for people.
+    """
+
+    root: Path
+    meta: Any
+    events: list[EventRows]
+    carved: bool
+    joints: list[str]
+
+    @property
+    def sources(self) -> list[int]:
+        """Source episodes, in order."""
+        return sorted({event.source for event in self.events})
+
+    @property
+    def frames(self) -> int:
+        """Frames of all events."""
+        return sum(len(event.action) for event in self.events)
+
+    def names(self, feature: str) -> list[str]:
+        """Names of a feature's dimensions; empty where the dataset has none."""
+        names = self.meta.features[feature].get("names")
+        if isinstance(names, dict):
+            names = next((v for v in names.values() if isinstance(v, list | tuple)), None)
+        return [str(name) for name in names] if isinstance(names, list | tuple) else []
+
+    def column(self, feature: str) -> np.ndarray:
+        """All rows of ``state`` or ``action``, ``(frames, D)``."""
+        return np.concatenate([getattr(event, feature) for event in self.events])
+
+
+def open_heldout(root: str | Path, shown: str) -> HeldOut:
+    """Reads a dataset's tables.
+
+    Args:
+        root: Its folder.
+        shown: How the user named it, for messages.
+
+    Raises:
+        DataError: It cannot be read; says what is missing and what to pass instead.
+    """
+    root = Path(root)
+    if not (root / "meta" / "info.json").is_file():
+        inside = [name for name in ("heldout", "train") if (root / name / "meta" / "info.json").is_file()]
+        fix = "pass the folder of a LeRobotDataset v3, such as the heldout view of `wallwm prepare`"
+        raise DataError(shown, "meta/info.json", "is missing", f"pass {shown}/{inside[0]}" if inside else fix)
+    from lerobot.datasets import LeRobotDatasetMetadata
+
+    meta = LeRobotDatasetMetadata(f"local/{root.name}", root=root)
+    for feature in ("observation.state", "action"):
+        if feature not in meta.features:
+            raise DataError(
+                f"{shown}/meta/info.json", feature, "is no feature", "record it; the policy needs it"
+            )
+    missing = _missing_videos(meta, root)
+    if missing is not None:
+        raise DataError(shown, missing, "is missing", "copy the whole dataset, or carve the view again")
+    try:
+        events = read_event_rows(root)
+    except (KeyError, ValueError, OSError) as error:
+        raise DataError(
+            shown, "data", f"cannot be read ({error})", "copy the dataset again, or carve the view again"
+        ) from error
+    if not events:
+        raise DataError(shown, "meta/episodes", "holds no episodes", "pass a dataset that has some")
+    carved = "wallwm/source_episode" in meta.episodes.column_names
+    heldout = HeldOut(root, meta, events, carved, [])
+    names = heldout.names("action") or [f"joint {d + 1}" for d in range(events[0].action.shape[1])]
+    heldout.joints = [name.removesuffix(".pos").replace("_", " ") for name in names]
+    return heldout
+
+
+def _missing_videos(meta: Any, root: Path) -> str | None:
+    """The first video file that the metadata names and the folder lacks."""
+    files = {
+        meta.get_video_file_path(episode, key)
+        for key in meta.video_keys
+        for episode in range(meta.total_episodes)
+    }
+    return next((str(file) for file in sorted(files) if not (root / file).is_file()), None)
+
+
+def choose_anchors(events: Sequence[EventRows], count: int, seed: int) -> list[Anchor]:
+    """Observations spread over all events, keyframes included; the same seed chooses the same ones.
+
+    Where the events have more than `count`, every so-manieth is taken, from a start that the seed draws: each has the same
+    chance, and neighbours stay apart.
+
+    Args:
+        events: Of the data.
+        count: About how many; never more.
+        seed: Of the start.
+    """
+    anchors = spread_anchors(events, max(PER_EVENT, -(-count // len(events))))
+    if len(anchors) <= count:
+        return anchors
+    step = len(anchors) / count
+    first = float(np.random.default_rng(seed).uniform(0, step))
+    return [anchors[int(first + i * step)] for i in range(count)]
+
+
+def choose_episodes(heldout: HeldOut, count: int, seed: int) -> list[int]:
+    """Source episodes to draw whole."""
+    order = np.random.default_rng(seed).permutation(heldout.sources)
+    return sorted(int(episode) for episode in order[:count])

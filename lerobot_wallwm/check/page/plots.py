@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from lerobot_wallwm.check.measure.errors import NEAR, OpenLoop
-from lerobot_wallwm.check.measure.latency import Latency
+from lerobot_wallwm.check.measure.errors import NEAR, OpenLoopErrors
+from lerobot_wallwm.check.measure.latency import Timings
 from lerobot_wallwm.check.measure.match import JointRange
 from lerobot_wallwm.check.measure.observations import WholeEpisode
-from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE, STATE, Sensitivity
+from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE, STATE, InputChanges
 from lerobot_wallwm.check.page.charts import INK, PALETTE, new_axes, svg
 
 BLUE, ORANGE, GREY = PALETTE[0], PALETTE[5], PALETTE[8]
@@ -136,7 +136,7 @@ def _grouped(
     return figure
 
 
-def errors_figure(result: OpenLoop, unit: str) -> Any:
+def errors_figure(result: OpenLoopErrors, unit: str) -> Any:
     """Near and event error of the policy beside the baselines, with the policy's interval."""
     reaches = ("near", "event")
     series = {"this policy": [result.error[r] for r in reaches]}
@@ -145,7 +145,7 @@ def errors_figure(result: OpenLoop, unit: str) -> Any:
     return _grouped(groups, series, unit, [result.intervals[reach] for reach in reaches])
 
 
-def joints_figure(result: OpenLoop, unit: str) -> Any:
+def joints_figure(result: OpenLoopErrors, unit: str) -> Any:
     """Error of each joint beside holding the pose."""
     series = {
         "this policy": list(result.by_joint.values()),
@@ -154,7 +154,7 @@ def joints_figure(result: OpenLoop, unit: str) -> Any:
     return _grouped(list(result.by_joint), series, unit)
 
 
-def kinds_figure(result: OpenLoop, unit: str) -> Any:
+def kinds_figure(result: OpenLoopErrors, unit: str) -> Any:
     """Error of each kind of event beside holding the pose."""
     rows = result.by_event
     series = {
@@ -164,7 +164,7 @@ def kinds_figure(result: OpenLoop, unit: str) -> Any:
     return _grouped([f"{kind} ({row['observations']:.0f})" for kind, row in rows.items()], series, unit)
 
 
-def sensitivity_figure(result: Sensitivity, unit: str) -> Any:
+def sensitivity_figure(result: InputChanges, unit: str) -> Any:
     """Change by each exchanged input, and what the recordings of the same pairs differ by."""
     labels = {
         IMAGES: "other images",
@@ -185,7 +185,7 @@ def sensitivity_figure(result: Sensitivity, unit: str) -> Any:
     return figure
 
 
-def latency_figure(latency: Latency, fps: float) -> Any:
+def latency_figure(latency: Timings, fps: float) -> Any:
     """Milliseconds of looks and ticks beside the time that the control rate leaves."""
     rows = latency.named()
     figure, (axis,) = new_axes(height=0.75 + 0.3 * len(rows))

@@ -16,13 +16,13 @@ import numpy as np
 
 from lerobot_wallwm.check import thresholds
 from lerobot_wallwm.check.measure.errors import NEAR
-from lerobot_wallwm.check.measure.heldout_data import HeldOut
 from lerobot_wallwm.check.measure.latency import control_rate
 from lerobot_wallwm.check.measure.measure import Run
 from lerobot_wallwm.check.measure.video import Clips, comparison_film, side_by_side
+from lerobot_wallwm.check.measure.views import HeldOut
 from lerobot_wallwm.check.page import charts, plots
 from lerobot_wallwm.check.page.plots import Album
-from lerobot_wallwm.check.verdict import Verdict
+from lerobot_wallwm.check.rules import Judgement
 
 CLIPS_SHOWN = 4
 SECTIONS = {
@@ -56,16 +56,7 @@ def page_templates(*folders: Path) -> jinja2.Environment:
     return templates
 
 
-def build_page(
-    run: Run,
-    verdict: Verdict,
-    heldout: HeldOut,
-    album: Album,
-    policy: dict[str, Any],
-    dataset: dict[str, Any],
-    command: str,
-    machine: dict[str, Any],
-) -> str:
+def build_page(run: Run, verdict: Judgement, heldout: HeldOut, album: Album, about: dict[str, Any]) -> str:
     """The page as HTML; its figures are written into the album on the way.
 
     Args:
@@ -73,10 +64,7 @@ def build_page(
         verdict: What the rules said.
         heldout: The data.
         album: Takes the figures.
-        policy: As in ``check.json``.
-        dataset: The same.
-        command: As it was typed.
-        machine: What it ran on.
+        about: ``policy``, ``dataset``, ``command`` and ``machine`` of ``check.json``.
     """
     m, figures = run.measured, {}
     episodes = [
@@ -126,10 +114,7 @@ def build_page(
             figures=figures,
             clips=clips,
             speed=speed,
-            policy=policy,
-            dataset=dataset,
-            command=command,
-            machine=machine,
+            **about,
             t=thresholds,
             near=NEAR,
         )
