@@ -1,12 +1,16 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""The charts of the demo's report."""
+"""The charts and videos of the demo's report."""
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from lerobot_wallwm.check.page.charts import INK, PALETTE, new_axes, svg
 
@@ -18,7 +22,7 @@ def timeline(
     events: Sequence[Mapping[str, Any]],
     fps: float,
     colour_of: Mapping[str, str],
-) -> str:
+) -> Markup:
     """Joint curves over time with the events as coloured bands.
 
     Args:
@@ -45,7 +49,7 @@ def timeline(
     return svg(figure, name)
 
 
-def loss_curves(name: str, steps: Sequence[int], curves: Mapping[str, Sequence[float]]) -> str:
+def loss_curves(name: str, steps: Sequence[int], curves: Mapping[str, Sequence[float]]) -> Markup:
     """One small chart per loss, logarithmic.
 
     Args:
@@ -65,7 +69,7 @@ def loss_curves(name: str, steps: Sequence[int], curves: Mapping[str, Sequence[f
 
 def action_chart(
     name: str, true: np.ndarray, predicted: np.ndarray, state: np.ndarray, joints: Sequence[str], fps: float
-) -> str:
+) -> Markup:
     """Predicted and recorded actions of one event, a panel per joint.
 
     Args:
@@ -97,3 +101,55 @@ def action_chart(
     axes[0].legend(loc="best")
     figure.supxlabel("seconds since the keyframe", fontsize=8, color=INK)
     return svg(figure, name)
+
+
+def bars(name: str, values: Mapping[str, float], unit: str) -> Markup:
+    """Horizontal bars with their figures.
+
+    Args:
+        name: Unique on the page.
+        values: Label to value.
+        unit: Printed behind each value.
+    """
+    figure, (axis,) = new_axes(height=0.32 * len(values) + 0.2)
+    labels = list(values)
+    axis.barh(range(len(labels)), list(values.values()), color=PALETTE[0], height=0.62)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.invert_yaxis()
+    axis.set_xticks([])
+    axis.spines["bottom"].set_visible(False)
+    axis.set_xlim(0, max([*values.values(), 1e-9]) * 1.15)
+    for row, value in enumerate(values.values()):
+        axis.text(value, row, f" {value:.2f} {unit}", va="center", fontsize=8.5, color=INK)
+    return svg(figure, name)
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each distinct name, in order of appearance."""
+    distinct = list(dict.fromkeys(names))
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(distinct)}
+
+
+def mp4_uri(source: str | Path | Sequence[np.ndarray] | np.ndarray, fps: float = 20) -> str:
+    """A video as an MP4 data URI.
+
+    Args:
+        source: An MP4 file, or frames ``(H, W, 3)`` uint8 with even sides.
+        fps: For frames.
+    """
+    if isinstance(source, str | Path):
+        content = Path(source).read_bytes()
+    else:
+        import av
+
+        sink = io.BytesIO()
+        with av.open(sink, mode="w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=round(fps), options={"crf": "20"})
+            stream.height, stream.width = source[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+            for frame in source:
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode())
+        content = sink.getvalue()
+    return "data:video/mp4;base64," + base64.b64encode(content).decode()

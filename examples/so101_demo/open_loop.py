@@ -25,7 +25,6 @@ from lerobot_wallwm.check.measure.observations import (
     derangement,
     load_observations,
     mean_absolute,
-    other_captions,
     predict,
 )
 from lerobot_wallwm.check.measure.views import open_view, read_event_rows, spread_anchors, thin
@@ -107,18 +106,20 @@ def sensitivity(checkpoint: Checkpoint, observations: Observations, seed: int = 
     return {name: mean_absolute(actions - base, observations.valid) for name, actions in changed.items()}
 
 
+def other_captions(captions: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """For each caption another one of the list, drawn at random; all equal captions stay."""
+    distinct = sorted(set(captions))
+    if len(distinct) < 2:
+        return list(captions)
+    return [distinct[(distinct.index(c) + rng.integers(1, len(distinct))) % len(distinct)] for c in captions]
+
+
 def latency_ms(checkpoint: Checkpoint, observations: Observations, repeats: int = 20) -> float:
     """Median milliseconds from one observation's images to its event's actions, batch 1."""
-    import torch
-
-    batch = observations.batches[0]
-    one = {key: value[:1] for key, value in batch.items() if isinstance(value, torch.Tensor | list)}
-    event = checkpoint.policy.windows_from_batch(one)
-    state = torch.as_tensor(observations.state[:1], dtype=torch.float32)
-    times = []
+    seen, times = observations.seen(checkpoint, [0]), []
     for repeat in range(repeats + 2):
         began = time.perf_counter()
-        checkpoint.plan(event, state, repeat)
+        checkpoint.plan(seen, repeat)
         times.append(time.perf_counter() - began)
     return float(np.median(times[2:]) * 1000)
 

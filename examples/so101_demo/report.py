@@ -38,7 +38,7 @@ def build_report(inputs: ReportInputs) -> str:
     """The page as HTML."""
     actions, move = inputs.figures["actions"], inputs.figures["sensitivity"]
     labels = [event["label"] for episode in inputs.episodes for event in episode.level("action")]
-    colour_of = charts.colours(labels)
+    colour_of = fig.colours(labels)
     joints = inputs.joints or [str(i) for i in range(len(actions["per_joint"]))]
     curves = {title: inputs.log.curves[name] for name, title in LOSSES.items() if name in inputs.log.curves}
     changes = {
@@ -66,7 +66,7 @@ def build_report(inputs: ReportInputs) -> str:
             episodes=[_episode(episode, colour_of) for episode in inputs.episodes],
             levels=_levels(inputs.episodes[0]) if inputs.episodes else {},
             losses=fig.loss_curves("loss", inputs.log.steps, curves) if curves else None,
-            sensitivity=charts.bars("sensitivity", changes, "degrees"),
+            sensitivity=fig.bars("sensitivity", changes, "degrees"),
             examples=[
                 (
                     e.caption,
@@ -77,7 +77,7 @@ def build_report(inputs: ReportInputs) -> str:
                 for n, e in enumerate(inputs.examples)
             ],
             clips=[_clip(inputs.clips, n) for n in range(len(inputs.clips.captions))],
-            film=charts.mp4_uri(comparison_film(inputs.clips), 5) if inputs.clips.captions else None,
+            film=fig.mp4_uri(comparison_film(inputs.clips), 5) if inputs.clips.captions else None,
             logs=logs,
             flags=FLAGS,
             rollouts=[_rollout(rollout) for rollout in furthest[:2]],
@@ -105,7 +105,7 @@ def _episode(episode: EpisodeView, colour_of: dict[str, str]) -> dict[str, Any]:
 
 def _levels(episode: EpisodeView) -> dict[str, list[tuple[int, str, str]]]:
     """An episode's captions by level: duration, colour, caption."""
-    colour_of = charts.colours([event["label"] for event in episode.level("action")])
+    colour_of = fig.colours([event["label"] for event in episode.level("action")])
     return {
         level: [
             (e["end"] - e["start"], colour_of.get(e["label"], "var(--line)"), e["caption"])
@@ -129,6 +129,6 @@ def _rollout(rollout: Rollout) -> dict[str, Any]:
     assert rollout.video is not None
     return {
         "log": dict.fromkeys(FLAGS, False) | rollout.log,
-        "video": charts.mp4_uri(rollout.video),
-        "imagined": None if rollout.imagined is None else charts.mp4_uri(rollout.imagined),
+        "video": fig.mp4_uri(rollout.video),
+        "imagined": None if rollout.imagined is None else fig.mp4_uri(rollout.imagined),
     }

@@ -9,28 +9,28 @@ from typing import Any
 
 from lerobot_wallwm.check import thresholds
 from lerobot_wallwm.check.measure.latency import control_rate
-from lerobot_wallwm.check.measure.measure import Measured, Run
+from lerobot_wallwm.check.measure.measure import Measured
 from lerobot_wallwm.check.measure.views import HeldOut
 from lerobot_wallwm.check.rules import Judgement
 from lerobot_wallwm.hub.card.check_report import FORMAT
 
 
 def results(
-    run: Run, verdict: Judgement, heldout: HeldOut, about: dict[str, Any], figures: list[str]
+    m: Measured, verdict: Judgement, heldout: HeldOut, about: dict[str, Any], figures: list[str]
 ) -> dict[str, Any]:
     """What ``check.json`` holds, for `write_check`, which rounds it and holds it against the schema.
 
     Args:
-        run: What was measured.
+        m: What was measured.
         verdict: What the rules said.
         heldout: The data.
         about: ``policy``, ``dataset``, ``command`` and ``machine``, as the schema has them.
         figures: Names of the PNG files beside it.
     """
-    m, result = run.measured, run.measured.open_loop
+    result = m.open_loop
     events = len(heldout.events) if heldout.carved else None
     counts = {"episodes": len(heldout.sources), "events": events, "frames": heldout.frames}
-    open_loop: dict[str, Any] = {"events": events, "observations": run.observations, "unit": m.unit}
+    open_loop: dict[str, Any] = {"events": events, "observations": m.observations, "unit": m.unit}
     if result is None:
         open_loop |= {"error": {}, "intervals": {}}
     else:

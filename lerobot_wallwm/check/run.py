@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -53,9 +52,9 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> Judgement:
     folder = _checkpoint_folder(config.policy.path, config.policy.revision)
     shown = str(config.dataset.root or config.dataset.repo_id)
     heldout = open_heldout(_dataset_folder(config), shown)
+    saved = _configuration(folder, config.policy.path)
+    require_same_shape(saved, heldout, shown)
     with atomic_folder(config.out, overwrite=config.overwrite, marker=RESULTS, flag="--out") as out:
-        saved = _configuration(folder)
-        require_same_shape(saved, heldout, shown)
         meta = heldout.meta if saved.chunked else None
         root = config.dataset.root
         about = {
@@ -68,13 +67,13 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> Judgement:
             # Broken checkpoints are what this is for: NaN is reported once, and not by numpy at every step.
             warnings.simplefilter("ignore", RuntimeWarning)
             if broken := broken_weights(folder / WEIGHTS):
-                run = unmeasured(saved, heldout)
-                run.measured.bad_weights = broken
+                measured = unmeasured(saved, heldout)
+                measured.bad_weights = broken
             else:
-                run = measure(Checkpoint(folder, meta=meta, device=config.device), heldout, config)
-            verdict, album = judge(run.measured), Album(out)
-            (out / PAGE).write_text(build_page(run, verdict, heldout, album, about), encoding="utf-8")
-        write_check(out / RESULTS, results(run, verdict, heldout, about, album.names))
+                measured = measure(Checkpoint(folder, meta=meta, device=config.device), heldout, config)
+            verdict, album = judge(measured), Album(out)
+            (out / PAGE).write_text(build_page(measured, verdict, heldout, album, about), encoding="utf-8")
+        write_check(out / RESULTS, results(measured, verdict, heldout, about, album.names))
     return verdict
 
 
@@ -82,7 +81,7 @@ def _checkpoint_folder(path: str, revision: str | None) -> Path:
     """The folder of a checkpoint on this machine; a name on the Hub is fetched first, and checked.
 
     Raises:
-        DataError: There is no such folder, a file is missing, or it is another policy's.
+        DataError: There is no such folder, or a file is missing.
         ValueError: The Hub does not have it, or cannot be reached.
     """
     folder, other = Path(path).expanduser(), "pass the pretrained_model folder of a lerobot-train run"
@@ -97,15 +96,6 @@ def _checkpoint_folder(path: str, revision: str | None) -> Path:
         if not (folder / name).is_file():
             inside = (folder / "pretrained_model" / name).is_file()
             raise DataError(path, name, "is missing", f"pass {path}/pretrained_model" if inside else other)
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("type")
-    except (ValueError, AttributeError) as error:
-        raise DataError(
-            f"{path}/config.json", "file", f"cannot be read ({error})", "save the checkpoint again"
-        ) from error
-    if kind != "wallwm":
-        fix = "pass a checkpoint of --policy.type=wallwm"
-        raise DataError(f"{path}/config.json", "type", f"is {kind!r}, and only wallwm is checked here", fix)
     return folder
 
 
@@ -126,23 +116,27 @@ def _dataset_folder(config: CheckConfig) -> Path:
         ) from error
 
 
-def _configuration(folder: Path) -> Any:
+def _configuration(folder: Path, shown: str) -> Any:
     """The checkpoint's configuration.
 
     Raises:
-        ValueError: It cannot be read.
+        DataError: It cannot be read, or is another policy's.
     """
     from draccus.utils import DraccusException
     from lerobot.configs import PreTrainedConfig
 
     import lerobot_policy_wallwm  # noqa: F401  registers the type
 
+    file = f"{shown}/config.json"
     try:
-        return PreTrainedConfig.from_pretrained(folder)
-    except DraccusException as error:
-        raise ValueError(
-            f"{folder / 'config.json'}: cannot be read ({error}). Fix: use the version of this package that wrote it"
-        ) from error
+        config = PreTrainedConfig.from_pretrained(folder)
+    except (DraccusException, ValueError, KeyError) as error:
+        fix = "use the version of this package that wrote it, or save the checkpoint again"
+        raise DataError(file, "file", f"cannot be read ({error})", fix) from error
+    if config.type != "wallwm":
+        fix = "pass a checkpoint of --policy.type=wallwm"
+        raise DataError(file, "type", f"is {config.type!r}, and only wallwm is checked here", fix)
+    return config
 
 
 def summary(verdict: Judgement) -> str:

@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from so101_demo import figures as fig
 from so101_demo.report import build_report
 from so101_demo.report_inputs import ActionExample, EpisodeView, ReportInputs, Rollout
 from so101_demo.stages import StageResult
 from so101_demo.training_log import TrainingLog
 
 from lerobot_wallwm.check.measure.video import Clips, psnr, video_metrics
-from lerobot_wallwm.check.page import charts as fig
 from lerobot_wallwm.storage.atomic import write_text
 
 JOINTS = ["shoulder pan", "gripper"]

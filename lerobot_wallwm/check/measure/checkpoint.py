@@ -15,6 +15,19 @@ from typing import Any
 
 import numpy as np
 
+# How a checkpoint is loaded: no arm can come to harm, no diary is of use, the calibration is read by training alone and
+# may lie on another machine. Every look is one that a tick waits for, and recorded poses are no stalls.
+AS_CHECKED: dict[str, Any] = {
+    "guards": "simulation",
+    "safety_log": None,
+    "event_log": None,
+    "calibration": None,
+    "planner": "instruction",
+    "on_plan_end": "repeat",
+    "background_inference": False,
+    "stall_s": 0.0,
+}
+
 
 class Checkpoint:
     """A trained wallwm policy with its pipelines.
@@ -42,11 +55,8 @@ class Checkpoint:
         self.trained = copy.deepcopy(config)  # metadata of other data would replace what it remembers
         config.stage = stage or config.stage
         config.device = device or config.device
-        config.guards, config.safety_log = (
-            "simulation",
-            None,
-        )  # no arm can come to harm, and no diary is of use
-        config.calibration = None  # read by training alone, and its file may be on another machine
+        for name, value in AS_CHECKED.items():
+            setattr(config, name, value)
         with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints where weights come from
             self.policy = WallwmPolicy.from_pretrained(path, config=config, dataset_meta=meta)
         self.policy.eval()
@@ -62,44 +72,40 @@ class Checkpoint:
         return self.config.observation_delta_indices.index(0)
 
     def plan(
-        self, event: Any, state: Any, seed: int, imagination: str | None = None, length: Any | None = None
+        self,
+        observation: dict[str, Any],
+        seed: int,
+        imagination: str | None = None,
+        length: Any | None = None,
+        chunk: Any | None = None,
     ) -> tuple[np.ndarray, Any]:
         """Actions ``(B, H, D)`` in dataset units, and the model's `Plan` with its actions as they enter the pipeline.
 
         The latter are normalised and not yet clamped: what is not finite or out of range there shows nowhere else.
 
         Args:
-            event: From ``policy.windows_from_batch``; only what is known at its keyframe is used, in chunks also its past.
-            state: Raw state ``(B, D)``.
+            observation: Pictures ``(B, 3, H, W)``, states ``(B, D)`` and captions (``task``) after the preprocessor.
             seed: Of the sampling noise.
             imagination: Overrides the configuration's.
             length: ``(B,)`` frames to plan for; None lets the model predict them.
+            chunk: The past, in chunks.
         """
         import torch
 
-        from lerobot_wallwm.policies.model import sampling
-
-        device = event.state.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
-            plan = sampling.plan(
-                self.policy.model,
-                event.keyframes,
-                event.state,
-                event.captions,
-                event.here,
-                imagination=imagination or self.config.imagination,
-                num_steps=self.config.num_inference_steps,
-                generator=torch.Generator().manual_seed(seed),
-                length=length,
-                view_ids=event.view_ids,
-                chunk=event.chunk,
+        with torch.no_grad():
+            plan = self.policy.rollout.plan_and_decode(
+                observation,
+                observation["task"],
+                imagination or self.config.imagination,
+                torch.Generator().manual_seed(seed),
+                length,
+                chunk,
             )
-        actions = self.policy.action_space.decode_actions(plan.actions.float(), state.to(device))
         # As in use: past the predicted end the last action is held. A model that is not finite has no end.
+        actions = plan.actions.float()
         last = (plan.length - 1).clamp(0, actions.shape[1] - 1)[:, None]
-        index = torch.minimum(torch.arange(actions.shape[1], device=device)[None], last)
+        index = torch.minimum(torch.arange(actions.shape[1], device=actions.device)[None], last)
         actions = actions.gather(1, index[..., None].expand_as(actions))
-        plan = replace(plan, actions=actions)
         # The pipeline may refuse what is not finite; the plan says it.
         sent = torch.nan_to_num(actions, nan=0.0)
-        return self.postprocess(sent).cpu().numpy().astype(np.float64), plan
+        return self.postprocess(sent).cpu().numpy().astype(np.float64), replace(plan, actions=actions)

@@ -20,14 +20,6 @@ from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 
 IMAGINATIONS = ("none", "anchor", "full")
 WITH_LOOK, WITHOUT_LOOK = "tick with a look", "tick without a look"
-# Settings under which every look is one that a tick waits for, and recorded poses upset nobody.
-PLAIN: dict[str, Any] = {
-    "planner": "instruction",
-    "on_plan_end": "repeat",
-    "background_inference": False,
-    "stall_s": 0.0,
-    "event_log": None,
-}
 # Our choice: a slow model is timed for so many seconds and mode, but never less than so many times.
 SECONDS, LEAST = 20.0, 3
 
@@ -86,23 +78,6 @@ def inference_batches(observations: Sequence[dict[str, Any]], now: int, cameras:
     return out
 
 
-@contextmanager
-def _counted_looks(policy: Any) -> Iterator[list[int]]:
-    """Counts the plans that a policy makes, whatever its queues are called."""
-    model, count = policy.model, [0]
-    plan = model.plan
-
-    def counting(*args: Any, **kwargs: Any) -> Any:
-        count[0] += 1
-        return plan(*args, **kwargs)
-
-    model.plan = counting
-    try:
-        yield count
-    finally:
-        del model.plan
-
-
 def measure_latency(
     checkpoint: Checkpoint,
     observations: Sequence[dict[str, Any]],
@@ -112,8 +87,6 @@ def measure_latency(
 ) -> Timings:
     """Times looks and ticks, one robot, batch 1.
 
-    Captions come as tasks (planner=instruction), so that the queue never ends with a plan of events.
-
     Args:
         checkpoint: A policy that acts.
         observations: From `inference_batches`.
@@ -122,61 +95,59 @@ def measure_latency(
         progress: Told how many timings are done more.
     """
     policy, config = checkpoint.policy, checkpoint.config
-    kept = {name: getattr(config, name) for name in ("imagination", *PLAIN)}
-    for name, value in PLAIN.items():
-        setattr(config, name, value)
-    # The guards in front of an arm (`policies.safety`) work as in use, and are timed, but have nobody to warn here.
-    guards = logging.getLogger("lerobot_wallwm.policies")
-    loudness = guards.level
-    guards.setLevel(logging.ERROR)
-    try:
-        looks = {}
-        for imagination in IMAGINATIONS:
-            config.imagination = imagination
-            policy.reset()
-            looks[imagination] = _time_looks(checkpoint, observations, timings, progress)
-        config.imagination = kept["imagination"]
-        policy.reset()
-        ticks = _time_ticks(checkpoint, observations, timings, progress)
-    finally:
-        guards.setLevel(loudness)
-        policy.guards.diary.forget()  # nothing of this left for an arm
-        for name, value in kept.items():
-            setattr(config, name, value)
-        policy.reset()
+    policy.reset()
+    told = progress or (lambda _: None)
+    with _without_warnings():
+        looks = {name: _time_looks(checkpoint, observations, timings, name, told) for name in IMAGINATIONS}
+        ticks = _time_ticks(checkpoint, observations, timings, told)
+    policy.guards.diary.forget()  # nothing of this left for an arm
+    policy.reset()
     steps = config.chunk_length if config.chunked else config.replan_steps or min(mean_event, config.horizon)
     return Timings(looks, ticks, config.imagination, float(steps))
 
 
-def _wait(device: str) -> None:
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The guards in front of an arm work as in use, and are timed, but have nobody to warn here."""
+    logger = logging.getLogger("lerobot_wallwm.policies")
+    loudness = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(loudness)
+
+
+@contextmanager
+def _timed(checkpoint: Checkpoint, seconds: list[float]) -> Iterator[None]:
+    """Adds the time of what is within, once the device is done with it."""
     import torch
 
-    if device.startswith("cuda"):
+    start = time.perf_counter()
+    with torch.no_grad():
+        yield
+    if str(checkpoint.config.device).startswith("cuda"):
         torch.cuda.synchronize()
+    seconds.append(time.perf_counter() - start)
 
 
 def _time_looks(
     checkpoint: Checkpoint,
     observations: Sequence[dict[str, Any]],
     timings: int,
-    progress: Callable[[int], object] | None,
+    imagination: str,
+    progress: Callable[[int], object],
 ) -> Times:
-    import torch
-
-    seconds: list[float] = []
-    began, device = time.perf_counter(), str(checkpoint.config.device)
-    for number in range(timings + 1):
-        item = dict(observations[number % len(observations)])
-        start = time.perf_counter()
-        with torch.no_grad():
-            chunk = checkpoint.policy.predict_action_chunk(checkpoint.preprocess(item))
-            checkpoint.postprocess(chunk)
-        _wait(device)
-        seconds.append(time.perf_counter() - start)
-        if progress is not None and number:
-            progress(1)
-        if number >= LEAST and time.perf_counter() - began > SECONDS:
-            break
+    """From an observation to all actions of a plan."""
+    rollout, seconds, began = checkpoint.policy.rollout, [], time.perf_counter()
+    while len(seconds) <= timings and not (len(seconds) > LEAST and time.perf_counter() - began > SECONDS):
+        item = dict(observations[len(seconds) % len(observations)])
+        with _timed(checkpoint, seconds):
+            batch = checkpoint.preprocess(item)
+            past = rollout.chunk_of_rows(batch, [0])
+            plan = rollout.plan_and_decode(batch, batch["task"], imagination, None, chunk=past)
+            checkpoint.postprocess(plan.actions)
+        progress(1)
     return Times.of(seconds[1:])  # the first warms up
 
 
@@ -184,27 +155,27 @@ def _time_ticks(
     checkpoint: Checkpoint,
     observations: Sequence[dict[str, Any]],
     timings: int,
-    progress: Callable[[int], object] | None,
+    progress: Callable[[int], object],
 ) -> dict[str, Times]:
-    import torch
-
+    """From an observation to the action of a tick, with the ticks that plan apart from those that do not."""
+    policy, began = checkpoint.policy, time.perf_counter()
     seconds: dict[str, list[float]] = {WITH_LOOK: [], WITHOUT_LOOK: []}
-    began, device = time.perf_counter(), str(checkpoint.config.device)
-    with _counted_looks(checkpoint.policy) as looks, torch.no_grad():
-        for number in range(200 * timings):
-            item, before = dict(observations[number % len(observations)]), looks[0]
-            start = time.perf_counter()
-            checkpoint.postprocess(checkpoint.policy.select_action(checkpoint.preprocess(item)))
-            _wait(device)
-            taken, looked = time.perf_counter() - start, looks[0] > before
-            if number:  # the first warms up
-                seconds[WITH_LOOK if looked else WITHOUT_LOOK].append(taken)
-            if looked and number and progress is not None:
-                progress(1)
-            done = len(seconds[WITH_LOOK])
-            if done >= timings or (done >= LEAST and time.perf_counter() - began > SECONDS):
-                break
+    for number in range(200 * timings):
+        item, taken, before = dict(observations[number % len(observations)]), [], _looks(policy)
+        with _timed(checkpoint, taken):
+            checkpoint.postprocess(policy.select_action(checkpoint.preprocess(item)))
+        looked = _looks(policy) > before
+        if number:  # the first warms up
+            seconds[WITH_LOOK if looked else WITHOUT_LOOK] += taken
+            progress(int(looked))
+        done = len(seconds[WITH_LOOK])
+        if done >= timings or (done >= LEAST and time.perf_counter() - began > SECONDS):
+            break
     return {name: Times.of(values) for name, values in seconds.items() if values}
+
+
+def _looks(policy: Any) -> int:
+    return policy.rollout.log.counts.get("look", 0)
 
 
 def control_rate(latency: Timings, fps: float, room: float) -> dict[str, bool]:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from lerobot_wallwm.check.measure.views import (
     choose_episodes,
     open_view,
     read_event_rows,
+    split_of,
 )
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.storage.errors import DataError
@@ -55,6 +55,7 @@ class Measured:
         from_training: Whether the data look like the checkpoint's own training view.
         episodes: Source episodes.
         unit: Of the errors.
+        observations: Number of them.
         open_loop: Errors.
         clamped: Share of predicted actions outside of the data's range.
         first_step: 99th percentile of the first action's distance from the pose, predicted and recorded.
@@ -65,6 +66,9 @@ class Measured:
         match: Of data and checkpoint.
         imagination: The configured one.
         psnr: Of the imagined video, and of repeating the keyframe.
+        predicted_end: Frames to the event's end, predicted and true; None where events are unknown.
+        shown: Episodes that are drawn whole.
+        clips: Imagined beside real.
     """
 
     stage: str = "joint"
@@ -75,6 +79,7 @@ class Measured:
     from_training: bool = False
     episodes: int = 0
     unit: str = "dataset units"
+    observations: int = 0
     open_loop: OpenLoopErrors | None = None
     clamped: float | None = None
     first_step: tuple[float, float] | None = None
@@ -85,24 +90,8 @@ class Measured:
     match: Match | None = None
     imagination: str = "none"
     psnr: tuple[float, float] | None = None
-
-
-@dataclass
-class Run:
-    """Everything that was measured.
-
-    Attributes:
-        measured: What the rules judge.
-        observations: Number of them.
-        predicted_end: Frames to the event's end, predicted and true; empty where events are unknown.
-        episodes: Drawn whole.
-        clips: Imagined beside real; None where nothing could be imagined.
-    """
-
-    measured: Measured
-    observations: int = 0
     predicted_end: tuple[np.ndarray, np.ndarray] | None = None
-    episodes: list[WholeEpisode] = field(default_factory=list)
+    shown: list[WholeEpisode] = field(default_factory=list)
     clips: Clips | None = None
 
 
@@ -114,7 +103,7 @@ def _bar(text: str, total: int, quiet: bool) -> Iterator[Callable[[int], object]
         yield bar.update
 
 
-def unmeasured(policy: Any, heldout: HeldOut) -> Run:
+def unmeasured(policy: Any, heldout: HeldOut) -> Measured:
     """What is known before the policy is run: all there is of one whose weights are not finite.
 
     Args:
@@ -122,20 +111,18 @@ def unmeasured(policy: Any, heldout: HeldOut) -> Run:
         heldout: The data.
     """
     stage = STAGES[policy.stage]
-    return Run(
-        Measured(
-            stage=stage.name,
-            acts="action" in stage.losses,
-            carved=heldout.carved,
-            from_training=_split(heldout.root) == "train",
-            episodes=len(heldout.sources),
-            unit=unit_of(heldout),
-            imagination=policy.imagination,
-        )
+    return Measured(
+        stage=stage.name,
+        acts="action" in stage.losses,
+        carved=heldout.carved,
+        from_training=split_of(heldout.root) == "train",
+        episodes=len(heldout.sources),
+        unit=heldout.unit,
+        imagination=policy.imagination,
     )
 
 
-def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Run:
+def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Measured:
     """Measures actions, sensitivity, remaining time, video, latency and match.
 
     Args:
@@ -143,60 +130,60 @@ def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Ru
         heldout: What it was not trained on; `match.require_same_shape` has passed.
         config: The flags.
     """
-    run = unmeasured(checkpoint.config, heldout)
-    measured, fps = run.measured, config.fps or float(heldout.meta.fps)
-    measured.match = measure_match(checkpoint, heldout, fps)
+    m = unmeasured(checkpoint.config, heldout)
+    m.match = measure_match(checkpoint, heldout, config.fps or float(heldout.meta.fps))
     anchors = choose_anchors(heldout.events, config.observations, config.seed)
     view = open_view(heldout.root, checkpoint.config, pictures_ahead=False)
     seen = _load("loading observations", checkpoint, view, heldout, anchors, config.quiet)
-    run.observations = len(anchors)
+    m.observations = len(anchors)
     with _bar("predicting", 5 * len(anchors), config.quiet) as progress:
         base = predict_all(checkpoint, seen, config.seed, progress=progress)
-        measured.sensitivity = measure_sensitivity(
-            checkpoint, seen, base, heldout.events, config.seed, progress
-        )
-    _errors(run, checkpoint, heldout, seen, base, config)
-    run.episodes = _whole_episodes(checkpoint, view, heldout, config)
-    if not measured.bad_outputs:
-        run.clips = _imagine(checkpoint, heldout, config)
-        metrics = run.clips.metrics
-        if metrics["frames"]:
-            measured.psnr = (metrics["imagined"]["psnr"], metrics["repeat_keyframe"]["psnr"])
-    if measured.acts and not measured.bad_outputs:
+        m.sensitivity = measure_sensitivity(checkpoint, seen, base, heldout.events, config.seed, progress)
+    _errors(m, checkpoint, heldout, seen, base, config)
+    m.shown = [
+        _whole_episode(checkpoint, view, heldout, source, config)
+        for source in choose_episodes(heldout, config.episodes_shown, config.seed)
+    ]
+    if m.bad_outputs:
+        return m
+    m.clips = _imagine(checkpoint, heldout, config)
+    if m.clips.metrics["frames"]:
+        m.psnr = (m.clips.metrics["imagined"]["psnr"], m.clips.metrics["repeat_keyframe"]["psnr"])
+    if m.acts:
         rows = [view[anchor.row] for anchor in anchors[:8]]
         batches = inference_batches(rows, checkpoint.now, checkpoint.policy.image_keys)
         mean_event = heldout.frames / len(heldout.events)
         with _bar("timing", 4 * config.timings, config.quiet) as progress:
-            measured.latency = measure_latency(checkpoint, batches, config.timings, mean_event, progress)
-        measured.load = load_of_machine()
-    return run
+            m.latency = measure_latency(checkpoint, batches, config.timings, mean_event, progress)
+        m.load = load_of_machine()
+    return m
 
 
 def _errors(
-    run: Run,
+    m: Measured,
     checkpoint: Checkpoint,
     heldout: HeldOut,
     seen: Observations,
     base: Prediction,
     config: CheckConfig,
 ) -> None:
-    measured, inside = run.measured, seen.valid
     bound = 1.0 + checkpoint.config.action_clamp_margin
-    raw = base.normalized[inside]
-    measured.bad_outputs = float(1 - np.isfinite(raw).mean())
-    moving = [name not in (measured.match.still if measured.match else []) for name in heldout.joints]
+    raw = base.normalized[seen.valid]
+    m.bad_outputs = float(1 - np.isfinite(raw).mean())
+    moving = [name not in (m.match.still if m.match else []) for name in heldout.joints]
     # A thousandth beyond is rounding; a joint without a range is clamped whatever it does.
-    measured.clamped = float((np.abs(np.nan_to_num(raw[:, moving])) > bound + 1e-3).mean())
+    m.clamped = float((np.abs(np.nan_to_num(raw[:, moving])) > bound + 1e-3).mean())
     actions = np.where(np.isfinite(base.normalized), base.actions, np.nan)
-    train = _training_events(heldout, config)
-    baselines = baseline_actions(seen, heldout.events, train)
-    measured.open_loop = open_loop(actions, baselines, seen, heldout.events, heldout.joints, config.seed)
-    measured.first_step = first_step(actions, seen)
+    baselines = baseline_actions(seen, heldout.events, _training_events(heldout, config))
+    m.open_loop = open_loop(actions, baselines, seen, heldout.events, heldout.joints, config.seed)
+    m.first_step = first_step(actions, seen)
     if heldout.carved and not checkpoint.config.chunked:
         true = seen.remaining
-        run.predicted_end = (base.remaining.astype(np.float64), true)
-        error = float(np.abs(base.remaining - true).mean())
-        measured.remaining = (error, float(np.abs(true - np.median(true)).mean()))
+        m.predicted_end = (base.remaining.astype(np.float64), true)
+        m.remaining = (
+            float(np.abs(base.remaining - true).mean()),
+            float(np.abs(true - np.median(true)).mean()),
+        )
 
 
 def _load(
@@ -212,39 +199,35 @@ def _load(
             ) from error
 
 
-def _whole_episodes(
-    checkpoint: Checkpoint, view: Any, heldout: HeldOut, config: CheckConfig
-) -> list[WholeEpisode]:
-    """Some source episodes with looks all along them."""
-    policy, out = checkpoint.config, []
-    chosen = choose_episodes(heldout, config.episodes_shown, config.seed)
-    for source in chosen:
-        events = sorted(
-            ((i, e) for i, e in enumerate(heldout.events) if e.source == source), key=lambda p: p[1].start
-        )
-        frames = sum(len(event.action) for _, event in events)
-        apart = max(policy.replan_steps, policy.horizon // 3, -(-frames // LOOKS_PER_EPISODE), 1)
-        anchors = [
-            Anchor(i, offset, event.first_row + offset)
-            for i, event in events
-            for offset in range(0, len(event.action), apart)
-        ]
-        seen = _load(f"looking into episode {source}", checkpoint, view, heldout, anchors, config.quiet)
-        prediction = predict_all(checkpoint, seen, config.seed)
-        actions = np.where(np.isfinite(prediction.normalized), prediction.actions, np.nan)
-        first = events[0][1].start
-        true = np.full((events[-1][1].start + len(events[-1][1].action) - first, actions.shape[2]), np.nan)
-        for _, event in events:
-            true[event.start - first : event.start - first + len(event.action)] = event.action
-        looks = []
-        for anchor, plan, left in zip(anchors, actions, prediction.remaining, strict=True):
-            steps = int(np.clip(np.nan_to_num(left, nan=1.0), 1, policy.horizon))
-            looks.append((heldout.events[anchor.event].start - first + anchor.offset, plan[:steps]))
-        spans = [(e.start - first, e.start - first + len(e.action), e.kind) for _, e in events]
-        out.append(
-            WholeEpisode(source, events[0][1].instruction, true, spans, looks, float(heldout.meta.fps))
-        )
-    return out
+def _whole_episode(
+    checkpoint: Checkpoint, view: Any, heldout: HeldOut, source: int, config: CheckConfig
+) -> WholeEpisode:
+    """A source episode with looks all along it."""
+    policy = checkpoint.config
+    numbers = [i for i, event in enumerate(heldout.events) if event.source == source]
+    numbers.sort(key=lambda i: heldout.events[i].start)
+    events = [heldout.events[i] for i in numbers]
+    frames = sum(len(event.action) for event in events)
+    apart = max(policy.replan_steps, policy.horizon // 3, -(-frames // LOOKS_PER_EPISODE), 1)
+    anchors = [
+        Anchor(i, offset, event.first_row + offset)
+        for i, event in zip(numbers, events, strict=True)
+        for offset in range(0, len(event.action), apart)
+    ]
+    seen = _load(f"looking into episode {source}", checkpoint, view, heldout, anchors, config.quiet)
+    prediction = predict_all(checkpoint, seen, config.seed)
+    actions = np.where(np.isfinite(prediction.normalized), prediction.actions, np.nan)
+    first = events[0].start
+    spans = [(e.start - first, e.start - first + len(e.action), e.kind) for e in events]
+    true = np.full((spans[-1][1], actions.shape[2]), np.nan)
+    for event, (start, end, _) in zip(events, spans, strict=True):
+        true[start:end] = event.action
+    steps = np.clip(np.nan_to_num(prediction.remaining, nan=1.0), 1, policy.horizon).astype(int)
+    looks = [
+        (heldout.events[anchor.event].start - first + anchor.offset, plan[:count])
+        for anchor, plan, count in zip(anchors, actions, steps, strict=True)
+    ]
+    return WholeEpisode(source, events[0].instruction, true, spans, looks, float(heldout.meta.fps))
 
 
 def _imagine(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Clips:
@@ -265,34 +248,7 @@ def _imagine(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> C
 
 
 def _training_events(heldout: HeldOut, config: CheckConfig) -> list[EventRows] | None:
-    root = config.train.root
-    if root is None:
-        beside = heldout.root.resolve().parent / "train"
-        there = _split(heldout.root) == "heldout" and _split(beside) == "train"
-        root = beside if there else None
+    root, beside = config.train.root, heldout.root.resolve().parent / "train"
+    if root is None and split_of(heldout.root) == "heldout" and split_of(beside) == "train":
+        root = beside
     return None if root is None else read_event_rows(root)
-
-
-def _split(root: Path) -> str | None:
-    """Which side of the split a carved view is; None where nothing says so."""
-    import json
-
-    file = root / "meta" / "wallwm.json"
-    if not file.is_file():
-        return None
-    try:
-        return json.loads(file.read_text(encoding="utf-8")).get("split")
-    except (ValueError, AttributeError):
-        return None
-
-
-def unit_of(heldout: HeldOut) -> str:
-    """What the data's numbers are, where they show it: an SO arm beyond 100 in a joint can only be in degrees."""
-    robot = str(heldout.meta.robot_type or "")
-    if not robot.startswith(("so100", "so101", "so_")) or "gripper" not in heldout.joints[-1]:
-        return "dataset units"
-    actions = heldout.column("action")
-    degrees = (
-        np.abs(actions[:, :-1]).max() > 101 and actions[:, -1].min() >= -5 and actions[:, -1].max() <= 105
-    )
-    return "degrees, gripper 0 to 100" if degrees else "dataset units"

@@ -43,6 +43,33 @@ class Observations:
     state: np.ndarray
     remaining: np.ndarray
 
+    def seen(
+        self,
+        checkpoint: Checkpoint,
+        rows: Sequence[int],
+        images_from: Sequence[int] | None = None,
+        states_from: Sequence[int] | None = None,
+    ) -> dict[str, Any]:
+        """Some observations as a robot has them, without past or future, for `Checkpoint.plan`.
+
+        Args:
+            checkpoint: Knows its cameras.
+            rows: Which observations.
+            images_from: Of which ones the images are; the same by default.
+            states_from: Of which ones the states are; the same by default.
+        """
+        import torch
+
+        shown, felt = images_from or rows, states_from or rows
+        places = [divmod(i, BATCH) for i in shown]
+        device = self.batches[0]["observation.state"].device
+        pictures = {
+            key: torch.stack([self.batches[part][key][row, checkpoint.now] for part, row in places])
+            for key in checkpoint.policy.rollout.images.present(self.batches[0])
+        }
+        state = torch.as_tensor(self.state[list(felt)], dtype=torch.float32, device=device)
+        return {**pictures, "observation.state": state, "task": [self.captions[i] for i in rows]}
+
 
 def load_observations(
     checkpoint: Checkpoint,
@@ -135,27 +162,22 @@ def predict_all(
     """
     import torch
 
-    space = checkpoint.policy.action_space
-    events = [checkpoint.policy.windows_from_batch(batch) for batch in observations.batches]
-    keyframes = torch.cat([event.keyframes for event in events])
-    chunks = [event.chunk.past for event in events if event.chunk is not None]
-    pasts = torch.cat(chunks) if chunks else None
-    parts, done = [], 0
-    for number, event in enumerate(events):
-        rows = list(range(done, done + len(event.captions)))
+    batches, pasts, parts, done = observations.batches, None, [], 0
+    chunks = [None] * len(batches)
+    if checkpoint.config.chunked:
+        chunks = [checkpoint.policy.windows_from_batch(batch).chunk for batch in batches]
+        pasts = torch.cat([chunk.past for chunk in chunks])
+    for number, (batch, chunk) in enumerate(zip(batches, chunks, strict=True)):
+        rows = list(range(done, done + len(batch["task"])))
         done += len(rows)
         shown = rows if images_from is None else [images_from[i] for i in rows]
-        event.keyframes = keyframes[shown]
-        if pasts is not None and event.chunk is not None:
-            event.chunk.past = pasts[shown]
-        if captions is not None:
-            event.captions = [captions[i] for i in rows]
         felt = rows if states_from is None else [states_from[i] for i in rows]
-        state = torch.as_tensor(observations.state[felt], dtype=torch.float32)
-        if states_from is not None:
-            there = state.to(event.state.device)
-            event.state, event.here = space.encode_state(there), space.here(there)
-        actions, plan = checkpoint.plan(event, state, seed * 10_000 + number)
+        seen = observations.seen(checkpoint, rows, shown, felt)
+        if captions is not None:
+            seen["task"] = [captions[i] for i in rows]
+        if chunk is not None and pasts is not None:
+            chunk.past = pasts[shown]
+        actions, plan = checkpoint.plan(seen, seed * 10_000 + number, chunk=chunk)
         parts.append((actions, plan.remaining.float().cpu().numpy(), plan.actions.cpu().numpy()))
         if progress is not None:
             progress(len(rows))
@@ -165,14 +187,6 @@ def predict_all(
 def mean_absolute(difference: np.ndarray, valid: np.ndarray) -> float:
     """Mean absolute value of ``(N, H, D)`` over all valid steps and joints."""
     return float(np.abs(difference)[valid].mean())
-
-
-def other_captions(captions: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """For each caption another one of the list, drawn at random; all equal captions stay."""
-    distinct = sorted(set(captions))
-    if len(distinct) < 2:
-        return list(captions)
-    return [distinct[(distinct.index(c) + rng.integers(1, len(distinct))) % len(distinct)] for c in captions]
 
 
 def derangement(count: int, rng: np.random.Generator) -> list[int]:

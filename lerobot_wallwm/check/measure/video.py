@@ -68,26 +68,27 @@ def imagine(
     """
     import torch
 
-    imagined, real, valid = [], [], []
-    done, now = 0, checkpoint.now
+    imagined, real, done, now = [], [], 0, checkpoint.now
     for number, batch in enumerate(observations.batches):
-        event = checkpoint.policy.windows_from_batch(batch)
-        rows = slice(done, done + len(event.captions))
+        rows = range(done, done + len(batch["task"]))
         done = rows.stop
-        state = torch.as_tensor(observations.state[rows], dtype=torch.float32)
-        length = torch.as_tensor(observations.remaining[rows]).to(event.state.device) if told_length else None
-        _, plan = checkpoint.plan(event, state, seed * 10_000 + number, imagination="full", length=length)
+        seen = observations.seen(checkpoint, rows)
+        chunk = checkpoint.policy.windows_from_batch(batch).chunk if checkpoint.config.chunked else None
+        length = None
+        if told_length:
+            length = torch.as_tensor(observations.remaining[rows]).to(seen["observation.state"].device)
+        _, plan = checkpoint.plan(seen, seed * 10_000 + number, "full", length, chunk)
         with torch.no_grad():
             frames = checkpoint.policy.model.decode(plan.latents.float())
         imagined.append(_to_uint8(frames))
-        real.append(_to_uint8(checkpoint.policy._images(batch, slice(now, None))))
-        valid.append(event.frame_valid[:, now:].cpu().numpy())
+        real.append(_to_uint8(checkpoint.policy.rollout.images(batch, slice(now, None))))
+    ahead = np.array(checkpoint.config.observation_delta_indices[now:])
     clips = Clips(
         np.concatenate(imagined),
         np.concatenate(real),
-        np.concatenate(valid),
+        ahead < observations.remaining[:, None],
         list(observations.captions),
-        [i / fps for i in checkpoint.config.observation_delta_indices[now:]],
+        (ahead / fps).tolist(),
         {},
     )
     clips.metrics = video_metrics(clips.imagined, clips.real, clips.valid)

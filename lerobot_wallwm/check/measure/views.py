@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,14 @@ def read_event_rows(root: str | Path) -> list[EventRows]:
     return events
 
 
+def split_of(root: Path) -> str | None:
+    """Which side of the split a carved view is; None where nothing says so."""
+    try:
+        return json.loads((root / "meta" / "wallwm.json").read_text(encoding="utf-8")).get("split")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def source_episodes(root: str | Path) -> list[int]:
     """Episodes of the source that a view was carved from."""
     files = sorted(Path(root).glob("meta/episodes/*/*.parquet"))
@@ -114,8 +123,11 @@ def open_view(root: str | Path, config: Any, pictures_ahead: bool = True) -> Any
 
     name = f"local/{Path(root).name}"
     meta = LeRobotDatasetMetadata(name, root=root)
-    # A window must have its length; the present picture in place of later ones spares their decoding.
-    seen = [i if pictures_ahead else min(i, 0) for i in config.observation_delta_indices]
+    seen = config.observation_delta_indices
+    if not pictures_ahead:
+        # Chunks want their whole window: the present picture in place of later ones spares their decoding. Events want the
+        # present alone, twice because LeRobot drops an axis of one.
+        seen = [min(i, 0) for i in seen] if config.chunked else [0, 0]
     windows = {key: [i / meta.fps for i in seen] for key in meta.camera_keys}
     # Later states of an event are never read; the reader of chunks finds the observed one among all.
     windows["observation.state"] = windows[meta.camera_keys[0]] if config.chunked else [0.0]
@@ -161,6 +173,16 @@ class HeldOut:
     def column(self, feature: str) -> np.ndarray:
         """All rows of ``state`` or ``action``, ``(frames, D)``."""
         return np.concatenate([getattr(event, feature) for event in self.events])
+
+    @property
+    def unit(self) -> str:
+        """What the numbers are, where they show it: an SO arm beyond 100 in a joint can only be in degrees."""
+        robot = str(self.meta.robot_type or "")
+        if not robot.startswith(("so100", "so101", "so_")) or "gripper" not in self.joints[-1]:
+            return "dataset units"
+        arm, gripper = np.split(self.column("action"), [-1], axis=1)
+        degrees = np.abs(arm).max() > 101 and gripper.min() >= -5 and gripper.max() <= 105
+        return "degrees, gripper 0 to 100" if degrees else "dataset units"
 
 
 def open_heldout(root: str | Path, shown: str) -> HeldOut:

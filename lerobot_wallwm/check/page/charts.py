@@ -1,13 +1,12 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Charts as inline SVG that takes the page's text colour, and pictures and videos as data URIs."""
+"""Charts as inline SVG that takes the page's text colour, and pictures as data URIs."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,12 +75,10 @@ def svg(figure: Any, name: str) -> Markup:
     return Markup(text.replace(INK, "currentColor"))  # matplotlib escapes the texts
 
 
-def png_uri(image: np.ndarray, scale: int = 1) -> str:
-    """An image ``(H, W, 3)`` uint8 as a PNG data URI, enlarged without smoothing."""
+def png_uri(image: np.ndarray) -> str:
+    """An image ``(H, W, 3)`` uint8 as a PNG data URI."""
     from PIL import Image
 
-    if scale > 1:
-        image = image.repeat(scale, axis=0).repeat(scale, axis=1)
     sink = io.BytesIO()
     Image.fromarray(image).save(sink, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(sink.getvalue()).decode()
@@ -101,55 +98,3 @@ def gif_uri(frames: Sequence[np.ndarray] | np.ndarray, fps: float = 5) -> str:
     rest = {"save_all": True, "append_images": pictures[1:], "duration": round(1000 / fps), "loop": 0}
     pictures[0].save(sink, format="GIF", **rest)
     return "data:image/gif;base64," + base64.b64encode(sink.getvalue()).decode()
-
-
-def mp4_uri(source: str | Path | Sequence[np.ndarray] | np.ndarray, fps: float = 20) -> str:
-    """A video as an MP4 data URI.
-
-    Args:
-        source: An MP4 file, or frames ``(H, W, 3)`` uint8 with even sides.
-        fps: For frames.
-    """
-    if isinstance(source, str | Path):
-        content = Path(source).read_bytes()
-    else:
-        import av
-
-        sink = io.BytesIO()
-        with av.open(sink, mode="w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=round(fps), options={"crf": "20"})
-            stream.height, stream.width = source[0].shape[:2]
-            stream.pix_fmt = "yuv420p"
-            for frame in source:
-                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode())
-        content = sink.getvalue()
-    return "data:video/mp4;base64," + base64.b64encode(content).decode()
-
-
-def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each distinct name, in order of appearance."""
-    distinct = list(dict.fromkeys(names))
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(distinct)}
-
-
-def bars(name: str, values: Mapping[str, float], unit: str) -> Markup:
-    """Horizontal bars with their figures.
-
-    Args:
-        name: Unique on the page.
-        values: Label to value.
-        unit: Printed behind each value.
-    """
-    figure, (axis,) = new_axes(height=0.32 * len(values) + 0.2)
-    labels = list(values)
-    axis.barh(range(len(labels)), list(values.values()), color=PALETTE[0], height=0.62)
-    axis.set_yticks(range(len(labels)), labels)
-    axis.invert_yaxis()
-    axis.set_xticks([])
-    axis.spines["bottom"].set_visible(False)
-    axis.set_xlim(0, max([*values.values(), 1e-9]) * 1.15)
-    for row, value in enumerate(values.values()):
-        axis.text(value, row, f" {value:.2f} {unit}", va="center", fontsize=8.5, color=INK)
-    return svg(figure, name)

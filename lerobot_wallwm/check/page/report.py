@@ -17,7 +17,7 @@ import numpy as np
 from lerobot_wallwm.check import thresholds
 from lerobot_wallwm.check.measure.errors import NEAR
 from lerobot_wallwm.check.measure.latency import control_rate
-from lerobot_wallwm.check.measure.measure import Run
+from lerobot_wallwm.check.measure.measure import Measured
 from lerobot_wallwm.check.measure.video import Clips, comparison_film, side_by_side
 from lerobot_wallwm.check.measure.views import HeldOut
 from lerobot_wallwm.check.page import charts, plots
@@ -56,20 +56,20 @@ def page_templates(*folders: Path) -> jinja2.Environment:
     return templates
 
 
-def build_page(run: Run, verdict: Judgement, heldout: HeldOut, album: Album, about: dict[str, Any]) -> str:
+def build_page(m: Measured, verdict: Judgement, heldout: HeldOut, album: Album, about: dict[str, Any]) -> str:
     """The page as HTML; its figures are written into the album on the way.
 
     Args:
-        run: What was measured.
+        m: What was measured.
         verdict: What the rules said.
         heldout: The data.
         album: Takes the figures.
         about: ``policy``, ``dataset``, ``command`` and ``machine`` of ``check.json``.
     """
-    m, figures = run.measured, {}
+    figures = {}
     episodes = [
         (episode, album.add(f"actions_{number}", plots.episode_figure(episode, heldout.joints, m.unit)))
-        for number, episode in enumerate(run.episodes, 1)
+        for number, episode in enumerate(m.shown, 1)
     ]
     if m.open_loop is not None:
         figures["errors"] = album.add("errors", plots.errors_figure(m.open_loop, m.unit))
@@ -78,9 +78,9 @@ def build_page(run: Run, verdict: Judgement, heldout: HeldOut, album: Album, abo
             figures["errors_by_event"] = album.add("errors_by_event", plots.kinds_figure(m.open_loop, m.unit))
     if m.sensitivity is not None:
         figures["sensitivity"] = album.add("sensitivity", plots.sensitivity_figure(m.sensitivity, m.unit))
-    clips = _clips(run.clips, album) if run.clips is not None and run.clips.metrics["frames"] else None
-    if run.predicted_end is not None:
-        figures["remaining"] = album.add("remaining", plots.remaining_figure(*run.predicted_end))
+    clips = _clips(m.clips, album) if m.clips is not None and m.clips.metrics["frames"] else None
+    if m.predicted_end is not None:
+        figures["remaining"] = album.add("remaining", plots.remaining_figure(*m.predicted_end))
     speed = None
     if m.latency is not None and m.match is not None:
         fps = m.match.control_fps
@@ -97,7 +97,7 @@ def build_page(run: Run, verdict: Judgement, heldout: HeldOut, album: Album, abo
         "errors": m.open_loop,
         "inputs": m.sensitivity,
         "video": clips,
-        "ends": run.predicted_end,
+        "ends": m.predicted_end,
         "speed": speed,
         "match": m.match,
     }
@@ -106,7 +106,6 @@ def build_page(run: Run, verdict: Judgement, heldout: HeldOut, album: Album, abo
         .get_template("check.html.jinja")
         .render(
             navigation=[(name, label) for name, label in SECTIONS.items() if there.get(name, True)],
-            run=run,
             m=m,
             verdict=verdict,
             heldout=heldout,

@@ -84,7 +84,9 @@ class Rollout:
         captions = captions_of(batch)
         rows = list(range(len(captions)))
         noise = self._noise_of(rows, batch[OBS_STATE].device)
-        plan = self._plan(batch, captions, self.config.imagination, noise, chunk=self._chunk(batch, rows))
+        plan = self.plan_and_decode(
+            batch, captions, self.config.imagination, noise, chunk=self._chunk(batch, rows)
+        )
         last = (plan.length - 1)[:, None].clamp_min(0)
         index = torch.minimum(torch.arange(plan.actions.shape[1], device=last.device)[None], last)
         return plan.actions.gather(1, index[..., None].expand_as(plan.actions))
@@ -228,7 +230,9 @@ class Rollout:
                 first = {key: value[:1] for key, value in part.items()}
                 own = [torch.Generator(plan.length.device).manual_seed(config.inference_seed or 0)]
                 past = chunk and chunk[:1]
-                latents = self._plan(first, captions[:1], "full", own, plan.length[:1], past).latents
+                latents = self.plan_and_decode(
+                    first, captions[:1], "full", own, plan.length[:1], past
+                ).latents
             assert latents is not None
             # Cameras side by side, as LeRobot's hook wants one video.
             self.film = torch.cat(latents[0].unbind(0), dim=-1)[None]
@@ -277,7 +281,7 @@ class Rollout:
         ahead = coming or [False] * len(rows)
         lengths = [self.cursors[row].frames_of(new) or 0 for row, new in zip(rows, ahead, strict=True)]
         length = torch.tensor(lengths, device=part[OBS_STATE].device) if any(lengths) else None
-        return lambda: self._plan(part, captions, self.config.imagination, noise, length, chunk)
+        return lambda: self.plan_and_decode(part, captions, self.config.imagination, noise, length, chunk)
 
     def chunk_of_rows(self, batch: dict[str, Any], rows: list[int]) -> Chunk | None:
         return self._chunk(self.rows_of(batch, rows), rows) if self.config.chunked else None
@@ -292,16 +296,25 @@ class Rollout:
             commands.append(command)
         return torch.stack(commands)
 
-    def _plan(
+    def plan_and_decode(
         self,
         batch: dict[str, Any],
         captions: list[str],
         imagination: str,
-        generators: list[torch.Generator] | None,
+        generators: torch.Generator | list[torch.Generator] | None,
         length: Tensor | None = None,
         chunk: Chunk | None = None,
     ) -> Plan:
-        """The model's plan, with actions as the pipeline expects them."""
+        """The model's plan, with actions as the pipeline expects them.
+
+        Args:
+            batch: Pictures and states of B robots.
+            captions: Their events.
+            imagination: How much of the future is imagined first.
+            generators: Of the noise, one for all or one for each; None draws fresh noise.
+            length: ``(B,)`` frames to plan for, 0 where the model predicts them; None where it does for all.
+            chunk: Their past, in chunks.
+        """
         state = batch[OBS_STATE]
         half = self.config.dtype == "bfloat16"
         with torch.autocast(state.device.type, torch.bfloat16, enabled=half):
