@@ -197,7 +197,7 @@ def score(root: Path, places: Any, rare_episodes: set[int], at_most: int) -> dic
     checkpoint.config.imagination = "none"
     view, _, seen = heldout_observations(checkpoint, places, at_most)
     sources = view.meta.episodes["wallwm/source_episode"]
-    actions, _ = predict(checkpoint, seen)
+    actions = predict(checkpoint, seen).actions
     rare = np.array([int(sources[anchor.event]) in rare_episodes for anchor in seen.anchors])
     near = next_steps(seen.valid)
     errors = {}

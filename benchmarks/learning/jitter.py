@@ -206,7 +206,8 @@ def score(root: Path, places: Any, at_most: int) -> dict[str, float]:
     checkpoint = Checkpoint(root)
     checkpoint.config.imagination = "none"
     view, _, seen = heldout_observations(checkpoint, places, at_most)
-    actions, remaining = predict(checkpoint, seen)
+    prediction = predict(checkpoint, seen)
+    actions, remaining = prediction.actions, prediction.remaining
     return {
         "near": mean_absolute(actions - seen.true, next_steps(seen.valid)),
         "event": mean_absolute(actions - seen.true, seen.valid),

@@ -128,7 +128,7 @@ def score(root: Path, variant: Variant, places: Places) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for imagination in IMAGINATIONS if variant.name == "base" else IMAGINATIONS[:1]:
         checkpoint.config.imagination = imagination
-        actions, _ = predict(checkpoint, seen, captions=captions)
+        actions = predict(checkpoint, seen, captions=captions).actions
         result[imagination] = {
             "near": mean_absolute(actions - seen.true, near),
             "event": mean_absolute(actions - seen.true, seen.valid),

@@ -233,7 +233,7 @@ def held_out(checkpoint_path: Path, view_path: Path) -> dict[str, float]:
             for batch in observations.batches:
                 loss, parts = checkpoint.policy(batch)
                 rows.append({"loss": float(loss), **parts})
-    predicted, _ = seen.predict(checkpoint, observations)
+    predicted = seen.predict(checkpoint, observations).actions
     losses = {name: statistics.mean(row[name] for row in rows) for name in MEASURES if name in rows[0]}
     error = seen.mean_absolute(predicted - observations.true, observations.valid)
     return {**losses, "open_loop_error": error}

@@ -48,7 +48,7 @@ def measure_chunks(
     checkpoint.config.imagination = "none"
     anchors = thin(spread_anchors(heldout, -(-observations // len(heldout))), observations)
     seen = load_observations(checkpoint, open_view(source, checkpoint.config), heldout, anchors)
-    return chunk_errors(predict(checkpoint, seen)[0], seen, checkpoint.config.chunk_length)
+    return chunk_errors(predict(checkpoint, seen).actions, seen, checkpoint.config.chunk_length)
 
 
 def chunk_errors(predicted: np.ndarray, seen: Observations, steps: int) -> dict[str, float]:

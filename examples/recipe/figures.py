@@ -80,7 +80,7 @@ def measure_events(
     baseline = CaptionMean(read_event_rows(train))
     for imagination in ("none", "anchor"):
         checkpoint.config.imagination = imagination
-        errors = action_errors(predict(checkpoint, seen)[0], seen, rows, baseline)
+        errors = action_errors(predict(checkpoint, seen).actions, seen, rows, baseline)
         figures[f"action_{imagination}"] = errors["policy"]
         figures["action_hold"] = errors["hold"]
     return {name: float(value) for name, value in figures.items()}

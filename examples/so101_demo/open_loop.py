@@ -95,13 +95,15 @@ def sensitivity(checkpoint: Checkpoint, observations: Observations, seed: int = 
         another event's caption.
     """
     rng = np.random.default_rng(seed)
-    base, _ = predict(checkpoint, observations, seed)
+    base = predict(checkpoint, observations, seed).actions
     count = len(observations.captions)
     others = other_captions(observations.captions, rng)
     changed = {
-        "noise": predict(checkpoint, observations, seed + 1)[0],
-        "images_shuffled": predict(checkpoint, observations, seed, images_from=derangement(count, rng))[0],
-        "caption_swapped": predict(checkpoint, observations, seed, captions=others)[0],
+        "noise": predict(checkpoint, observations, seed + 1).actions,
+        "images_shuffled": predict(
+            checkpoint, observations, seed, images_from=derangement(count, rng)
+        ).actions,
+        "caption_swapped": predict(checkpoint, observations, seed, captions=others).actions,
     }
     return {name: mean_absolute(actions - base, observations.valid) for name, actions in changed.items()}
 
@@ -143,7 +145,8 @@ def evaluate(
     events = read_event_rows(heldout)
     anchors = thin(spread_anchors(events, per_event), MAX_OBSERVATIONS)
     observations = load_observations(checkpoint, open_view(heldout, checkpoint.config), events, anchors)
-    predicted, remaining = predict(checkpoint, observations, seed)
+    prediction = predict(checkpoint, observations, seed)
+    predicted, remaining = prediction.actions, prediction.remaining
     error = np.abs(remaining - observations.remaining)
     figures = {
         "events": len(events),

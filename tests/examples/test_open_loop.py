@@ -65,13 +65,13 @@ def test_observations_are_what_was_recorded(evaluation, tiny_view):
 
 def test_same_seed_same_actions_and_inputs_matter(evaluation):
     figures, checkpoint, observations, predicted = evaluation
-    again, _ = predict(checkpoint, observations, seed=0)
+    again = predict(checkpoint, observations, seed=0).actions
     np.testing.assert_array_equal(again, predicted)
     count = len(observations.captions)
     order = list(np.roll(np.arange(count), 1))
-    shuffled, _ = predict(checkpoint, observations, seed=0, images_from=order)
+    shuffled = predict(checkpoint, observations, seed=0, images_from=order).actions
     assert np.abs(shuffled - predicted).max() > 0
-    unchanged, _ = predict(checkpoint, observations, seed=0, images_from=list(range(count)))
+    unchanged = predict(checkpoint, observations, seed=0, images_from=list(range(count))).actions
     np.testing.assert_array_equal(unchanged, predicted)
     assert all(value > 0 for value in figures["sensitivity"].values())
 

@@ -99,9 +99,9 @@ def test_chunk_windows_are_of_the_recording(checkpoints, tiny_dataset):
     assert chunk.given.chunk.tolist() == [anchor.offset // config.chunk_length for anchor in anchors]
     assert not chunk.past_valid[0].any() and chunk.past_valid[1].all()
     # The past is an input: without it the same checkpoint plans something else.
-    planned, _ = predict(checkpoint, seen)
+    planned = predict(checkpoint, seen).actions
     seen.batches[0]["action"][1, : config.past_steps + 1] = 0.0
-    forgot, _ = predict(checkpoint, seen)
+    forgot = predict(checkpoint, seen).actions
     assert np.allclose(planned[0], forgot[0]) and not np.allclose(planned[1], forgot[1])
 
 

@@ -17,7 +17,6 @@ from lerobot_wallwm.cli import main
 from lerobot_wallwm.inspect.build import envelope
 from lerobot_wallwm.inspect.page import safe_json
 from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
-from lerobot_wallwm.inspect.sidecars import concentration
 from lerobot_wallwm.processors.segment.human_layer import HumanLayer
 from lerobot_wallwm.processors.source.events import LEVELS, read_events, write_events
 from lerobot_wallwm.storage.errors import DataError
@@ -37,10 +36,13 @@ def prepared(tiny_dataset, tmp_path_factory) -> tuple[Path, Path]:
     assert main(["prepare", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
     sync = [{"episode_index": i, "lag": i, "quarantined": i == 2, "reason": EVIL} for i in range(6)]
     pq.write_table(pa.Table.from_pylist(sync), out / "sync.parquet")
-    clean = [{"episode_index": 1, "rule": "nan", "verdict": "excluded", "value": float("nan")}]
+    clean = [{"episode_index": 1, "rule": "nan", "verdict": "exclude", "value": float("nan")}]
     pq.write_table(pa.Table.from_pylist(clean), out / "cleaning.parquet")
     actions = [e for e in read_events(out / "events.parquet") if e.level == "action"]
-    rows = [{"event_id": e.event_id, "vl_cluster": i % 5 // 2, "copies": 1} for i, e in enumerate(actions)]
+    rows = [
+        {"event_id": e.event_id, "vl_cluster": i % 5 // 2, "split": "train", "copies": 1}
+        for i, e in enumerate(actions)
+    ]
     pq.write_table(pa.Table.from_pylist(rows), out / "clusters.parquet")
     assert main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
     return source, out
@@ -159,12 +161,6 @@ def test_curves_keep_their_peaks():
     values[1234], values[4000] = 5, -3
     assert envelope(values).max() == 5 and envelope(values).min() == -3 and len(envelope(values)) == 300
     assert envelope(values[:40]) is not None and (envelope(values[1200:1250]) == values[1200:1250]).all()
-
-
-def test_concentration_of_equal_and_skewed_shares():
-    assert concentration([1, 1, 1, 1]) == {"gini": 0.0, "entropy": 1.0}
-    skewed = concentration([97, 1, 1, 1])
-    assert skewed["gini"] == pytest.approx(0.72) and skewed["entropy"] < 0.2
 
 
 # -- in a browser -----------------------------------------------------------------------------------------------------

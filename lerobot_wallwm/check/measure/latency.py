@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.observations import steps
 
 IMAGINATIONS = ("none", "anchor", "full")
 WITH_LOOK, WITHOUT_LOOK = "tick with a look", "tick without a look"
@@ -83,7 +84,7 @@ def measure_latency(
     observations: Sequence[dict[str, Any]],
     timings: int,
     mean_event: float,
-    progress: Callable[[int], object] | None = None,
+    bar: str | None = None,
 ) -> Timings:
     """Times looks and ticks, one robot, batch 1.
 
@@ -92,18 +93,19 @@ def measure_latency(
         observations: From `inference_batches`.
         timings: Looks for each imagination, and looks within the ticks.
         mean_event: Frames of a mean event, for what runs each event open loop.
-        progress: Told how many timings are done more.
+        bar: Text of the progress bars; None for none.
     """
     policy, config = checkpoint.policy, checkpoint.config
     policy.reset()
-    told = progress or (lambda _: None)
     with _without_warnings():
-        looks = {name: _time_looks(checkpoint, observations, timings, name, told) for name in IMAGINATIONS}
-        ticks = _time_ticks(checkpoint, observations, timings, told)
+        looks = {name: _time_looks(checkpoint, observations, timings, name, bar) for name in IMAGINATIONS}
+        ticks = _time_ticks(checkpoint, observations, timings, bar)
     policy.guards.diary.forget()  # nothing of this left for an arm
     policy.reset()
-    steps = config.chunk_length if config.chunked else config.replan_steps or min(mean_event, config.horizon)
-    return Timings(looks, ticks, config.imagination, float(steps))
+    between = (
+        config.chunk_length if config.chunked else config.replan_steps or min(mean_event, config.horizon)
+    )
+    return Timings(looks, ticks, config.imagination, float(between))
 
 
 @contextmanager
@@ -136,18 +138,19 @@ def _time_looks(
     observations: Sequence[dict[str, Any]],
     timings: int,
     imagination: str,
-    progress: Callable[[int], object],
+    bar: str | None,
 ) -> Times:
     """From an observation to all actions of a plan."""
     rollout, seconds, began = checkpoint.policy.rollout, [], time.perf_counter()
-    while len(seconds) <= timings and not (len(seconds) > LEAST and time.perf_counter() - began > SECONDS):
-        item = dict(observations[len(seconds) % len(observations)])
+    for number in steps(range(timings + 1), bar):
+        item = dict(observations[number % len(observations)])
         with _timed(checkpoint, seconds):
             batch = checkpoint.preprocess(item)
             past = rollout.chunk_of_rows(batch, [0])
             plan = rollout.plan_and_decode(batch, batch["task"], imagination, None, chunk=past)
             checkpoint.postprocess(plan.actions)
-        progress(1)
+        if number >= LEAST and time.perf_counter() - began > SECONDS:
+            break
     return Times.of(seconds[1:])  # the first warms up
 
 
@@ -155,19 +158,18 @@ def _time_ticks(
     checkpoint: Checkpoint,
     observations: Sequence[dict[str, Any]],
     timings: int,
-    progress: Callable[[int], object],
+    bar: str | None,
 ) -> dict[str, Times]:
     """From an observation to the action of a tick, with the ticks that plan apart from those that do not."""
     policy, began = checkpoint.policy, time.perf_counter()
     seconds: dict[str, list[float]] = {WITH_LOOK: [], WITHOUT_LOOK: []}
-    for number in range(200 * timings):
+    for number in steps(range(200 * timings), bar):
         item, taken, before = dict(observations[number % len(observations)]), [], _looks(policy)
         with _timed(checkpoint, taken):
             checkpoint.postprocess(policy.select_action(checkpoint.preprocess(item)))
         looked = _looks(policy) > before
         if number:  # the first warms up
             seconds[WITH_LOOK if looked else WITHOUT_LOOK] += taken
-            progress(int(looked))
         done = len(seconds[WITH_LOOK])
         if done >= timings or (done >= LEAST and time.perf_counter() - began > SECONDS):
             break

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +20,7 @@ from lerobot_wallwm.check.measure.observations import (
     Prediction,
     WholeEpisode,
     load_observations,
-    predict_all,
+    predict,
 )
 from lerobot_wallwm.check.measure.sensitivity import InputChanges, measure_sensitivity
 from lerobot_wallwm.check.measure.video import Clips, imagine
@@ -95,14 +93,6 @@ class Measured:
     clips: Clips | None = None
 
 
-@contextmanager
-def _bar(text: str, total: int, quiet: bool) -> Iterator[Callable[[int], object]]:
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=text, disable=quiet, file=sys.stderr, leave=False) as bar:
-        yield bar.update
-
-
 def unmeasured(policy: Any, heldout: HeldOut) -> Measured:
     """What is known before the policy is run: all there is of one whose weights are not finite.
 
@@ -136,9 +126,9 @@ def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Me
     view = open_view(heldout.root, checkpoint.config, pictures_ahead=False)
     seen = _load("loading observations", checkpoint, view, heldout, anchors, config.quiet)
     m.observations = len(anchors)
-    with _bar("predicting", 5 * len(anchors), config.quiet) as progress:
-        base = predict_all(checkpoint, seen, config.seed, progress=progress)
-        m.sensitivity = measure_sensitivity(checkpoint, seen, base, heldout.events, config.seed, progress)
+    bar = None if config.quiet else "predicting"
+    base = predict(checkpoint, seen, config.seed, bar=bar)
+    m.sensitivity = measure_sensitivity(checkpoint, seen, base, heldout.events, config.seed, bar)
     _errors(m, checkpoint, heldout, seen, base, config)
     m.shown = [
         _whole_episode(checkpoint, view, heldout, source, config)
@@ -153,8 +143,8 @@ def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Me
         rows = [view[anchor.row] for anchor in anchors[:8]]
         batches = inference_batches(rows, checkpoint.now, checkpoint.policy.image_keys)
         mean_event = heldout.frames / len(heldout.events)
-        with _bar("timing", 4 * config.timings, config.quiet) as progress:
-            m.latency = measure_latency(checkpoint, batches, config.timings, mean_event, progress)
+        bar = None if config.quiet else "timing"
+        m.latency = measure_latency(checkpoint, batches, config.timings, mean_event, bar)
         m.load = load_of_machine()
     return m
 
@@ -189,14 +179,12 @@ def _errors(
 def _load(
     text: str, checkpoint: Checkpoint, view: Any, heldout: HeldOut, anchors: Sequence[Anchor], quiet: bool
 ) -> Observations:
-    with _bar(text, len(anchors), quiet) as progress:
-        try:
-            return load_observations(checkpoint, view, heldout.events, anchors, progress)
-        except (RuntimeError, OSError, IndexError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise DataError(
-                heldout.root.name, "videos", f"cannot be decoded ({reason})", "copy the dataset again"
-            ) from error
+    try:
+        return load_observations(checkpoint, view, heldout.events, anchors, None if quiet else text)
+    except (RuntimeError, OSError, IndexError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        fix = "copy the dataset again"
+        raise DataError(heldout.root.name, "videos", f"cannot be decoded ({reason})", fix) from error
 
 
 def _whole_episode(
@@ -215,7 +203,7 @@ def _whole_episode(
         for offset in range(0, len(event.action), apart)
     ]
     seen = _load(f"looking into episode {source}", checkpoint, view, heldout, anchors, config.quiet)
-    prediction = predict_all(checkpoint, seen, config.seed)
+    prediction = predict(checkpoint, seen, config.seed)
     actions = np.where(np.isfinite(prediction.normalized), prediction.actions, np.nan)
     first = events[0].start
     spans = [(e.start - first, e.start - first + len(e.action), e.kind) for e in events]

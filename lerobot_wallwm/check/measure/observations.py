@@ -6,11 +6,13 @@ Shapes: N observations, H horizon, D joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from lerobot_wallwm.check.measure.baselines import EventRows
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
@@ -71,12 +73,17 @@ class Observations:
         return {**pictures, "observation.state": state, "task": [self.captions[i] for i in rows]}
 
 
+def steps(numbers: range, bar: str | None) -> Iterable[int]:
+    """A loop with a progress bar of this text; without one for None."""
+    return tqdm(numbers, desc=bar, disable=bar is None, file=sys.stderr, leave=False)
+
+
 def load_observations(
     checkpoint: Checkpoint,
     view: Any,
     events: Sequence[EventRows],
     anchors: Sequence[Anchor],
-    progress: Callable[[int], object] | None = None,
+    bar: str | None = None,
 ) -> Observations:
     """Decodes and preprocesses observations.
 
@@ -85,7 +92,7 @@ def load_observations(
         view: From `heldout.open_view`.
         events: All events of the view.
         anchors: The observations to load.
-        progress: Told how many observations are loaded more.
+        bar: Text of a progress bar; None for none.
     """
     import torch
     from torch.utils.data import default_collate
@@ -93,15 +100,13 @@ def load_observations(
     config = checkpoint.config
     now = checkpoint.now if config.chunked else 0  # of the states: see `views.open_view`
     batches, true, valid, state = [], [], [], []
-    for start in range(0, len(anchors), BATCH):
+    for start in steps(range(0, len(anchors), BATCH), bar):
         raw = default_collate([view[anchor.row] for anchor in anchors[start : start + BATCH]])
         true.append(raw["action"][:, -config.horizon :].double().numpy().copy())
         valid.append(~raw["action_is_pad"][:, -config.horizon :].numpy())
         state.append(raw["observation.state"][:, now].double().numpy().copy())
         with torch.no_grad():
             batches.append(checkpoint.preprocess(raw))
-        if progress is not None:
-            progress(len(true[-1]))
     return Observations(
         list(anchors),
         batches,
@@ -134,20 +139,8 @@ def predict(
     seed: int = 0,
     captions: Sequence[str] | None = None,
     images_from: Sequence[int] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted actions ``(N, H, D)`` in dataset units and predicted remaining frames ``(N,)``; see `predict_all`."""
-    prediction = predict_all(checkpoint, observations, seed, captions, images_from)
-    return prediction.actions, prediction.remaining
-
-
-def predict_all(
-    checkpoint: Checkpoint,
-    observations: Observations,
-    seed: int = 0,
-    captions: Sequence[str] | None = None,
-    images_from: Sequence[int] | None = None,
     states_from: Sequence[int] | None = None,
-    progress: Callable[[int], object] | None = None,
+    bar: str | None = None,
 ) -> Prediction:
     """What the policy would do.
 
@@ -158,7 +151,7 @@ def predict_all(
         captions: Replace the observations' own.
         images_from: Observation ``i`` sees the images of observation ``images_from[i]``.
         states_from: Observation ``i`` has the state of observation ``states_from[i]``.
-        progress: Told how many observations are done more.
+        bar: Text of a progress bar; None for none.
     """
     import torch
 
@@ -167,7 +160,8 @@ def predict_all(
     if checkpoint.config.chunked:
         chunks = [checkpoint.policy.windows_from_batch(batch).chunk for batch in batches]
         pasts = torch.cat([chunk.past for chunk in chunks])
-    for number, (batch, chunk) in enumerate(zip(batches, chunks, strict=True)):
+    for number in steps(range(len(batches)), bar):
+        batch, chunk = batches[number], chunks[number]
         rows = list(range(done, done + len(batch["task"])))
         done += len(rows)
         shown = rows if images_from is None else [images_from[i] for i in rows]
@@ -179,8 +173,6 @@ def predict_all(
             chunk.past = pasts[shown]
         actions, plan = checkpoint.plan(seen, seed * 10_000 + number, chunk=chunk)
         parts.append((actions, plan.remaining.float().cpu().numpy(), plan.actions.cpu().numpy()))
-        if progress is not None:
-            progress(len(rows))
     return Prediction(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 

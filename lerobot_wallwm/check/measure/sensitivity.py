@@ -10,7 +10,7 @@ Shapes: N observations, H horizon, D joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from lerobot_wallwm.check.measure.observations import (
     Prediction,
     derangement,
     mean_absolute,
-    predict_all,
+    predict,
 )
 
 IMAGES, CAPTION, STATE, NOISE = "other_images", "other_caption", "other_state", "other_noise"
@@ -82,7 +82,7 @@ def measure_sensitivity(
     base: Prediction,
     events: Sequence[EventRows],
     seed: int,
-    progress: Callable[[int], object] | None = None,
+    bar: str | None = None,
 ) -> InputChanges:
     """Exchanges images, captions, states and noise.
 
@@ -92,7 +92,7 @@ def measure_sensitivity(
         base: What it does there, with the same seed.
         events: Of the held-out data.
         seed: Of noise and partners.
-        progress: Told how many predictions are done more.
+        bar: Text of the progress bars; None for none.
     """
     rng = np.random.default_rng(seed)
     sources = [events[anchor.event].source for anchor in observations.anchors]
@@ -103,7 +103,7 @@ def measure_sensitivity(
     change, natural = {}, {}
 
     def exchange(name: str, partners: Sequence[int], state: np.ndarray, **inputs: object) -> None:
-        there = predict_all(checkpoint, observations, seed, progress=progress, **inputs)  # type: ignore[arg-type]
+        there = predict(checkpoint, observations, seed, bar=bar, **inputs)  # type: ignore[arg-type]
         both = observations.valid & observations.valid[list(partners)]
         change[name] = mean_absolute(motion(there.actions, state) - own, both)
         natural[name] = mean_absolute(recorded[list(partners)] - recorded, both)
@@ -115,7 +115,7 @@ def measure_sensitivity(
         captions = [observations.captions[i] for i in worded]
         exchange(CAPTION, worded, observations.state, captions=captions)
     exchange(STATE, elsewhere, observations.state[elsewhere], states_from=elsewhere)
-    again = predict_all(checkpoint, observations, seed + 1, progress=progress)
+    again = predict(checkpoint, observations, seed + 1, bar=bar)
     change[NOISE] = mean_absolute(again.actions - base.actions, observations.valid)
     natural[NOISE] = float("nan")  # chance differs in no recording
     return InputChanges(change, natural)
