@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,14 +82,27 @@ def parse_completion(body: bytes) -> Completion:
         raise AnswerError("not_completion") from error
 
 
-def _bare(text: str) -> str:
-    """The text without a `<think>` block before it and a code fence around it."""
+def read_json(text: str) -> Any:
+    """The JSON of a model's message.
+
+    A `<think>` block before it and a code fence around it are taken off; any other text around it is refused.
+
+    Raises:
+        AnswerError: `too_large`, `not_json`, or `repeated_event` for a key that occurs twice in an object.
+    """
+    if len(text) > MAX_ANSWER_CHARS:
+        raise AnswerError("too_large")
     text = text.strip()
     if text.startswith("<think>") and "</think>" in text:
         text = text.partition("</think>")[2].strip()
     if text.startswith("```") and text.endswith("```") and len(text) > 6:
         text = text[3:-3].removeprefix("json")
-    return text
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys)
+    except AnswerError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise AnswerError("not_json") from error
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

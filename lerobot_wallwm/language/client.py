@@ -1,12 +1,9 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Asks an OpenAI-compatible server, and expects the worst of it.
+"""Asks an OpenAI-compatible server through the `openai` package, and expects the worst of it.
 
 One attempt is bounded in time (all of it: connecting, waiting, a server that drips bytes) and in size; a request is
 bounded in attempts and pauses; a run stops asking a server that only fails. Nothing here raises for what a server does:
 every request ends as an `Outcome`.
-
-Why httpx and not the `openai` package: LeRobot's dependencies bring httpx, one endpoint is all that is needed, and the
-bounds above would have to be built around that package anyway.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +23,6 @@ import httpx
 from lerobot_wallwm.language.answers import AnswerError, Checked, parse_completion
 from lerobot_wallwm.language.caption_text import plain_line
 from lerobot_wallwm.language.config import VlmConfig
-from lerobot_wallwm.language.prompt import Prompt
 
 MAX_BODY = 1 << 20  # bytes; a full answer of 2048 tokens is some 10 kB
 _MAX_ERROR_BODY = 4096
@@ -38,6 +34,31 @@ _SAY_AGAIN = (
     "Your last answer was refused ({reason}). Answer again: one JSON object of exactly the form asked for, every id "
     "once, plain one-line captions, and nothing else."
 )
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request in words and pictures.
+
+    Attributes:
+        key: SHA-256 of everything that decides the answer: model, settings, words and the sheet's pixels.
+        messages: Chat messages with the sheet as a data URI.
+        schema: JSON schema of the answer.
+        missing: Cameras without a readable frame, with the reason.
+    """
+
+    key: str
+    messages: list[dict[str, Any]]
+    schema: dict[str, Any]
+    missing: dict[str, str]
+
+
+def data_block(data: Any) -> str:
+    """JSON between `<data>` and `</data>`, in which no string can end the block."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return f"<data>\n{text}\n</data>"
 
 
 class _FailedAttemptError(Exception):
@@ -112,36 +133,57 @@ class VlmClient:
     Attributes:
         gave_up: Why the server is asked no more, or empty.
         usage: Of all requests so far.
+
+    Raises:
+        ValueError: `openai` is not installed, or the key holds characters that no header may hold.
     """
 
     def __init__(self, config: VlmConfig) -> None:
+        try:
+            # Here and not at the first question: importing it takes seconds, which no tick of a rollout may wait for.
+            import openai
+            import openai.resources.chat.completions
+        except ImportError as error:
+            raise ValueError(
+                "a vision-language model is asked through the `openai` package, which is not installed. "
+                "Fix: pip install 'lerobot_policy_wallwm[vlm]'"
+            ) from error
+        self._package = openai
         self.config = config
         self.gave_up = ""
         self.usage = Usage()
         self._key = config.api_key()
         self._failed_in_a_row = 0
         self._format = "json_schema" if config.response_format == "auto" else config.response_format
-        self._url = config.base_url.rstrip("/") + "/chat/completions"
-        self._http: httpx.AsyncClient | None = None
+        self._openai: Any = None
 
     async def __aenter__(self) -> VlmClient:
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        self._http = httpx.AsyncClient(
-            headers=headers,
-            timeout=None,  # each attempt as a whole is timed instead
-            limits=httpx.Limits(max_connections=self.config.concurrency),
-            follow_redirects=False,  # a redirect would carry the key elsewhere
-            trust_env=not self.config.is_loopback,
-            # Without TLS there is nothing to verify, and reading the certificates takes longer than a sheet.
-            verify=self._url.startswith("https:"),
+        config = self.config
+        omit: Any = self._package.Omit()
+        self._openai = self._package.AsyncOpenAI(
+            base_url=config.base_url,
+            api_key=self._key,
+            max_retries=0,  # `ask` tries again, also for an answer that cannot be used
+            # What this package would take from the environment is meant for another server.
+            default_headers={
+                "Accept-Encoding": "identity",
+                "OpenAI-Organization": omit,
+                "OpenAI-Project": omit,
+            },
+            http_client=httpx.AsyncClient(
+                timeout=None,  # each attempt as a whole is timed instead
+                limits=httpx.Limits(max_connections=config.concurrency),
+                follow_redirects=False,  # a redirect would carry the key elsewhere
+                trust_env=not config.is_loopback,
+                # Without TLS there is nothing to verify, and reading the certificates takes longer than a sheet.
+                verify=config.base_url.startswith("https:"),
+                event_hooks={"response": [_bound]},
+            ),
         )
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        if self._http is not None:
-            await self._http.aclose()
+        await self._openai.close()
 
     async def ask(self, prompt: Prompt, check: Callable[[str], Checked]) -> Outcome:
         """Sends a request until its answer passes or its attempts are used up.
@@ -221,46 +263,47 @@ class VlmClient:
             await asyncio.sleep(wait)
         return True
 
-    def _body(self, prompt: Prompt, again: str, response_format: str) -> bytes:
+    def _request(self, prompt: Prompt, again: str, response_format: str) -> dict[str, Any]:
+        """Arguments of `chat.completions.create`."""
         config = self.config
         messages = list(prompt.messages)
         if again:
             messages.append({"role": "user", "content": _SAY_AGAIN.format(reason=again)})
-        body: dict[str, Any] = {
-            "model": config.model,
-            "messages": messages,
-            "max_tokens": config.max_tokens,
-            "temperature": config.temperature,
-            "stream": False,
-        }
+        body: dict[str, Any] = {"max_tokens": config.max_tokens, "temperature": config.temperature}
         if response_format == "json_schema":
             schema = {"name": "captions", "strict": True, "schema": prompt.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif response_format == "json_object":
             body["response_format"] = {"type": "json_object"}
-        body |= config.extra_body
-        return json.dumps({k: v for k, v in body.items() if v is not None}).encode()
+        body = {name: value for name, value in (body | config.extra_body).items() if value is not None}
+        return {"model": config.model, "messages": messages, "extra_body": body}
 
     async def _send(self, prompt: Prompt, again: str, usage: Usage) -> str:
         """One attempt; steps down to a plainer response format where the server refuses the one asked for."""
+        assert self._openai is not None, "use `async with VlmClient(...)`"
+        create = self._openai.chat.completions.with_raw_response.create
         while True:
             sent = self._format
             try:
                 async with asyncio.timeout(self.config.timeout_s):
-                    body = await self._post(self._body(prompt, again, sent))
+                    body = (await create(**self._request(prompt, again, sent))).content
                 break
             except TimeoutError as error:
                 raise _FailedAttemptError(
                     "timeout", f"no answer within {self.config.timeout_s:g} s"
                 ) from error
-            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-                detail = self._redact(f"{type(error).__name__}: {error}")
-                raise _FailedAttemptError("connection", detail) from error
-            except _FailedAttemptError as failed:
+            except self._package.APIStatusError as error:
+                failed = self._refused(error.response)
                 if not (failed.plainer and self.config.response_format == "auto" and sent in _STEPS):
-                    raise
+                    raise failed from error
                 if self._format == sent:
                     self._format = _STEPS[sent]
+            except self._package.APIConnectionError as error:
+                cause = error.__cause__
+                if isinstance(cause, _FailedAttemptError):  # of `_bound`
+                    raise cause from None
+                detail = self._redact(f"{type(cause).__name__}: {cause}")
+                raise _FailedAttemptError("connection", detail) from error
         try:
             completion = parse_completion(body)
         except AnswerError as error:
@@ -275,33 +318,13 @@ class VlmClient:
             raise _FailedAttemptError(reason, content, content=True)
         return content
 
-    async def _post(self, body: bytes) -> bytes:
-        assert self._http is not None, "use `async with VlmClient(...)`"
-        async with self._http.stream(
-            "POST", self._url, content=body, headers={"Content-Type": "application/json"}
-        ) as response:
-            status = response.status_code
-            limit = MAX_BODY if status == 200 else _MAX_ERROR_BODY
-            # Compressed bytes could unfold to any size; none were asked for.
-            if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-                raise _FailedAttemptError("encoding", response.headers["content-encoding"])
-            received = bytearray()
-            async for chunk in response.aiter_raw():
-                received += chunk
-                if len(received) > limit:
-                    break
-            if status != 200:
-                raise self._refused(status, bytes(received[:limit]), response.headers.get("retry-after"))
-            if len(received) > limit:
-                raise _FailedAttemptError("too_large", f"more than {limit} bytes")
-            return bytes(received)
-
-    def _refused(self, status: int, body: bytes, retry_after: str | None) -> _FailedAttemptError:
-        detail = self._redact(body.decode("utf-8", "replace"))
+    def _refused(self, response: httpx.Response) -> _FailedAttemptError:
+        status, detail = response.status_code, self._redact(response.text)
         reason = "rate_limited" if status == 429 else f"http_{status}"
         again = status in _RETRY or (status >= 500 and status != 501)
         plainer = status in (400, 422, 501) and any(word in detail for word in _ABOUT_FORMAT)
-        return _FailedAttemptError(reason, detail, again, retry_seconds(retry_after), plainer=plainer)
+        wait_s = retry_seconds(response.headers.get("retry-after"))
+        return _FailedAttemptError(reason, detail, again, wait_s, plainer=plainer)
 
     def _redact(self, text: str) -> str:
         """Takes the key out of what a server says, before anything of it is kept: it may repeat what it was sent."""
@@ -310,6 +333,36 @@ class VlmClient:
     @property
     def _is_secret(self) -> bool:
         return len(self._key) >= 8  # local servers are given words such as EMPTY
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """The body of a response, of which no more than a limit is read."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.stream, self.fine = response.stream, response.status_code == 200
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert isinstance(self.stream, httpx.AsyncByteStream)
+        left = limit = MAX_BODY if self.fine else _MAX_ERROR_BODY
+        async for chunk in self.stream:
+            yield chunk[:left]
+            left -= len(chunk)
+            if left < 0 and self.fine:
+                raise _FailedAttemptError("too_large", f"more than {limit} bytes")
+            if left < 0:
+                return
+
+    async def aclose(self) -> None:
+        assert isinstance(self.stream, httpx.AsyncByteStream)
+        await self.stream.aclose()
+
+
+async def _bound(response: httpx.Response) -> None:
+    # Compressed bytes could unfold to any size; none were asked for.
+    encoding = response.headers.get("content-encoding", "")
+    if encoding.lower() not in ("", "identity"):
+        raise _FailedAttemptError("encoding", encoding)
+    response.stream = _Bounded(response)
 
 
 def retry_seconds(header: str | None) -> float | None:

@@ -26,7 +26,7 @@ class VlmConfig:
     # Environment variable that holds the API key. The key is read when the run starts and written nowhere. Not
     # OPENAI_API_KEY by default, so that it is never sent to a server it was not meant for.
     api_key_env: str = "WALLWM_VLM_API_KEY"
-    # Folder where every answer is kept; a later run takes them from there. Default: <out.root>.vlm_answers.
+    # SQLite file in which every answer is kept; a later run takes them from there. Default: <out.root>.vlm_answers.sqlite.
     cache: Path | None = None
     # Seconds for one attempt, from the connection to the last byte.
     timeout_s: float = 120.0

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 CARD = "README.md"
-# Our choice: a reader wants to see what the captions are like, not all of them; tasks.parquet has all.
-_CAPTIONS, _LETTERS = 30, 160
+_LETTERS = 160
 # What a Hub tag or licence looks like; anything else in a source's card is left out.
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,95}")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.language.caption_text import RefusedCaptionError, clean_caption, plain_line
-from lerobot_wallwm.language.prompt import data_block
+from lerobot_wallwm.language.client import data_block
 
 ANY = st.text(st.characters(), max_size=400)  # surrogates, controls and all
 HOSTILE = [

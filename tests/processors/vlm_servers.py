@@ -8,11 +8,13 @@ import gzip
 import hashlib
 import json
 import re
+import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.processors.source.events import Event
@@ -231,6 +233,12 @@ def config(server: VlmServer, **fields) -> VlmConfig:
     """Settings for a server on this machine: small pictures, short pauses, one request at a time."""
     plain = {"model": "m", "attempts": 2, "backoff_s": 0.01, "timeout_s": 20.0, "concurrency": 1, "tile": 48}
     return VlmConfig(base_url=server.url, **{**plain, **fields})
+
+
+def kept_answers(cache: Path) -> dict[str, str]:
+    """The answers of a captioner's cache as JSON, by key."""
+    with contextlib.closing(sqlite3.connect(cache)) as database:
+        return dict(database.execute("SELECT key, answer FROM answers ORDER BY key"))
 
 
 def spans(events: list[Event]) -> list[Event]:

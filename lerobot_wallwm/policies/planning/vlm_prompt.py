@@ -8,7 +8,6 @@ out, because nobody is asked to take over here. The words are ours.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,11 +15,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lerobot_wallwm.language.answers import MAX_ANSWER_CHARS, AnswerError
+from lerobot_wallwm.language.answers import AnswerError, read_json
 from lerobot_wallwm.language.caption_text import RefusedCaptionError, clean_caption, plain_line
+from lerobot_wallwm.language.client import Prompt, data_block
 from lerobot_wallwm.language.contact_sheet import Cell, data_uri, draw_sheet
 from lerobot_wallwm.language.event_grammar import is_known
-from lerobot_wallwm.language.prompt import Prompt, data_block
 
 # Width of one camera's picture on the sheet, pixels; as the captioner's.
 TILE = 224
@@ -146,26 +145,15 @@ def parse_planner_answer(text: str, known: Sequence[str]) -> PlannerAnswer:
     """A model's answer, with its caption in normal form.
 
     Args:
-        text: The message's content; a code fence around it is taken off, nothing else.
+        text: The message's content.
         known: Templates of the checkpoint's events.
 
     Raises:
         AnswerError: It is not exactly such JSON, names no event where one is needed, or one that the checkpoint does not
             know.
     """
-    if len(text) > MAX_ANSWER_CHARS:
-        raise AnswerError("too_large")
-    text = text.strip()
-    if text.startswith("<think>") and "</think>" in text:
-        text = text.partition("</think>")[2].strip()
-    if text.startswith("```") and text.endswith("```") and len(text) > 6:
-        text = text[3:-3].removeprefix("json")
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise AnswerError("not_json") from error
-    try:
-        answer = PlannerAnswer.model_validate(data)
+        answer = PlannerAnswer.model_validate(read_json(text))
     except ValidationError as error:
         raise AnswerError("schema") from error
     if answer.decision in ("Continue", "End"):

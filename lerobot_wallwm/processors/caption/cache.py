@@ -1,18 +1,15 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Answers on disk, one JSON file each, named by the hash of what was asked; so a second run asks nothing.
-
-A file appears whole or not at all. What is read back goes through the same checks as a fresh answer, and a file that
-does not pass counts as absent, so a damaged or tampered one costs a request and nothing else.
-"""
+"""Answers on disk by the hash of what was asked, so that a second run asks nothing."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import os
+import logging
+import sqlite3
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "wallwm-caption-answer-1"
 
@@ -22,7 +19,7 @@ class KeptAnswer(BaseModel):
 
     Attributes:
         format: Always `FORMAT`.
-        key: Hash of the request; the file's name.
+        key: Hash of the request.
         model: The model that was asked.
         captions: Span id to caption, as accepted. Nothing else that the server wrote is kept.
         refused: Span id to the reason for which its caption was refused.
@@ -44,49 +41,59 @@ class KeptAnswer(BaseModel):
 
 
 class AnswerCache:
-    """A folder of `KeptAnswer`. Several processes may share one."""
+    """An SQLite file of `KeptAnswer` as JSON. Several processes may share one, and a killed one leaves whole answers.
 
-    _number = itertools.count()
+    What is read back goes through the same checks as a fresh answer; what does not pass counts as absent, so a damaged
+    or tampered answer costs a request and nothing else.
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        self.root.mkdir(parents=True, exist_ok=True)
-        for partial in self.root.glob(".partial-*"):
-            if not _alive(partial.name.split("-")[1]):
-                partial.unlink(missing_ok=True)
+    Args:
+        path: The file, made where there is none.
+    """
 
-    def path(self, key: str) -> Path:
-        """Where the answer to `key` lies."""
-        return self.root / key[:2] / f"{key}.json"
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._database: sqlite3.Connection | None = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            self._database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)")
+        except (OSError, sqlite3.Error) as error:
+            self._no_answers_are_kept(error)
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._database is not None:
+            self._database.close()
 
     def get(self, key: str) -> KeptAnswer | None:
         """The kept answer, or None if there is none that can be read."""
-        try:
-            kept = KeptAnswer.model_validate_json(self.path(key).read_bytes())
-        except (OSError, ValidationError):
+        if self._database is None:
             return None
-        return kept if kept.key == key else None
+        try:
+            row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+            kept = KeptAnswer.model_validate_json(row[0]) if row else None
+        except (sqlite3.Error, ValidationError):
+            return None
+        return kept if kept is not None and kept.key == key else None
 
     def put(self, answer: KeptAnswer) -> bool:
         """Keeps an answer. False if the disk does not take it; the answer itself is still good."""
-        path = self.path(answer.key)
-        partial = self.root / f".partial-{os.getpid()}-{next(self._number)}"
+        if self._database is None:
+            return False
+        row = (answer.key, answer.model_dump_json())
         try:
-            path.parent.mkdir(exist_ok=True)
-            partial.write_text(answer.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            os.replace(partial, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                partial.unlink()
+            self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
+        except sqlite3.Error as error:
+            self._no_answers_are_kept(error)
             return False
         return True
 
-
-def _alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
+    def _no_answers_are_kept(self, error: Exception) -> None:
+        self.close()
+        self._database = None
+        logger.warning(
+            "--vlm.cache=%s cannot be used (%s): the captions are made, but a second run asks again. Fix: free the disk, "
+            "remove the file, or name another one",
+            self.path,
+            error,
+        )

@@ -1,8 +1,11 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""The prompt: rules of our own, the contact sheet, and what the robot's own sensors say, as delimited data.
+"""What is asked about a request's events, and what may be answered.
 
-Whatever comes from the dataset (the task string, camera names, what is written in a picture) is data. It stands in one
+The prompt has rules of our own, the contact sheet, and what the robot's own sensors say, as delimited data. Whatever comes from the dataset (the task string, camera names, what is written in a picture) is data. It stands in one
 JSON block between `<data>` and `</data>`, in which `<`, `>` and `&` are escaped, so that no string can close the block.
+
+The answer must hold one caption for each event that was asked about, read by pydantic in strict mode. The model gives
+words only: an answer that brings spans of its own is refused as a whole.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lerobot_wallwm.language.caption_text import plain_line
+from lerobot_wallwm.language.answers import AnswerError, Checked, read_json
+from lerobot_wallwm.language.caption_text import RefusedCaptionError, clean_caption, plain_line
+from lerobot_wallwm.language.client import Prompt, data_block
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.language.contact_sheet import Cell, data_uri, draw_sheet
-from lerobot_wallwm.language.prompt import Prompt, data_block
-from lerobot_wallwm.processors.caption.answers import response_schema
 from lerobot_wallwm.processors.caption.requests import CaptionRequest, Span
 from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
@@ -194,3 +198,73 @@ class PromptBuilder:
             prompt = build_prompt(request, self.source, position, motion, episode.task, self.config)
             self.missing.update(prompt.missing.keys())
             return prompt
+
+
+class Answer(BaseModel):
+    """The model's answer: `{"captions": {"A1": "reach for the red cube", ...}}`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    captions: dict[str, str]
+
+
+def response_schema(ids: Sequence[str]) -> dict[str, Any]:
+    """JSON schema of the answer for these span ids, for servers that can hold a model to one.
+
+    The same shape as `Answer`, with every id required and no other allowed.
+    """
+    captions = {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in ids},
+        "required": list(ids),
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"captions": captions},
+        "required": ["captions"],
+        "additionalProperties": False,
+    }
+
+
+def parse_answer(text: str, ids: Sequence[str], longest: int) -> Checked:
+    """The captions in a model's answer; see `read_json`.
+
+    Args:
+        text: The message's content.
+        ids: Span ids that were asked about.
+        longest: Most characters of a caption.
+
+    Raises:
+        AnswerError: If the answer is not exactly such JSON, speaks of other events, or holds no usable caption.
+    """
+    data = read_json(text)
+    if _brings_spans(data):
+        raise AnswerError("own_spans")
+    try:
+        answer = Answer.model_validate(data)
+    except ValidationError as error:
+        raise AnswerError("schema") from error
+    if set(answer.captions) - set(ids):
+        raise AnswerError("unknown_event")
+    captions, refused = {}, {}
+    for name in ids:
+        if name not in answer.captions:
+            refused[name] = "missing"
+            continue
+        try:
+            captions[name] = clean_caption(answer.captions[name], longest)
+        except RefusedCaptionError as error:
+            refused[name] = error.reason
+    if not captions:
+        raise AnswerError(next(iter(refused.values()), "schema"))
+    return Checked(captions, refused)
+
+
+def _brings_spans(data: Any) -> bool:
+    """Whether an answer of the wrong shape looks like spans of the model's own; only the reason given hangs on it."""
+    values = list(data.values()) if isinstance(data, dict) else [data]
+    values += [item for value in values if isinstance(value, dict) for item in value.values()]
+    values += [item for value in values if isinstance(value, list) for item in value]
+    keys = {key for value in [data, *values] if isinstance(value, dict) for key in value}
+    return any(key.startswith(("start", "end", "span")) for key in keys)

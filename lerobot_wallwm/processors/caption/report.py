@@ -1,17 +1,73 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""What captioning did: counts, tokens and money for `summary.json`, and a few lines for people."""
+"""What captioning did: where each caption is from, counts, tokens and money, and a few lines for people."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from lerobot_wallwm.language.client import Usage
 from lerobot_wallwm.language.config import VlmConfig
-from lerobot_wallwm.processors.caption.records import CaptionRecord
+from lerobot_wallwm.storage.atomic import replacing
+
+SCHEMA = pa.schema(
+    [
+        pa.field("event_id", pa.int64(), nullable=False),
+        pa.field("episode_index", pa.int64(), nullable=False),
+        pa.field("level", pa.string(), nullable=False),
+        pa.field("caption_source", pa.string(), nullable=False),
+        pa.field("caption", pa.string(), nullable=False),
+        pa.field("kinematic_caption", pa.string(), nullable=False),
+        pa.field("fallback_reason", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("request", pa.string(), nullable=False),
+        pa.field("attempts", pa.int64(), nullable=False),
+    ],
+    metadata={"wallwm_captions_version": "1"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRecord:
+    """Provenance of one event's caption.
+
+    Attributes:
+        event_id: The event.
+        episode_index: Its source episode.
+        level: Its level.
+        caption_source: `vlm` or `kinematic`.
+        caption: The caption in the event table.
+        kinematic_caption: What the kinematic captioner said.
+        fallback_reason: Why the caption is kinematic (`timeout`, `http_500`, `schema`, ...); empty for `vlm`.
+        model: The model that was asked.
+        request: SHA-256 of the prompt, the key of its answer in the cache; empty if no prompt could be made.
+        attempts: How often the request was sent; 0 if it never was.
+    """
+
+    event_id: int
+    episode_index: int
+    level: str
+    caption_source: str
+    caption: str
+    kinematic_caption: str
+    fallback_reason: str
+    model: str
+    request: str
+    attempts: int
+
+
+def write_records(records: Iterable[CaptionRecord], path: str | Path) -> None:
+    """Writes the table, one row per event; the file appears whole or not at all."""
+    with replacing(path) as partial:
+        pq.write_table(
+            pa.Table.from_pylist([asdict(r) for r in records], SCHEMA), partial, compression="zstd"
+        )
 
 
 @dataclass
@@ -41,7 +97,7 @@ class Result:
 
 def make_report(
     config: VlmConfig,
-    folder: Path,
+    cache: Path,
     records: Sequence[CaptionRecord],
     results: Sequence[Result],
     spent: Usage,
@@ -52,7 +108,7 @@ def make_report(
 
     Args:
         config: Settings.
-        folder: Where the answers are kept.
+        cache: Where the answers are kept.
         records: One per event.
         results: One per request.
         spent: What this run cost.
@@ -72,7 +128,7 @@ def make_report(
     return {
         "model": config.model,
         "base_url": config.base_url,
-        "answers": str(folder),
+        "answers": str(cache),
         "events_vlm": sources["vlm"],
         "events_kinematic": sources["kinematic"],
         "fallback_reasons": dict(sorted(reasons.items())),

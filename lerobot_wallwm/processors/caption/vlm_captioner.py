@@ -3,16 +3,16 @@
 
 The events come from the segmenter and keep their spans, labels, parents and confidence; only caption and template
 change, and only where the model's answer passed every check. Everything else keeps its kinematic caption, and
-`caption_records.py` says why.
+`captions.parquet` says why.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,9 @@ from lerobot_wallwm.language.caption_text import RefusedCaptionError, clean_capt
 from lerobot_wallwm.language.client import Usage, VlmClient
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.language.instruction import parse_instruction, slot_template
-from lerobot_wallwm.processors.caption.answers import parse_answer
 from lerobot_wallwm.processors.caption.cache import AnswerCache, KeptAnswer
-from lerobot_wallwm.processors.caption.prompt import PromptBuilder
-from lerobot_wallwm.processors.caption.records import CaptionRecord
-from lerobot_wallwm.processors.caption.report import Result, make_report
+from lerobot_wallwm.processors.caption.prompt import PromptBuilder, parse_answer
+from lerobot_wallwm.processors.caption.report import CaptionRecord, Result, make_report
 from lerobot_wallwm.processors.caption.requests import CaptionRequest, plan_requests, shared_captions
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
@@ -49,76 +47,35 @@ class Captioned:
 
 
 class VlmCaptioner:
-    """Captions events by asking a vision-language model.
-
-    `captioner(source, events)` takes a `SourceDataset` and its kinematically captioned events and returns `Captioned`.
-    As a transform of an episodes-as-rows `datasets.Dataset` that has been through `EventSegmenter` and
-    `EventCaptioner`, `ds.map(captioner, batched=True, num_proc=...)` rewrites the column `events` and adds
-    `caption_records`, a list per episode; pictures are read from `root`. (`datasets` keeps the result of a map; to ask
-    again for what failed, map with `load_from_cache_file=False`.)
+    """Captions events by asking a vision-language model: `captioner(source, events)` gives `Captioned`.
 
     Args:
         config: Server and settings; `model` must be given.
-        cache: Where answers are kept (`VlmConfig.cache` where None).
-        root: The dataset's folder; needed as a transform only.
+        cache: File in which the answers are kept (`VlmConfig.cache` where None).
         kinematics: How state and action are read; the same as the segmenter's.
 
     Raises:
-        ValueError: No model or no cache folder is given.
+        ValueError: No model or no cache file is given, or the client cannot be used (`VlmClient`).
     """
 
     def __init__(
         self,
         config: VlmConfig,
         cache: str | Path | None = None,
-        root: str | Path | None = None,
         kinematics: KinematicsConfig | None = None,
     ) -> None:
-        folder = cache or config.cache
+        cache = cache or config.cache
         if not config.model:
             raise ValueError(
                 "--vlm.model is not set. Fix: pass the model's name on the server, as its /v1/models lists it"
             )
-        if folder is None:
-            raise ValueError("--vlm.cache is not set. Fix: pass a folder for the answers")
-        self.config, self.folder = config, Path(folder)
-        self.root = None if root is None else Path(root)
+        if cache is None:
+            raise ValueError("--vlm.cache is not set. Fix: pass a file for the answers")
+        VlmClient(config)  # refuses a missing package and a wrong key before any long work
+        self.config, self.cache = config, Path(cache)
         self.kinematics = kinematics or KinematicsConfig()
 
     def __call__(
-        self, item: SourceDataset | Mapping[str, list], events: Sequence[Event] | None = None
-    ) -> Any:
-        """See the class."""
-        if isinstance(item, SourceDataset):
-            if events is None:
-                raise TypeError("VlmCaptioner(source, events) needs the events")
-            return self.caption(item, events)
-        return self._rows(item)
-
-    def _rows(self, batch: Mapping[str, list]) -> dict[str, list]:
-        if self.root is None:
-            raise ValueError("VlmCaptioner as a transform needs root=, the folder with the videos")
-        if "events" not in batch:
-            raise ValueError("the rows have no column events. Fix: map EventCaptioner over the dataset first")
-        per_row = [[Event(**event) for event in row] for row in batch["events"]]
-        # Ids may count from 0 in each row; over a batch they must differ.
-        numbered: list[Event] = []
-        for events in per_row:
-            ids = {event.event_id: len(numbered) + i for i, event in enumerate(events)}
-            numbered += [replace(e, event_id=ids[e.event_id], parent=ids.get(e.parent, -1)) for e in events]
-        done = self.caption(SourceDataset.open(self.root), numbered)
-        told, records = iter(done.events), iter(done.records)
-        columns: dict[str, list] = {"events": [], "caption_records": []}
-        for events in per_row:
-            own = [
-                replace(e, caption=n.caption, template=n.template) for e, n in zip(events, told, strict=False)
-            ]
-            columns["events"].append([{n: getattr(e, n) for n in Event.__slots__} for e in own])
-            kept = [replace(r, event_id=e.event_id) for e, r in zip(events, records, strict=False)]
-            columns["caption_records"].append([asdict(record) for record in kept])
-        return {**batch, **columns}
-
-    def caption(
         self,
         source: SourceDataset,
         events: Sequence[Event],
@@ -163,7 +120,7 @@ class VlmCaptioner:
         builder: PromptBuilder,
         progress: Callable[[int, int], object],
     ) -> tuple[list[Result], VlmClient]:
-        cache = AnswerCache(self.folder)
+        cache = AnswerCache(self.cache)
         results = [Result() for _ in requests]
         waiting: Iterator[int] = iter(range(len(requests)))
 
@@ -175,6 +132,7 @@ class VlmCaptioner:
         async with VlmClient(self.config) as client, asyncio.TaskGroup() as group:
             for _ in range(min(self.config.concurrency, len(requests))):
                 group.create_task(work(client))
+        cache.close()
         return results, client
 
     async def _ask(
@@ -274,7 +232,7 @@ class VlmCaptioner:
                 event = replace(event, caption=caption, template=slot_template(caption, slots))
             told.append(event)
         report = make_report(
-            self.config, self.folder, records, results, client.usage, client.gave_up, builder.missing
+            self.config, self.cache, records, results, client.usage, client.gave_up, builder.missing
         )
         return Captioned(told, records, report)
 

@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 
 from lerobot_wallwm import __version__
 from lerobot_wallwm.processors.prepare.config import PrepareConfig
-from lerobot_wallwm.processors.prepare.prepare import annotator, prepare
+from lerobot_wallwm.processors.prepare.prepare import prepare
+from lerobot_wallwm.processors.prepare.stages import annotator
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import SCHEMA, Event, from_table, to_table

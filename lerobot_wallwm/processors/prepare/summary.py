@@ -12,50 +12,29 @@ import numpy as np
 from lerobot_wallwm.processors.balance.stage import print_figures
 from lerobot_wallwm.processors.caption.report import report_lines
 from lerobot_wallwm.processors.clean.dataset import print_cleaning
-from lerobot_wallwm.processors.prepare.config import PrepareConfig
+from lerobot_wallwm.processors.prepare.stages import Preparation
 from lerobot_wallwm.processors.recover.sampler import print_recovery
-from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset
-from lerobot_wallwm.processors.source.events import LEVELS, Event
+from lerobot_wallwm.processors.source.events import LEVELS
 from lerobot_wallwm.processors.synchronize.dataset import print_synchronization
 
 
-class Spread:
-    """Range of every state and action dimension over the whole dataset."""
+def summarise(prepared: Preparation, seconds: float) -> dict[str, Any]:
+    """What every run says of its events; the stages' own reports are added to it.
 
-    def __init__(self) -> None:
-        self.low: dict[str, np.ndarray] = {}
-        self.high: dict[str, np.ndarray] = {}
-
-    def add(self, episode: Episode) -> None:
-        """Takes an episode into account."""
-        for key, values in ((STATE, episode.state), (ACTION, episode.action)):
-            low, high = values.min(axis=0), values.max(axis=0)
-            self.low[key] = np.minimum(self.low.get(key, low), low)
-            self.high[key] = np.maximum(self.high.get(key, high), high)
-
-    def warnings(self, source: SourceDataset) -> list[str]:
-        """Dimensions that never change: normalising them divides by about zero when they move at deployment."""
-        found = []
-        for key in self.low:
-            names = source.names(key)
-            for d in np.flatnonzero(self.low[key] == self.high[key]):
-                name = names[d] if d < len(names) else d
-                found.append(
-                    f"{key}[{name}] is constant over the whole dataset: a policy trained on it cannot learn it"
-                )
-        return found
-
-
-def summarise(
-    config: PrepareConfig,
-    source: SourceDataset,
-    events: list[Event],
-    lengths: dict[int, int],
-    views: dict[str, Any],
-    spread: Spread,
-    seconds: float,
-) -> dict[str, Any]:
-    """What every run says of its events; the stages add their own reports."""
+    Args:
+        prepared: After all stages.
+        seconds: That the run took.
+    """
+    config, source, events, lengths = prepared.config, prepared.source, prepared.events, prepared.lengths
+    frozen = []
+    for key in prepared.low:
+        names = source.names(key)
+        for d in np.flatnonzero(prepared.low[key] == prepared.high[key]):
+            name = names[d] if d < len(names) else d
+            # Normalising such a dimension divides by about zero when it moves at deployment.
+            frozen.append(
+                f"{key}[{name}] is constant over the whole dataset: a policy trained on it cannot learn it"
+            )
     own = [event for event in events if event.level == config.level]
     duration = sum(lengths.values()) / source.fps
     labels = {}
@@ -77,8 +56,8 @@ def summarise(
         "labels": labels,
         "captions": dict(Counter(event.caption for event in own).most_common()),
         "templates": dict(Counter(event.template for event in own).most_common()),
-        "views": views,
-        "warnings": spread.warnings(source),
+        "annotated_episodes": len(prepared.annotations.spans),
+        "warnings": frozen + prepared.warnings,
         "demonstration_seconds": round(duration, 2),
         "seconds": round(seconds, 3),
         "real_time_factor": round(duration / max(seconds, 1e-9), 1),

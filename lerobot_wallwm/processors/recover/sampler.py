@@ -20,9 +20,8 @@ import pyarrow.parquet as pq
 
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.recover.recovery import KINDS, Recovery, find_recoveries
-from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import LEVELS, Event
-from lerobot_wallwm.storage.atomic import replacing
 
 SCHEMA = pa.schema(
     [
@@ -54,50 +53,19 @@ class RecoveryConfig:
 
 
 class RecoverySampler:
-    """Draws recoveries more often.
-
-    `weights` and `copies` work on an event table. As a transform of an episodes-as-rows `datasets.Dataset` that has been
-    through `EventSegmenter` and `EventCaptioner`, `ds.map(sampler, batched=True, num_proc=...)` adds a column
-    `recoveries`: per episode a list of `event_id`, `kind`, `cause`, `evidence`.
+    """Draws recoveries more often; `weights` and `copies` work on an event table.
 
     Args:
         share: alpha, in [0, 1).
         cap: Largest factor by which an event's copies grow.
-        cycles: Common grasps by task template (`common_cycles` of the whole table). A row transform sees one batch at a
-            time, so without it no row is a re-grasp there.
-        kinematics: How state and action are read.
 
     Raises:
         ValueError: `share` or `cap` is out of range.
     """
 
-    def __init__(
-        self,
-        share: float = 0.1,
-        cap: int = 8,
-        cycles: Mapping[str, int] | None = None,
-        kinematics: KinematicsConfig | None = None,
-    ) -> None:
+    def __init__(self, share: float = 0.1, cap: int = 8) -> None:
         RecoveryConfig(share, cap)
-        self.share, self.cap, self.cycles, self.kinematics = share, cap, cycles, kinematics
-
-    def __call__(self, batch: Mapping[str, list]) -> dict[str, list]:
-        """See the class.
-
-        Raises:
-            ValueError: The rows have no column `events`.
-        """
-        if "events" not in batch:
-            raise ValueError("the rows have no column events. Fix: map EventCaptioner over the dataset first")
-        columns = []
-        for values in zip(*batch.values(), strict=True):
-            row = dict(zip(batch.keys(), values, strict=True))
-            own = [Event(**event) for event in row["events"]]
-            found = find_recoveries(
-                own, [Episode.from_row(row)], cycles=self.cycles or {}, config=self.kinematics
-            )
-            columns.append([asdict(recovery) for recovery in found])
-        return {**batch, "recoveries": columns}
+        self.share, self.cap = share, cap
 
     def weights(
         self,
@@ -189,13 +157,6 @@ def lift_to_level(table: Sequence[Event], recoveries: Iterable[Recovery], level:
     return [first[event_id] for event_id in sorted(first)]
 
 
-def write_recoveries(recoveries: Iterable[Recovery], path: str | Path) -> None:
-    """Writes `SCHEMA` as parquet; the file appears whole or not at all."""
-    table = pa.Table.from_pylist([asdict(r) for r in recoveries], SCHEMA)
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
-
-
 def recovery_copies(
     config: RecoveryConfig,
     kinematics: KinematicsConfig,
@@ -205,11 +166,11 @@ def recovery_copies(
     episodes: Iterable[int],
     out: Path,
     copies: Mapping[int, int] | None = None,
-) -> tuple[dict[int, int] | None, dict[str, Any]]:
+) -> tuple[dict[int, int], dict[str, Any]]:
     """The stage of `wallwm prepare`: writes `recoveries.parquet` and returns copies and figures.
 
     Args:
-        config: Share and cap; a share of 0 does nothing.
+        config: Share and cap.
         kinematics: How state and action are read.
         source: The dataset; its episodes are read once more, for the corrections.
         table: All events.
@@ -219,18 +180,17 @@ def recovery_copies(
         copies: Copies of other steps, multiplied in.
 
     Returns:
-        Copies by `event_id` (`copies` itself if the share is 0) and what goes into the summary.
+        Copies by `event_id`, and what goes into the summary.
     """
-    if not config.share:
-        return (None if copies is None else dict(copies)), {}
     having = {event.episode_index for event in table}
     wanted = (source.read(i) for i, index in enumerate(source.episode_indices) if index in having)
     found = find_recoveries(table, wanted, config=kinematics)
-    write_recoveries(found, out / "recoveries.parquet")
+    rows = pa.Table.from_pylist([asdict(recovery) for recovery in found], SCHEMA)
+    pq.write_table(rows, out / "recoveries.parquet", compression="zstd")
     train = set(episodes)
     events = [event for event in table if event.level == level and event.episode_index in train]
     lifted = lift_to_level(table, found, level)
-    sampler = RecoverySampler(config.share, config.cap, kinematics=kinematics)
+    sampler = RecoverySampler(config.share, config.cap)
     result = sampler.copies(events, lifted, copies)
     recovers = sampler.recovering(events, lifted)
     kinds = {row.event_id: row.kind for row in lifted}

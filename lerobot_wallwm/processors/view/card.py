@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.language.markdown import _CAPTIONS, CARD, plain, source_card_data, table
+from lerobot_wallwm.language.markdown import CARD, plain, source_card_data
 from lerobot_wallwm.processors.source.events import LEVELS, Event
+
+# Our choice: a reader wants to see what the captions are like, not all of them; tasks.parquet has all.
+_CAPTIONS = 30
 
 
 def write_card(
@@ -37,7 +40,7 @@ def write_card(
         info: The view's `info.json`.
         sidecar: The view's `wallwm.json`.
     """
-    from huggingface_hub import DatasetCardData
+    from huggingface_hub import DatasetCard, DatasetCardData
 
     theirs = source_card_data(source_root)
     # A set would not keep the order, and the same input must give the same bytes.
@@ -48,96 +51,50 @@ def write_card(
         task_categories=["robotics"],
         configs=[{"config_name": "default", "data_files": "data/*/*.parquet"}],
     )
-    text = f"---\n{data.to_yaml()}\n---\n\n" + _body(theirs, events, meta, info, sidecar)
-    (root / CARD).write_text(text, encoding="utf-8")
-
-
-def _body(
-    theirs: Mapping[str, Any],
-    events: Sequence[Event],
-    meta: Sequence[Mapping[str, Any]],
-    info: Mapping[str, Any],
-    sidecar: Mapping[str, Any],
-) -> str:
-    fps, level = float(info["fps"]), sidecar["level"]
-    name = plain(sidecar["source"]["name"])
-    split = f", {sidecar['split']} split" if "split" in sidecar else ""
+    fps, name = float(info["fps"]), plain(sidecar["source"]["name"])
     once = [row for row in meta if row["wallwm/copy"] == 0]
     episodes = {row["wallwm/source_episode"] for row in once}
     cameras = [key for key, value in info["features"].items() if value["dtype"] in ("video", "image")]
-    licence = theirs.get("license")
-    lines = [
-        f"# Events of {name}{split}",
-        "",
-        f"A [LeRobot](https://github.com/huggingface/lerobot) dataset in which each episode is one event ({level}) of a "
-        "demonstration, with the event's caption as its task. Rows and frames are those of the source.",
-        "",
-        *table(
-            ["", ""],
-            [
-                ["source", f"{name}, {len(episodes)} of its {sidecar['source']['total_episodes']} episodes"],
-                ["events", f"{len(once)}, written as {len(meta)} episodes"],
-                ["frames", f"{info['total_frames']} at {fps:g} Hz"],
-                ["robot", plain(str(info.get("robot_type") or "not stated"))],
-                ["cameras", ", ".join(f"`{camera}`" for camera in cameras)],
-                [
-                    "license",
-                    str(licence) if licence else "not stated by the source; ask its author before you use it",
-                ],
-            ],
-        ),
-        "",
-        "## Levels",
-        "",
-        "Four nested levels tile every demonstration; the counts are those of the source episodes above.",
-        "",
-        *table(
-            ["level", "events", "median s"],
-            [
-                [level_name, len(own), f"{np.median([e.length for e in own]) / fps:.2f}" if own else ""]
-                for level_name in LEVELS
-                for own in [[e for e in events if e.level == level_name and e.episode_index in episodes]]
-            ],
-        ),
-        "",
-        "## Labels",
-        "",
-        *table(
-            ["label", "events", "copies", "median s", "shortest s", "longest s"],
-            _label_rows(once, Counter(row["wallwm/label"] for row in meta), fps),
-        ),
-        "",
-        "## Captions",
-        "",
-    ]
-    captions = Counter(row["tasks"][0] for row in once).most_common()
-    captions.sort(key=lambda item: (-item[1], item[0]))
-    shown = captions[:_CAPTIONS]
-    lines.append(
-        f"{len(captions)} captions"
-        + (f", the {len(shown)} commonest:" if len(shown) < len(captions) else ":")
-    )
-    lines += ["", *table(["caption", "events"], [[plain(text), count] for text, count in shown]), ""]
-    lines += ["## How it was made", ""]
-    lines += [f"With `lerobot_policy_wallwm` {sidecar['version']}:", ""]
-    if "command" in sidecar:
-        lines += ["```", str(sidecar["command"]).replace("`", "'"), "```", ""]
-    lines.append(
-        "`meta/wallwm.json` holds every parameter, `meta/episodes` the source interval of each event."
-    )
-    return "\n".join(lines) + "\n"
-
-
-def _label_rows(once: Sequence[Mapping[str, Any]], copies: Mapping[str, int], fps: float) -> list[list[Any]]:
-    rows = []
-    counts = Counter(row["wallwm/label"] for row in once)
-    for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        seconds = [
-            (row["wallwm/end"] - row["wallwm/start"]) / fps for row in once if row["wallwm/label"] == label
-        ]
+    licence = str(theirs.get("license") or "not stated by the source; ask its author before you use it")
+    levels = []
+    for level in LEVELS:
+        lengths = [e.length for e in events if e.level == level and e.episode_index in episodes]
+        levels.append([level, len(lengths), f"{np.median(lengths) / fps:.2f}" if lengths else ""])
+    labels = []
+    copies = Counter(row["wallwm/label"] for row in meta)
+    for label, count in _commonest(row["wallwm/label"] for row in once):
+        own = [row for row in once if row["wallwm/label"] == label]
+        seconds = [(row["wallwm/end"] - row["wallwm/start"]) / fps for row in own]
         numbers = [f"{value:.2f}" for value in (np.median(seconds), min(seconds), max(seconds))]
-        rows.append([plain(label), count, copies[label], *numbers])
-    return rows
+        labels.append([plain(label), count, copies[label], *numbers])
+    card = DatasetCard.from_template(
+        data,
+        template_path=str(Path(__file__).with_name("card.md.jinja")),
+        name=name,
+        split=sidecar.get("split"),
+        level=sidecar["level"],
+        facts=[
+            ["source", f"{name}, {len(episodes)} of its {sidecar['source']['total_episodes']} episodes"],
+            ["events", f"{len(once)}, written as {len(meta)} episodes"],
+            ["frames", f"{info['total_frames']} at {fps:g} Hz"],
+            ["robot", plain(str(info.get("robot_type") or "not stated"))],
+            ["cameras", ", ".join(f"`{camera}`" for camera in cameras)],
+            ["license", licence],
+        ],
+        levels=levels,
+        labels=labels,
+        captions=_commonest(row["tasks"][0] for row in once),
+        shown=_CAPTIONS,
+        plain=plain,
+        version=sidecar["version"],
+        command=str(sidecar.get("command", "")).replace("`", "'"),
+    )
+    (root / CARD).write_text(card.content + "\n", encoding="utf-8")
+
+
+def _commonest(names: Iterable[str]) -> list[tuple[str, int]]:
+    """Names and how often each occurs, the most frequent first."""
+    return sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
 
 
 def command_line(config: Any, default: Any) -> str:

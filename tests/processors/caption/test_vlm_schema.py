@@ -11,8 +11,8 @@ from hypothesis import given, strategies as st
 from lerobot_wallwm.language.answers import AnswerError, parse_completion
 from lerobot_wallwm.language.client import VlmClient, retry_seconds
 from lerobot_wallwm.language.config import VlmConfig
-from lerobot_wallwm.processors.caption.answers import Answer, parse_answer, response_schema
 from lerobot_wallwm.processors.caption.cache import AnswerCache, KeptAnswer
+from lerobot_wallwm.processors.caption.prompt import Answer, parse_answer, response_schema
 
 GOOD = '{"captions": {"A1": "reach for the cube", "A2": "grasp the cube"}}'
 
@@ -136,3 +136,4 @@ def test_kept_answers_come_back(tmp_path_factory, text, attempts):
     answer = KeptAnswer(key="ab" * 32, model="m", captions={"A1": text}, refused={}, attempts=attempts)
     assert cache.put(answer) and cache.get("ab" * 32) == answer
     assert cache.get("cd" * 32) is None
+    cache.close()

@@ -1,9 +1,11 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The VLM captioner against a real HTTP server that does everything wrong that a server can do."""
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -126,7 +128,7 @@ def test_one_bad_request_costs_its_own_events_and_nothing_else(misdeed, source, 
     tries = [body for body in bad.bodies if act.told_data(body) == act.told_data(bad.bodies[VICTIM])]
     once = misdeed in ("400", "redirect", "429 for an hour")
     assert len(tries) == (1 if once else 2), "attempts are bounded"
-    kept = "".join(path.read_text() for path in (tmp_path / "answers").rglob("*.json"))
+    kept = "".join(act.kept_answers(tmp_path / "answers").values())
     assert SECRET not in kept + json.dumps(report), "the key must not reach the disk"
     assert all(char.isprintable() for line in report["examples"].values() for char in line)
 
@@ -298,8 +300,18 @@ def test_budget(source, events, tmp_path):
     assert done.report["events_vlm"] > 0 and done.report["events_kinematic"] > 0
 
 
+def test_without_a_key_none_is_sent(source, few, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    server = VlmServer()
+    with server.running():
+        VlmCaptioner(config(server), tmp_path / "a")(source, few)
+    assert server.headers and not any("Authorization" in headers for headers in server.headers)
+
+
 def test_what_is_sent(source, events, tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", SECRET)
+    monkeypatch.setenv("OPENAI_API_KEY", "not for this server")
+    monkeypatch.setenv("OPENAI_ORG_ID", "nor this")
     server = VlmServer()
     extra = {"top_p": 0.5, "max_tokens": None, "max_completion_tokens": 99}
     with server.running():
@@ -316,6 +328,7 @@ def test_what_is_sent(source, events, tmp_path, monkeypatch):
     assert grasp["gripper_open_at_start"][0] > 0.9 and grasp["gripper_open_at_end"][0] < 0.3
     assert grasp["gripper_moves"] == ["closes"]
     assert set(act.asked_ids(body)) == {fact["id"] for fact in data["events"]}
+    assert not {"OpenAI-Organization", "OpenAI-Project"} & set(headers)
     assert body["response_format"]["json_schema"]["schema"]["properties"]["captions"][
         "required"
     ] == act.asked_ids(body)
@@ -325,27 +338,31 @@ def test_damaged_answers_on_disk_are_asked_again(source, events, tmp_path):
     server = VlmServer()
     with server.running():
         first = VlmCaptioner(config(server), tmp_path / "a")(source, events)
-        files = sorted((tmp_path / "a").rglob("*.json"))
-        files[0].write_bytes(files[0].read_bytes()[:40])
-        tampered = json.loads(files[1].read_text())
+        kept = list(act.kept_answers(tmp_path / "a").items())
+        tampered = json.loads(kept[1][1])
         tampered["captions"]["A1"] = "<script>"
-        files[1].write_text(json.dumps(tampered))
-        files[2].write_text(files[3].read_text())  # the answer to another request
-        (tmp_path / "a" / ".partial-999999999-0").write_text("left by a killed run")
+        # Cut off, tampered with, and the answer to another request.
+        texts = (kept[0][1][:40], json.dumps(tampered), kept[3][1])
+        with contextlib.closing(sqlite3.connect(tmp_path / "a", isolation_level=None)) as database:
+            for (key, _), text in zip(kept, texts, strict=False):
+                database.execute("UPDATE answers SET answer = ? WHERE key = ?", (text, key))
         again = VlmCaptioner(config(server), tmp_path / "a")(source, events)
     assert len(server.bodies) == 6 + 3 and again.events == first.events
-    assert not list((tmp_path / "a").glob(".partial-*"))
 
 
-def test_a_disk_that_takes_no_answers_still_gives_captions(source, events, tmp_path):
+@pytest.mark.parametrize("obstacle", ["folder", "no SQLite", "a file above it"])
+def test_a_cache_that_cannot_be_used_still_gives_captions(source, few, tmp_path, caplog, obstacle):
+    path = tmp_path / "a"
+    if obstacle == "folder":
+        path.mkdir()
+    else:
+        path.write_text("something else " * 100)
     server = VlmServer()
-    folder = tmp_path / "a"
-    folder.mkdir()
-    for k in range(256):
-        (folder / f"{k:02x}").write_text("a file where a folder should be")
     with server.running():
-        done = VlmCaptioner(config(server), folder)(source, events)
-    assert {r.caption_source for r in done.records} == {"vlm"} and not list(folder.glob(".partial-*"))
+        cache = path / "below" if obstacle == "a file above it" else path
+        done = VlmCaptioner(config(server), cache)(source, few)
+    assert {r.caption_source for r in done.records} == {"vlm"}
+    assert "--vlm.cache" in caplog.text and "Fix: " in caplog.text
 
 
 def test_unreadable_cameras(tiny_dataset, events, tmp_path):

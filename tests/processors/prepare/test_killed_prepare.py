@@ -18,9 +18,9 @@ import pytest
 DRIVER = """
 import os, signal, sys, time
 import pandas, av, scipy.ndimage, ruptures, pyarrow.parquet, filelock, draccus
-from lerobot_wallwm.processors.places import DatasetConfig, OutputConfig
-from lerobot_wallwm.processors.prepare import prepare
-from lerobot_wallwm.processors.prepare_config import PrepareConfig
+from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
+from lerobot_wallwm.processors.prepare.prepare import prepare
+from lerobot_wallwm.processors.prepare.config import PrepareConfig
 
 source, out, overwrite, *kills = sys.argv[1:]
 place = os.path.dirname(out)

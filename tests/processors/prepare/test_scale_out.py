@@ -16,9 +16,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.cli import _parse, main
-from lerobot_wallwm.processors.prepare.config import PrepareConfig
-from lerobot_wallwm.processors.prepare.prepare import annotator, prepare
-from lerobot_wallwm.processors.prepare.scale_config import ScaleConfig
+from lerobot_wallwm.processors.prepare.config import PrepareConfig, ScaleConfig
+from lerobot_wallwm.processors.prepare.prepare import prepare
 from lerobot_wallwm.processors.prepare.scale_out import (
     annotate_shard,
     episode_key,
@@ -29,6 +28,7 @@ from lerobot_wallwm.processors.prepare.scale_out import (
     shard_path,
     shard_positions,
 )
+from lerobot_wallwm.processors.prepare.stages import annotator
 from lerobot_wallwm.processors.segment.segmenter import SegmenterConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.storage.errors import DataError

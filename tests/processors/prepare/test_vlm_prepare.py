@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""The VLM captioner in `wallwm prepare`, as a transform of an HF `datasets.Dataset`, and on hostile datasets."""
+"""The VLM captioner in `wallwm prepare`, and on hostile datasets."""
 
 import asyncio
 import json
@@ -85,12 +85,12 @@ def test_a_killed_prepare_keeps_its_answers(tiny_dataset, tmp_path):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
-    assert len(list((tmp_path / "out.vlm_answers").rglob("*.json"))) == 3
+    assert len(act.kept_answers(tmp_path / "out.vlm_answers.sqlite")) == 3
     steady = VlmServer()
     with steady.running():
         assert main(prepare(tiny_dataset, tmp_path / "out", steady, "--quiet=true")) == 0
     assert len(steady.bodies) == 3
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "out.vlm_answers"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "out.vlm_answers.sqlite"]
 
 
 @pytest.mark.parametrize(
@@ -120,32 +120,17 @@ def test_wrong_flags_are_refused_before_anything_is_written(capsys, tiny_dataset
     assert not (tiny_dataset / "answers").exists()
 
 
-# -- as a transform ---------------------------------------------------------------------------------------------------
+# -- the captioner by itself ------------------------------------------------------------------------------------------
 
 
-def test_map_in_two_processes_equals_the_plain_call(source, events, tmp_path):
-    rows = source.to_hf().map(EventSegmenter(), batched=True).map(EventCaptioner(), batched=True)
-    server = VlmServer()
-    with server.running():
-        plain = VlmCaptioner(config(server), tmp_path / "a")(source, events)
-        captioner = VlmCaptioner(config(server), tmp_path / "b", root=source.root)
-        mapped = rows.map(captioner, batched=True, batch_size=2, num_proc=2)
-    assert [e["caption"] for row in mapped for e in row["events"]] == [e.caption for e in plain.events]
-    assert [e["template"] for row in mapped for e in row["events"]] == [e.template for e in plain.events]
-    got = [r for row in mapped for r in row["caption_records"]]
-    assert [r["request"] for r in got] == [r.request for r in plain.records]
-    for row in mapped:
-        assert [e["event_id"] for e in row["events"]] == list(range(len(row["events"])))
-        assert [r["event_id"] for r in row["caption_records"]] == list(range(len(row["events"])))
-
-
-def test_transform_says_what_is_missing(source, tmp_path):
-    with pytest.raises(ValueError, match="root="):
-        VlmCaptioner(VlmConfig(model="m"), tmp_path)({"events": []})
-    with pytest.raises(ValueError, match="EventCaptioner first|column events"):
-        VlmCaptioner(VlmConfig(model="m"), tmp_path, root=source.root)({"task": []})
+def test_what_the_captioner_needs(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"--vlm\.model"):
-        VlmCaptioner(VlmConfig(), tmp_path)
+        VlmCaptioner(VlmConfig(), tmp_path / "a")
+    with pytest.raises(ValueError, match=r"--vlm\.cache"):
+        VlmCaptioner(VlmConfig(model="m"))
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ValueError, match=r"not installed. Fix: pip install 'lerobot_policy_wallwm\[vlm\]'"):
+        VlmCaptioner(VlmConfig(model="m"), tmp_path / "a")
 
 
 def test_inside_a_running_event_loop(source, events, tmp_path):

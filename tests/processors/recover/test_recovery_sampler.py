@@ -15,11 +15,9 @@ from hypothesis import given, strategies as st
 from test_recovery import ONCE, episode_events
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
+from lerobot_wallwm.processors.caption.captioner import number_events
 from lerobot_wallwm.processors.recover.recovery import Recovery, find_recoveries
 from lerobot_wallwm.processors.recover.sampler import RecoverySampler, lift_to_level
-from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
-from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.processors.view.verify import verify_view
 
@@ -185,15 +183,3 @@ def test_bad_flags_get_one_line(tiny_dataset, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "--recovery.share must be in [0, 1), got 2.0. Fix: " in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_map_in_two_processes_equals_plain_calls(missing_dataset):
-    source = SourceDataset.open(missing_dataset)
-    segmenter, captioner = EventSegmenter(), EventCaptioner()
-    mapped = source.to_hf().map(segmenter, batched=True).map(captioner, batched=True)
-    mapped = mapped.map(RecoverySampler(), batched=True, batch_size=2, num_proc=2)
-    plain = [find_recoveries(captioner(e, segmenter(e)), [e], cycles={}) for e in source]
-    assert any(plain)
-    assert [[Recovery(**r) for r in row["recoveries"]] for row in mapped] == plain
-    with pytest.raises(ValueError, match="no column events"):
-        RecoverySampler()(source.to_hf()[:1])

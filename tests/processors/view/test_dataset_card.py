@@ -14,7 +14,8 @@ from hypothesis import given, strategies as st
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.language.markdown import plain, source_card_data
 from lerobot_wallwm.processors.prepare.config import PrepareConfig
-from lerobot_wallwm.processors.prepare.prepare import _command, prepare
+from lerobot_wallwm.processors.prepare.prepare import prepare
+from lerobot_wallwm.processors.prepare.stages import command_of
 from lerobot_wallwm.processors.view.card import command_line
 from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
@@ -83,4 +84,4 @@ def test_the_published_command_names_no_server_and_no_key():
     config.vlm = VlmConfig(
         base_url="http://10.1.2.3:9/v1", model="tiny", api_key_env="MY_KEY", extra_body={"token": "secret"}
     )
-    assert _command(config) == "wallwm prepare --captioner=vlm --vlm.model=tiny"
+    assert command_of(config) == "wallwm prepare --captioner=vlm --vlm.model=tiny"

@@ -1,0 +1,398 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""The stages of `wallwm prepare`: clean, synchronise, segment, caption, corrections, balance, recoveries, carve.
+
+Each is made before anything is written, so that wrong flags are refused at once. Run in order, each reads from
+`Preparation` what those before it left there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from lerobot_wallwm.language.config import VlmConfig
+from lerobot_wallwm.processors.balance.embedder import EventEmbedder
+from lerobot_wallwm.processors.balance.stage import Balance, balance_events
+from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
+from lerobot_wallwm.processors.caption.report import write_records
+from lerobot_wallwm.processors.caption.vlm_captioner import VlmCaptioner
+from lerobot_wallwm.processors.clean.dataset import clean_for_prepare, parameters as clean_parameters
+from lerobot_wallwm.processors.motion.quasi_static import Motion, QuasiStaticPruner
+from lerobot_wallwm.processors.prepare.config import PrepareConfig, ScaleConfig
+from lerobot_wallwm.processors.recover.sampler import recovery_copies
+from lerobot_wallwm.processors.segment.annotations import AnnotationMerger, read_annotations
+from lerobot_wallwm.processors.segment.human_layer import HumanLayer
+from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
+from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset
+from lerobot_wallwm.processors.source.events import Event, validate_events, write_events
+from lerobot_wallwm.processors.source.split import split_episodes
+from lerobot_wallwm.processors.synchronize.dataset import synchronize_for_prepare
+from lerobot_wallwm.processors.view.card import command_line
+from lerobot_wallwm.processors.view.carver import EventCarver
+from lerobot_wallwm.storage.places import OutputConfig
+from lerobot_wallwm.storage.work_folder import WorkFolder
+
+CAPTIONERS = ("kinematic", "vlm")
+
+
+@dataclass
+class Preparation:
+    """What the stages hand on.
+
+    Attributes:
+        config: The flags.
+        folder: The output while it is being written.
+        source: The dataset, without what the stages so far left out of it.
+        journals: Results of long steps, for a run that goes on after a kill.
+        parameters: Of all stages, for the views' sidecars.
+        annotations: What people marked in the dataset; from the segmenting stage, as the next six.
+        warnings: For the summary.
+        lengths: Frames of each episode, by its index.
+        low: Least value of each state and action dimension, by feature.
+        high: Greatest value of each.
+        pruner: Leaves quasi-static frames out of the views; None keeps all.
+        events: The event table so far.
+        balance: The clusters; None where the stage is off.
+        copies: How often each event of the training view is written, by `event_id`; None: once.
+    """
+
+    config: PrepareConfig
+    folder: Path
+    source: SourceDataset
+    journals: WorkFolder
+    parameters: dict[str, Any]
+    annotations: AnnotationMerger = field(default_factory=lambda: AnnotationMerger({}))
+    warnings: list[str] = field(default_factory=list)
+    lengths: dict[int, int] = field(default_factory=dict)
+    low: dict[str, np.ndarray] = field(default_factory=dict)
+    high: dict[str, np.ndarray] = field(default_factory=dict)
+    pruner: QuasiStaticPruner | None = None
+    events: list[Event] = field(default_factory=list)
+    balance: Balance | None = None
+    copies: dict[int, int] | None = None
+
+    @property
+    def least(self) -> int:
+        """Frames of the shortest event."""
+        return EventSegmenter(self.config.segmenter, self.config.kinematics).min_frames(self.source.fps)
+
+    def split(self) -> tuple[list[int], list[int]]:
+        """Episodes of the training view and of the held-out one."""
+        return split_episodes(self.source.episode_indices, self.config.heldout, self.config.seed)
+
+    def progress(self, items: Any, unit: str, name: str, total: int | None = None) -> Any:
+        """A progress bar."""
+        from tqdm import tqdm
+
+        disable = self.config.quiet
+        return tqdm(items, unit=f" {unit}", desc=name, total=total, file=sys.stderr, disable=disable)
+
+
+class Stage(Protocol):
+    """One step of `wallwm prepare`.
+
+    Attributes:
+        name: Key of its report in `summary.json`.
+    """
+
+    name: str
+
+    def parameters(self) -> dict[str, Any]:
+        """What its result depends on, for the views' sidecars."""
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """Does the step, and returns its report; an empty one is left out of the summary."""
+
+
+class CleanStage:
+    """Leaves out episodes that no robot can have recorded so; writes `cleaning.parquet`."""
+
+    name = "cleaning"
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.config = config
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Stage`."""
+        return {"clean": asdict(self.config.clean)}
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """See `Stage`."""
+        rules = self.config.clean, self.config.kinematics, prepared.least
+        journal = prepared.journals.journal("clean", clean_parameters(*rules))
+        with prepared.progress(range(len(prepared.source)), "episodes", "clean") as bar:
+            prepared.source, report = clean_for_prepare(
+                prepared.source, prepared.folder, *rules, journal, bar.update
+            )
+        return report
+
+
+class SynchronizeStage:
+    """Measures how far cameras lag behind joints, and shifts the rows; writes `sync.parquet`."""
+
+    name = "synchronization"
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.config = config
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Stage`."""
+        return {"synchronizer": asdict(self.config.synchronizer)}
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """See `Stage`."""
+        bar = prepared.progress(None, "episodes", "synchronize", len(prepared.source))
+        settings = self.config.synchronizer, self.config.kinematics
+        prepared.source, report = synchronize_for_prepare(prepared.source, prepared.folder, *settings, bar)
+        return report
+
+
+Annotate = Callable[[Episode], list[Event]]
+
+
+def annotator(config: PrepareConfig) -> Annotate:
+    """What is done with one episode at a time: from an `Episode` to its events, ids counted from 0."""
+    segmenter = EventSegmenter(config.segmenter, config.kinematics)
+    captioner = EventCaptioner(config.kinematics)
+    return lambda episode: captioner(episode, segmenter(episode))
+
+
+class SegmentStage:
+    """Cuts each episode into events with kinematic captions; spans that a person annotated win.
+
+    Args:
+        config: The flags.
+        annotate: Finds the events of an episode; `annotator(config)`, or one that looks up what was found elsewhere.
+    """
+
+    name = "segmentation"
+
+    def __init__(self, config: PrepareConfig, annotate: Annotate) -> None:
+        self.config, self.annotate = config, annotate
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Stage`."""
+        file = self.config.annotations
+        own = {name: asdict(getattr(self.config, name)) for name in ("segmenter", "kinematics")}
+        # A later stage may word the captions anew, and then says so in the same place.
+        return {"annotations": None if file is None else file.name, "captioner": "kinematic", **own}
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """See `Stage`."""
+        source, least, threshold = prepared.source, prepared.least, self.config.prune_quasi_static
+        spans, refused = read_annotations(source, self.config.annotations)
+        prepared.warnings += [f"annotation not used: {line}" for line in refused]
+        prepared.annotations = AnnotationMerger(spans, least)
+        motion = Motion(self.config.kinematics)
+        found: list[list[Event]] = []
+        for position in prepared.progress(range(len(source)), "episodes", "prepare"):
+            episode = source.read(position, least)
+            found.append(prepared.annotations(self.annotate(episode)))
+            prepared.lengths[episode.index] = len(episode)
+            for key, values in ((STATE, episode.state), (ACTION, episode.action)):
+                low, high = values.min(axis=0), values.max(axis=0)
+                prepared.low[key] = np.minimum(prepared.low.get(key, low), low)
+                prepared.high[key] = np.maximum(prepared.high.get(key, high), high)
+            if threshold:
+                motion.add(episode)
+        prepared.pruner = QuasiStaticPruner(motion, threshold, least) if threshold else None
+        prepared.events = number_events(found)
+        return {}
+
+
+class CaptionStage:
+    """A vision-language model words the events anew; writes `captions.parquet`.
+
+    Raises:
+        ValueError: No model is named, the `openai` package is missing, or the answers would lie inside the source or
+            the output.
+    """
+
+    name = "captioning"
+
+    def __init__(self, config: PrepareConfig, source: Path, out: Path) -> None:
+        out = Path(os.path.abspath(out))
+        cache = config.vlm.cache or out.with_name(f"{out.name}.vlm_answers.sqlite")
+        for folder, flag in ((out, "--out.root"), (source, "--dataset.root")):
+            if cache.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"--vlm.cache={cache} lies inside {flag}. Fix: keep the answers elsewhere")
+        self.captioner = VlmCaptioner(config.vlm, cache, config.kinematics)
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Stage`."""
+        return {"captioner": f"vlm {self.captioner.config.model}"}
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """See `Stage`."""
+        with prepared.progress(None, "requests", "caption") as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done)
+
+            captioned = self.captioner(prepared.source, prepared.events, progress)
+        write_records(captioned.records, prepared.folder / "captions.parquet")
+        prepared.events = captioned.events
+        return captioned.report
+
+
+class CorrectStage:
+    """Captions and boundaries that a person set win over all others; writes the event table, `events.parquet`."""
+
+    name = "human"
+
+    def __init__(self, config: PrepareConfig, source: SourceDataset) -> None:
+        self.layer = HumanLayer(config.human or [], source)
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Stage`."""
+        return {}
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """See `Stage`."""
+        prepared.events = self.layer(prepared.annotations.keep_captions(prepared.events))
+        validate_events(prepared.events, prepared.lengths)
+        write_events(prepared.events, prepared.folder / "events.parquet")
+        return self.layer.counts() if self.layer.files else {}
+
+
+class BalanceStage:
+    """Clusters the events, and copies rare ones; writes `clusters.parquet` and `clusters.safetensors`."""
+
+    name = "balance"
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.config = config
+        self.embedder = EventEmbedder(config.cluster.encoder, config.kinematics, config.cluster.device)
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Stage`."""
+        return {name: asdict(getattr(self.config, name)) for name in ("cluster", "balancer")}
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """See `Stage`."""
+        with prepared.progress(None, "events", "embed") as bar:
+            prepared.balance = balance_events(
+                self.embedder,
+                prepared.source,
+                [event for event in prepared.events if event.level == self.config.level],
+                prepared.split()[0],
+                prepared.folder,
+                self.config.cluster,
+                self.config.balancer,
+                pruner=prepared.pruner,
+                seed=self.config.seed,
+                progress=bar.update,
+            )
+        prepared.copies = prepared.balance.copies
+        return prepared.balance.figures()
+
+
+class RecoveryStage:
+    """Copies retries, re-grasps and corrections; writes `recoveries.parquet`."""
+
+    name = "recovery"
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.config = config
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Stage`."""
+        return {"recovery": asdict(self.config.recovery)}
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """See `Stage`."""
+        prepared.copies, figures = recovery_copies(
+            self.config.recovery,
+            self.config.kinematics,
+            prepared.source,
+            prepared.events,
+            self.config.level,
+            prepared.split()[0],
+            prepared.folder,
+            prepared.copies,
+        )
+        return figures
+
+
+class CarveStage:
+    """Writes the views `train` and `heldout`."""
+
+    name = "views"
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.config = config
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Stage`."""
+        return {name: getattr(self.config, name) for name in ("heldout", "seed", "prune_quasi_static")}
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """See `Stage`."""
+        config, balance, views = self.config, prepared.balance, {}
+        carver = EventCarver(
+            config.level, prepared.pruner, language=config.language, copy_videos=config.copy_videos
+        )
+        for split, episodes in zip(("train", "heldout"), prepared.split(), strict=True):
+            if not episodes:
+                continue
+            about = {"split": split, "command": command_of(config), "parameters": prepared.parameters}
+            with prepared.progress(None, "events", f"carve {split}") as bar:
+                result = carver(
+                    prepared.source,
+                    prepared.events,
+                    prepared.folder / split,
+                    episodes=episodes,
+                    copies=prepared.copies if split == "train" else None,
+                    sidecar=about,
+                    progress=bar.update,
+                )
+            if balance is not None:
+                balance.mark(prepared.folder / split, balanced=split == "train")
+            views[split] = {
+                "episodes": len(episodes),
+                "events": result.events,
+                "frames": result.frames,
+                "frames_pruned": result.pruned,
+                "captions": result.captions,
+                "videos_linked": result.linked,
+                "videos_copied": result.copied,
+            }
+        return views
+
+
+def stages_of(
+    config: PrepareConfig, source: SourceDataset, out: Path, annotate: Annotate | None = None
+) -> list[Stage]:
+    """The stages that the flags ask for, in order.
+
+    Raises:
+        DataError: A file of corrections cannot be used.
+        ValueError: A flag is wrong.
+    """
+    if config.captioner not in CAPTIONERS:
+        raise ValueError(f"--captioner must be one of {', '.join(CAPTIONERS)}, got {config.captioner!r}")
+    stages: list[Stage | None] = [
+        CleanStage(config),
+        SynchronizeStage(config) if config.synchronize else None,
+        SegmentStage(config, annotate or annotator(config)),
+        CaptionStage(config, source.root, out) if config.captioner == "vlm" else None,
+        CorrectStage(config, source),
+        BalanceStage(config) if config.balance else None,
+        RecoveryStage(config) if config.recovery.share else None,
+        CarveStage(config),
+    ]
+    return [stage for stage in stages if stage is not None]
+
+
+def command_of(config: PrepareConfig) -> str:
+    """The command for the card, without where things lie, how work was shared out, and the model's server and keys."""
+    same = replace(config, out=OutputConfig(), scale=ScaleConfig(), quiet=False, overwrite=False)
+    same.vlm = VlmConfig(model=config.vlm.model)
+    return command_line(same, PrepareConfig())
