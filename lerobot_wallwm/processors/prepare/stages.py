@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -94,33 +94,34 @@ class Preparation:
         return tqdm(items, unit=f" {unit}", desc=name, total=total, file=sys.stderr, disable=disable)
 
 
-class Stage(Protocol):
+class Stage:
     """One step of `wallwm prepare`.
 
     Attributes:
         name: Key of its report in `summary.json`.
+        settings: Fields of the config that its result depends on.
     """
 
     name: str
-
-    def parameters(self) -> dict[str, Any]:
-        """What its result depends on, for the views' sidecars."""
-
-    def run(self, prepared: Preparation) -> dict[str, Any]:
-        """Does the step, and returns its report; an empty one is left out of the summary."""
-
-
-class CleanStage:
-    """Leaves out episodes that no robot can have recorded so; writes `cleaning.parquet`."""
-
-    name = "cleaning"
+    settings: tuple[str, ...] = ()
 
     def __init__(self, config: PrepareConfig) -> None:
         self.config = config
 
     def parameters(self) -> dict[str, Any]:
-        """See `Stage`."""
-        return {"clean": asdict(self.config.clean)}
+        """The settings, for the views' sidecars."""
+        values = {name: getattr(self.config, name) for name in self.settings}
+        return {name: asdict(value) if is_dataclass(value) else value for name, value in values.items()}
+
+    def run(self, prepared: Preparation) -> dict[str, Any]:
+        """Does the step, and returns its report; an empty one is left out of the summary."""
+        raise NotImplementedError
+
+
+class CleanStage(Stage):
+    """Leaves out episodes that no robot can have recorded so; writes `cleaning.parquet`."""
+
+    name, settings = "cleaning", ("clean",)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         """See `Stage`."""
@@ -133,23 +134,16 @@ class CleanStage:
         return report
 
 
-class SynchronizeStage:
+class SynchronizeStage(Stage):
     """Measures how far cameras lag behind joints, and shifts the rows; writes `sync.parquet`."""
 
-    name = "synchronization"
-
-    def __init__(self, config: PrepareConfig) -> None:
-        self.config = config
-
-    def parameters(self) -> dict[str, Any]:
-        """See `Stage`."""
-        return {"synchronizer": asdict(self.config.synchronizer)}
+    name, settings = "synchronization", ("synchronizer",)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         """See `Stage`."""
         bar = prepared.progress(None, "episodes", "synchronize", len(prepared.source))
-        settings = self.config.synchronizer, self.config.kinematics
-        prepared.source, report = synchronize_for_prepare(prepared.source, prepared.folder, *settings, bar)
+        how = self.config.synchronizer, self.config.kinematics
+        prepared.source, report = synchronize_for_prepare(prepared.source, prepared.folder, *how, bar)
         return report
 
 
@@ -163,25 +157,25 @@ def annotator(config: PrepareConfig) -> Annotate:
     return lambda episode: captioner(episode, segmenter(episode))
 
 
-class SegmentStage:
+class SegmentStage(Stage):
     """Cuts each episode into events with kinematic captions; spans that a person annotated win.
 
     Args:
         config: The flags.
-        annotate: Finds the events of an episode; `annotator(config)`, or one that looks up what was found elsewhere.
+        annotate: Finds the events of an episode, where they were found elsewhere; None: `annotator(config)`.
     """
 
-    name = "segmentation"
+    name, settings = "segmentation", ("segmenter", "kinematics")
 
-    def __init__(self, config: PrepareConfig, annotate: Annotate) -> None:
-        self.config, self.annotate = config, annotate
+    def __init__(self, config: PrepareConfig, annotate: Annotate | None = None) -> None:
+        super().__init__(config)
+        self.annotate = annotate or annotator(config)
 
     def parameters(self) -> dict[str, Any]:
-        """See `Stage`."""
+        """See `Stage`. A later stage may word the captions anew, and then says so under the same name."""
         file = self.config.annotations
-        own = {name: asdict(getattr(self.config, name)) for name in ("segmenter", "kinematics")}
-        # A later stage may word the captions anew, and then says so in the same place.
-        return {"annotations": None if file is None else file.name, "captioner": "kinematic", **own}
+        about = {"annotations": None if file is None else file.name, "captioner": "kinematic"}
+        return super().parameters() | about
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         """See `Stage`."""
@@ -206,7 +200,7 @@ class SegmentStage:
         return {}
 
 
-class CaptionStage:
+class CaptionStage(Stage):
     """A vision-language model words the events anew; writes `captions.parquet`.
 
     Raises:
@@ -217,6 +211,7 @@ class CaptionStage:
     name = "captioning"
 
     def __init__(self, config: PrepareConfig, source: Path, out: Path) -> None:
+        super().__init__(config)
         out = Path(os.path.abspath(out))
         cache = config.vlm.cache or out.with_name(f"{out.name}.vlm_answers.sqlite")
         for folder, flag in ((out, "--out.root"), (source, "--dataset.root")):
@@ -226,7 +221,7 @@ class CaptionStage:
 
     def parameters(self) -> dict[str, Any]:
         """See `Stage`."""
-        return {"captioner": f"vlm {self.captioner.config.model}"}
+        return {"captioner": f"vlm {self.config.vlm.model}"}
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         """See `Stage`."""
@@ -242,17 +237,14 @@ class CaptionStage:
         return captioned.report
 
 
-class CorrectStage:
+class CorrectStage(Stage):
     """Captions and boundaries that a person set win over all others; writes the event table, `events.parquet`."""
 
     name = "human"
 
     def __init__(self, config: PrepareConfig, source: SourceDataset) -> None:
+        super().__init__(config)
         self.layer = HumanLayer(config.human or [], source)
-
-    def parameters(self) -> dict[str, Any]:
-        """See `Stage`."""
-        return {}
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         """See `Stage`."""
@@ -262,18 +254,14 @@ class CorrectStage:
         return self.layer.counts() if self.layer.files else {}
 
 
-class BalanceStage:
+class BalanceStage(Stage):
     """Clusters the events, and copies rare ones; writes `clusters.parquet` and `clusters.safetensors`."""
 
-    name = "balance"
+    name, settings = "balance", ("cluster", "balancer")
 
     def __init__(self, config: PrepareConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self.embedder = EventEmbedder(config.cluster.encoder, config.kinematics, config.cluster.device)
-
-    def parameters(self) -> dict[str, Any]:
-        """See `Stage`."""
-        return {name: asdict(getattr(self.config, name)) for name in ("cluster", "balancer")}
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         """See `Stage`."""
@@ -294,17 +282,10 @@ class BalanceStage:
         return prepared.balance.figures()
 
 
-class RecoveryStage:
+class RecoveryStage(Stage):
     """Copies retries, re-grasps and corrections; writes `recoveries.parquet`."""
 
-    name = "recovery"
-
-    def __init__(self, config: PrepareConfig) -> None:
-        self.config = config
-
-    def parameters(self) -> dict[str, Any]:
-        """See `Stage`."""
-        return {"recovery": asdict(self.config.recovery)}
+    name, settings = "recovery", ("recovery",)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         """See `Stage`."""
@@ -321,17 +302,10 @@ class RecoveryStage:
         return figures
 
 
-class CarveStage:
+class CarveStage(Stage):
     """Writes the views `train` and `heldout`."""
 
-    name = "views"
-
-    def __init__(self, config: PrepareConfig) -> None:
-        self.config = config
-
-    def parameters(self) -> dict[str, Any]:
-        """See `Stage`."""
-        return {name: getattr(self.config, name) for name in ("heldout", "seed", "prune_quasi_static")}
+    name, settings = "views", ("heldout", "seed", "prune_quasi_static")
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         """See `Stage`."""
@@ -342,7 +316,6 @@ class CarveStage:
         for split, episodes in zip(("train", "heldout"), prepared.split(), strict=True):
             if not episodes:
                 continue
-            about = {"split": split, "command": command_of(config), "parameters": prepared.parameters}
             with prepared.progress(None, "events", f"carve {split}") as bar:
                 result = carver(
                     prepared.source,
@@ -350,7 +323,11 @@ class CarveStage:
                     prepared.folder / split,
                     episodes=episodes,
                     copies=prepared.copies if split == "train" else None,
-                    sidecar=about,
+                    sidecar={
+                        "split": split,
+                        "command": command_of(config),
+                        "parameters": prepared.parameters,
+                    },
                     progress=bar.update,
                 )
             if balance is not None:
@@ -381,7 +358,7 @@ def stages_of(
     stages: list[Stage | None] = [
         CleanStage(config),
         SynchronizeStage(config) if config.synchronize else None,
-        SegmentStage(config, annotate or annotator(config)),
+        SegmentStage(config, annotate),
         CaptionStage(config, source.root, out) if config.captioner == "vlm" else None,
         CorrectStage(config, source),
         BalanceStage(config) if config.balance else None,
