@@ -229,10 +229,8 @@ class VlmClient:
     def _count(self, outcome: Outcome) -> None:
         """Adds up what was spent, and stops asking a server that only fails or has become too dear."""
         config, spent = self.config, outcome.usage
-        self.usage.attempts += spent.attempts
-        self.usage.prompt_tokens += spent.prompt_tokens
-        self.usage.completion_tokens += spent.completion_tokens
-        self.usage.unknown += spent.unknown
+        for name, count in vars(spent).items():
+            setattr(self.usage, name, getattr(self.usage, name) + count)
         if outcome.checked is not None:
             self._failed_in_a_row = 0
         elif spent.attempts:

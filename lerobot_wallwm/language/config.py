@@ -71,15 +71,8 @@ class VlmConfig:
         for name in ("attempts", "concurrency", "give_up_after", "max_tokens", "max_spans", "max_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--vlm.{name} must be at least 1, got {getattr(self, name)}")
-        for name in (
-            "timeout_s",
-            "backoff_s",
-            "max_wait_s",
-            "temperature",
-            "price_in",
-            "price_out",
-            "max_cost",
-        ):
+        limits = ("timeout_s", "backoff_s", "max_wait_s", "temperature", "price_in", "price_out", "max_cost")
+        for name in limits:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (name == "timeout_s" and value == 0):
                 raise ValueError(f"--vlm.{name} must be a positive number of finite size, got {value}")

@@ -106,91 +106,74 @@ def balance_figures(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -
     }
 
 
-class ClusterBalancer:
-    """Weights events so that the draws balance several clusterings.
-
-    `fit(labels)` computes the weights; `weights(labels)` looks them up.
+def balanced_weights(
+    labels: Sequence[Any], sizes: Any | None = None, config: BalancerConfig | None = None
+) -> np.ndarray:
+    """Weights under which the draws balance several clusterings.
 
     Args:
-        config: Temperature, cap and copies.
+        labels: One array ``(N,)`` of cluster numbers for each clustering.
+        sizes: ``(N,)`` draws that one copy of each event gets, i.e. its rows in the view; None: one each.
+        config: Temperature and cap.
+
+    Returns:
+        ``(N,)`` above 0, at most `cap`, of mean 1 over the draws.
+
+    Raises:
+        ValueError: No events, arrays of different lengths, or a size that is not above 0.
     """
+    config = config or BalancerConfig()
+    cells, cell, mass = _cells(labels, sizes)
+    codes = [np.unique(row, return_inverse=True)[1] for row in cells]
+    return _cap(_rake(codes, mass, config.temperature), mass, config.cap)[cell]
 
-    def __init__(self, config: BalancerConfig | None = None) -> None:
-        self.config = config or BalancerConfig()
-        self._weight: dict[tuple[int, ...], float] | None = None
 
-    def fit(self, labels: Sequence[Any], sizes: Any | None = None) -> ClusterBalancer:
-        """Fits the weights.
+def expected_copies(
+    weights: np.ndarray, sizes: Any | None = None, config: BalancerConfig | None = None
+) -> np.ndarray:
+    """``(N,)`` copies before rounding: proportional to the weights, but at least `min_copies`.
 
-        Args:
-            labels: One array ``(N,)`` of cluster numbers for each clustering.
-            sizes: ``(N,)`` draws that one copy of each event gets, i.e. its rows in the view; None: one each.
+    They add up to `growth` times the plain view's rows.
+    """
+    config = config or BalancerConfig()
+    size = _sizes(sizes, len(weights))
+    least, wanted = config.min_copies, config.growth * size.sum()
+    if wanted <= least * size.sum():
+        return np.full(len(weights), float(least))
+    # The factor solves sum(size * max(least, factor * weight)) = wanted, piece by piece between its kinks.
+    order = np.argsort(-weights, kind="stable")
+    w, s = weights[order], size[order]
+    free = np.cumsum(w * s)
+    held = least * (size.sum() - np.cumsum(s))
+    factors = (wanted - held) / free
+    nearest = np.append(w[1:], 0.0) * factors <= least
+    return np.maximum(least, factors[np.argmax(nearest)] * weights)
 
-        Raises:
-            ValueError: No events, arrays of different lengths, or a size that is not above 0.
-        """
-        cells, codes, mass = _cells(labels, sizes)
-        weight = _rake(codes, mass, self.config.temperature)
-        weight = _cap(weight, mass, self.config.cap)
-        keys = map(tuple, cells.T.tolist())
-        self._weight = dict(zip(keys, weight.tolist(), strict=True))
-        return self
 
-    def weights(self, labels: Sequence[Any]) -> np.ndarray:
-        """``(N,)`` weights above 0, at most `cap`, of mean 1 over the draws that were fitted."""
-        if self._weight is None:
-            raise ValueError("ClusterBalancer has no weights yet. Fix: call fit(labels) first")
-        table = np.stack([np.asarray(column) for column in labels])
-        if table.shape[1] == 0:
-            return np.zeros(0)
-        cells, inverse = _unique_columns(table)
-        try:
-            weight = np.array([self._weight[tuple(cell)] for cell in cells.T.tolist()])
-        except KeyError as error:
-            raise ValueError(
-                f"clusters {error.args[0]} were not fitted. Fix: fit on all events that are to be drawn"
-            ) from error
-        return weight[inverse]
+def balanced_copies(
+    weights: np.ndarray,
+    labels: Sequence[Any],
+    sizes: Any | None = None,
+    config: BalancerConfig | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """``(N,)`` integer copies whose expectation over seeds is `expected_copies`, each off by less than 1.
 
-    def expected_copies(self, weights: np.ndarray, sizes: Any | None = None) -> np.ndarray:
-        """``(N,)`` copies before rounding: proportional to the weights, but at least `min_copies`.
-
-        They add up to `growth` times the plain view's rows.
-        """
-        size = _sizes(sizes, len(weights))
-        least, wanted = self.config.min_copies, self.config.growth * size.sum()
-        if wanted <= least * size.sum():
-            return np.full(len(weights), float(least))
-        # The factor solves sum(size * max(least, factor * weight)) = wanted, piece by piece between its kinks.
-        order = np.argsort(-weights, kind="stable")
-        w, s = weights[order], size[order]
-        free = np.cumsum(w * s)
-        held = least * (size.sum() - np.cumsum(s))
-        factors = (wanted - held) / free
-        nearest = np.append(w[1:], 0.0) * factors <= least
-        return np.maximum(least, factors[np.argmax(nearest)] * weights)
-
-    def copies(
-        self, weights: np.ndarray, labels: Sequence[Any], sizes: Any | None = None, seed: int = 0
-    ) -> np.ndarray:
-        """``(N,)`` integer copies whose expectation over seeds is `expected_copies`, each off by less than 1.
-
-        Systematic sampling: events are lined up cell by cell in random order, and every whole step of their running sum is
-        a copy. So a cell's copies add up to its expectation to within 1, which rounding each event by itself would not do.
-        """
-        expected = self.expected_copies(weights, sizes)
-        table = np.stack([np.asarray(column) for column in labels])
-        _, cell = _unique_columns(table)
-        rng = np.random.default_rng(seed)
-        shuffled = rng.permutation(len(expected))
-        order = shuffled[np.argsort(cell[shuffled], kind="stable")]
-        whole = np.floor(expected)
-        # Only the fractions are lined up: their sum stays small, where that of ten million copies would lose digits.
-        steps = np.floor(np.cumsum((expected - whole)[order]) + rng.random())
-        extra = np.diff(steps, prepend=0.0)
-        out = whole.astype(np.int64)
-        out[order] += extra.astype(np.int64)
-        return out
+    Systematic sampling: events are lined up cell by cell in random order, and every whole step of their running sum is
+    a copy. So a cell's copies add up to its expectation to within 1, which rounding each event by itself would not do.
+    """
+    expected = expected_copies(weights, sizes, config)
+    cell = _cells(labels, sizes)[1]
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(expected))
+    order = shuffled[np.argsort(cell[shuffled], kind="stable")]
+    whole = np.floor(expected)
+    # Only the fractions are lined up: their sum stays small, where that of ten million copies would lose digits.
+    steps = np.floor(np.cumsum((expected - whole)[order]) + rng.random())
+    extra = np.diff(steps, prepend=0.0)
+    out = whole.astype(np.int64)
+    out[order] += extra.astype(np.int64)
+    return out
 
 
 def _sizes(sizes: Any | None, count: int) -> np.ndarray:
@@ -200,27 +183,20 @@ def _sizes(sizes: Any | None, count: int) -> np.ndarray:
     return size
 
 
-def _unique_columns(table_MN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct columns ``(M, C)`` in ascending order, and which of them each column is ``(N,)``."""
+def _cells(labels: Sequence[Any], sizes: Any | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct combinations ``(M, C)`` in ascending order, that of each event ``(N,)``, and their draws ``(C,)``."""
     import pandas as pd
 
-    # `np.unique(axis=1)` sorts whole columns, which takes minutes for ten million events.
-    code = pd.DataFrame(table_MN.T).groupby(list(range(len(table_MN)))).ngroup().to_numpy()
-    first = np.unique(code, return_index=True)[1]
-    return table_MN[:, first], code
-
-
-def _cells(labels: Sequence[Any], sizes: Any | None) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """Distinct combinations ``(M, C)``, their codes in each clustering, and their draws ``(C,)``."""
     if not len(labels) or len({len(column) for column in labels}) != 1 or len(labels[0]) == 0:
         lengths = [len(column) for column in labels]
         raise ValueError(f"every clustering needs a label for each of at least one event, got {lengths}")
     table = np.stack([np.asarray(column) for column in labels])
     if not np.issubdtype(table.dtype, np.integer):
         raise ValueError(f"labels must be integers, got {table.dtype}")
-    cells, inverse = _unique_columns(table)
-    mass = np.bincount(inverse, _sizes(sizes, table.shape[1]))
-    return cells, [np.unique(row, return_inverse=True)[1] for row in cells], mass
+    # `np.unique(axis=1)` sorts whole columns, which takes minutes for ten million events.
+    cell = pd.DataFrame(table.T).groupby(list(range(len(table)))).ngroup().to_numpy()
+    first = np.unique(cell, return_index=True)[1]
+    return table[:, first], cell, np.bincount(cell, _sizes(sizes, table.shape[1]))
 
 
 def _rake(codes: list[np.ndarray], mass: np.ndarray, temperature: float) -> np.ndarray:

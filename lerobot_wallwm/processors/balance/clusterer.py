@@ -6,17 +6,12 @@ The paper gives neither encoder, algorithm nor number of clusters. Ours: `embedd
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from lerobot_wallwm.processors.balance.embedder import EMBEDDED
-from lerobot_wallwm.processors.motion.action_features import COEFFICIENTS, scale_of
-from lerobot_wallwm.storage.errors import DataError
-
-FORMAT_VERSION = 1
+from lerobot_wallwm.processors.motion.action_features import scale_of
 
 
 @dataclass
@@ -49,114 +44,54 @@ class ClusterConfig:
             )
 
 
-class EventClusterer:
+def cluster_events(
+    image_ND: np.ndarray,
+    text_ND: np.ndarray,
+    action_NF: np.ndarray,
+    learn_N: np.ndarray | None = None,
+    config: ClusterConfig | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Puts events into vision-language clusters and action clusters.
 
-    `fit(image, text, action)` finds the centres, `predict` the nearest ones.
-
     Args:
+        image_ND: Of an `EventEncoder`.
+        text_ND: Of the same encoder; its width may differ.
+        action_NF: Of `ActionFeatures`.
+        learn_N: Bool, events in which the centres are found; the others go to the nearest ones. None: all.
         config: Numbers of clusters, weight of the caption, seed.
+
+    Returns:
+        ``(N,)`` vision-language clusters and ``(N,)`` action clusters, int64.
+
+    Raises:
+        ValueError: No events, different numbers of rows, or a value that is not finite.
     """
-
-    def __init__(self, config: ClusterConfig | None = None) -> None:
-        self.config = config or ClusterConfig()
-        self.state: dict[str, np.ndarray] = {}
-
-    def fit(self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray) -> EventClusterer:
-        """Finds the centres of both clusterings.
-
-        Args:
-            image_ND: Of an `EventEncoder`.
-            text_ND: Of the same encoder; its width may differ.
-            action_NF: Of `ActionFeatures`.
-
-        Raises:
-            ValueError: No events, different numbers of rows, or a value that is not finite.
-        """
-        _check(image_ND, text_ND, action_NF)
-        state = {
-            "image_mean": image_ND.mean(axis=0, dtype=np.float64).astype(np.float32),
-            "text_mean": text_ND.mean(axis=0, dtype=np.float64).astype(np.float32),
-            "image_scale": np.array([_spread(image_ND)], np.float32),
-            "text_scale": np.array([_spread(text_ND)], np.float32),
-            "action_scale": scale_of(action_NF, _coefficients(action_NF.shape[1])),
-        }
-        self.state = state
-        count = len(action_NF)
-        for name, points, asked in (
-            ("vl", self._vl(image_ND, text_ND), self.config.vl_clusters),
-            ("action", self._action(action_NF), self.config.action_clusters),
-        ):
-            state[f"{name}_centres"] = kmeans(points, asked or default_clusters(count), self.config.seed)
-        return self
-
-    def predict(
-        self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """``(N,)`` vision-language clusters and ``(N,)`` action clusters, int64.
-
-        Raises:
-            ValueError: `fit` was not called, or the rows do not fit what it saw.
-        """
-        if "vl_centres" not in self.state:
-            raise ValueError("EventClusterer has no centres yet. Fix: call fit() first, or load() them")
-        _check(image_ND, text_ND, action_NF)
-        return (
-            nearest(self._vl(image_ND, text_ND), self.state["vl_centres"]),
-            nearest(self._action(action_NF), self.state["action_centres"]),
+    parts, config = (image_ND, text_ND, action_NF), config or ClusterConfig()
+    if {len(part) for part in parts} != {len(action_NF)} or not len(action_NF):
+        raise ValueError(
+            f"embeddings must be matrices with a row for each of at least one event, got {[p.shape for p in parts]}"
         )
-
-    def _vl(self, image_ND: np.ndarray, text_ND: np.ndarray) -> np.ndarray:
-        """Both parts side by side, each centred and of variance 1 times its weight.
-
-        Without that the part whose encoder spreads wider decides alone: CLIP's pictures all lie in a narrow cone.
-        """
-        s, weight = self.state, self.config.text_weight
-        parts = []
-        for name, values, share in (("image", image_ND, 1 - weight), ("text", text_ND, weight)):
-            part = values.astype(np.float32) - s[f"{name}_mean"]
-            part *= np.float32(np.sqrt(share)) / s[f"{name}_scale"]
-            parts.append(part)
-        return np.concatenate(parts, axis=1)
-
-    def _action(self, action_NF: np.ndarray) -> np.ndarray:
-        return action_NF.astype(np.float32) / self.state["action_scale"]
-
-    def save(self, path: str | Path) -> None:
-        """Writes the centres as safetensors."""
-        from safetensors.numpy import save_file
-
-        facts = {
-            "format_version": FORMAT_VERSION,
-            "encoder": self.config.encoder,
-            "text_weight": self.config.text_weight,
-        }
-        save_file(self.state, path, metadata={"wallwm_clusters": json.dumps(facts)})
-
-    @classmethod
-    def load(cls, path: str | Path) -> EventClusterer:
-        """Reads centres that `save` wrote, to put new events into the same clusters.
-
-        Raises:
-            DataError: The file is missing, damaged, or something else.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        path = Path(path)
-        try:
-            with safe_open(path, framework="numpy") as file:
-                facts = json.loads((file.metadata() or {})["wallwm_clusters"])
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
-        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise DataError(
-                path,
-                "clusters",
-                f"cannot be read ({error})",
-                "write it again with `wallwm prepare --balance=true`",
-            ) from error
-        clusterer = cls(ClusterConfig(encoder=facts["encoder"], text_weight=facts["text_weight"]))
-        clusterer.state = state
-        return clusterer
+    # A sum is not finite if a value is not, and needs no mask of the matrix's size.
+    if not all(np.isfinite(part.sum(dtype=np.float64)) for part in parts):
+        raise ValueError("embeddings hold NaN or infinite values. Fix: clean the episodes they come from")
+    learn = np.ones(len(action_NF), bool) if learn_N is None else learn_N
+    # Picture and caption side by side, each centred and of variance 1 times its weight: else the part whose encoder
+    # spreads wider decides alone. CLIP's pictures all lie in a narrow cone.
+    seen = []
+    for values, share in ((image_ND, 1 - config.text_weight), (text_ND, config.text_weight)):
+        known = values[learn]
+        spread = float(np.sqrt(known.var(axis=0, dtype=np.float64).sum()))
+        part = values.astype(np.float32) - known.mean(axis=0, dtype=np.float64).astype(np.float32)
+        part *= np.float32(np.sqrt(share)) / np.float32(spread if spread > 1e-6 else 1.0)
+        seen.append(part)
+    labels = []
+    for points, asked in (
+        (np.concatenate(seen, axis=1), config.vl_clusters),
+        (action_NF.astype(np.float32) / scale_of(action_NF[learn]), config.action_clusters),
+    ):
+        centres = kmeans(points[learn], asked or default_clusters(int(learn.sum())), config.seed)
+        labels.append(nearest(points, centres))
+    return labels[0], labels[1]
 
 
 def default_clusters(count: int) -> int:
@@ -201,25 +136,3 @@ def nearest(points_ND: np.ndarray, centres_KD: np.ndarray) -> np.ndarray:
     from sklearn.metrics import pairwise_distances_argmin
 
     return pairwise_distances_argmin(points_ND, centres_KD).astype(np.int64)
-
-
-def _spread(values_ND: np.ndarray) -> float:
-    """Root of the total variance; 1 where nothing varies."""
-    total = float(np.sqrt(values_ND.var(axis=0, dtype=np.float64).sum()))
-    return total if total > 1e-6 else 1.0
-
-
-def _coefficients(width: int) -> int:
-    return COEFFICIENTS if (width - 1) % COEFFICIENTS == 0 and width > 1 else max(1, width - 1)
-
-
-def _check(*parts: np.ndarray) -> None:
-    counts = {len(part) for part in parts}
-    if counts == {0} or len(counts) != 1 or any(part.ndim != 2 for part in parts):
-        raise ValueError(
-            f"embeddings must be matrices with a row for each of at least one event, got {[p.shape for p in parts]}"
-        )
-    for part in parts:
-        # A sum is not finite if a value is not, and needs no mask of the matrix's size.
-        if not np.isfinite(part.sum(dtype=np.float64)):
-            raise ValueError("embeddings hold NaN or infinite values. Fix: clean the episodes they come from")

@@ -14,8 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.balance.balancer import BalancerConfig, ClusterBalancer, balance_figures
-from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, EventClusterer
+from lerobot_wallwm.processors.balance.balancer import (
+    BalancerConfig,
+    balance_figures,
+    balanced_copies,
+    balanced_weights,
+)
+from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, cluster_events
 from lerobot_wallwm.processors.balance.embedder import EventEmbedder
 from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import SourceDataset
@@ -52,9 +57,9 @@ class Balance:
         self.weight, self.count = np.ones(len(events)), np.ones(len(events), np.int64)
         own = [label[self.in_train] for label in labels]
         size = rows[self.in_train]
-        balancer = ClusterBalancer(config).fit(own, size)
-        self.weight[self.in_train] = balancer.weights(own)
-        self.count[self.in_train] = balancer.copies(self.weight[self.in_train], own, size, seed)
+        weight = balanced_weights(own, size, config)
+        self.weight[self.in_train] = weight
+        self.count[self.in_train] = balanced_copies(weight, own, size, config, seed)
         self.copies = {event.event_id: int(n) for event, n in zip(events, self.count, strict=True)}
 
     def figures(self) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def balance_events(
         source: The dataset, cleaned and synchronised as it is carved.
         events: Those that become episodes, i.e. of one level.
         train: Source episodes of the training view.
-        out: Folder for `clusters.parquet` and the centres, `clusters.safetensors`.
+        out: Folder for `clusters.parquet`.
         cluster: How to cluster.
         balancer: How to balance.
         pruner: Leaves quasi-static frames out of the view, which changes how many rows an event has.
@@ -144,10 +149,8 @@ def balance_events(
     if not learn.any():
         raise DataError(source.root, "events", "there is none to balance", "check the level and the split")
     parts = embedder.embed(source, events, progress)
-    clusterer = EventClusterer(cluster).fit(*(part[learn] for part in parts))
-    labels = clusterer.predict(*parts)
+    labels = cluster_events(*parts, learn, cluster)
     balance = Balance(events, labels, _rows(source, events, pruner), train, balancer, seed)
-    clusterer.save(out / "clusters.safetensors")
     balance.write(out / "clusters.parquet")
     return balance
 

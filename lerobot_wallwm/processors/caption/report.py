@@ -5,32 +5,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.language.client import Usage
+from lerobot_wallwm.language.client import Outcome, Usage
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.storage.atomic import replacing
-
-SCHEMA = pa.schema(
-    [
-        pa.field("event_id", pa.int64(), nullable=False),
-        pa.field("episode_index", pa.int64(), nullable=False),
-        pa.field("level", pa.string(), nullable=False),
-        pa.field("caption_source", pa.string(), nullable=False),
-        pa.field("caption", pa.string(), nullable=False),
-        pa.field("kinematic_caption", pa.string(), nullable=False),
-        pa.field("fallback_reason", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("request", pa.string(), nullable=False),
-        pa.field("attempts", pa.int64(), nullable=False),
-    ],
-    metadata={"wallwm_captions_version": "1"},
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +46,13 @@ class CaptionRecord:
     attempts: int
 
 
+_TYPES = {"int": pa.int64(), "str": pa.string()}
+SCHEMA = pa.schema(
+    [pa.field(part.name, _TYPES[str(part.type)], nullable=False) for part in fields(CaptionRecord)],
+    metadata={"wallwm_captions_version": "1"},
+)
+
+
 def write_records(records: Iterable[CaptionRecord], path: str | Path) -> None:
     """Writes the table, one row per event; the file appears whole or not at all."""
     with replacing(path) as partial:
@@ -72,27 +63,29 @@ def write_records(records: Iterable[CaptionRecord], path: str | Path) -> None:
 
 @dataclass
 class Result:
-    """How one request ended.
+    """How one request ended, in whichever run.
 
     Attributes:
-        captions: Span id to accepted caption.
-        refused: Span id to the reason for which its caption was refused.
-        reason: Why there are no captions, or why the last attempt was not perfect.
-        detail: More about the reason.
+        outcome: Its captions, or why there are none, and what it cost.
         key: Hash of the prompt; empty if none could be made.
-        attempts: How often it was sent, in whichever run.
-        usage: What it cost, in whichever run.
         kept: Whether the answer is from an earlier run.
     """
 
-    captions: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    reason: str = ""
-    detail: str = ""
+    outcome: Outcome = field(default_factory=Outcome)
     key: str = ""
-    attempts: int = 0
-    usage: Usage = field(default_factory=Usage)
     kept: bool = False
+
+    @property
+    def captions(self) -> dict[str, str]:
+        """Span id to accepted caption."""
+        return self.outcome.checked.captions if self.outcome.checked is not None else {}
+
+    def reason(self, span: str) -> str:
+        """Why a span has no caption; empty where it has one."""
+        if span in self.captions:
+            return ""
+        refused = self.outcome.checked.refused if self.outcome.checked is not None else {}
+        return refused.get(span) or self.outcome.reason or "missing"
 
 
 def make_report(
@@ -119,10 +112,10 @@ def make_report(
     examples: dict[str, str] = {}
     for result in results:
         if result.kept:
-            kept.prompt_tokens += result.usage.prompt_tokens
-            kept.completion_tokens += result.usage.completion_tokens
-        if result.reason and not result.captions:
-            examples.setdefault(result.reason, result.detail)
+            kept.prompt_tokens += result.outcome.usage.prompt_tokens
+            kept.completion_tokens += result.outcome.usage.completion_tokens
+        if result.outcome.reason and not result.captions:
+            examples.setdefault(result.outcome.reason, result.outcome.detail)
     sources = Counter(record.caption_source for record in records)
     reasons = Counter(record.fallback_reason for record in records if record.fallback_reason)
     return {

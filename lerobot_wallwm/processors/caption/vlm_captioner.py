@@ -18,7 +18,7 @@ from typing import Any
 
 from lerobot_wallwm.language.answers import Checked
 from lerobot_wallwm.language.caption_text import RefusedCaptionError, clean_caption, plain_line
-from lerobot_wallwm.language.client import Usage, VlmClient
+from lerobot_wallwm.language.client import Outcome, Usage, VlmClient
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.language.instruction import parse_instruction, slot_template
 from lerobot_wallwm.processors.caption.cache import AnswerCache, KeptAnswer
@@ -141,45 +141,29 @@ class VlmCaptioner:
         try:
             prompt = await asyncio.to_thread(builder, request)
         except DataError as error:
-            return Result(reason="unreadable", detail=plain_line(str(error), 300))
+            return Result(Outcome(reason="unreadable", detail=plain_line(str(error), 300)))
         kept = cache.get(prompt.key)
         if kept is not None and (checked := self._still_good(kept, request)) is not None:
-            tokens = None if kept.prompt_tokens is None else (kept.prompt_tokens, kept.completion_tokens or 0)
-            usage = Usage()
-            usage.add(tokens)
-            return Result(
-                checked.captions,
-                checked.refused,
-                key=prompt.key,
-                attempts=kept.attempts,
-                usage=usage,
-                kept=True,
-            )
+            known = kept.prompt_tokens is not None
+            usage = Usage(kept.attempts, kept.prompt_tokens or 0, kept.completion_tokens or 0, int(not known))
+            return Result(Outcome(checked, usage=usage), prompt.key, kept=True)
         outcome = await client.ask(
             prompt, lambda text: parse_answer(text, request.ids, self.config.max_caption)
         )
-        result = Result(
-            reason=outcome.reason,
-            detail=outcome.detail,
-            key=prompt.key,
-            attempts=outcome.usage.attempts,
-            usage=outcome.usage,
-        )
         if outcome.checked is not None:
-            result.captions, result.refused = outcome.checked.captions, outcome.checked.refused
-            known = outcome.usage.unknown == 0
+            usage = outcome.usage
             cache.put(
                 KeptAnswer(
                     key=prompt.key,
                     model=self.config.model,
-                    captions=result.captions,
-                    refused=result.refused,
-                    attempts=result.attempts,
-                    prompt_tokens=outcome.usage.prompt_tokens if known else None,
-                    completion_tokens=outcome.usage.completion_tokens if known else None,
+                    captions=outcome.checked.captions,
+                    refused=outcome.checked.refused,
+                    attempts=usage.attempts,
+                    prompt_tokens=None if usage.unknown else usage.prompt_tokens,
+                    completion_tokens=None if usage.unknown else usage.completion_tokens,
                 )
             )
-        return result
+        return Result(outcome, prompt.key)
 
     def _still_good(self, kept: KeptAnswer, request: CaptionRequest) -> Checked | None:
         """A kept answer that passes the checks of today, or None."""
@@ -203,16 +187,16 @@ class VlmCaptioner:
         builder: PromptBuilder,
         client: VlmClient,
     ) -> Captioned:
-        new: dict[int, tuple[str, str, Result]] = {}  # event_id: caption or "", reason, result
-        for request, result in zip(requests, results, strict=True):
-            for span in request.spans:
-                caption = result.captions.get(span.id, "")
-                reason = "" if caption else result.refused.get(span.id) or result.reason or "missing"
-                new[span.event.event_id] = caption, reason, result
+        asked = {
+            span.event.event_id: (span.id, result)
+            for request, result in zip(requests, results, strict=True)
+            for span in request.spans
+        }
         shared = shared_captions(events)
         told, records = [], []
         for event in events:
-            caption, reason, result = new[shared.get(event.event_id, event.event_id)]
+            name, result = asked[shared.get(event.event_id, event.event_id)]
+            caption = result.captions.get(name, "")
             records.append(
                 CaptionRecord(
                     event_id=event.event_id,
@@ -221,10 +205,10 @@ class VlmCaptioner:
                     caption_source="vlm" if caption else "kinematic",
                     caption=caption or event.caption,
                     kinematic_caption=event.caption,
-                    fallback_reason=reason,
+                    fallback_reason=result.reason(name),
                     model=self.config.model,
                     request=result.key,
-                    attempts=result.attempts,
+                    attempts=result.outcome.usage.attempts,
                 )
             )
             if caption:

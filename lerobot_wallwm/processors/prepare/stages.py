@@ -255,7 +255,7 @@ class CorrectStage(Stage):
 
 
 class BalanceStage(Stage):
-    """Clusters the events, and copies rare ones; writes `clusters.parquet` and `clusters.safetensors`."""
+    """Clusters the events, and copies rare ones; writes `clusters.parquet`."""
 
     name, settings = "balance", ("cluster", "balancer")
 

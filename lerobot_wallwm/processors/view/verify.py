@@ -32,8 +32,6 @@ class RootConfig:
 
     # The dataset's folder.
     root: Path | None = None
-    # Unused by `verify`, which works on folders; accepted so that flags can be shared with other commands.
-    repo_id: str | None = None
 
 
 @dataclass

@@ -10,7 +10,6 @@ import pytest
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.balance.balancer import balance_figures
-from lerobot_wallwm.processors.balance.clusterer import EventClusterer
 from lerobot_wallwm.processors.balance.embedder import EventEmbedder
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
@@ -116,16 +115,6 @@ def test_same_input_same_bytes(balanced, tiny_dataset, tmp_path):
             assert path.read_bytes() == (tmp_path / "again" / path.relative_to(balanced)).read_bytes(), path
             compared += 1
     assert compared > 8
-
-
-def test_stored_centres_give_the_same_clusters(balanced, tiny_dataset):
-    table = pq.read_table(balanced / "clusters.parquet")
-    events = {e.event_id: e for e in read_events(balanced / "events.parquet")}
-    own = [events[i] for i in table["event_id"].to_pylist()]
-    parts = EventEmbedder().embed(SourceDataset.open(tiny_dataset), own)
-    labels = EventClusterer.load(balanced / "clusters.safetensors").predict(*parts)
-    np.testing.assert_array_equal(labels[0], table["vl_cluster"])
-    np.testing.assert_array_equal(labels[1], table["action_cluster"])
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------

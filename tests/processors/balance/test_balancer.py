@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""ClusterBalancer: properties on any clusterings, a brute-force reference and skewed mixtures."""
+"""Weights and copies: properties on any clusterings, a brute-force reference and skewed mixtures."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,10 @@ from hypothesis import given, strategies as st
 
 from lerobot_wallwm.processors.balance.balancer import (
     BalancerConfig,
-    ClusterBalancer,
     balance_figures,
+    balanced_copies,
+    balanced_weights,
+    expected_copies,
     gini,
     normalised_entropy,
 )
@@ -36,7 +38,7 @@ configs = st.builds(
 
 
 def fitted(labels, sizes, config=None):
-    return ClusterBalancer(config).fit(labels, sizes).weights(labels)
+    return balanced_weights(labels, sizes, config)
 
 
 @given(mixtures(), configs)
@@ -106,32 +108,31 @@ def test_the_cap_equals_a_plain_loop(mixture, cap):
 @given(mixtures(), configs)
 def test_copies_meet_their_expectation(mixture, config):
     labels, sizes = mixture
-    balancer = ClusterBalancer(config).fit(labels, sizes)
-    weights = balancer.weights(labels)
-    expected = balancer.expected_copies(weights, sizes)
+    weights = balanced_weights(labels, sizes, config)
+    expected = expected_copies(weights, sizes, config)
     assert (expected >= config.min_copies).all()
     assert expected @ sizes == pytest.approx(config.growth * sizes.sum(), rel=1e-9)
     above = expected > config.min_copies * (1 + 1e-9)
     if above.any():  # proportional to the weights where the floor does not hold them
         ratio = expected[above] / weights[above]
         assert ratio.max() <= ratio.min() * (1 + 1e-9)
-    copies = balancer.copies(weights, labels, sizes, seed=3)
+    copies = balanced_copies(weights, labels, sizes, config, seed=3)
     assert copies.dtype == np.int64 and (copies >= config.min_copies).all()
     assert (np.abs(copies - expected) < 1 + 1e-9).all()
     _, cell = np.unique(np.stack(labels), axis=1, return_inverse=True)
     off = np.bincount(cell.ravel(), copies - expected)
     assert (np.abs(off) < 1 + 1e-6).all()
-    np.testing.assert_array_equal(copies, balancer.copies(weights, labels, sizes, seed=3))
+    np.testing.assert_array_equal(copies, balanced_copies(weights, labels, sizes, config, seed=3))
 
 
 def test_copies_are_unbiased():
     rng = np.random.default_rng(0)
     labels = [rng.integers(0, 3, 20), rng.integers(0, 2, 20)]
-    balancer = ClusterBalancer(BalancerConfig(growth=1.7, min_copies=0)).fit(labels)
-    weights = balancer.weights(labels)
-    mean = np.mean([balancer.copies(weights, labels, seed=s) for s in range(3000)], axis=0)
+    config = BalancerConfig(growth=1.7, min_copies=0)
+    weights = balanced_weights(labels)
+    mean = np.mean([balanced_copies(weights, labels, None, config, s) for s in range(1000)], axis=0)
     # A copy more or less has a standard deviation of at most 0.5; 5 of those of the mean.
-    np.testing.assert_allclose(mean, balancer.expected_copies(weights), atol=5 * 0.5 / np.sqrt(3000))
+    np.testing.assert_allclose(mean, expected_copies(weights, None, config), atol=5 * 0.5 / np.sqrt(1000))
 
 
 def zipf(rng, clusters, count):
@@ -146,9 +147,8 @@ def test_a_skewed_mixture_is_drawn_evenly_in_both_clusterings(together):
     count, clusters = 100_000, 1000
     vl = zipf(rng, clusters, count)
     action = np.where(rng.random(count) < together, vl, zipf(rng, clusters, count))
-    balancer = ClusterBalancer().fit([vl, action])
-    weights = balancer.weights([vl, action])
-    draws = {"weights": weights, "copies": balancer.copies(weights, [vl, action])}
+    weights = balanced_weights([vl, action])
+    draws = {"weights": weights, "copies": balanced_copies(weights, [vl, action])}
     for name, after in draws.items():
         for own in (vl, action):
             figures = balance_figures(own, np.ones(count), after)
@@ -197,15 +197,11 @@ def test_parameters_out_of_range(flag):
 
 
 def test_wrong_labels_and_sizes():
-    with pytest.raises(ValueError, match="fit"):
-        ClusterBalancer().weights([[0]])
     for labels in ([], [[]], [[0, 1], [0]]):
         with pytest.raises(ValueError, match="label"):
-            ClusterBalancer().fit(labels)
+            balanced_weights(labels)
     with pytest.raises(ValueError, match="integers"):
-        ClusterBalancer().fit([[0.5]])
+        balanced_weights([[0.5]])
     for sizes in ([0, 1], [np.nan, 1], [1]):
         with pytest.raises(ValueError, match="sizes"):
-            ClusterBalancer().fit([[0, 1]], sizes)
-    with pytest.raises(ValueError, match="not fitted"):
-        ClusterBalancer().fit([[0, 1]]).weights([[2]])
+            balanced_weights([[0, 1]], sizes)

@@ -9,7 +9,7 @@ from synthetic import pick_and_place
 
 from lerobot_wallwm.processors.balance.clusterer import (
     ClusterConfig,
-    EventClusterer,
+    cluster_events,
     default_clusters,
     kmeans,
     nearest,
@@ -17,7 +17,6 @@ from lerobot_wallwm.processors.balance.clusterer import (
 from lerobot_wallwm.processors.balance.embedder import EmbeddedEncoder, TransformersEncoder, make_encoder
 from lerobot_wallwm.processors.motion.action_features import ActionFeatures, resample, scale_of, trajectory
 from lerobot_wallwm.processors.source.episodes import Episode
-from lerobot_wallwm.storage.errors import DataError
 
 # -- action features --------------------------------------------------------------------------------------------------
 
@@ -123,7 +122,7 @@ def test_cameras_count_by_name_and_not_by_order():
 
 
 def test_the_embedded_encoder_is_the_same_in_every_process_and_year():
-    """Pinned: stored centres (clusters.safetensors) would otherwise lose their meaning."""
+    """Pinned: a dataset prepared again would otherwise get other clusters."""
     encoder = EmbeddedEncoder()
     text = encoder.texts(["grasp the red cube"])[0, :3]
     ramp = np.arange(48 * 64 * 3).reshape(1, 48, 64, 3) % 251
@@ -235,9 +234,8 @@ def embeddings(rng):
 def test_picture_and_caption_count_alike_whatever_their_spread():
     parts, (vl, strokes) = embeddings(np.random.default_rng(3))
     for stretch in (1.0, 0.01):  # CLIP's pictures lie in a narrow cone
-        clusterer = EventClusterer(ClusterConfig(vl_clusters=6, action_clusters=4))
         own = (parts[0] * np.float32(stretch) + 5, *parts[1:])
-        labels = clusterer.fit(*own).predict(*own)
+        labels = cluster_events(*own, config=ClusterConfig(vl_clusters=6, action_clusters=4))
         assert same_partition(labels[0], vl) and same_partition(labels[1], strokes)
 
 
@@ -245,34 +243,29 @@ def test_the_captions_weight_at_its_ends():
     parts, (vl, _) = embeddings(np.random.default_rng(3))
     for weight, clusters, truth in ((0.0, 2, vl // 3), (1.0, 3, vl % 3)):
         config = ClusterConfig(vl_clusters=clusters, text_weight=weight)
-        assert same_partition(EventClusterer(config).fit(*parts).predict(*parts)[0], truth)
+        assert same_partition(cluster_events(*parts, config=config)[0], truth)
 
 
-def test_saved_centres_give_the_same_clusters(tmp_path):
+def test_events_that_are_not_learned_from_go_to_the_nearest_cluster():
     parts, _ = embeddings(np.random.default_rng(4))
-    clusterer = EventClusterer().fit(*parts)
-    clusterer.save(tmp_path / "clusters.safetensors")
-    again = EventClusterer.load(tmp_path / "clusters.safetensors").predict(*parts)
-    for one, other in zip(again, clusterer.predict(*parts), strict=True):
-        np.testing.assert_array_equal(one, other)
+    learn = np.arange(120) % 3 > 0
+    alone = cluster_events(*(part[learn] for part in parts), config=ClusterConfig(vl_clusters=6))
+    every = cluster_events(*parts, learn, ClusterConfig(vl_clusters=6))
+    for own, other in zip(alone, every, strict=True):
+        np.testing.assert_array_equal(own, other[learn])
+        assert set(other) == set(own)
 
 
-def test_bad_input_to_the_clusterer(tmp_path):
+def test_bad_input_to_the_clusterer():
     parts, _ = embeddings(np.random.default_rng(4))
-    with pytest.raises(ValueError, match="no centres yet"):
-        EventClusterer().predict(*parts)
     with pytest.raises(ValueError, match="at least one event"):
-        EventClusterer().fit(*(part[:0] for part in parts))
+        cluster_events(*(part[:0] for part in parts))
     with pytest.raises(ValueError, match="a row for each"):
-        EventClusterer().fit(parts[0][:5], *parts[1:])
+        cluster_events(parts[0][:5], *parts[1:])
     spoilt = parts[2].copy()
     spoilt[3, 1] = np.inf
     with pytest.raises(ValueError, match="NaN or infinite"):
-        EventClusterer().fit(*parts[:2], spoilt)
-    (tmp_path / "clusters.safetensors").write_bytes(b"not centres")
-    for path in (tmp_path / "clusters.safetensors", tmp_path / "missing"):
-        with pytest.raises(DataError, match="clusters: cannot be read"):
-            EventClusterer.load(path)
+        cluster_events(*parts[:2], spoilt)
 
 
 @pytest.mark.parametrize("flag", [{"vl_clusters": -1}, {"text_weight": 1.5}])
@@ -283,6 +276,6 @@ def test_parameters_out_of_range(flag):
 
 def test_one_event_is_one_cluster():
     one = (np.ones((1, 4), np.float32), np.ones((1, 4), np.float32), np.ones((1, 13), np.float32))
-    labels = EventClusterer().fit(*one).predict(*one)
+    labels = cluster_events(*one)
     assert labels[0].tolist() == labels[1].tolist() == [0]
     assert [default_clusters(n) for n in (1, 200, 10**7)] == [1, 20, 1000]
