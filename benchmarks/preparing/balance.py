@@ -23,8 +23,8 @@ import time
 
 import numpy as np
 
-from lerobot_wallwm.processors.balance.balancer import ClusterBalancer, balance_figures
-from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, EventClusterer
+from lerobot_wallwm.processors.balance.balancer import balance_figures, balanced_copies, balanced_weights
+from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, cluster_events
 
 CLUSTERS = 1000
 WIDTHS = {"image": 64, "text": 64, "action": 37}
@@ -53,8 +53,8 @@ def main() -> int:
     ]
     inputs = sum(part.nbytes for part in parts) / 1e9
     began, busy = time.perf_counter(), time.process_time()
-    clusterer = EventClusterer(ClusterConfig(vl_clusters=CLUSTERS, action_clusters=CLUSTERS))
-    labels = clusterer.fit(*parts).predict(*parts)
+    config = ClusterConfig(vl_clusters=CLUSTERS, action_clusters=CLUSTERS)
+    labels = cluster_events(*parts, config=config)
     cluster_s, busy = time.perf_counter() - began, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
@@ -65,7 +65,7 @@ def main() -> int:
         print(f"  {name}: events whose cluster is mostly of their own cloud {_purity(found, cloud):.3f}")
     ok = cluster_s < NEEDED_CLUSTER_S and peak < NEEDED_CLUSTER_GB
     _balance(list(labels), "k-means' clusters")
-    del parts, labels, clusterer
+    del parts, labels
 
     seconds, even = _balance(list(_clouds(rng, balanced)), "clouds")
     ok = ok and even and seconds < NEEDED_BALANCE_S
@@ -97,9 +97,8 @@ def _purity(found: np.ndarray, cloud: np.ndarray) -> float:
 def _balance(labels: list[np.ndarray], what: str) -> tuple[float, bool]:
     count = len(labels[0])
     began, busy = time.perf_counter(), time.process_time()
-    balancer = ClusterBalancer().fit(labels)
-    weights = balancer.weights(labels)
-    copies = balancer.copies(weights, labels)
+    weights = balanced_weights(labels)
+    copies = balanced_copies(weights, labels)
     seconds, busy = time.perf_counter() - began, time.process_time() - busy
     print(
         f"balance {count:,} events, {what}: {seconds:.1f} s for weights and copies "
