@@ -195,8 +195,9 @@ def _cells(labels: Sequence[Any], sizes: Any | None) -> tuple[np.ndarray, np.nda
         raise ValueError(f"labels must be integers, got {table.dtype}")
     # `np.unique(axis=1)` sorts whole columns, which takes minutes for ten million events.
     cell = pd.DataFrame(table.T).groupby(list(range(len(table)))).ngroup().to_numpy()
-    first = np.unique(cell, return_index=True)[1]
-    return table[:, first], cell, np.bincount(cell, _sizes(sizes, table.shape[1]))
+    member = np.zeros(cell.max() + 1, dtype=np.int64)
+    member[cell] = np.arange(len(cell))  # one event of each combination
+    return table[:, member], cell, np.bincount(cell, _sizes(sizes, table.shape[1]))
 
 
 def _rake(codes: list[np.ndarray], mass: np.ndarray, temperature: float) -> np.ndarray:
