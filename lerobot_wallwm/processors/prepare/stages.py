@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,8 @@ class Stage:
 
     def parameters(self) -> dict[str, Any]:
         """The settings, for the views' sidecars."""
-        values = {name: getattr(self.config, name) for name in self.settings}
-        return {name: asdict(value) if is_dataclass(value) else value for name, value in values.items()}
+        values = asdict(self.config)
+        return {name: values[name] for name in self.settings}
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         """Does the step, and returns its report; an empty one is left out of the summary."""
