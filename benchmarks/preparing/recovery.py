@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from benchmarks.harness.repo import DATASET
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.recover.recovery import KINDS, find_recoveries
-from lerobot_wallwm.processors.recover.sampler import RecoverySampler
+from lerobot_wallwm.processors.recover.sampler import RecoveryConfig, recovery_counts
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 
@@ -121,10 +121,10 @@ def score(name: str, episodes: Iterable[Episode], truth: dict[int, tuple[int, in
         )
     actions = [event for event in table if event.level == "action"]
     for share in (0.05, 0.1, 0.2):
-        sampler = RecoverySampler(share)
-        copies = sampler.copies(actions, found)
+        recovering = {recovery.event_id for recovery in found}
+        copies = recovery_counts(actions, recovering, RecoveryConfig(share))
         mass = np.array([event.length * copies[event.event_id] for event in actions], float)
-        recovers = sampler.recovering(actions, found)
+        recovers = np.array([event.event_id in recovering for event in actions], bool)
         plain = np.array([event.length for event in actions], float)
         before = plain[recovers].sum() / plain.sum()
         print(

@@ -44,13 +44,11 @@ class Prompt:
         key: SHA-256 of everything that decides the answer: model, settings, words and the sheet's pixels.
         messages: Chat messages with the sheet as a data URI.
         schema: JSON schema of the answer.
-        missing: Cameras without a readable frame, with the reason.
     """
 
     key: str
     messages: list[dict[str, Any]]
     schema: dict[str, Any]
-    missing: dict[str, str]
 
 
 def data_block(data: Any) -> str:

@@ -132,7 +132,7 @@ def build_prompt(situation: Situation, moments: Sequence[Moment]) -> Prompt:
         {"role": "system", "content": SYSTEM},
         {"role": "user", "content": content},
     ]
-    return Prompt(digest.hexdigest(), messages, SCHEMA, {})
+    return Prompt(digest.hexdigest(), messages, SCHEMA)
 
 
 def asked_text(prompt: Prompt) -> str:

@@ -107,7 +107,7 @@ class Balance:
             first = table.column("dataset_from_index").to_numpy()
             length = table.column("dataset_to_index").to_numpy() - first
             left = self.weight[rows] / (self.count[rows] if balanced else 1)
-            index += [np.arange(start, start + rows) for start, rows in zip(first, length, strict=True)]
+            index += [np.arange(a, a + n) for a, n in zip(first, length, strict=True)]
             weight.append(np.repeat(left, length))
         all_weights = np.concatenate(weight)
         columns = {"index": np.concatenate(index), "weight": all_weights / all_weights.mean()}

@@ -10,7 +10,6 @@ words only: an answer that brings spans of its own is refused as a whole.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections import Counter
@@ -31,6 +30,7 @@ from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsCo
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.fingerprint import fingerprint
 
 # Part of every request's hash: new words here, new answers.
 PROMPT_VERSION = "1"
@@ -79,115 +79,33 @@ def span_facts(span: Span, motion: Kinematics) -> dict[str, Any]:
     return facts
 
 
-def build_prompt(
-    request: CaptionRequest,
-    source: SourceDataset,
-    position: int,
-    motion: Kinematics,
-    task: str,
-    config: VlmConfig,
-) -> Prompt:
-    """Decodes the frames, draws the sheet and writes the messages.
+class PromptBuilder:
+    """Makes prompts, one at a time: the dataset reader holds one file in memory, and decoding takes all cores anyway.
 
     Args:
-        request: What to ask.
         source: The dataset.
-        position: The episode's position in it.
-        motion: The episode's kinematics.
-        task: The episode's instruction.
         config: Settings.
+        kinematics: How state and action are read.
 
-    Raises:
-        DataError: If no camera has readable frames.
+    Attributes:
+        missing: Cameras without readable frames, with the number of requests.
+        tasks: Instruction of each episode that was asked about.
     """
-    cameras = [key for key in source.camera_keys if not _is_depth(source.info["features"][key])]
-    names = [plain_line(key.rsplit(".", 1)[-1], 24) for key in cameras]
-    by_camera: list[Sequence[Image.Image | None]] = []
-    missing: dict[str, str] = {}
-    meta = source.meta(position)
-    for camera, name in zip(cameras, names, strict=True):
-        try:
-            found = pictures(source, meta, camera, request.frames, width=config.tile)
-            by_camera.append([Image.fromarray(picture) for picture in found])
-        except DataError as error:
-            by_camera.append([None] * len(request.frames))
-            missing[name] = str(error)
-    if len(missing) == len(cameras):
-        reason = next(iter(missing.values()), "the dataset has no camera that shows colours")
-        raise DataError(source.root, "cameras", reason, "record or download the videos again")
-    cells, seen = [], set()
-    for i, frame in enumerate(request.frames):
-        leaf = request.leaf_of(frame)
-        first = leaf is not None and leaf.id not in seen
-        seen.add(leaf.id if leaf else "")
-        text = f"{frame / motion.fps:.2f}s {leaf.id if leaf else ''}"
-        boundary = request.starts_at(leaf.event.start) if leaf is not None and first else ""
-        cells.append(Cell(text, tuple(row[i] for row in by_camera), boundary))
-    sheet = draw_sheet(cells, names)
-    data = {
-        "task": plain_line(task, _TASK_CHARS),
-        "cameras_top_to_bottom": names,
-        "events": [span_facts(span, motion) for span in request.spans],
-        "enclosing_events": [span_facts(span, motion) for span in request.context],
-    }
-    return _prompt(sheet, data, request.ids, config, missing)
 
-
-def _prompt(
-    sheet: Image.Image, data: Mapping[str, Any], ids: list[str], config: VlmConfig, missing: dict[str, str]
-) -> Prompt:
-    intro = (
-        "Contact sheet: moments in time order, left to right, then down. Above each stands its time and the event it "
-        "lies in. A bar at the left marks the first picture after a boundary: red of a task or subtask, orange of an "
-        "action, blue of a segment. The data:"
-    )
-    closing = (
-        f"Caption these events: {', '.join(ids)}. Answer with JSON of exactly this form, every id once, "
-        f"each caption at most {config.max_caption} characters: "
-        + json.dumps({"captions": dict.fromkeys(ids, "...")})
-    )
-    said = [SYSTEM, intro, data_block(data), closing]
-    content = [
-        {"type": "image_url", "image_url": {"url": data_uri(sheet)}},
-        {"type": "text", "text": "\n\n".join(said[1:])},
-    ]
-    schema = response_schema(ids)
-    settings = [config.model, config.max_tokens, config.temperature, config.extra_body]
-    digest = hashlib.sha256()
-    # The sheet's pixels rather than its JPEG bytes, which another version of the encoder may write differently.
-    for part in (PROMPT_VERSION, json.dumps([settings, schema, said], sort_keys=True), f"{sheet.size}"):
-        digest.update(hashlib.sha256(part.encode("utf-8", "surrogatepass")).digest())
-    digest.update(hashlib.sha256(sheet.tobytes()).digest())
-    messages: list[dict[str, Any]] = [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": content},
-    ]
-    return Prompt(digest.hexdigest(), messages, schema, missing)
-
-
-def _is_depth(feature: Mapping[str, Any]) -> bool:
-    """Whether a camera shows distances, which LeRobot marks in the feature's `info`."""
-    info = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
-    return bool(info.get("is_depth_map") or info.get("video.is_depth_map"))
-
-
-class PromptBuilder:
-    """Makes prompts, one at a time: the dataset reader holds one file in memory, and decoding takes all cores anyway."""
-
-    def __init__(
-        self,
-        source: SourceDataset,
-        position: Mapping[int, int],
-        config: VlmConfig,
-        kinematics: KinematicsConfig,
-    ) -> None:
-        self.source, self.position, self.config, self.kinematics = source, position, config, kinematics
-        self.missing: Counter[str] = Counter()  # cameras without frames, by request
+    def __init__(self, source: SourceDataset, config: VlmConfig, kinematics: KinematicsConfig) -> None:
+        self.source, self.config, self.kinematics = source, config, kinematics
+        self.position = {episode: i for i, episode in enumerate(source.episode_indices)}
+        self.missing: Counter[str] = Counter()
         self.tasks: dict[int, str] = {}
         self._last: tuple[Episode, Kinematics] | None = None
         self._lock = threading.Lock()
 
     def __call__(self, request: CaptionRequest) -> Prompt:
+        """Decodes the frames, draws the sheet and writes the messages.
+
+        Raises:
+            DataError: No camera has readable frames.
+        """
         with self._lock:
             position = self.position[request.episode_index]
             if self._last is None or self._last[0].index != request.episode_index:
@@ -195,9 +113,78 @@ class PromptBuilder:
                 self._last = episode, kinematics(episode, self.kinematics)
             episode, motion = self._last
             self.tasks[episode.index] = episode.task
-            prompt = build_prompt(request, self.source, position, motion, episode.task, self.config)
-            self.missing.update(prompt.missing.keys())
-            return prompt
+            names, by_camera = self._pictures(request, position)
+        cells, seen = [], set()
+        for i, frame in enumerate(request.frames):
+            leaf = request.leaf_of(frame)
+            first = leaf is not None and leaf.id not in seen
+            seen.add(leaf.id if leaf else "")
+            text = f"{frame / motion.fps:.2f}s {leaf.id if leaf else ''}"
+            boundary = request.starts_at(leaf.event.start) if leaf is not None and first else ""
+            cells.append(Cell(text, tuple(row[i] for row in by_camera), boundary))
+        data = {
+            "task": plain_line(episode.task, _TASK_CHARS),
+            "cameras_top_to_bottom": names,
+            "events": [span_facts(span, motion) for span in request.spans],
+            "enclosing_events": [span_facts(span, motion) for span in request.context],
+        }
+        return self._prompt(draw_sheet(cells, names), data, request.ids)
+
+    def _pictures(
+        self, request: CaptionRequest, position: int
+    ) -> tuple[list[str], list[Sequence[Image.Image | None]]]:
+        """Names of the cameras that show colours, and the request's frames of each."""
+        source, meta = self.source, self.source.meta(position)
+        names: list[str] = []
+        found: list[Sequence[Image.Image | None]] = []
+        problems: dict[str, str] = {}
+        for camera in source.camera_keys:
+            if _is_depth(source.info["features"][camera]):
+                continue
+            names.append(plain_line(camera.rsplit(".", 1)[-1], 24))
+            try:
+                decoded = pictures(source, meta, camera, request.frames, width=self.config.tile)
+                found.append([Image.fromarray(picture) for picture in decoded])
+            except DataError as error:
+                found.append([None] * len(request.frames))
+                problems[camera] = str(error)
+        if len(problems) == len(found):
+            reason = next(iter(problems.values()), "the dataset has no camera that shows colours")
+            raise DataError(source.root, "cameras", reason, "record or download the videos again")
+        self.missing.update(plain_line(camera.rsplit(".", 1)[-1], 24) for camera in problems)
+        return names, found
+
+    def _prompt(self, sheet: Image.Image, data: Mapping[str, Any], ids: list[str]) -> Prompt:
+        config = self.config
+        intro = (
+            "Contact sheet: moments in time order, left to right, then down. Above each stands its time and the event "
+            "it lies in. A bar at the left marks the first picture after a boundary: red of a task or subtask, orange "
+            "of an action, blue of a segment. The data:"
+        )
+        closing = (
+            f"Caption these events: {', '.join(ids)}. Answer with JSON of exactly this form, every id once, "
+            f"each caption at most {config.max_caption} characters: "
+            + json.dumps({"captions": dict.fromkeys(ids, "...")})
+        )
+        words = "\n\n".join((intro, data_block(data), closing))
+        schema = response_schema(ids)
+        settings = [config.model, config.max_tokens, config.temperature, config.extra_body]
+        # The sheet's pixels rather than its JPEG bytes, which another version of the encoder may write differently.
+        pixels = [sheet.size, sheet.tobytes()]
+        key = fingerprint([PROMPT_VERSION, settings, schema, SYSTEM, words, pixels])
+        picture = {"type": "image_url", "image_url": {"url": data_uri(sheet)}}
+        content = [picture, {"type": "text", "text": words}]
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": content},
+        ]
+        return Prompt(key, messages, schema)
+
+
+def _is_depth(feature: Mapping[str, Any]) -> bool:
+    """Whether a camera shows distances, which LeRobot marks in the feature's `info`."""
+    info = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
+    return bool(info.get("is_depth_map") or info.get("video.is_depth_map"))
 
 
 class Answer(BaseModel):

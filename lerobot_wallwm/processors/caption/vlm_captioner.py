@@ -96,23 +96,21 @@ class VlmCaptioner:
         by_episode: dict[int, list[Event]] = defaultdict(list)
         for event in events:
             by_episode[event.episode_index].append(event)
-        position = {episode: i for i, episode in enumerate(source.episode_indices)}
-        for episode in by_episode:
-            if episode not in position:
-                problem = "has events but is not in the dataset"
-                raise DataError(
-                    source.root, f"episode_index {episode}", problem, "caption the events' own dataset"
-                )
+        if unknown := set(by_episode) - set(source.episode_indices):
+            problem = "has events but is not in the dataset"
+            raise DataError(
+                source.root, f"episode_index {min(unknown)}", problem, "caption the events' own dataset"
+            )
         requests = [
             request
             for episode in sorted(by_episode)
             for request in plan_requests(by_episode[episode], self.config.max_spans, self.config.max_frames)
         ]
-        builder = PromptBuilder(source, position, self.config, self.kinematics)
+        builder = PromptBuilder(source, self.config, self.kinematics)
         progress = progress or (lambda done, total: None)
         progress(0, len(requests))
         results, client = _run(self._ask_all(requests, builder, progress))
-        return self._merge(source, events, requests, results, builder, client)
+        return self._merge(events, requests, results, builder, client)
 
     async def _ask_all(
         self,
@@ -180,7 +178,6 @@ class VlmCaptioner:
 
     def _merge(
         self,
-        source: SourceDataset,
         events: Sequence[Event],
         requests: Sequence[CaptionRequest],
         results: Sequence[Result],

@@ -92,7 +92,7 @@ class PrepareConfig:
     # Leaves out frames of an event in which neither state nor action moves by this part of its range per second
     # (quasi_static.py); 0 keeps all. The paper prunes but gives no threshold; 0.02 is a start.
     prune_quasi_static: float = 0.0
-    # Clusters the events, and writes rare ones more often into the training view (balance_stage.py).
+    # Clusters the events, and writes rare ones more often into the training view (balance/).
     balance: bool = False
     # How events are clustered.
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

@@ -124,7 +124,6 @@ class CleanStage(Stage):
     name, settings = "cleaning", ("clean",)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        """See `Stage`."""
         rules = self.config.clean, self.config.kinematics, prepared.least
         journal = prepared.journals.journal("clean", clean_parameters(*rules))
         with prepared.progress(range(len(prepared.source)), "episodes", "clean") as bar:
@@ -140,7 +139,6 @@ class SynchronizeStage(Stage):
     name, settings = "synchronization", ("synchronizer",)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        """See `Stage`."""
         bar = prepared.progress(None, "episodes", "synchronize", len(prepared.source))
         how = self.config.synchronizer, self.config.kinematics
         prepared.source, report = synchronize_for_prepare(prepared.source, prepared.folder, *how, bar)
@@ -172,13 +170,12 @@ class SegmentStage(Stage):
         self.annotate = annotate or annotator(config)
 
     def parameters(self) -> dict[str, Any]:
-        """See `Stage`. A later stage may word the captions anew, and then says so under the same name."""
+        # A later stage may word the captions anew, and then says so under the same name.
         file = self.config.annotations
         about = {"annotations": None if file is None else file.name, "captioner": "kinematic"}
         return super().parameters() | about
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        """See `Stage`."""
         source, least, threshold = prepared.source, prepared.least, self.config.prune_quasi_static
         spans, refused = read_annotations(source, self.config.annotations)
         prepared.warnings += [f"annotation not used: {line}" for line in refused]
@@ -220,11 +217,9 @@ class CaptionStage(Stage):
         self.captioner = VlmCaptioner(config.vlm, cache, config.kinematics)
 
     def parameters(self) -> dict[str, Any]:
-        """See `Stage`."""
         return {"captioner": f"vlm {self.config.vlm.model}"}
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        """See `Stage`."""
         with prepared.progress(None, "requests", "caption") as bar:
 
             def progress(done: int, total: int) -> None:
@@ -247,7 +242,6 @@ class CorrectStage(Stage):
         self.layer = HumanLayer(config.human or [], source)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        """See `Stage`."""
         prepared.events = self.layer(prepared.annotations.keep_captions(prepared.events))
         validate_events(prepared.events, prepared.lengths)
         write_events(prepared.events, prepared.folder / "events.parquet")
@@ -264,7 +258,6 @@ class BalanceStage(Stage):
         self.embedder = EventEmbedder(config.cluster.encoder, config.kinematics, config.cluster.device)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        """See `Stage`."""
         with prepared.progress(None, "events", "embed") as bar:
             prepared.balance = balance_events(
                 self.embedder,
@@ -288,7 +281,6 @@ class RecoveryStage(Stage):
     name, settings = "recovery", ("recovery",)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        """See `Stage`."""
         prepared.copies, figures = recovery_copies(
             self.config.recovery,
             self.config.kinematics,
@@ -308,7 +300,6 @@ class CarveStage(Stage):
     name, settings = "views", ("heldout", "seed", "prune_quasi_static")
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        """See `Stage`."""
         config, balance, views = self.config, prepared.balance, {}
         carver = EventCarver(
             config.level, prepared.pruner, language=config.language, copy_videos=config.copy_videos

@@ -81,7 +81,7 @@ def recover(config: RecoverConfig, ask: Callable[[str], str] = input, **driving:
     Args:
         config: See `RecoverConfig`.
         ask: Asks the user a question; the answer `y` drives, `q` ends, anything else skips.
-        **driving: For `arm_driver.drive`.
+        **driving: For `driver.drive`.
 
     Returns:
         0, or 130 after Ctrl-C.

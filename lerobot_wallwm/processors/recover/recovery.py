@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Finds recoveries in demonstrations: retries, re-grasps and corrections (paper.md 6.4 and 6.6; the rules are our choice).
+"""Finds recoveries in demonstrations: retries, re-grasps and corrections (paper 6.4 and 6.6; the rules are our choice).
 
 * retry: the gripper closed and opened again with nothing carried, and another grasp follows. The recovery is what follows
   the missed grasp, up to and with the next one.

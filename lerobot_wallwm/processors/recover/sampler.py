@@ -1,15 +1,15 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Gives recoveries their share of training (paper.md 6.6): p = (1 - alpha) p_nominal + alpha uniform over recoveries.
+"""Gives recoveries their share of training (paper 6.6): p = (1 - alpha) p_nominal + alpha uniform over recoveries.
 
 LeRobot's sampler draws frames, so an event's nominal probability is its part of the frames, times the copies that other
 steps (cluster balance) give it. The view is written with integer copies, which come as near to p as whole numbers and
-the cap allow; `weights` are exact.
+the cap allow; `recovery_weights` are exact.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,85 +52,56 @@ class RecoveryConfig:
             raise ValueError(f"--recovery.cap must be at least 1, got {self.cap}. Fix: 8 is the default")
 
 
-class RecoverySampler:
-    """Draws recoveries more often; `weights` and `copies` work on an event table.
+def recovery_weights(
+    events: Sequence[Event],
+    recovering: Collection[int],
+    config: RecoveryConfig,
+    copies: Mapping[int, int] | None = None,
+) -> dict[int, float]:
+    """Factor by which each event's draws change, by `event_id`: p / p_nominal.
 
     Args:
-        share: alpha, in [0, 1).
-        cap: Largest factor by which an event's copies grow.
+        events: The events that are drawn, all of one level.
+        recovering: `event_id` of those that recover; above level action see `lift_to_level`.
+        config: alpha.
+        copies: How often other steps write each event (default 1). They are part of p_nominal; one that is left out
+            (0) stays out.
 
-    Raises:
-        ValueError: `share` or `cap` is out of range.
+    Returns:
+        A factor per event: 1 - alpha for the others, more for a recovery. All 1 if nothing recovers.
     """
+    mass = np.array([event.length * (copies or {}).get(event.event_id, 1) for event in events], float)
+    recovers = np.array([event.event_id in recovering for event in events], bool) & (mass > 0)
+    factor = np.ones(len(events))
+    if recovers.any():
+        factor -= config.share
+        factor[recovers] += config.share / recovers.sum() * mass.sum() / mass[recovers]
+    return {event.event_id: float(value) for event, value in zip(events, factor, strict=True)}
 
-    def __init__(self, share: float = 0.1, cap: int = 8) -> None:
-        RecoveryConfig(share, cap)
-        self.share, self.cap = share, cap
 
-    def weights(
-        self,
-        events: Sequence[Event],
-        recoveries: Iterable[Recovery],
-        copies: Mapping[int, int] | None = None,
-    ) -> dict[int, float]:
-        """Factor by which each event's draws change, by `event_id`: p / p_nominal.
+def recovery_counts(
+    events: Sequence[Event],
+    recovering: Collection[int],
+    config: RecoveryConfig,
+    copies: Mapping[int, int] | None = None,
+) -> dict[int, int]:
+    """Integer copies for `EventCarver.carve(copies=...)`, other steps' copies multiplied in; arguments as above.
 
-        Args:
-            events: The events that are drawn, all of one level.
-            recoveries: From `find_recoveries`. An event of a coarser level recovers if it holds one that does.
-            copies: How often other steps write each event (default 1). They are part of p_nominal; one that is left out
-                (0) stays out.
-
-        Returns:
-            A factor per event: 1 - alpha for the others, more for a recovery. All 1 if nothing recovers.
-        """
-        mass = np.array([event.length * (copies or {}).get(event.event_id, 1) for event in events], float)
-        recovers = self.recovering(events, recoveries) & (mass > 0)
-        if not recovers.any():
-            return {event.event_id: 1.0 for event in events}
-        nominal = mass / mass.sum()
-        factor = np.full(len(events), 1 - self.share)
-        factor[recovers] += self.share / recovers.sum() / nominal[recovers]
-        return {event.event_id: float(value) for event, value in zip(events, factor, strict=True)}
-
-    def copies(
-        self,
-        events: Sequence[Event],
-        recoveries: Iterable[Recovery],
-        copies: Mapping[int, int] | None = None,
-    ) -> dict[int, int]:
-        """Integer copies for `EventCarver.carve(copies=...)`, other steps' copies multiplied in.
-
-        Others keep their copies; a recovery gets the product of its own and its factor relative to theirs, at most `cap`
-        times its own. What rounding takes from one recovery the next one gets.
-
-        Args:
-            events: The events that are drawn, all of one level.
-            recoveries: From `find_recoveries`.
-            copies: How often other steps write each event (default 1).
-        """
-        recoveries = list(recoveries)
-        factor = self.weights(events, recoveries, copies)
-        recovers = self.recovering(events, recoveries)
-        result, owed = {}, 0.0
-        for event, special in sorted(
-            zip(events, recovers, strict=True), key=lambda pair: (pair[0].length, pair[0].event_id)
-        ):
-            own = (copies or {}).get(event.event_id, 1)
-            result[event.event_id] = own
-            if special and own:
-                wanted = own * min(factor[event.event_id] / (1 - self.share), self.cap)
-                # Owed in frames, because those are drawn.
-                number = int(np.floor(wanted + owed / event.length + 0.5))
-                number = min(max(number, own), own * self.cap)
-                owed += (wanted - number) * event.length
-                result[event.event_id] = number
-        return {event.event_id: result[event.event_id] for event in events}
-
-    def recovering(self, events: Sequence[Event], recoveries: Iterable[Recovery]) -> np.ndarray:
-        """Which of the events recover, (N,) bool. Above level action apply `lift_to_level` to the recoveries first."""
-        ids = {recovery.event_id for recovery in recoveries}
-        return np.array([event.event_id in ids for event in events], bool)
+    Others keep their copies; a recovery gets the product of its own and its factor relative to theirs, at most `cap`
+    times its own. What rounding takes from one recovery the next one gets.
+    """
+    factor = recovery_weights(events, recovering, config, copies)
+    result = {event.event_id: (copies or {}).get(event.event_id, 1) for event in events}
+    owed = 0.0  # in frames, because those are drawn
+    for event in sorted(events, key=lambda event: (event.length, event.event_id)):
+        own = result[event.event_id]
+        if event.event_id in recovering and own:
+            wanted = own * min(factor[event.event_id] / (1 - config.share), config.cap)
+            number = int(np.floor(wanted + owed / event.length + 0.5))
+            number = min(max(number, own), own * config.cap)
+            owed += (wanted - number) * event.length
+            result[event.event_id] = number
+    return result
 
 
 def lift_to_level(table: Sequence[Event], recoveries: Iterable[Recovery], level: str) -> list[Recovery]:
@@ -190,27 +161,25 @@ def recovery_copies(
     train = set(episodes)
     events = [event for event in table if event.level == level and event.episode_index in train]
     lifted = lift_to_level(table, found, level)
-    sampler = RecoverySampler(config.share, config.cap)
-    result = sampler.copies(events, lifted, copies)
-    recovers = sampler.recovering(events, lifted)
     kinds = {row.event_id: row.kind for row in lifted}
+    result = recovery_counts(events, kinds, config, copies)
+    recovers = [event for event in events if event.event_id in kinds]
 
     def part(number: Mapping[int, int] | None) -> float:
-        mass = np.array([event.length * (number or {}).get(event.event_id, 1) for event in events], float)
-        return round(float(mass[recovers].sum() / mass.sum()), 4) if mass.sum() else 0.0
+        mass = {e.event_id: e.length * (number or {}).get(e.event_id, 1) for e in events}
+        own = sum(mass[e.event_id] for e in recovers)
+        return round(own / sum(mass.values()), 4) if any(mass.values()) else 0.0
 
     before = part(copies)
-    by_kind = Counter(kinds[e.event_id] for e, special in zip(events, recovers, strict=True) if special)
+    by_kind = Counter(kinds[event.event_id] for event in recovers)
     figures = {
         "share": config.share,
-        "events": int(recovers.sum()),
+        "events": len(recovers),
         "kinds": {kind: by_kind[kind] for kind in KINDS if by_kind[kind]},
         "frames_before": before,
-        "frames_wanted": round((1 - config.share) * before + config.share, 4) if recovers.any() else 0.0,
+        "frames_wanted": round((1 - config.share) * before + config.share, 4) if recovers else 0.0,
         "frames_after": part(result),
-        "most_copies": max(
-            (result[e.event_id] for e, s in zip(events, recovers, strict=True) if s), default=1
-        ),
+        "most_copies": max((result[event.event_id] for event in recovers), default=1),
     }
     return {**(copies or {}), **result}, figures
 

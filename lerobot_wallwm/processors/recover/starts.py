@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Perturbed joint starts near recorded contact poses, for recording recoveries on an arm (paper.md 6.6).
+"""Perturbed joint starts near recorded contact poses, for recording recoveries on an arm (paper 6.6).
 
 The paper's ball lies in end-effector space. Without a URDF nobody here knows that space, so the ball lies in joint space
 (our choice): a step of 5 degrees moves the fingers of a desk arm by 1 to 3 cm.

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from lerobot_wallwm.processors.source.episodes import ACTION, SourceDataset
 from lerobot_wallwm.processors.synchronize.verdict import rows_behind
 from lerobot_wallwm.processors.view.language_rows import FRAME, PERSISTENT
-from lerobot_wallwm.processors.view.writer import FORMAT, REINDEXED, SIDECAR
+from lerobot_wallwm.processors.view.writer import REINDEXED, SIDECAR
 from lerobot_wallwm.storage.errors import DataError
 
 _WINDOW = 8  # frames asked of LeRobot at once
@@ -91,16 +91,8 @@ def verify_view(
         raise DataError(
             sidecar, "file", "is missing, so this is not a carved view", "point --view.root at <out>/train"
         )
-    content = json.loads(sidecar.read_text())
-    if content.get("format") != FORMAT:
-        raise DataError(
-            sidecar,
-            "format",
-            f"is {content.get('format')}, whose rows are not the source's one by one",
-            "verify the view that was carved beside it",
-        )
     # Language rows are on the event's clock, so they differ from the source's by design.
-    dropped = {*content.get("dropped_features", []), PERSISTENT, FRAME}
+    dropped = {*json.loads(sidecar.read_text()).get("dropped_features", []), PERSISTENT, FRAME}
     report = VerifyReport()
     source_frames = _compare_rows(source, view, dropped, report)
     if frames:

@@ -27,7 +27,7 @@ from lerobot_wallwm.storage.errors import DataError
 
 # Rewritten by the carver; everything else is the source's, bit for bit.
 REINDEXED = ("timestamp", "frame_index", "episode_index", "index", "task_index")
-FORMAT, FORMAT_VERSION = "wallwm-view", 1
+FORMAT_VERSION = 1
 SIDECAR = "wallwm.json"
 QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
 # Our choice: rows of many events share a row group, or the footer would outgrow the data (LeRobot's own writer makes
@@ -343,7 +343,7 @@ class ViewWriter:
         _write_json(
             folder / SIDECAR,
             {
-                "format": FORMAT,
+                "format": "wallwm-view",
                 "format_version": FORMAT_VERSION,
                 "version": __version__,
                 "level": level,

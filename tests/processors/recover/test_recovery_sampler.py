@@ -16,8 +16,13 @@ from test_recovery import ONCE, episode_events
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.caption.captioner import number_events
-from lerobot_wallwm.processors.recover.recovery import Recovery, find_recoveries
-from lerobot_wallwm.processors.recover.sampler import RecoverySampler, lift_to_level
+from lerobot_wallwm.processors.recover.recovery import find_recoveries
+from lerobot_wallwm.processors.recover.sampler import (
+    RecoveryConfig,
+    lift_to_level,
+    recovery_counts,
+    recovery_weights,
+)
 from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.processors.view.verify import verify_view
 
@@ -32,8 +37,8 @@ def rows(lengths: list[int]) -> list[Event]:
     ]
 
 
-def retries(events: list[Event], which: list[int]) -> list[Recovery]:
-    return [Recovery(events[i].event_id, "retry", -1, "") for i in which]
+def ids(events: list[Event], which: list[int]) -> set[int]:
+    return {events[i].event_id for i in which}
 
 
 event_lists = st.integers(1, 30).flatmap(
@@ -52,9 +57,8 @@ def test_weights_are_the_papers_mixture_and_copies_stay_near_it(case):
     lengths, special, others, share, cap = case
     events = rows(lengths)
     own = {event.event_id: number for event, number in zip(events, others, strict=True)}
-    recoveries = retries(events, list(np.flatnonzero(special)))
-    sampler = RecoverySampler(share, cap)
-    weights = np.array([sampler.weights(events, recoveries, own)[e.event_id] for e in events])
+    recovering, config = ids(events, list(np.flatnonzero(special))), RecoveryConfig(share, cap)
+    weights = np.array(list(recovery_weights(events, recovering, config, own).values()))
     mass = np.array(lengths) * others
     recovers = np.array(special) & (mass > 0)
     if recovers.any():
@@ -64,12 +68,12 @@ def test_weights_are_the_papers_mixture_and_copies_stay_near_it(case):
     else:
         assert (weights == 1).all()
 
-    copies = sampler.copies(events, recoveries, own)
+    copies = recovery_counts(events, recovering, config, own)
     assert list(copies) == [event.event_id for event in events]
     total = exact = 0.0
-    for event, recovering, before, weight in zip(events, recovers, others, weights, strict=True):
+    for event, special_one, before, weight in zip(events, recovers, others, weights, strict=True):
         after = copies[event.event_id]
-        if not recovering:
+        if not special_one:
             assert after == before
             continue
         assert before <= after <= cap * before
@@ -82,19 +86,19 @@ def test_weights_are_the_papers_mixture_and_copies_stay_near_it(case):
 
 def test_share_of_frames_comes_out_as_asked():
     events = rows([10] * 200)
-    recoveries = retries(events, [3, 50, 51, 120])
-    copies = RecoverySampler(0.1).copies(events, recoveries)
+    recovering = ids(events, [3, 50, 51, 120])
+    copies = recovery_counts(events, recovering, RecoveryConfig(0.1))
     part = sum(copies[events[i].event_id] for i in (3, 50, 51, 120)) / sum(copies.values())
     assert part == pytest.approx(0.9 * 4 / 200 + 0.1, abs=0.005)
-    held = RecoverySampler(0.1, cap=2).copies(events, recoveries)
+    held = recovery_counts(events, recovering, RecoveryConfig(0.1, cap=2))
     assert max(held.values()) == 2
-    assert set(RecoverySampler(0.0).copies(events, recoveries).values()) == {1}
+    assert set(recovery_counts(events, recovering, RecoveryConfig(0.0)).values()) == {1}
 
 
 @pytest.mark.parametrize("arguments", [{"share": 1.0}, {"share": -0.1}, {"share": float("nan")}, {"cap": 0}])
 def test_values_out_of_range_are_refused(arguments):
     with pytest.raises(ValueError, match=r"--recovery\.\w+ must be .* Fix: "):
-        RecoverySampler(**arguments)
+        RecoveryConfig(**arguments)
 
 
 def test_coarser_events_recover_with_what_they_hold():
