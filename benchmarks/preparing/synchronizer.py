@@ -59,7 +59,7 @@ import numpy as np
 from benchmarks.harness.repo import DATASET, REPO
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.pictures import pictures
-from lerobot_wallwm.processors.synchronize.dataset import SHORT_SIDE, CameraMotion, control_delay
+from lerobot_wallwm.processors.synchronize.dataset import SHORT_SIDE, camera_motion, control_delay
 from lerobot_wallwm.processors.synchronize.signals import image_motion
 from lerobot_wallwm.processors.synchronize.synchronizer import TemporalSynchronizer
 
@@ -73,14 +73,14 @@ Recording = tuple[Episode, dict[str, np.ndarray]]
 def load(root: Path, noise: float) -> list[Recording]:
     """Episodes and the motion of their cameras; prints what decoding and flow cost."""
     source = SourceDataset.open(root)
-    plain, rng = CameraMotion(source), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def grain(frame: np.ndarray) -> np.ndarray:
         return np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).astype(np.uint8)
 
     def motion_of(position: int) -> dict[str, np.ndarray]:
         if not noise:
-            return plain(position)
+            return camera_motion(source, position)
         meta = source.meta(position)
         return {
             key: image_motion(

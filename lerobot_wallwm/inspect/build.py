@@ -19,9 +19,8 @@ from lerobot_wallwm.inspect.page import write_page
 from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
 from lerobot_wallwm.inspect.sidecars import episode_facts, read_clusters, read_summary
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
-from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset, dataset_fingerprint
 from lerobot_wallwm.processors.source.events import LEVELS, Event, read_events, validate_events
-from lerobot_wallwm.processors.source.fingerprint import dataset_fingerprint
 from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError

@@ -5,10 +5,9 @@ left out of the views, and every rule's verdict and evidence are written down.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,12 +71,8 @@ class Verdict:
 class EpisodeCleaner:
     """Judges episodes.
 
-    `cleaner(episode)` returns a `Verdict`. As a transform of an episodes-as-rows `datasets.Dataset`
-    (rows of `clean_dataset.recordings`), `ds.map(cleaner, batched=True)` adds the columns `clean_verdict` (a string) and
-    `clean_rule`, `clean_rule_verdict`, `clean_evidence`, `clean_value`, `clean_threshold` (a list per episode each);
-    `ds.filter(lambda row: row["clean_verdict"] != "exclude")` is the clean dataset.
-
-    Rules that compare an episode with the others are asked once `fit` has seen the others.
+    `cleaner(episode)` returns a `Verdict`. Rules that compare an episode with the others are asked once `fit` has seen
+    the others.
 
     Args:
         config: See `CleanConfig`.
@@ -111,31 +106,19 @@ class EpisodeCleaner:
                         f"--clean.{flag}: there is no rule {rule!r}. Fix: use some of {', '.join(RULES)}"
                     )
 
-    def fit(self, episodes: Iterable[Recording | Mapping[str, Any]]) -> EpisodeCleaner:
-        """Learns what is usual from episodes or rows that have no fault of their own. Returns itself."""
-        digests = []
-        width = 0
-        for item in episodes:
-            episode = item if isinstance(item, Recording) else Recording.from_row(item)
-            if all(found.verdict != EXCLUDE for found in self.judge(episode)):
-                digests.append(Digest.of(episode, self.kinematics))
-                width = episode.state.shape[1]
-        self.norms = Norms(digests, width) if digests else None
+    def fit(self, episodes: Iterable[Recording]) -> EpisodeCleaner:
+        """Learns what is usual from episodes that have no fault of their own. Returns itself."""
+        sound = [e for e in episodes if all(found.verdict != EXCLUDE for found in self.judge(e))]
+        digests = [Digest.of(episode, self.kinematics) for episode in sound]
+        self.norms = Norms(digests, sound[0].state.shape[1]) if sound else None
         return self
 
-    def __call__(self, item: Recording | Mapping[str, list]) -> Any:
+    def __call__(self, episode: Recording) -> Verdict:
         """See the class."""
-        if isinstance(item, Recording):
-            return self._verdict(item)
-        names = ("rule", "rule_verdict", "evidence", "value", "threshold")
-        columns: dict[str, list] = {"clean_verdict": [], **{f"clean_{name}": [] for name in names}}
-        for values in zip(*item.values(), strict=True):
-            verdict = self._verdict(Recording.from_row(dict(zip(item.keys(), values, strict=True))))
-            columns["clean_verdict"].append(verdict.verdict)
-            for name in names:
-                field = "verdict" if name == "rule_verdict" else name
-                columns[f"clean_{name}"].append([getattr(found, field) for found in verdict.findings])
-        return {**item, **columns}
+        found = self.judge(episode)
+        if self.norms is not None and all(f.verdict != EXCLUDE for f in found):
+            found += self.apply(self.norms.judge(Digest.of(episode, self.kinematics), self.config))
+        return Verdict(episode.index, tuple(found))
 
     def judge(self, episode: Recording) -> list[Finding]:
         """The findings of the rules that need no other episode, as the configuration has them."""
@@ -150,12 +133,6 @@ class EpisodeCleaner:
             else found
             for found in kept
         ]
-
-    def _verdict(self, episode: Recording) -> Verdict:
-        found = self.judge(episode)
-        if self.norms is not None and all(f.verdict != EXCLUDE for f in found):
-            found += self.apply(self.norms.judge(Digest.of(episode, self.kinematics), self.config))
-        return Verdict(episode.index, tuple(found))
 
 
 def write_cleaning(verdicts: Sequence[Verdict], path: str | Path) -> None:

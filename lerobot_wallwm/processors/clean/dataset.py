@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -138,16 +138,6 @@ class DatasetCleaner:
             finding("video", EXCLUDE, "; ".join(damaged), len(damaged), 0),
             finding("video_frames", EXCLUDE, frames[-1] if frames else "", worst, config.rate_tolerance),
         ]
-
-
-def recordings(source: SourceDataset) -> Iterator[Recording]:
-    """All episodes whose rows can be read, good or bad: `Dataset.from_list([r.to_row() for r in recordings(source)])`
-    is what `EpisodeCleaner` maps. `DatasetCleaner` names those that cannot.
-    """
-    for position in range(len(source)):
-        recording = _rows(source, source.meta(position))[1]
-        if recording is not None:
-            yield recording
 
 
 def _rows(source: SourceDataset, meta: dict[str, Any]) -> tuple[list[Finding], Recording | None]:

@@ -6,9 +6,8 @@ A rule takes a `Recording` and returns one `Finding`. The paper names the faults
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -107,33 +106,6 @@ class Recording(Episode):
 
     timestamp: np.ndarray | None = None
     frame_index: np.ndarray | None = None
-
-    def to_row(self) -> dict[str, Any]:
-        """The recording as one row of an episodes-as-rows `datasets.Dataset`, clock included."""
-        clock = None if self.timestamp is None else self.timestamp.tolist()
-        frames = None if self.frame_index is None else self.frame_index.tolist()
-        return super().to_row() | {"timestamp": clock, "frame_index": frames}
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Recording:
-        """From an episodes-as-rows row; `timestamp` and `frame_index` are read where there."""
-
-        def matrix(key: str) -> np.ndarray:
-            values = np.asarray(row[key], dtype=np.float64)
-            return values.reshape(len(values), -1)
-
-        clock, frames = row.get("timestamp"), row.get("frame_index")
-        return cls(
-            index=int(row["episode_index"]),
-            task=str(row["task"]),
-            fps=float(row["fps"]),
-            state=matrix(STATE),
-            action=matrix(ACTION),
-            state_names=tuple(row.get("state_names") or ()),
-            action_names=tuple(row.get("action_names") or ()),
-            timestamp=None if clock is None else np.asarray(clock, dtype=np.float64),
-            frame_index=None if frames is None else np.asarray(frames, dtype=np.int64),
-        )
 
 
 def finding(rule: str, verdict: str, evidence: str, value: float, threshold: float) -> Finding:

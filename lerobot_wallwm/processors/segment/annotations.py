@@ -17,7 +17,7 @@ does the time between spans. Where both sources annotate a level of an episode, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -234,9 +234,7 @@ class AnnotationMerger:
 
     `merger(events)` returns the episode's events with the annotated ones in their place. Every annotated span becomes
     one event, unaltered. Proposed boundaries inside an annotated span of the same or a finer level move to its nearest
-    edge; those nearer than `least` frames to an annotated one give way; the others stay. As a transform of an
-    episodes-as-rows `datasets.Dataset` that has been through `EventCaptioner`, `ds.map(merger, batched=True)` rewrites
-    the column `events`.
+    edge; those nearer than `least` frames to an annotated one give way; the others stay.
 
     Args:
         spans: By episode; see `read_annotations`. They must have passed `check_spans`.
@@ -247,16 +245,7 @@ class AnnotationMerger:
         self.spans = spans
         self.least = least
 
-    def __call__(self, item: Sequence[Event] | Mapping[str, list]) -> Any:
-        """See the class."""
-        if not isinstance(item, Mapping):
-            return self.merge(item)
-        if "events" not in item:
-            raise ValueError("the rows have no column events. Fix: map EventCaptioner over the dataset first")
-        rows = [[asdict(e) for e in self.merge([Event(**row) for row in rows])] for rows in item["events"]]
-        return {**item, "events": rows}
-
-    def merge(self, events: Sequence[Event]) -> list[Event]:
+    def __call__(self, events: Sequence[Event]) -> list[Event]:
         """Events of one episode at all four levels, ids counted from 0, tiling `[0, T)` at every level."""
         if not events or not self.spans.get(events[0].episode_index):
             return list(events)

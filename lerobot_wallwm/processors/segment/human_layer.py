@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from lerobot_wallwm.language.instruction import parse_instruction, slot_template
 from lerobot_wallwm.processors.segment.corrections import (
@@ -26,9 +25,8 @@ from lerobot_wallwm.processors.segment.corrections import (
     Corrections,
     read_corrections,
 )
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SourceDataset, dataset_fingerprint
 from lerobot_wallwm.processors.source.events import LEVELS, Event
-from lerobot_wallwm.processors.source.fingerprint import dataset_fingerprint
 from lerobot_wallwm.storage.errors import DataError
 
 HUMAN = "human"
@@ -46,8 +44,7 @@ class HumanLayer:
     """Applies corrections files to events.
 
     `layer(events)` takes events of any number of episodes and returns them corrected. Ids stay; those of events that gave
-    way or were joined to another are missing afterwards, and new events get ids beyond the greatest. As a transform of an episodes-as-rows `datasets.Dataset` that has been through `EventCaptioner`,
-    `ds.map(layer, batched=True)` corrects its column `events`.
+    way or were joined to another are missing afterwards, and new events get ids beyond the greatest.
 
     Events whose start a person moved, confirmed or added, and events a person recaptioned, get source `human` and confidence 1.
 
@@ -71,23 +68,13 @@ class HumanLayer:
                 by_episode[item.episode].append(item)
             self.files.append(_File(path, content, dict(by_episode)))
 
-    def __call__(self, item: Sequence[Event] | Mapping[str, list]) -> Any:
-        """See the class.
+    def __call__(self, events: Sequence[Event]) -> list[Event]:
+        """The events with all files applied; see the class.
 
         Raises:
             DataError: A correction names a boundary or event that is not there, contradicts another, or passes a
                 boundary that it may not pass.
         """
-        if not isinstance(item, Mapping):
-            return self.correct(item)
-        rows = []
-        for events in item["events"]:
-            corrected = self.correct([Event(**event) for event in events])
-            rows.append([{name: getattr(e, name) for name in Event.__slots__} for e in corrected])
-        return {**item, "events": rows}
-
-    def correct(self, events: Sequence[Event]) -> list[Event]:
-        """The events with all files applied; see the class."""
         by_episode: dict[int, list[Event]] = defaultdict(list)
         for event in events:
             by_episode[event.episode_index].append(event)

@@ -8,7 +8,7 @@ carved view unusable is refused here, before anything is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.source.effort import EFFORT, effort_keys, join_effort
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.fingerprint import fingerprint
 
 STATE = "observation.state"
 ACTION = "action"
+EFFORT = "observation.effort"
+# As a feature (`observation.current`, also one by joint: `observation.current.gripper`), or as the end of a name in the
+# state (`gripper.torque`, as LeRobot's OpenArm writes it).
+_EFFORT_WORDS = ("effort", "current", "load", "torque", "force")
 _RERECORD = "record or download the dataset again"
 _DELETE = "remove it with `lerobot-edit-dataset --operation.type delete_episodes --operation.episode_indices '[{}]'`"
 
@@ -393,3 +397,68 @@ def _read_tasks(root: Path) -> list[str]:
         if name in table.column_names:
             return [str(task) for task in table.column(name).to_pylist()]
     raise DataError(path, "task", "column is missing", _RERECORD)
+
+
+def effort_keys(features: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Features of a dataset that hold effort of any kind, in their order."""
+    keys = []
+    for key, feature in features.items():
+        kind = key.removeprefix("observation.").split(".")[0]
+        number = str(feature.get("dtype", "")).startswith(("float", "int", "uint"))
+        if key.startswith("observation.") and kind in _EFFORT_WORDS and number:
+            keys.append(key)
+    return keys
+
+
+def join_effort(
+    columns: Mapping[str, tuple[np.ndarray, tuple[str, ...]]], state: np.ndarray, state_names: tuple[str, ...]
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """All effort of an episode beside each other, and its names. It is evidence, not a need: what has holes is left out.
+
+    Args:
+        columns: Feature to its (T, E) values and names.
+        state: (T, S), whose dimensions with such a name count too.
+        state_names: S names, or empty.
+
+    Returns:
+        (T, E) values and E names; None and nothing where there is no effort.
+    """
+    found, names = [], []
+    for key, (values, own) in columns.items():
+        if not np.isfinite(values).all():
+            continue
+        found.append(values)
+        if values.shape[1] == 1:
+            names.append(key)  # `observation.current.gripper` says more than a name of its one value
+        elif len(own) == values.shape[1]:
+            names += own
+        else:
+            names += [f"{key}.{d}" for d in range(values.shape[1])]
+    in_state = [d for d, name in enumerate(state_names) if name.split(".")[-1] in _EFFORT_WORDS]
+    if in_state:
+        found.append(state[:, in_state])
+        names += [state_names[d] for d in in_state]
+    return (np.hstack(found), tuple(names)) if found else (None, ())
+
+
+def dataset_fingerprint(source: SourceDataset) -> str:
+    """Names a dataset by what it holds: `sha256:` and 64 hex digits over the rate, the features and each episode's index, length and tasks.
+
+    The same on every machine and under every folder name. It reads metadata only, so a dataset whose values were
+    edited in place keeps its fingerprint. Our choice: what frame numbers and captions refer to.
+    """
+    features = {
+        key: [value.get("dtype"), list(value.get("shape") or ()), source.names(key)]
+        for key, value in source.info["features"].items()
+    }
+    table = source.episodes
+    tasks = (
+        table.column("tasks").to_pylist() if "tasks" in table.column_names else [source.tasks] * len(source)
+    )
+    lengths = table.column("length").to_pylist()
+    content = {
+        "fps": source.fps,
+        "features": features,
+        "episodes": [list(row) for row in zip(source.episode_indices, lengths, tasks, strict=True)],
+    }
+    return "sha256:" + fingerprint(content)

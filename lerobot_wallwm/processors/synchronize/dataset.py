@@ -29,47 +29,17 @@ _FEWEST_EPISODES = 3
 SHORT_SIDE = 96
 
 
-class CameraMotion:
-    """The motion of every camera of an episode.
+def camera_motion(source: SourceDataset, position: int) -> dict[str, np.ndarray]:
+    """The motion of every camera of an episode: `{camera: (T, 2)}`, see `image_motion`.
 
-    `camera_motion(position)` gives `{camera: (T, 2)}`, see `image_motion`. As a transform of `SourceDataset.to_hf()`,
-    `ds.map(camera_motion, batched=True, num_proc=n)` adds the column `camera_motion`, which `TemporalSynchronizer` reads.
-
-    Args:
-        source: The dataset, or its folder.
+    Raises:
+        DataError: A video is missing, damaged, or has no frame for a row.
     """
-
-    def __init__(self, source: SourceDataset | str | Path) -> None:
-        self.root = source.root if isinstance(source, SourceDataset) else Path(source)
-        self._source = source if isinstance(source, SourceDataset) else None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "_source": None}  # a worker process opens its own
-
-    def __call__(self, item: int | Mapping[str, list]) -> Any:
-        """See the class.
-
-        Raises:
-            DataError: A video is missing, damaged, or has no frame for a row.
-        """
-        if self._source is None:
-            self._source = SourceDataset.open(self.root)
-        source = self._source
-        if isinstance(item, int):
-            meta = source.meta(item)
-            return {
-                camera: image_motion(pictures(source, meta, camera, short_side=SHORT_SIDE, gray=True))
-                for camera in source.cameras(meta)
-            }
-        positions = {episode: i for i, episode in enumerate(source.episode_indices)}
-        column = [
-            [
-                {"camera": camera, "motion": motion.tolist()}
-                for camera, motion in self(positions[episode]).items()
-            ]
-            for episode in item["episode_index"]
-        ]
-        return {**item, "camera_motion": column}
+    meta = source.meta(position)
+    return {
+        camera: image_motion(pictures(source, meta, camera, short_side=SHORT_SIDE, gray=True))
+        for camera in source.cameras(meta)
+    }
 
 
 def synchronize_dataset(
@@ -105,8 +75,7 @@ def synchronize_dataset(
         except DataError as error:
             return refused(meta["episode_index"], meta["length"], f"unreadable_rows: {error}")
         try:
-            motion = CameraMotion(own.source)(position)
-            return synchronizer(episode, motion)
+            return synchronizer(episode, camera_motion(own.source, position))
         except DataError as error:
             return refused(episode.index, len(episode), f"unreadable_video: {error}")
 

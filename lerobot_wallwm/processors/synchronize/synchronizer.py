@@ -23,20 +23,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
-from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode
-from lerobot_wallwm.processors.synchronize.action_delay import action_delay
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, is_position
+from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.synchronize.constancy import UNTOLD, LagChange, likeliest_change
 from lerobot_wallwm.processors.synchronize.evidence import (
     correlations,
     evidence,
     margin,
+    peak,
     sharpened,
     weighted_mean,
 )
 from lerobot_wallwm.processors.synchronize.signals import action_motion, state_motion
-from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, Vote, synchronized
+from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, Vote
+
+# Smoothing of the joints from which the action's delay is measured. Our choice, as for the segmenter's speeds: the arm's own dynamics blur anything shorter.
+_JOINTS_SMOOTH_S = 0.05
 
 
 @dataclass
@@ -120,11 +124,8 @@ class LagEvidence:
 class TemporalSynchronizer:
     """Measures, judges and mends the lag between video and rows.
 
-    `synchronizer(episode, motion)` returns a `SyncVerdict`, where `motion` maps each camera to its `image_motion`. As a
-    transform of an episodes-as-rows `datasets.Dataset` with a column `camera_motion` (see `CameraMotion`),
-    `ds.map(synchronizer, batched=True)` re-indexes state and action, trims the borders and adds `sync_lag`,
-    `sync_action_lag`, `sync_score`, `sync_first_frame`, `sync_quarantined` and `sync_reason`; a quarantined episode stays as
-    it is. `.filter(lambda row: not row["sync_quarantined"])` then leaves the others.
+    `synchronizer(episode, motion)` returns a `SyncVerdict`, where `motion` maps each camera to its `image_motion`;
+    `synchronized(episode, verdict)` applies it.
 
     Args:
         config: See `SynchronizerConfig`.
@@ -140,30 +141,9 @@ class TemporalSynchronizer:
         self.config = config or SynchronizerConfig(**overrides)
         self.kinematics = kinematics or KinematicsConfig()
 
-    def __call__(
-        self, item: Episode | Mapping[str, list], motion: Mapping[str, np.ndarray] | None = None
-    ) -> Any:
-        """See the class."""
-        if isinstance(item, Episode):
-            if motion is None:
-                raise TypeError("TemporalSynchronizer(episode, motion) needs the motion of the cameras")
-            return self.judge(self.measure(item, motion), item.fps)
-        columns = {name: list(values) for name, values in item.items()}
-        added: dict[str, list] = {
-            f"sync_{name}": []
-            for name in ("lag", "action_lag", "score", "first_frame", "quarantined", "reason")
-        }
-        for row, values in enumerate(zip(*item.values(), strict=True)):
-            cells = dict(zip(item.keys(), values, strict=True))
-            episode = Episode.from_row(cells)
-            motion = {m["camera"]: np.asarray(m["motion"]) for m in cells["camera_motion"]}
-            verdict = self(episode, motion)
-            for name, column in added.items():
-                column.append(getattr(verdict, name.removeprefix("sync_")))
-            if not verdict.quarantined:
-                moved = synchronized(episode, verdict)
-                columns[STATE][row], columns[ACTION][row] = moved.state.tolist(), moved.action.tolist()
-        return columns | added
+    def __call__(self, episode: Episode, motion: Mapping[str, np.ndarray]) -> SyncVerdict:
+        """The verdict on an episode whose cameras moved as `camera_motion` says."""
+        return self.judge(self.measure(episode, motion), episode.fps)
 
     # -- measuring ---------------------------------------------------------------------------------------------------
     def reach(self, fps: float) -> int:
@@ -356,3 +336,51 @@ def _moved(values_T: np.ndarray, frames: int) -> np.ndarray:
     """The signal `frames` later, its border repeated."""
     at = np.clip(np.arange(len(values_T)) - frames, 0, len(values_T) - 1)
     return values_T[at]
+
+
+def action_delay(
+    episode: Episode,
+    state: Mapping[str, np.ndarray],
+    action: Mapping[str, np.ndarray],
+    sigma: float,
+    reach: int,
+    min_margin: float,
+    kinematics: KinematicsConfig | None = None,
+) -> float:
+    """Frames from a command to the motion it causes, with a fraction; NaN where it cannot be told.
+
+    Commands that are positions of the state's own joints are compared joint by joint and with their sign, which holds where
+    the arm is pushed off its plan. Others are compared by the size of the motion.
+
+    Args:
+        episode: T frames.
+        state: Sharpened channels (T - 1,) of `state_motion`.
+        action: Sharpened channels (T - 1,) of `action_motion`.
+        sigma: What they were smoothed by.
+        reach: Greatest delay looked at, frames.
+        min_margin: Least evidence, in nats, against any other delay.
+        kinematics: How state and action are read.
+    """
+    grip_action, grip_state = grippers(episode, kinematics or KinematicsConfig())
+    arm_action = np.delete(episode.action, grip_action, axis=1)
+    arm_state = np.delete(episode.state, grip_state, axis=1)
+    frames = max(1, len(episode) - 1 - reach)
+    if arm_action.size and is_position(arm_action, arm_state):
+        sigma = max(0.4, _JOINTS_SMOOTH_S * episode.fps)
+        measured, commanded = (
+            gaussian_filter1d(values, sigma, axis=0, order=1, mode="nearest").T
+            for values in (arm_state, arm_action)
+        )
+        moving = [d for d in range(arm_action.shape[1]) if np.ptp(arm_action[:, d]) > 0]
+        r_CL = np.array(
+            [correlations(measured[d : d + 1], commanded[d : d + 1], reach)[0, 0] for d in moving]
+        )
+    else:
+        r_CL = correlations(state["state"][None], np.array(list(action.values())), reach)[0]
+    if not len(r_CL):
+        return float("nan")
+    curves = evidence(r_CL, frames, sigma)
+    curve = np.mean(curves, axis=0)
+    top, fraction = peak(curve)
+    clear = margin(curve) >= min_margin and 0 < top < len(curve) - 1
+    return float(top - reach + fraction) if clear else float("nan")

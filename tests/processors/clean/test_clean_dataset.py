@@ -13,8 +13,8 @@ import pytest
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.clean.cleaner import EpisodeCleaner, read_cleaning
-from lerobot_wallwm.processors.clean.dataset import DatasetCleaner, recordings
-from lerobot_wallwm.processors.clean.rules import CleanConfig, Recording
+from lerobot_wallwm.processors.clean.dataset import DatasetCleaner
+from lerobot_wallwm.processors.clean.rules import CleanConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import read_events
 from lerobot_wallwm.processors.view.verify import verify_view
@@ -284,21 +284,6 @@ def test_skipping_a_rule_keeps_its_episodes(capsys, damaged, tmp_path):
     edit_rows(damaged, spoil)
     assert run(capsys, damaged, tmp_path / "out", "--clean.skip=[frame_rate,gaps]")[0] == 0
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["episodes"] == 6
-
-
-def test_recordings_are_all_that_can_be_read(damaged):
-    def spoil(frame):
-        values = frame["action"].tolist()
-        values[rows_of(frame, 2)[7]][3] = np.nan
-        frame["action"] = values
-        return frame.drop(rows_of(frame, 4)[:2])
-
-    edit_rows(damaged, spoil)
-    source = SourceDataset.open(damaged)
-    kept = list(recordings(source))
-    assert [r.index for r in kept] == [0, 1, 2, 3, 5]
-    assert np.isnan(Recording.from_row(kept[2].to_row()).action[7, 3])
-    assert (kept[0].action == source.read(0).action).all()
 
 
 def test_subset_keeps_rows_and_order(tiny_dataset):

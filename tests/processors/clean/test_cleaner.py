@@ -4,7 +4,6 @@
 from dataclasses import replace
 from functools import lru_cache
 
-import datasets
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -243,20 +242,12 @@ def test_skip_and_exclude():
         EpisodeCleaner(CleanConfig(skip=["gap"]))
 
 
-def test_map_in_two_processes_equals_plain_calls():
+def test_rules_that_compare_leave_out_who_stands_out():
     episodes = [recording(seed) for seed in range(9)]
     episodes[4] = changed(episodes[4], "state", poke(7, 2, np.nan))
     episodes[5] = changed(episodes[5], "state", poke(30, 1, 500.0))
-    rows = datasets.Dataset.from_list([episode.to_row() for episode in episodes])
-    cleaner = EpisodeCleaner().fit(rows)
-    mapped = rows.map(cleaner, batched=True, batch_size=2, num_proc=2)
-    for row, episode in zip(mapped, episodes, strict=True):
-        plain = cleaner(episode)
-        assert row["clean_verdict"] == plain.verdict
-        assert row["clean_rule"] == [f.rule for f in plain.findings]
-        assert row["clean_evidence"] == [f.evidence for f in plain.findings]
-    kept = mapped.filter(lambda row: row["clean_verdict"] != "exclude")
-    assert kept["episode_index"] == [0, 1, 2, 3, 6, 7, 8]
+    cleaner = EpisodeCleaner().fit(episodes)
+    assert [e.index for e in episodes if cleaner(e).verdict != "exclude"] == [0, 1, 2, 3, 6, 7, 8]
 
 
 def test_the_report_file_gives_back_what_was_written(tmp_path):

@@ -17,8 +17,7 @@ from benchmarks.segmentation.boundary_score import BoundaryScore, boundary_score
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.motion.kinematics import kinematics
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
-from lerobot_wallwm.processors.source.effort import effort_keys, join_effort
-from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset, effort_keys, join_effort
 from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, synchronized
 
 SEEDS = range(100, 106)

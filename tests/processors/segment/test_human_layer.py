@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.segment.human_layer import HumanLayer
-from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SourceDataset, dataset_fingerprint
 from lerobot_wallwm.processors.source.events import LEVELS, Event, read_events, validate_events
-from lerobot_wallwm.processors.source.fingerprint import dataset_fingerprint
 from lerobot_wallwm.storage.errors import DataError
 
 FINGERPRINT = "sha256:" + "0" * 64
@@ -349,17 +346,6 @@ def test_single_moves_within_their_room_always_apply(tmp_path_factory, drawn, da
     after = apply(tmp_path_factory.mktemp("edit"), before, move(level, own[i], new))
     validate_events(after, {7: before[0].end})
     assert [e.start for e in after if e.level == level] == [*own[:i], new, *own[i + 1 : -1]]
-
-
-def test_as_a_transform(tiny_dataset, tmp_path):
-    source = SourceDataset.open(tiny_dataset)
-    mapped = source.to_hf().map(EventSegmenter(), batched=True).map(EventCaptioner(), batched=True)
-    bound = next(e["start"] for e in mapped[2]["events"] if e["level"] == "action" and e["start"])
-    (tmp_path / "c.json").write_text(json.dumps(document(move("action", bound, bound + 1, episode=2))))
-    corrected = mapped.map(HumanLayer(tmp_path / "c.json"), batched=True, batch_size=2, num_proc=2)
-    assert corrected[1]["events"] == mapped[1]["events"]
-    changed = [e["start"] for e in corrected[2]["events"] if e["source"] == "human"]
-    assert changed and set(changed) == {bound + 1}
 
 
 def test_prepare_reads_corrections_back(tiny_dataset, tiny_view, tmp_path, capsys):
