@@ -242,6 +242,16 @@ def test_a_configuration_that_leads_elsewhere(hub, checkpoint, publish_files, tm
         fetch_checkpoint("me/x", given={**given, next(iter(change)): None})  # the user said otherwise
 
 
+@pytest.mark.parametrize(
+    "content", ['{"x_log": "y"}', '{"a": {"b": ["/etc/passwd"]}}', '{"a": "http://h/x"}', "[]"]
+)
+def test_what_was_learned_leads_nowhere_else(hub, checkpoint, publish_files, tmp_path, content):
+    publish_files(checkpoint, files={"learned.json": content.encode()})
+    with pytest.raises(UnsafeCheckpointError, match=r"learned\.json: "):
+        WallwmPolicy.from_pretrained("me/x")
+    assert main(["pull", "me/x", f"--out={tmp_path / 'out'}"]) == 2
+
+
 def test_a_calibration_field_never_publishes_another_file(hub, checkpoint, tmp_path, capsys):
     secret = tmp_path / "secret.json"
     secret.write_text('{"password": "1234"}')

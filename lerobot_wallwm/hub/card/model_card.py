@@ -7,7 +7,9 @@ shows as it is and does nothing.
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from lerobot_wallwm import __version__
 from lerobot_wallwm.hub.card.check_report import CheckReport
 from lerobot_wallwm.hub.card.evaluations import Evaluation
-from lerobot_wallwm.hub.card.training_command import training_command
 from lerobot_wallwm.hub.card.view_facts import ViewFacts
 from lerobot_wallwm.hub.files.backbones import BACKBONES
 from lerobot_wallwm.hub.files.portable import portable_command, without_folders
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
+from lerobot_wallwm.hub.files.safe_settings import policy_config
 from lerobot_wallwm.language.event_grammar import END
 from lerobot_wallwm.language.markdown import plain
 
@@ -43,6 +45,19 @@ _FIGURES = {
     "ranges action": "Actions in the training data and in the held-out data",
     "ranges state": "States in the training data and in the held-out data",
 }
+
+
+# Settings that are not in the card's training command: written by LeRobot or the policy itself, or where a run
+# happened, and not what it was.
+_LEARNED = re.compile(
+    r"type|input_features|output_features|event_transitions|event_max_frames|fps|motion_limits"
+    r"|camera_rows|action_feature_names|state_feature_names|backbone_shape|text_encoder_id"
+    r"|pretrained_path|pretrained_revision|push_to_hub|repo_id|private|device|normalization_mapping"
+)
+_ELSEWHERE = re.compile(
+    r"output_dir|job_name|resume|checkpoint_path|config_path|reward_model|job|optimizer|scheduler"
+    r"|wandb|trackio|parallelism|accelerator|num_workers|log_freq|save_checkpoint|save_freq|policy"
+)
 
 
 @dataclass(frozen=True)
@@ -209,3 +224,54 @@ def _backbone(f: CardFacts) -> str | None:
         return None
     at = f" at `{pinned}`" if isinstance(pinned, str) and pinned.isalnum() else ""
     return BACKBONES[backbone].repo_id + at
+
+
+def training_command(train: Mapping[str, Any]) -> list[str]:
+    """Lines of the `lerobot-train` command that repeats a run, with the flags that differ from their defaults.
+
+    Args:
+        train: A `train_config.json` that is `portable`.
+
+    Raises:
+        ValueError: It is no training configuration of this policy.
+    """
+    import draccus
+    from lerobot.configs import PreTrainedConfig
+    from lerobot.configs.default import DatasetConfig
+    from lerobot.configs.train import TrainPipelineConfig
+
+    policy = train.get("policy")
+    if not isinstance(policy, Mapping) or policy.get("type") != "wallwm":
+        raise ValueError(
+            "train_config.json: 'policy' is not of type 'wallwm'. Fix: publish the whole checkpoint"
+        )
+    backbone = policy.get("backbone")
+    try:
+        plain = policy_config()(device="cpu", **({"backbone": backbone} if isinstance(backbone, str) else {}))
+    except ValueError as error:
+        raise ValueError(f"train_config.json: policy.backbone: {error}") from error
+    defaults = draccus.encode(TrainPipelineConfig(dataset=DatasetConfig(repo_id="")))
+    start = policy.get("pretrained_path")
+    flags = [
+        f"--policy.path={start}" if isinstance(start, str) and is_repo_id(start) else "--policy.type=wallwm"
+    ]
+    own = {key: value for key, value in policy.items() if not _LEARNED.fullmatch(key)}
+    flags += _flags("policy.", own, draccus.encode(plain, PreTrainedConfig))
+    rest = {key: value for key, value in train.items() if not _ELSEWHERE.fullmatch(key)}
+    flags += _flags("", rest, defaults)
+    if train.get("use_policy_training_preset") is False:
+        for name in ("optimizer", "scheduler"):
+            flags += _flags(f"{name}.", train.get(name) or {}, {})
+    words = ["lerobot-train", *(shlex.quote(" ".join(flag.split())) for flag in flags)]
+    return [f"{word} \\" for word in words[:-1]] + words[-1:]
+
+
+def _flags(prefix: str, ours: Mapping[str, Any], defaults: Any) -> list[str]:
+    flags = []
+    for key, value in ours.items():
+        default = defaults.get(key) if isinstance(defaults, Mapping) else None
+        if isinstance(value, Mapping) and isinstance(default, Mapping) and default:
+            flags += _flags(f"{prefix}{key}.", value, default)
+        elif value != default and value is not None:
+            flags.append(f"--{prefix}{key}={value if isinstance(value, str) else json.dumps(value)}")
+    return flags

@@ -84,9 +84,9 @@ def read_view(root: Path) -> ViewFacts:
     if not once:
         raise ValueError(f"{root}: holds no event. Fix: {fix}")
     fps = float(info["fps"])
-    licence = source_card_data(root).get("license")
+    licence, source = source_card_data(root).get("license"), sidecar.get("source")
     return ViewFacts(
-        source=str(_inside(sidecar, "source", "name") or "unnamed"),
+        source=str(source.get("name") or "unnamed") if isinstance(source, Mapping) else "unnamed",
         split=_text(sidecar.get("split")),
         level=str(sidecar.get("level")),
         robot=_text(info.get("robot_type")),
@@ -114,12 +114,6 @@ def _labels(once: list[dict[str, Any]], copies: Mapping[str, int], fps: float) -
         LabelFacts(label, len(s), copies[label], statistics.median(s), min(s), max(s))
         for label, s in sorted(seconds.items(), key=lambda item: (-len(item[1]), item[0]))
     ]
-
-
-def _inside(value: Mapping[str, Any], *keys: str) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None  # type: ignore[assignment]
-    return value
 
 
 def _text(value: Any) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lerobot_wallwm.hub.files.weights import WeightsError, read_json
+from lerobot_wallwm.hub.files.safe_files import WeightsError, read_object
 
 FIX = (
     "point --policy.backbone_path at a folder with transformer/, vae/, text_encoder/ and tokenizer/ as diffusers "
@@ -79,30 +79,14 @@ BACKBONES = {
     # Paper p. 6; numbers of the public configuration.
     "wan2.2-5b": Backbone(
         repo_id="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
-        video=WanShape(
-            width=3072,
-            depth=30,
-            heads=24,
-            ffn_width=14336,
-            latent_channels=48,
-            text_dim=4096,
-            time_freq_dim=256,
-        ),
+        video=WanShape(width=3072, depth=30, heads=24, ffn_width=14336, latent_channels=48, text_dim=4096),
         spatial_stride=16,
         policy={"action_width": 1024, "action_heads": 8, "action_ffn_width": 2816},
     ),
     # For one 24 GB GPU; not in the paper. Shift 3 is diffusers' advice for small pictures.
     "wan2.1-1.3b": Backbone(
         repo_id="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-        video=WanShape(
-            width=1536,
-            depth=30,
-            heads=12,
-            ffn_width=8960,
-            latent_channels=16,
-            text_dim=4096,
-            time_freq_dim=256,
-        ),
+        video=WanShape(width=1536, depth=30, heads=12, ffn_width=8960, latent_channels=16, text_dim=4096),
         spatial_stride=8,
         flow_shift=3.0,
         policy={"action_width": 768, "action_heads": 6, "action_ffn_width": 2048},
@@ -195,7 +179,7 @@ def wan_shape(file: Path) -> WanShape:
     Raises:
         WeightsError: It is absent, or describes an architecture that the tower cannot represent; the field is named.
     """
-    config = {**_DEFAULTS, **read_json(file, FIX)}
+    config = {**_DEFAULTS, **read_object(file, FIX)}
 
     def refuse(name: str, only: str) -> WeightsError:
         reason = f"'{name}' is {config.get(name)!r}; the video tower can only represent {only}."

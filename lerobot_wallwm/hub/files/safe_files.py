@@ -13,40 +13,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from lerobot_wallwm.hub.files.weights import WeightsError
-
 # Formats that are, or may hold, pickles or programs. A checkpoint that has one is refused, even though nothing here
 # would open it: somebody else's tool might.
-_PICKLES = frozenset(
-    [
-        "bin",
-        "ckpt",
-        "dill",
-        "joblib",
-        "h5",
-        "hdf5",
-        "keras",
-        "mar",
-        "msgpack",
-        "nemo",
-        "npy",
-        "npz",
-        "pb",
-        "pickle",
-        "pkl",
-        "pt",
-        "pth",
-        "pt2",
-        "ptl",
-        "t7",
-        "tar",
-        "whl",
-        "zip",
-    ]
+_PICKLES = re.compile(
+    "bin|ckpt|dill|joblib|h5|hdf5|keras|mar|msgpack|nemo|npy|npz|pb|pickle|pkl|pt|pth|pt2|ptl|t7|tar|whl|zip"
 )
-_PROGRAMS = frozenset(
-    ["bat", "cmd", "dll", "dylib", "exe", "js", "jar", "ps1", "py", "pyc", "pyd", "pyx", "sh", "so"]
-)
+_PROGRAMS = re.compile("bat|cmd|dll|dylib|exe|js|jar|ps1|py|pyc|pyd|pyx|sh|so")
 # safetensors' own limit on a header.
 MAX_HEADER_BYTES = 100_000_000
 # Our choice: settings are kilobytes; a whole grammar of events fits many times.
@@ -60,6 +32,21 @@ _DTYPE_BITS = {
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 _REPO_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,95})/[A-Za-z0-9](?:[A-Za-z0-9._-]{0,95})")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class WeightsError(ValueError):
+    """Weights that are absent, damaged, or another model's.
+
+    Attributes:
+        file: The file or folder at fault.
+        keys: The keys at fault, if it is about keys.
+        problem: What is wrong.
+        fix: What the user can do about it.
+    """
+
+    def __init__(self, file: str | Path, problem: str, fix: str, keys: Iterable[str] = ()):
+        self.file, self.problem, self.fix, self.keys = str(file), problem, fix, tuple(keys)
+        super().__init__(f"{file}: {problem} Fix: {fix}")
 
 
 class UnsafeCheckpointError(WeightsError):
@@ -94,9 +81,9 @@ def check_name(name: str) -> None:
         raise UnsafeCheckpointError(repr(name), "a file name that leaves the checkpoint's folder.", TRUST)
     # model.pt.json is JSON; model.json.pt is not.
     suffix = parts[-1].rpartition(".")[2].lower()
-    if suffix in _PICKLES:
+    if _PICKLES.fullmatch(suffix):
         raise UnsafeCheckpointError(name, "may hold a pickle, which runs code when it is opened.", TRUST)
-    if suffix in _PROGRAMS:
+    if _PROGRAMS.fullmatch(suffix):
         raise UnsafeCheckpointError(name, "is a program; a checkpoint has none.", TRUST)
 
 
@@ -118,13 +105,16 @@ def check_plain_name(value: Any, where: str | Path, suffix: str) -> str:
     return value
 
 
-def read_object(file: Path) -> dict[str, Any]:
+def read_object(file: Path, fix: str = "download or save the checkpoint again") -> dict[str, Any]:
     """A JSON object of bounded size, without duplicate keys (which two readers may see differently).
+
+    Args:
+        file: The file.
+        fix: For errors: what the user can do.
 
     Raises:
         UnsafeCheckpointError: It is none.
     """
-    fix = "download or save the checkpoint again"
     try:
         size = file.stat().st_size
         if size > MAX_JSON_BYTES:

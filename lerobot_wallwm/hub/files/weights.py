@@ -7,7 +7,6 @@ is missing, unexpected or of another shape is listed and raises before the first
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -17,22 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from lerobot_wallwm.hub.files.safe_files import WeightsError, read_object
+
 _LISTED = 8  # keys named in an error; the rest is counted
-
-
-class WeightsError(ValueError):
-    """Weights that are absent, damaged, or another model's.
-
-    Attributes:
-        file: The file or folder at fault.
-        keys: The keys at fault, if it is about keys.
-        problem: What is wrong.
-        fix: What the user can do about it.
-    """
-
-    def __init__(self, file: str | Path, problem: str, fix: str, keys: Iterable[str] = ()):
-        self.file, self.problem, self.fix, self.keys = str(file), problem, fix, tuple(keys)
-        super().__init__(f"{file}: {problem} Fix: {fix}")
 
 
 @dataclass(frozen=True)
@@ -43,23 +29,6 @@ class Entry:
     shape: tuple[int, ...]
     is_floating: bool
     key: str  # in that file
-
-
-def read_json(file: Path, fix: str) -> dict:
-    """A JSON object from a file.
-
-    Raises:
-        WeightsError: The file is absent or holds no JSON object.
-    """
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise WeightsError(file, "there is no such file.", fix) from None
-    except (OSError, ValueError) as error:
-        raise WeightsError(file, f"cannot be read as JSON ({error}).", fix) from error
-    if not isinstance(value, dict):
-        raise WeightsError(file, "must hold a JSON object.", fix)
-    return value
 
 
 def weight_files(folder: Path, fix: str) -> list[Path]:
@@ -80,7 +49,7 @@ def weight_files(folder: Path, fix: str) -> list[Path]:
                 folder, f"must hold one .safetensors file or an index of several; found {found}.", fix
             )
         return files
-    shards = read_json(indices[0], fix).get("weight_map")
+    shards = read_object(indices[0], fix).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise WeightsError(indices[0], "has no 'weight_map'.", fix)
     for name in shards.values():  # a shard lies beside its index, or it is none of the folder's
@@ -174,33 +143,12 @@ def load_weights(
     """
     files = list(files)
     where = files[0] if len(files) == 1 else files[0].parent
-    load_entries(module, contents(files, fix), where, fix, keys, dtype, device, names)
-
-
-def load_entries(
-    module: nn.Module,
-    found: Mapping[str, Entry],
-    where: str | Path,
-    fix: str,
-    keys: Iterable[str] | None = None,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str = "cpu",
-    names: Mapping[str, str] | None = None,
-) -> None:
-    """`load_weights` for tensors that have been found already, under other keys in their files perhaps.
-
-    Args:
-        found: Where each tensor lies, by its key.
-        where: For errors: the file or folder that lists them.
-
-    Raises:
-        WeightsError: Keys that do not fit.
-    """
+    found = contents(files, fix)
     if names is not None:
         found = {names[key]: entry for key, entry in found.items() if key in names}
     state = module.state_dict()
     wanted = {key: state[key] for key in (state if keys is None else keys)}
-    check_fit(wanted, dict(found), where, fix)
+    check_fit(wanted, found, where, fix)
     by_file: dict[Path, list[str]] = {}
     for key in wanted:
         by_file.setdefault(found[key].file, []).append(key)

@@ -10,22 +10,15 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-# Our choice. huggingface_hub itself repeats uploads of files and look-ups five times; it does not repeat these two,
-# for a commit whose answer is lost would be made twice. Ours may be repeated: identical files make no second commit.
+# huggingface_hub itself repeats uploads of files and look-ups five times (`http_backoff`). It does not repeat these, for
+# a commit whose answer is lost would be made twice. Ours may be repeated: identical files make no second commit.
 _NOT_REPEATED = ("/commit/", "/repos/create", "/validate-yaml", "/tag/", "/branch/")
-_WAITS = (1.0, 2.0, 4.0, 8.0)
+_WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds, our choice
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token of https://huggingface.co/settings/tokens"
 
 
 class HubError(ValueError):
     """The Hub did not do what it was asked; the message says what to do."""
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error below huggingface_hub's own wrapping."""
-    while isinstance(error, RuntimeError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _status_and_url(error: BaseException) -> tuple[int | None, str]:
@@ -38,17 +31,6 @@ def _status_and_url(error: BaseException) -> tuple[int | None, str]:
         return None, str(error.request.url) if isinstance(error, httpx.RequestError) else ""
     except RuntimeError:  # a request that was never built
         return None, ""
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether the same request may succeed a moment later, and nobody below has tried yet."""
-    import httpx
-
-    status, url = _status_and_url(error)
-    # 412: somebody else's commit came first.
-    busy = status is not None and (status in (412, 429) or status >= 500)
-    cut = status is None and isinstance(error, httpx.TransportError)
-    return (busy or cut) and any(part in url for part in _NOT_REPEATED)
 
 
 def patiently[T](call: Callable[[], T], doing: str, repo_id: str) -> T:
@@ -69,10 +51,19 @@ def patiently[T](call: Callable[[], T], doing: str, repo_id: str) -> T:
         try:
             return call()
         except (HfHubHTTPError, httpx.TransportError, OfflineModeIsEnabled, RuntimeError, OSError) as error:
-            cause = _cause(error)
-            if isinstance(cause, RuntimeError):
-                raise
-            if wait is None or not _passing(cause):
+            cause: BaseException = error
+            while isinstance(cause, RuntimeError):  # huggingface_hub's own wrapping
+                if cause.__cause__ is None:
+                    raise
+                cause = cause.__cause__
+            status, url = _status_and_url(cause)
+            # 412: somebody else's commit came first.
+            busy = (
+                isinstance(cause, httpx.TransportError)
+                if status is None
+                else status in (412, 429) or status >= 500
+            )
+            if wait is None or not busy or not any(part in url for part in _NOT_REPEATED):
                 raise HubError(explain(cause, doing, repo_id)) from error
             logger.warning("%s %s: %s. Trying again in %.0f s.", doing, repo_id, _line(cause), wait)
             time.sleep(wait)

@@ -30,21 +30,6 @@ logger = logging.getLogger(__name__)
 CARD = "README.md"
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """A checkpoint in the local cache.
-
-    Attributes:
-        folder: Its files.
-        revision: Commit.
-        config: Its configuration.
-    """
-
-    folder: Path
-    revision: str
-    config: dict[str, Any]
-
-
 @dataclass
 class PullConfig:
     """Flags of `wallwm pull`.
@@ -71,7 +56,7 @@ def fetch_checkpoint(
     given: Mapping[str, Any] | None = None,
     verify: bool = False,
     **download: Any,
-) -> Fetched:
+) -> Path:
     """Downloads what loading needs of one commit of a checkpoint, and checks it; see `safe_settings`.
 
     Without a connection the cache is used, as LeRobot does.
@@ -82,6 +67,9 @@ def fetch_checkpoint(
         given: See `check_config`.
         verify: Also compares each file's sum with the one that the Hub lists.
         download: For `hf_hub_download`, such as ``token``, ``cache_dir``, ``force_download``.
+
+    Returns:
+        The folder in the cache, named by the commit.
 
     Raises:
         UnsafeCheckpointError: A file that is not opened; nothing of the checkpoint has been used.
@@ -114,7 +102,7 @@ def fetch_checkpoint(
     for name in (*wanted, *([CARD] if verify and CARD in names else [])):
         get(name)
     check_checkpoint(folder, names, foreign=True, given=given)
-    return Fetched(folder, commit, config)
+    return folder
 
 
 def fetch_settings(repo_id: str, given: Mapping[str, Any] | None = None, **download: Any) -> Path:
@@ -206,15 +194,15 @@ def pull(config: PullConfig) -> Path:
         UnsafeCheckpointError, HubError: See `fetch_checkpoint`.
         FileExistsError: `out` exists.
     """
-    fetched = fetch_checkpoint(
+    folder = fetch_checkpoint(
         config.repo_id, config.revision, verify=True, force_download=config.force_download
     )
     if config.out is None:
-        return fetched.folder
+        return folder
     from lerobot_wallwm.storage.atomic import atomic_folder
 
     with atomic_folder(config.out, overwrite=config.overwrite, marker=CONFIG) as out:
-        for file in sorted(fetched.folder.iterdir()):
+        for file in sorted(folder.iterdir()):
             if file.is_file():
                 shutil.copyfile(file, out / file.name)
     return config.out

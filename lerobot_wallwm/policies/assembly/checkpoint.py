@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.safe_files import safetensors_header
-from lerobot_wallwm.hub.files.weights import contents, load_entries
+from lerobot_wallwm.hub.files.weights import contents, load_weights
 from lerobot_wallwm.policies.towers.history import fresh_tables
 from lerobot_wallwm.policies.training.weight_average import PREFIX, WeightAverage, names_after_averages
 
@@ -57,7 +57,7 @@ def load_checkpoint(
     fresh = fresh_tables(state, names.values())
     begins = average is not None and f"{own}updates" not in updates
     keys = {key for key in state if key not in fresh and not (begins and key.startswith(own))}
-    load_entries(policy, found, file, fix, keys, device=torch.device(device), names=names)
+    load_weights(policy, [file], fix, keys, device=torch.device(device), names=names)
     if average is not None and begins:
         average.begin(policy.get_submodule("model"))
     return fresh

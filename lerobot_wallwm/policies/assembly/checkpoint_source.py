@@ -56,7 +56,7 @@ def locate_checkpoint(name: str | Path, kwargs: Mapping[str, Any]) -> str | Path
     download = {key: kwargs[key] for key in _DOWNLOAD if kwargs.get(key) is not None}
     config, revision = kwargs.get("config"), kwargs.get("revision")
     given = None if config is None else {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    folder = fetch_checkpoint(str(name), revision, given=given, **download).folder
+    folder = fetch_checkpoint(str(name), revision, given=given, **download)
     if config is not None and revision is not None:
         newest = fetch_settings(str(name), given=given, **download)
         _pin(config, newest, folder, kwargs.get("dataset_meta") is not None)

@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.backbones import FIX
-from lerobot_wallwm.hub.files.weights import WeightsError, contents, read_json, weight_files
+from lerobot_wallwm.hub.files.safe_files import read_object
+from lerobot_wallwm.hub.files.weights import WeightsError, contents, weight_files
 from lerobot_wallwm.policies.encoders.frozen import Frozen
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.fingerprint import fingerprint_of_files
@@ -132,7 +133,7 @@ class UMT5TextEncoder(nn.Module):
         files = weight_files(folder, FIX)
         contents(files, FIX)
         config = folder / "config.json"
-        width = read_json(config, FIX).get("d_model")
+        width = read_object(config, FIX).get("d_model")
         if width != self.dim:
             reason = f"'d_model' is {width}; the transformer takes text of width {self.dim}."
             raise WeightsError(config, reason, FIX, ["d_model"])

@@ -13,12 +13,12 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.backbones import FIX
+from lerobot_wallwm.hub.files.safe_files import read_object
 from lerobot_wallwm.hub.files.weights import (
     WeightsError,
     check_fit,
     contents,
     load_weights,
-    read_json,
     weight_files,
 )
 from lerobot_wallwm.policies.encoders.frozen import Frozen
@@ -50,7 +50,7 @@ class WanCodec(nn.Module):
     def __init__(self, folder: Path, dtype: torch.dtype = torch.float32):
         super().__init__()
         self.folder = folder
-        config = read_json(folder / "config.json", FIX)
+        config = read_object(folder / "config.json", FIX)
         with torch.device("meta"):
             empty = AutoencoderKLWan.from_config(config)
         # Found out now, from the headers alone, rather than at the first batch.
@@ -73,7 +73,7 @@ class WanCodec(nn.Module):
 
     def _load(self, dtype: torch.dtype) -> nn.Module:
         with torch.device("meta"):
-            vae = AutoencoderKLWan.from_config(read_json(self.folder / "config.json", FIX))
+            vae = AutoencoderKLWan.from_config(read_object(self.folder / "config.json", FIX))
         load_weights(vae, weight_files(self.folder, FIX), FIX, dtype=dtype)
         vae.enable_slicing()  # clip by clip: a batch of clips at full size would need as much memory as training
         return vae

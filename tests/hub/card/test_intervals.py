@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Intervals against known values."""
+"""Intervals against known values; those of whole clusters are tested with `check`, which uses them."""
 
 import numpy as np
 import pytest
@@ -15,19 +15,11 @@ from lerobot_wallwm.hub.card.intervals import bootstrap_interval, wilson_interva
         (15, 148, 0.0624, 0.1605),
         (0, 20, 0.0000, 0.1611),
         (1, 29, 0.0061, 0.1718),
+        (20, 20, 1 - 0.1611, 1.0000),
     ],
 )
 def test_wilson_matches_published_values(successes, trials, low, high):
-    got = wilson_interval(successes, trials)
-    assert got == pytest.approx((low, high), abs=5e-5)
-
-
-def test_wilson_is_symmetric_and_stays_inside():
-    low, high = wilson_interval(10, 10)
-    other = wilson_interval(0, 10)
-    assert high == pytest.approx(1.0)
-    assert low == pytest.approx(1 - other[1])
-    assert 0.69 < low < 0.75
+    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(1, 0), (-1, 5), (6, 5)])
@@ -39,13 +31,11 @@ def test_wilson_refuses_impossible_counts(successes, trials):
 def test_bootstrap_agrees_with_the_normal_interval_on_a_large_sample():
     values = np.random.default_rng(3).normal(50, 10, 400)
     half = 1.96 * values.std() / np.sqrt(len(values))
-    low, high = bootstrap_interval(values)
-    assert low == pytest.approx(values.mean() - half, abs=0.15)
-    assert high == pytest.approx(values.mean() + half, abs=0.15)
+    assert bootstrap_interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.2)
 
 
-def test_bootstrap_of_a_constant_is_a_point_and_is_repeatable():
-    assert bootstrap_interval([7.0] * 5) == (7.0, 7.0)
+def test_bootstrap_of_few_values():
+    assert bootstrap_interval([7.0] * 5) == bootstrap_interval([7.0]) == (7.0, 7.0)
     assert bootstrap_interval([1, 2, 9], seed=4) == bootstrap_interval([1, 2, 9], seed=4)
     with pytest.raises(ValueError, match="at least one"):
         bootstrap_interval([])

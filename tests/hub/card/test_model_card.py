@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import struct
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from lerobot_wallwm.cli import main
+from lerobot_wallwm.hub.card.check_report import CheckReport, Errors, write_check
 from lerobot_wallwm.hub.card.model_card import shown
 from lerobot_wallwm.hub.card.view_facts import read_view
 from lerobot_wallwm.hub.files.portable import NotPortableError, portable, portable_command, without_folders
@@ -216,6 +218,7 @@ def test_counts_of_a_view_agree_with_lerobot(tiny_view):
         ({"open_loop": {"events": True}}, "open_loop.events"),
         ({"latency_ms": [1]}, "latency_ms"),
         ({"verdict": {"switch_on": "yes"}}, "verdict.switch_on"),
+        ({"video": {"ssim": 0.5}}, "video.ssim"),
         ({"figures": ["../secret.png"]}, "leaves"),
         ({"figures": ["/etc/passwd"]}, "leaves"),
         ({"figures": ["check.json"]}, "no PNG"),
@@ -262,6 +265,21 @@ def test_a_report_may_lack_any_part(checkpoint, check, tmp_path, key):
         ),
     )
     assert publish(checkpoint, tmp_path, f"--check={check}")
+
+
+def test_what_check_writes_is_what_a_card_reads(check, tmp_path):
+    """Six digits, null for what is not finite, tuples as lists; names that are not in the schema are refused."""
+    report = json.loads((check / "check.json").read_text())
+    report["open_loop"] |= {"error": {"near": 1 / 3, "event": math.nan}, "intervals": {"near": (0.1, 0.5)}}
+    written = write_check(
+        tmp_path / "check.json", {**report, "details": {"rules": [{"level": "no", "x": math.inf}]}}
+    )
+    assert written.open_loop.error == Errors(near=0.333333, event=None)
+    assert written.open_loop.intervals.near == (0.1, 0.5)
+    again = CheckReport.model_validate_json((tmp_path / "check.json").read_text())
+    assert again == written and again.details == {"rules": [{"level": "no", "x": None}]}
+    with pytest.raises(ValueError, match="extra_forbidden"):
+        write_check(tmp_path / "check.json", {**report, "ssim": 0.5})
 
 
 @pytest.mark.parametrize("outcomes", [[], [1, 0], ["true"], None, 0.5])

@@ -78,6 +78,26 @@ def test_nothing_of_this_machine_is_published(hub, checkpoint):
     assert TrainPipelineConfig.from_pretrained(str(checkpoint)).batch_size == 16
 
 
+def test_what_was_learned_travels_apart_from_the_settings(hub, checkpoint, tmp_path):
+    learned = {"event_transitions": {"": {"/ is a word": 3}}, "event_max_frames": {"/ is a word": 20}}
+    (checkpoint / "learned.json").write_text(json.dumps({**learned, "output_dir": "/home/somebody/x"}))
+    assert publish(checkpoint) == 0
+    assert json.loads(hub.files("me/cups")["learned.json"]) == learned
+    assert "/ is a word" in hub.files("me/cups")["README.md"].decode()
+    assert main(["pull", "me/cups", f"--out={tmp_path / 'pulled'}"]) == 0
+    assert json.loads((tmp_path / "pulled" / "learned.json").read_text()) == learned
+
+
+def test_the_card_of_a_newer_lerobot(checkpoint):
+    """`publish_trained_model` asks a policy for its card with four values by place, and writes the other files itself."""
+    policy = WallwmPolicy.from_pretrained(checkpoint)
+    card = policy.generate_model_card("me/events", "wallwm", "mit", ["robotics"])
+    card.save(checkpoint / "README.md")
+    written = (checkpoint / "README.md").read_text()
+    assert card.data.license == "mit" and card.data.datasets == ["me/events"]
+    assert "The command was not recorded" in written and "Not measured" in written
+
+
 def test_a_revision_is_pinned(hub, checkpoint, tmp_path):
     assert publish(checkpoint) == 0
     first = hub.repo("me/cups").branches["main"]
