@@ -139,7 +139,7 @@ def stage_checkpoint(
     card = model_card(
         CardFacts(
             repo_id=repo_id,
-            config=learned | public,
+            config=public | learned,
             train=train,
             weights=weights,
             view=extras.view,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from lerobot_wallwm.hub.card.model_card import CardFacts, model_card
 from lerobot_wallwm.hub.card.view_facts import ViewFacts, read_view
 from lerobot_wallwm.hub.files.portable import portable
-from lerobot_wallwm.hub.files.safe_settings import CONFIG, PROCESSORS, TRAIN_CONFIG, check_processor
+from lerobot_wallwm.hub.files.safe_settings import CONFIG, LEARNED, PROCESSORS, TRAIN_CONFIG, check_processor
 from lerobot_wallwm.hub.publish.checkpoint import push_checkpoint
 from lerobot_wallwm.hub.publish.staging import Extras, stage_checkpoint
 from lerobot_wallwm.hub.remote.errors import HubError
@@ -70,7 +71,9 @@ def trained_card(
     import draccus
     from lerobot.configs import PreTrainedConfig
 
+    learned = getattr(config, "learned", None)  # of the data, apart from the fields that a person chose
     settings, _ = portable(draccus.encode(config, PreTrainedConfig), CONFIG)
+    settings |= portable(asdict(learned), LEARNED)[0] if learned is not None else {}
     train = None if cfg is None else portable(draccus.encode(cfg), TRAIN_CONFIG)[0]
     data = _data(dataset_meta)
     if dataset_repo_id is not None:
