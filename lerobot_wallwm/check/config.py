@@ -63,7 +63,13 @@ def check_config(config: CheckConfig) -> None:
         raise ValueError("no checkpoint. Fix: pass --policy.path=<.../pretrained_model or a name on the Hub>")
     if config.out is None:
         raise ValueError("no output folder. Fix: pass --out=<folder>")
-    for name, least in (("observations", 8), ("episodes_shown", 1), ("clips", 1), ("timings", 5)):
+    for name, least in (
+        ("observations", 8),
+        ("episodes_shown", 1),
+        ("clips", 1),
+        ("timings", 5),
+        ("seed", 0),
+    ):
         if getattr(config, name) < least:
             raise ValueError(
                 f"--{name} must be at least {least}, got {getattr(config, name)}. Fix: leave it out"
@@ -77,5 +83,3 @@ def check_config(config: CheckConfig) -> None:
             raise ValueError(
                 f"--device={config.device} is not there. Fix: leave it out, or pass --device=cpu"
             )
-    if config.seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {config.seed}. Fix: leave it out")

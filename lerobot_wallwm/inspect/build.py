@@ -84,7 +84,7 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
         if episode in facts and episode not in by_episode:
             by_episode[episode] = _left_out(source.meta(position), source.tasks)
     positions = [p for p, e in enumerate(source.episode_indices) if e in by_episode]
-    rows = [_row(source, p, by_episode, facts) for p in positions]
+    rows = [_row(e, by_episode[e], facts.get(e, {})) for e in source.episode_indices if e in by_episode]
     index = {
         "format": "wallwm-inspect",
         "dataset": {"name": source.root.name, "fingerprint": dataset_fingerprint(source)},
@@ -116,16 +116,8 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
             return _episode(own, position, by_episode[index], facts.get(index, {}), plan, config.kinematics)
 
         with ThreadPoolExecutor(config.workers) as pool:
-            done = pool.map(build, positions)
-            bar = tqdm(
-                done,
-                total=len(positions),
-                unit=" episodes",
-                desc="inspect",
-                file=sys.stderr,
-                disable=config.quiet,
-            )
-            yield from bar
+            shown = {"desc": "inspect", "unit": " episodes", "disable": config.quiet, "file": sys.stderr}
+            yield from tqdm(pool.map(build, positions), total=len(positions), **shown)
 
     with replacing(page) as partial:
         size = write_page(partial, f"{source.root.name}: events", index, episodes())
@@ -134,21 +126,17 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
 
 def _left_out(meta: dict[str, Any], tasks: list[str]) -> list[Event]:
     """One event a level for an episode that cleaning or synchronisation left out, so that it can be looked at."""
-    names = meta.get("tasks") or tasks[:1] or [""]
-    rest = ("left out", "{object}", -1, 1.0, "episode")
+    task, episode, length = (meta.get("tasks") or tasks or [""])[0], meta["episode_index"], meta["length"]
+    captions = [str(task)] + ["left out"] * (len(LEVELS) - 1)
+    rest = ("{object}", -1, 1.0, "episode")
     return [
-        Event(-1, int(meta["episode_index"]), level, 0, int(meta["length"]), rest[0], text, *rest[1:])
-        for level in LEVELS
-        for text in [str(names[0]) if level == LEVELS[0] else "left out"]
+        Event(-1, int(episode), level, 0, int(length), "left out", caption, *rest)
+        for level, caption in zip(LEVELS, captions, strict=True)
     ]
 
 
-def _row(
-    source: SourceDataset, position: int, by_episode: dict[int, list[Event]], facts: dict[int, dict[str, Any]]
-) -> dict[str, Any]:
+def _row(episode: int, events: list[Event], facts: dict[str, Any]) -> dict[str, Any]:
     """What the list of episodes shows, sorts and searches."""
-    episode = source.episode_indices[position]
-    events, own = by_episode[episode], facts.get(episode, {})
     actions = sorted((e for e in events if e.level == "action"), key=lambda e: e.start)
     return {
         "i": episode,
@@ -158,7 +146,7 @@ def _row(
         "captions": sorted({e.caption for e in events}),
         "least": round(min((e.confidence for e in events if e.start), default=1.0), 3),
         "human": any(e.source == "human" for e in events),
-        "bad": sorted(name for name, entry in own.items() if entry["bad"]),
+        "bad": sorted(name for name, entry in facts.items() if entry["bad"]),
     }
 
 

@@ -22,7 +22,6 @@ def errors(
 ) -> OpenLoopErrors:
     """Errors as parts of holding the pose, whose error is 1."""
     return OpenLoopErrors(
-        observations=10,
         error={"near": near, "event": event},
         intervals={"near": None, "event": None},
         baselines={HOLD: {"near": 1.0, "event": 1.0}, MEAN: {"near": mean, "event": mean}, TOLD: {}},

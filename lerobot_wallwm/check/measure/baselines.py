@@ -50,13 +50,9 @@ def hold_pose(state: np.ndarray, horizon: int) -> np.ndarray:
 class CaptionMean:
     """What the training events of a caption did on average.
 
-    Five variants, all reported, of which the evaluation takes the one with the smallest error. One knows what the
-    policy knows without looking: the caption and the observed state, to which it adds the mean displacement k steps
-    later. The other four are told more than any policy in use could know: how far into the event the observation is,
-    and the phase-aligned ones even how long the event will last.
-
-    Args:
-        events: Of the training view.
+    One variant knows what the policy knows without looking: the caption and the observed state, to which it adds the
+    mean displacement k steps later. The other four are told more than any policy in use could know: how far into the
+    event the observation is, and the phase-aligned ones even how long the event will last.
     """
 
     VARIANTS = (
@@ -86,16 +82,9 @@ class CaptionMean:
         length: int,
         horizon: int,
     ) -> np.ndarray:
-        """Actions ``(H, D)``.
+        """Actions ``(H, D)`` from a state ``(D,)``, ``offset`` frames into an event of ``length`` frames.
 
-        Args:
-            variant: One of ``VARIANTS``.
-            caption: Of the event; its template serves where training lacks the caption.
-            template: Of the event.
-            state: ``(D,)`` observed.
-            offset: Frames from the event's start to the observation.
-            length: Frames of the event.
-            horizon: H.
+        The template serves where training lacks the caption.
         """
         mean = self._means.get(caption) or self._means.get(f"template: {template}")
         if mean is None:

@@ -64,7 +64,6 @@ class OpenLoopErrors:
     """Errors of the policy and the baselines.
 
     Attributes:
-        observations: N.
         error: By reach, ``near`` or ``event``.
         intervals: 95 % over source episodes, by reach; None where there is but one episode.
         baselines: Error by name and reach.
@@ -74,7 +73,6 @@ class OpenLoopErrors:
         by_event: Kind of event to errors; empty where events are unknown.
     """
 
-    observations: int
     error: dict[str, float]
     intervals: dict[str, tuple[float, float] | None]
     baselines: dict[str, dict[str, float]]
@@ -92,11 +90,11 @@ def open_loop(
     joints: Sequence[str],
     seed: int = 0,
 ) -> OpenLoopErrors:
-    """Compares predictions with what was recorded, over steps inside the event.
+    """Compares predictions ``(N, H, D)`` and those of `baseline_actions` with what was recorded inside the events.
 
     Args:
-        predicted: ``(N, H, D)``.
-        baselines: From `baseline_actions`.
+        predicted: NaN where the policy's output was not finite.
+        baselines: By name.
         observations: What was recorded.
         events: Of the held-out data.
         joints: D names.
@@ -126,7 +124,6 @@ def open_loop(
         result["against_hold"][reach] = (ratio, clustered_interval(policy, hold, sources, seed))
     kinds = np.array([events[anchor.event].kind for anchor in observations.anchors])
     return OpenLoopErrors(
-        observations=len(true),
         baselines={name: {reach: mean(name, reach) for reach in REACHES} for name in baselines},
         by_joint=dict(zip(joints, errors["policy"][valid].mean(0).tolist(), strict=True)),
         hold_by_joint=dict(zip(joints, errors[HOLD][valid].mean(0).tolist(), strict=True)),

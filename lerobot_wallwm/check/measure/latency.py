@@ -62,16 +62,9 @@ class Timings:
 
 
 def inference_batches(observations: Sequence[dict[str, Any]], now: int, cameras: Sequence[str]) -> list[dict]:
-    """Recorded windows as a robot's observations: one picture of each camera, one state, one task.
-
-    Args:
-        observations: Items of the dataset, with the time axis of a training window.
-        now: Which picture is the observation.
-        cameras: Keys of the policy's cameras.
-    """
+    """Items of a dataset with the time axis of a window, as a robot's observations: what was seen at ``now``."""
     out = []
-    # One task for all: another one would begin a new plan at every tick.
-    task = observations[0]["task"]
+    task = observations[0]["task"]  # of all: another one would begin a new plan at every tick
     for item in observations:
         state = item["observation.state"]
         one = {"observation.state": state[now] if len(state) > now else state[0], "task": task}
@@ -86,7 +79,7 @@ def measure_latency(
     mean_event: float,
     bar: str | None = None,
 ) -> Timings:
-    """Times looks and ticks, one robot, batch 1.
+    """Times looks and ticks of one robot.
 
     Args:
         checkpoint: A policy that acts.
@@ -211,11 +204,7 @@ def load_of_machine() -> tuple[float, int] | None:
 
 
 def machine_facts(device: str) -> dict[str, Any]:
-    """``cpu, cores, gpu, torch, lerobot, device, python``; ``gpu`` is None where there is none.
-
-    Args:
-        device: Where the policy computes.
-    """
+    """What `check_report.Machine` holds; ``device`` is where the policy computes."""
     import torch
 
     return {

@@ -76,12 +76,7 @@ class Match:
 
 
 def require_same_shape(config: Any, heldout: HeldOut, shown: str) -> None:
-    """Refuses data that the checkpoint cannot be run on, naming everything that differs.
-
-    Args:
-        config: The checkpoint's.
-        heldout: The data.
-        shown: How the user named them.
+    """Refuses data, which the user named ``shown``, that the checkpoint cannot be run on.
 
     Raises:
         DataError: Another number of joints, a camera that is missing, or another size of a camera's pictures.
@@ -125,13 +120,7 @@ def _picture_sizes(heldout: HeldOut) -> dict[str, tuple[int, int]]:
 
 
 def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match:
-    """Compares.
-
-    Args:
-        checkpoint: For its configuration and statistics.
-        heldout: The data.
-        fps: The arm's control rate.
-    """
+    """Compares configuration and statistics of a checkpoint with the data, and with the arm's control rate in Hz."""
     from lerobot_wallwm.language.event_grammar import matches
     from lerobot_wallwm.policies.planning.choice import known_templates
 

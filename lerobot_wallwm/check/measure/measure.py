@@ -28,7 +28,6 @@ from lerobot_wallwm.check.measure.views import (
     Anchor,
     HeldOut,
     choose_anchors,
-    choose_episodes,
     open_view,
     read_event_rows,
     split_of,
@@ -94,12 +93,7 @@ class Measured:
 
 
 def unmeasured(policy: Any, heldout: HeldOut) -> Measured:
-    """What is known before the policy is run: all there is of one whose weights are not finite.
-
-    Args:
-        policy: The checkpoint's configuration.
-        heldout: The data.
-    """
+    """What is known from the checkpoint's configuration alone: all there is where its weights are not finite."""
     stage = STAGES[policy.stage]
     return Measured(
         stage=stage.name,
@@ -113,13 +107,7 @@ def unmeasured(policy: Any, heldout: HeldOut) -> Measured:
 
 
 def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Measured:
-    """Measures actions, sensitivity, remaining time, video, latency and match.
-
-    Args:
-        checkpoint: The policy.
-        heldout: What it was not trained on; `match.require_same_shape` has passed.
-        config: The flags.
-    """
+    """Measures match, actions, sensitivity, remaining time, video and latency; `match.require_same_shape` has passed."""
     m = unmeasured(checkpoint.config, heldout)
     m.match = measure_match(checkpoint, heldout, config.fps or float(heldout.meta.fps))
     anchors = choose_anchors(heldout.events, config.observations, config.seed)
@@ -130,10 +118,9 @@ def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Me
     base = predict(checkpoint, seen, config.seed, bar=bar)
     m.sensitivity = measure_sensitivity(checkpoint, seen, base, heldout.events, config.seed, bar)
     _errors(m, checkpoint, heldout, seen, base, config)
-    m.shown = [
-        _whole_episode(checkpoint, view, heldout, source, config)
-        for source in choose_episodes(heldout, config.episodes_shown, config.seed)
-    ]
+    order = np.random.default_rng(config.seed).permutation(heldout.sources)
+    shown = sorted(order[: config.episodes_shown].tolist())
+    m.shown = [_whole_episode(checkpoint, view, heldout, source, config) for source in shown]
     if m.bad_outputs:
         return m
     m.clips = _imagine(checkpoint, heldout, config)

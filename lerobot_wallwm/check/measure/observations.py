@@ -85,15 +85,7 @@ def load_observations(
     anchors: Sequence[Anchor],
     bar: str | None = None,
 ) -> Observations:
-    """Decodes and preprocesses observations.
-
-    Args:
-        checkpoint: For its pipeline.
-        view: From `heldout.open_view`.
-        events: All events of the view.
-        anchors: The observations to load.
-        bar: Text of a progress bar; None for none.
-    """
+    """Decodes and preprocesses observations of a view (`views.open_view`) with these events; ``bar`` as in `steps`."""
     import torch
     from torch.utils.data import default_collate
 

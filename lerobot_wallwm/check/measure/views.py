@@ -35,11 +35,7 @@ class Anchor:
 
 
 def read_event_rows(root: str | Path) -> list[EventRows]:
-    """Events of a view in its order, copies left out; of a dataset that was not carved, its episodes.
-
-    Args:
-        root: ``train`` or ``heldout`` of `wallwm prepare`.
-    """
+    """Events of a view in its order, copies left out; of a dataset that was not carved, its episodes."""
     root = Path(root)
     meta = [
         row
@@ -91,12 +87,7 @@ def source_episodes(root: str | Path) -> list[int]:
 
 
 def spread_anchors(events: Sequence[EventRows], per_event: int) -> list[Anchor]:
-    """Anchors at equal distances from each event's first frame on; short events get fewer.
-
-    Args:
-        events: Of one view.
-        per_event: At most so many; the first is always the keyframe.
-    """
+    """At most ``per_event`` anchors at equal distances from each event's keyframe on; short events get fewer."""
     anchors = []
     for index, event in enumerate(events):
         offsets = sorted({len(event.action) * i // per_event for i in range(per_event)})
@@ -237,15 +228,9 @@ def _missing_videos(meta: Any, root: Path) -> str | None:
 
 
 def choose_anchors(events: Sequence[EventRows], count: int, seed: int) -> list[Anchor]:
-    """Observations spread over all events, keyframes included; the same seed chooses the same ones.
+    """At most ``count`` observations spread over all events, keyframes included; the same seed chooses the same ones.
 
-    Where the events have more than `count`, every so-manieth is taken, from a start that the seed draws: each has the same
-    chance, and neighbours stay apart.
-
-    Args:
-        events: Of the data.
-        count: About how many; never more.
-        seed: Of the start.
+    Where the events have more, they are taken at equal distances, from a start that the seed draws.
     """
     anchors = spread_anchors(events, max(PER_EVENT, -(-count // len(events))))
     if len(anchors) <= count:
@@ -253,9 +238,3 @@ def choose_anchors(events: Sequence[EventRows], count: int, seed: int) -> list[A
     step = len(anchors) / count
     first = float(np.random.default_rng(seed).uniform(0, step))
     return [anchors[int(first + i * step)] for i in range(count)]
-
-
-def choose_episodes(heldout: HeldOut, count: int, seed: int) -> list[int]:
-    """Source episodes to draw whole."""
-    order = np.random.default_rng(seed).permutation(heldout.sources)
-    return sorted(int(episode) for episode in order[:count])

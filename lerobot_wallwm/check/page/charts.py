@@ -85,12 +85,7 @@ def png_uri(image: np.ndarray) -> str:
 
 
 def gif_uri(frames: Sequence[np.ndarray] | np.ndarray, fps: float = 5) -> str:
-    """A looping GIF as a data URI, which moves by itself in every browser.
-
-    Args:
-        frames: ``(H, W, 3)`` uint8.
-        fps: Frames per second.
-    """
+    """Frames ``(H, W, 3)`` uint8 as a looping GIF in a data URI, which moves by itself in every browser."""
     from PIL import Image
 
     pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]

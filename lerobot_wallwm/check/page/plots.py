@@ -27,11 +27,7 @@ DPI = 110
 
 
 class Album:
-    """Keeps figures: the PNG files that it wrote, in order.
-
-    Args:
-        folder: Where they go.
-    """
+    """Writes figures into a folder as PNG files, and keeps their names in order."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -103,14 +99,7 @@ def _grouped(
     unit: str,
     intervals: Sequence[tuple[float, float] | None] | None = None,
 ) -> Any:
-    """Horizontal bars, one of each series for each group; a value that is unknown has none.
-
-    Args:
-        groups: Labels.
-        series: Name to a value for each group.
-        unit: Of the values.
-        intervals: Of the first series.
-    """
+    """Horizontal bars for each group, one of each series where its value is known; ``intervals`` are the first series'."""
     rows = len(series)
     figure, (axis,) = new_axes(height=0.7 + len(groups) * (0.15 + 0.2 * rows))
     size = 0.8 / rows

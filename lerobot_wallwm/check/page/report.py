@@ -57,15 +57,7 @@ def page_templates(*folders: Path) -> jinja2.Environment:
 
 
 def build_page(m: Measured, verdict: Judgement, heldout: HeldOut, album: Album, about: dict[str, Any]) -> str:
-    """The page as HTML; its figures are written into the album on the way.
-
-    Args:
-        m: What was measured.
-        verdict: What the rules said.
-        heldout: The data.
-        album: Takes the figures.
-        about: ``policy``, ``dataset``, ``command`` and ``machine`` of ``check.json``.
-    """
+    """The page as HTML; its figures go into the album. ``about`` is the part of ``check.json`` that `results` takes."""
     figures = {}
     episodes = [
         (episode, album.add(f"actions_{number}", plots.episode_figure(episode, heldout.joints, m.unit)))
