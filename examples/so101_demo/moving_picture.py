@@ -86,7 +86,7 @@ def pictures(demo: Path, dataset: Path) -> Iterator[Image.Image]:
     pairs, captions = imagined_beside_seen(demo / "open_loop")
     count = len(seen)
     rollouts = load_rollouts(demo / "rollouts", demo / "rollouts/progress.jsonl")
-    best = max(rollouts, key=lambda rollout: rollout.row["task_progress"])
+    best = max(rollouts, key=lambda rollout: rollout.log["task_progress"])
     acting = film(best.video, count)
     small, large = font(11), font(13)
     columns = [GAP + i * (SIDE + GAP) for i in range(3)]
@@ -111,10 +111,10 @@ def pictures(demo: Path, dataset: Path) -> Iterator[Image.Image]:
                 draw.text((columns[0], HEAD + SIDE + 22), event["caption"], COLOURS[i % len(COLOURS)], large)
         k = t * len(pairs) // count
         for j, picture in enumerate(pairs[k]):
-            page.paste(picture, (columns[1] + j * (SIDE // 2), HEAD + SIDE // 4))
-        draw.text((columns[1], HEAD + SIDE + 22), captions[k], QUIET, large)
+            page.paste(picture, (columns[1] + j * (SIDE // 2 + 1), HEAD + SIDE // 4))
+        draw.text((columns[1], HEAD + SIDE + 22), captions[k], QUIET, small)
         page.paste(acting[t], (columns[2], HEAD))
-        what = "success" if best.row["success"] else f"Task Progress {best.row['task_progress']:.0f} of 100"
+        what = "success" if best.log["success"] else f"Task Progress {best.log['task_progress']:.0f} of 100"
         draw.text((columns[2], HEAD + SIDE + 22), f"simulated SO-101: {what}", QUIET, small)
         yield page
 
