@@ -56,7 +56,7 @@ def shard_path(folder: Path, tasks: int, task: int) -> Path:
 
 
 def run_fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
-    """What a shard's events follow from: the source's files by name, size and time of change, and the parameters."""
+    """What the shards' events follow from: the source's files by name, size and time of change, and the parameters."""
     parameters = [asdict(config.segmenter), asdict(config.kinematics)]
     return fingerprint([__version__, source_fingerprint(source.root), parameters])
 
@@ -85,17 +85,13 @@ def read_shard(path: Path, mark: str) -> dict[str, list[Event]] | None:
     return by_key
 
 
-def _mark(source: SourceDataset, config: PrepareConfig, tasks: int, task: int) -> str:
-    return f"{run_fingerprint(source, config)} {task} of {tasks}"
-
-
 def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -> bool:
     """Makes one shard, unless it is there already. Returns whether it had to be made.
 
     An episode that cannot be read is left out: cleaning excludes it, or the merge names its fault.
     """
     source = SourceDataset.open(source_root(config.dataset))
-    path, mark = shard_path(folder, tasks, task), _mark(source, config, tasks, task)
+    path, mark = shard_path(folder, tasks, task), f"{run_fingerprint(source, config)} {task} of {tasks}"
     if read_shard(path, mark) is not None:
         return False
     annotate = annotator(config)
