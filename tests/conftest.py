@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -60,10 +61,11 @@ def mount_disk(tmp_path) -> Iterator[Callable[[int], Path]]:
 
 @pytest.fixture(scope="session")
 def make_config() -> Callable[..., Any]:
-    """Builds a tiny `WallwmConfig`; keyword arguments replace its fields."""
+    """Builds a tiny `WallwmConfig`; keyword arguments replace its fields, and what it learned."""
     from lerobot.configs import FeatureType, PolicyFeature
 
     from lerobot_wallwm import WallwmConfig
+    from lerobot_wallwm.hub.files.learned import Learned
 
     def build(
         cameras: list[str] | None = None, image_shape: tuple[int, int, int] = (3, 32, 32), **fields: Any
@@ -90,12 +92,16 @@ def make_config() -> Callable[..., Any]:
             "guards": "simulation",  # tests wait for nobody's clock
             "device": "cpu",
         }
+        numbers |= fields
+        learned = {f.name: numbers.pop(f.name) for f in dataclasses.fields(Learned) if f.name in numbers}
         visual = {key: PolicyFeature(FeatureType.VISUAL, image_shape) for key in cameras or CAMERAS}
-        return WallwmConfig(
+        config = WallwmConfig(
             input_features={**visual, "observation.state": PolicyFeature(FeatureType.STATE, (6,))},
             output_features={"action": PolicyFeature(FeatureType.ACTION, (6,))},
-            **{**numbers, **fields},
+            **numbers,
         )
+        config.learned = Learned(**learned)
+        return config
 
     return build
 

@@ -156,7 +156,7 @@ def test_check_report(golden_policy, tiny_stats, tiny_view, tmp_path):
     from lerobot_wallwm import make_wallwm_pre_post_processors
 
     policy, path = golden_policy(), tmp_path / "pretrained_model"
-    policy.config.fps = 10.0
+    policy.config.learned.fps = 10.0
     policy.save_pretrained(path)
     for pipeline in make_wallwm_pre_post_processors(policy.config, tiny_stats):
         pipeline.save_pretrained(path)

@@ -29,7 +29,7 @@ def checkpoint(make_policy, tiny_stats, tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("watched") / "pretrained_model"
     policy: WallwmPolicy = make_policy(relative_actions=False)
-    policy.config.motion_limits = {
+    policy.config.learned.motion_limits = {
         "step": [2.0] * 5 + [8.0],
         "lead": [10.0] * 5 + [20.0],
         "state_low": LOW.tolist(),

@@ -8,27 +8,32 @@ import shutil
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 from test_plugin import act, run, train
 from tiny_wan import save_backbone
 
+from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 
 @pytest.mark.slow
-def test_lerobot_train_starts_from_a_backbone_and_its_checkpoints_load_anywhere(tiny_view, tmp_path):
+def test_lerobot_train_starts_from_a_backbone_and_its_checkpoints_load_anywhere(
+    tiny_view, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "text"))  # of the processes that train
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "text"))
     folder = save_backbone(tmp_path / "wan", "wan2.1-1.3b")
     flags = (
         "--policy.backbone=wan2.1-1.3b",
         f"--policy.backbone_path={folder}",
-        f"--policy.text_cache={tmp_path / 'text'}",
         "--policy.max_text_tokens=24",
     )
     checkpoints = train(tiny_view / "train", tmp_path / "run", 6, "--save_freq=3", *flags)
     last = checkpoints / "last" / "pretrained_model"
     config = json.loads((last / "config.json").read_text())
     assert config["backbone"] == "wan2.1-1.3b" and config["backbone_path"] == str(folder)
-    assert config["backbone_shape"]["latent_channels"] == 4 and config["video_shift"] == 3.0
+    assert Learned.read(last).backbone_shape["latent_channels"] == 4
 
     # All captions of the dataset, and no caption for when they are dropped, were encoded before the first step.
     events = len(list((tmp_path / "text").rglob("*.safetensors")))

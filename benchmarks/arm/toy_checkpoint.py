@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from emulated_arm.arms import Arm, Travel
 from lerobot_wallwm import WallwmConfig
+from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 CAMERAS = ("overhead", "wrist")
@@ -87,11 +88,8 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
         "planner": "instruction",
         "on_plan_end": "repeat",  # or it would come to rest after its first event
         "relative_actions": False,
-        "fps": FPS,
         "replan_steps": 5,
         "inference_seed": None,  # fresh noise at each look: it never settles
-        "action_feature_names": names,
-        "state_feature_names": names,
         "push_to_hub": False,
         "device": "cpu",
     }
@@ -101,14 +99,15 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
         output_features={"action": PolicyFeature(FeatureType.ACTION, (len(names),))},
         **{**settings, **fields},
     )
-    policy = WallwmPolicy(config, dataset_stats=stats)
+    learned = Learned(fps=FPS, action_feature_names=names, state_feature_names=names)
+    policy = WallwmPolicy(config, dataset_stats=stats, learned=learned)
     for parameter in policy.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
     # Each look is drawn anew, and this makes it far from the one before: the guards have something to do.
     policy.model.action.head[-1].weight.data.mul_(WILDNESS)
     policy.model.action.remaining_head[-1].bias.data.fill_(math.log(EVENT_FRAMES))
     # What a dataset would have taught; without files there are ranges only.
-    policy.config.motion_limits = {
+    policy.config.learned.motion_limits = {
         "state_low": low.tolist(),
         "state_high": high.tolist(),
         "step": [s / 40 for s in span],

@@ -63,10 +63,15 @@ class Lane:
 
     def _limits(self, calibration: dict, units: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         config = WallwmConfig.from_pretrained(self.checkpoint)
-        learned = config.motion_limits
+        learned = config.learned.motion_limits
         low, high = (np.asarray(learned[key]) for key in ("state_low", "state_high"))
         limits = MotionLimits.build(
-            low, high, learned, config.rate_limit, config.action_feature_names, config.state_feature_names
+            low,
+            high,
+            learned,
+            config.rate_limit,
+            config.action_feature_names,
+            config.learned.state_feature_names,
         )
         scale, zero = [], []
         for entry, unit in zip(calibration.values(), units, strict=True):

@@ -7,7 +7,7 @@ or the process has ended. A machine with a slow minute then takes longer and jud
 
 from __future__ import annotations
 
-import json
+import shutil
 import signal
 import time
 
@@ -17,6 +17,7 @@ from benchmarks.faults.judge import End, Verdict, judge
 from benchmarks.faults.lane import Lane
 from benchmarks.faults.plan import KINDS, Fault
 from benchmarks.faults.rollout import START_S, Rollout
+from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.language.event_grammar import learn_transitions
 
 # Commands that must come after a fault of the line, which belong to it; and those after any fault, which must move on.
@@ -183,12 +184,15 @@ class Runs:
         answers = fault.numbers["answers"]
         server = HungServer(fault.numbers["how"], answers)
         flags = ["planner=vlm", f"planner_url={server.url}", "planner_model=none", "planner_timeout_s=0.5"]
+        folder = shutil.copytree(self.lane.checkpoint, self.lane.folder / "planned", dirs_exist_ok=True)
+        learned = Learned.read(folder)
         # The arm's own events never end, and it would not need another answer.
-        flags.append(f"event_max_frames={json.dumps(dict.fromkeys(CAPTIONS, SWING_FRAMES))}")
+        learned.event_max_frames = dict.fromkeys(CAPTIONS, SWING_FRAMES)
         if fault.numbers["grammar"]:
-            flags.append(f"event_transitions={json.dumps(learn_transitions([CAPTIONS]))}")
+            learned.event_transitions = learn_transitions([CAPTIONS])
+        learned.write(folder)
         try:
-            rollout = self._start(fault, extra=tuple(f"--policy.{flag}" for flag in flags))
+            rollout = self._start(fault, checkpoint=folder, extra=tuple(f"--policy.{flag}" for flag in flags))
             self._await_motion(rollout)
             rollout.wait(PATIENCE_S, lambda: rollout.ending or server.asked >= answers)
             if server.asked < answers:

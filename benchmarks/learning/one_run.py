@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +68,19 @@ def train(
     from lerobot.policies.factory import make_policy, make_pre_post_processors
 
     import lerobot_policy_wallwm  # noqa: F401
-    from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+    from lerobot_wallwm.policies.configuration_wallwm import GRAD_CLIP_NORM, WallwmConfig
 
     torch.manual_seed(seed)
     view = places.views[variant.view]
     changes = {**BASE, **variant.changes}
     if "calibration" in changes:
         changes["calibration"] = str(places.calibration)
+    of_stage = {name: changes.pop(name) for name in ("anchored_fraction",) if name in changes}
     config: PreTrainedConfig = WallwmConfig(device="cpu", push_to_hub=False, **changes)
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
     policy = make_policy(config, ds_meta=meta).train()
+    shape = policy.model.shape
+    policy.model.shape = replace(shape, stage=replace(shape.stage, **of_stage))
     preprocess, postprocess = make_pre_post_processors(config, dataset_stats=meta.stats)
     deltas = config.observation_delta_indices, config.action_delta_indices
     windows = WindowsInMemory(view, places.cache, *deltas)
@@ -90,7 +93,7 @@ def train(
         batch = preprocess(windows.batch(order[step * batch_size : (step + 1) * batch_size]))
         loss, _ = policy(batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), config.optimizer_grad_clip_norm)
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), GRAD_CLIP_NORM)
         optimizer.step()
         optimizer.zero_grad()
         scheduler.step()

@@ -13,7 +13,7 @@ class Variant:
 
     Attributes:
         name: Of the row.
-        changes: Fields of `WallwmConfig` that differ from the base.
+        changes: Fields of `WallwmConfig`, or the stage's ``anchored_fraction``, that differ from the base.
         view: Which carved view it trains on: ``event``, or ``chunk`` for fixed lengths with the same mean.
         told: What it is told on held-out data: the event's ``caption`` or the episode's ``instruction``.
         asks: What the row is to show.

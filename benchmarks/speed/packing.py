@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -52,7 +52,8 @@ def window(policy: WallwmPolicy, lengths: Tensor) -> EventWindows:
 def step(policy: WallwmPolicy, event: EventWindows, **changes: object) -> Callable[[], None]:
     """One training step of a stage, `joint` if none is named, with some numbers of the model's shape replaced."""
     model = policy.model
-    shape = replace(model.shape, **{"stage": STAGES["joint"], **changes})  # type: ignore[arg-type]
+    stage = replace(STAGES["joint"], **{k: v for k, v in changes.items() if k != "packing"})  # type: ignore[arg-type]
+    shape = replace(model.shape, stage=stage, packing=changes.get("packing", True))
 
     def run() -> None:
         model.shape = shape
@@ -132,13 +133,13 @@ def main() -> None:
     print(f"{len(pool)} windows; {mean:.1f} of {horizon} actions valid on average, {args.threads} threads\n")
 
     def windows(batch: int, future_fraction: float) -> list[EventWindows]:
-        policy.model.shape = replace(usual, future_fraction=future_fraction)
+        policy.model.shape = replace(usual, stage=replace(usual.stage, future_fraction=future_fraction))
         anchors = torch.randint(len(pool), (args.repeats, batch), generator=generator)
         return [window(policy, pool[rows]) for rows in anchors]
 
     print(f"{'processor ms':<52}{'padded':>9}{'packed':>9}{'ratio':>9}")
     for batch in args.batches:
-        for fraction in (1.0, usual.future_fraction):
+        for fraction in (1.0, usual.stage.future_fraction):
             events = windows(batch, fraction)
             pairs = [
                 [step(policy, e, packing=p, future_fraction=fraction) for p in (False, True)] for e in events
@@ -149,9 +150,9 @@ def main() -> None:
     stage = STAGES["action"]
     for batch in args.batches:
         for fraction in (1.0, stage.future_fraction):
-            changes = {"stage": stage, "future_fraction": fraction, "anchored_fraction": 1.0}
+            changes = {f.name: getattr(stage, f.name) for f in fields(stage)} | {"future_fraction": fraction}
             pairs = [
-                [step(policy, e, action_draws=draws, **changes) for draws in (1, 6)]
+                [step(policy, e, **{**changes, "action_draws": draws}) for draws in (1, 6)]
                 for e in windows(batch, fraction)
             ]
             compare(f"stage action, batch {batch}, future_fraction={fraction}", pairs, args.rounds)

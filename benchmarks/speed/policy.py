@@ -18,6 +18,7 @@ import torch
 from lerobot.configs import FeatureType, PolicyFeature
 
 from lerobot_wallwm import WallwmConfig
+from lerobot_wallwm.policies.configuration_wallwm import GRAD_CLIP_NORM
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 CAMERAS = ("observation.images.overhead", "observation.images.wrist")
@@ -85,7 +86,7 @@ def training_step(policy: WallwmPolicy, batch: dict) -> Callable[[], object]:
     def step() -> None:
         loss, _ = policy(batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), policy.config.optimizer_grad_clip_norm)
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), GRAD_CLIP_NORM)
         optimizer.step()
         optimizer.zero_grad()
 

@@ -94,9 +94,7 @@ def video_loss(checkpoint: Checkpoint, observations: Observations, seed: int = 0
 
     policy = checkpoint.policy
     shape = policy.model.shape
-    policy.model.shape = replace(
-        shape, stage=STAGES["video"], future_fraction=1.0, anchored_fraction=0.0, video_train_shift=1.0
-    )
+    policy.model.shape = replace(shape, stage=STAGES["video"])
     total, count = 0.0, 0
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -17,16 +17,16 @@ from lerobot.utils.constants import OBS_STATE
 from lerobot.utils.device_utils import resolve_safetensors_device
 from torch import Tensor, nn
 
+from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.hub.files.weights import require_finite_weights
 from lerobot_wallwm.policies import processor_wallwm  # noqa: F401  registers the steps that checkpoints name
 from lerobot_wallwm.policies.acting.background import BackgroundWorker
 from lerobot_wallwm.policies.acting.realtime_chunks import RealtimeChunks, RealtimePolicy
 from lerobot_wallwm.policies.acting.rollout import Rollout
 from lerobot_wallwm.policies.assembly.build import check_precision, find_backbone, model_shape
-from lerobot_wallwm.policies.assembly.checkpoint import load_checkpoint, start_new_rows
-from lerobot_wallwm.policies.assembly.checkpoint_source import locate_checkpoint
+from lerobot_wallwm.policies.assembly.checkpoint import load_checkpoint, locate_checkpoint, start_new_rows
 from lerobot_wallwm.policies.assembly.hub_hooks import HubHooks
-from lerobot_wallwm.policies.assembly.learned import bind_cameras, learn_events, learn_limits
+from lerobot_wallwm.policies.assembly.learned import learn
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
 from lerobot_wallwm.policies.batches.chunk_reader import ChunkReader
@@ -38,7 +38,6 @@ from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.safety.guards import Guards
 from lerobot_wallwm.policies.training.muon import parameter_groups
-from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.policies.training.weight_average import WeightAverage
 from lerobot_wallwm.storage.line_log import LineLog
 
@@ -54,6 +53,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
         config: The policy's configuration, with features filled in by LeRobot.
         dataset_stats: Statistics of the training data.
         dataset_meta: Metadata of the training data; a view written by `wallwm prepare` carries the event grammar.
+        learned: What a checkpoint learned before; None for a new policy.
         empty: Leaves a Wan tower without weights, for a checkpoint that follows.
     """
 
@@ -69,17 +69,16 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
         config: WallwmConfig,
         dataset_stats: dict[str, dict[str, Tensor]] | None = None,
         dataset_meta: Any | None = None,
+        learned: Learned | None = None,
         empty: bool = False,
         **kwargs: Any,
     ):
         super().__init__(config)
-        self._known_rows = bind_cameras(config, dataset_meta)
+        config.learned = learned or config.learned
+        self._known_rows = learn(config, dataset_stats, dataset_meta)
         config.validate_features()
         check_precision(config.dtype, config.device or "cpu")
         assert config.robot_state_feature is not None and config.action_feature is not None
-        if dataset_meta is not None:
-            learn_events(config, dataset_meta)
-        learn_limits(config, dataset_stats, dataset_meta)
         backbone = find_backbone(config, empty)
         self.model = WorldActionModel(model_shape(config), backbone)
         if backbone is not None and dataset_meta is not None:
@@ -94,7 +93,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
             self.action_space.fit(dataset_stats, spread)
         shapes = {key: tuple(feature.shape) for key, feature in config.image_features.items()}
         self._images = CameraStack(
-            shapes, config.camera_rows, config.image_size, config.resize, config.allow_missing_cameras
+            shapes, config.learned.camera_rows, config.image_size, config.resize, config.allow_missing_cameras
         )
         self.image_keys = list(self._images.shapes)
         self.guards = Guards(config, self.action_space, self._images.shapes)
@@ -102,11 +101,12 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
         self._events = reader(config, self._images, self.action_space, self.model.video.grid, dataset_meta)
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
         self.ema = nn.ModuleDict()
-        if decay := config.by_stage("ema_decay"):
-            self.ema[config.stage] = WeightAverage(self.model, decay)
+        stage = config.training_stage
+        if stage.ema_decay:
+            self.ema[stage.name] = WeightAverage(self.model, stage.ema_decay)
             # DistributedDataParallel would send them round before every forward; they are the same on all ranks.
             self._ddp_params_and_buffers_to_ignore = [f"ema.{name}" for name, _ in self.ema.named_buffers()]
-        if "remaining" in STAGES[config.stage].losses and config.by_stage("future_fraction") == 1.0:
+        if "remaining" in stage.losses and stage.future_fraction == 1.0:
             logger.warning(
                 "With --policy.future_fraction=1 nothing teaches how long an event still lasts: the policy knows it only "
                 "if an earlier stage has learned it."
@@ -127,17 +127,23 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
                 backbone are not where its configuration says.
         """
         folder = locate_checkpoint(pretrained_name_or_path, kwargs)
-        policy = super().from_pretrained(folder, empty=True, **kwargs)
+        policy = super().from_pretrained(folder, learned=Learned.read(Path(folder)), empty=True, **kwargs)
         calibration = policy.config.calibration
         if calibration is not None and (Path(folder) / calibration).is_file():
             policy.config.calibration = str(Path(folder, calibration).absolute())
-        if 0 < policy._known_rows < len(policy.config.camera_rows):
+        rows = len(policy.config.learned.camera_rows)
+        if 0 < policy._known_rows < rows:
             for average in policy._averages():
                 average.begin(policy.model)  # from what it shows: it knows nothing of the new rows
-            start_new_rows(policy.model, policy._known_rows, len(policy.config.camera_rows))
+            start_new_rows(policy.model, policy._known_rows, rows)
         if kwargs.get("dataset_stats") is not None:
             policy.action_space.set_range(kwargs["dataset_stats"])
         return policy
+
+    def _save_pretrained(self, save_directory: Path, state_dict: dict[str, Tensor] | None = None) -> None:
+        """LeRobot's hook: weights, what a person chose, and what was learned."""
+        super()._save_pretrained(save_directory, state_dict=state_dict)
+        self.config.learned.write(save_directory)
 
     @classmethod
     def _load_as_safetensor(
@@ -175,7 +181,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
                 frames = self._events.event_frames(batch, windows)
                 windows.captions = self.config.caption_drop()(windows.captions, frames)
             losses = objectives.losses(self.model, windows)
-        loss, parts = losses.weighted(STAGES[self.config.stage].losses, reduction)
+        loss, parts = losses.weighted(self.model.shape.stage.losses, reduction)
         return loss, {f"loss_{name}": float(value.detach()) for name, value in parts.items()}
 
     def _averages(self) -> list[WeightAverage]:

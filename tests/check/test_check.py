@@ -291,6 +291,7 @@ def test_one_camera_and_the_joints_of_another_arm(make_policy, save, tmp_path):
         dataset.save_episode()
     dataset.finalize()
     from lerobot_wallwm import WallwmConfig, make_wallwm_pre_post_processors
+    from lerobot_wallwm.hub.files.learned import Learned
     from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
     like = make_policy().config
@@ -304,11 +305,9 @@ def test_one_camera_and_the_joints_of_another_arm(make_policy, save, tmp_path):
         output_features={"action": PolicyFeature(FeatureType.ACTION, (4,))},
         device="cpu",
         resize="pad",
-        action_feature_names=names,
-        state_feature_names=names,
-        fps=30.0,
         **{name: getattr(like, name) for name in sizes},
     )
+    config.learned = Learned(fps=30.0, action_feature_names=names, state_feature_names=names)
     stats = dataset.meta.stats
     policy = WallwmPolicy(config, dataset_stats=stats)
     folder = tmp_path / "policy"
@@ -332,13 +331,13 @@ def test_other_ways_to_act(make_policy, save, tiny_dataset, tmp_path, fields):
 
 
 @pytest.mark.parametrize("name", ["wan2.1-1.3b", pytest.param("wan2.2-5b", marks=pytest.mark.slow)])
-def test_checkpoints_on_wan_backbones(make_policy, save, tiny_dataset, tmp_path, name):
+def test_checkpoints_on_wan_backbones(make_policy, save, tiny_dataset, tmp_path, name, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "text_cache"))
     from tiny_wan import save_backbone
 
     policy = make_policy(
         backbone=name,
         backbone_path=str(save_backbone(tmp_path / "backbone", name)),
-        text_cache=str(tmp_path / "text_cache"),
         image_size=(64, 64) if name == "wan2.2-5b" else (32, 32),
         fps=10.0,
     )

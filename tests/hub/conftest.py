@@ -54,7 +54,7 @@ def whole_checkpoint(make_policy, tiny_stats, tmp_path_factory) -> Path:
     policy = make_policy(
         event_transitions={"": {"reach": 5}, "reach": {"close": 5}}, event_max_frames={"reach": 12}
     )
-    policy.config.fps = 10.0
+    policy.config.learned.fps = 10.0
     policy.save_pretrained(folder)
     for pipeline in make_wallwm_pre_post_processors(policy.config, tiny_stats):
         pipeline.save_pretrained(folder)

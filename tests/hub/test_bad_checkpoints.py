@@ -215,7 +215,6 @@ def test_a_listing_with_names_that_escape(hub, checkpoint, publish_files, tmp_pa
         {"calibration": "../../../secret.json"},
         {"calibration": "/etc/passwd"},
         {"calibration": "weights.pkl"},
-        {"text_cache": "/root/.ssh"},
         {"backbone_path": "~/elsewhere"},
         {"planner_url": "http://198.51.100.7/v1"},
         {"event_log": ".bashrc"},

@@ -21,8 +21,10 @@ def two(hub, checkpoint) -> tuple[str, str]:
     assert main(["publish", f"--policy.path={checkpoint}", "--repo_id=me/cups"]) == 0
     old = hub.repo("me/cups").branches["main"]
     config = json.loads((checkpoint / "config.json").read_text())
-    config |= {"num_inference_steps": 7, "event_max_frames": {"push": 99}, "action_clamp_margin": 0.5}
+    config |= {"num_inference_steps": 7, "action_clamp_margin": 0.5}
     (checkpoint / "config.json").write_text(json.dumps(config))
+    learned = json.loads((checkpoint / "learned.json").read_text())
+    (checkpoint / "learned.json").write_text(json.dumps(learned | {"event_max_frames": {"push": 99}}))
     state = checkpoint / "policy_postprocessor_step_1_unnormalizer_processor.safetensors"
     save_file({key: value * 2 for key, value in load_file(state).items()}, state)
     assert main(["publish", f"--policy.path={checkpoint}", "--repo_id=me/cups"]) == 0
@@ -38,7 +40,7 @@ def test_as_lerobot_eval_loads_it(two, make_observation):
     assert config.num_inference_steps == 7  # of the newest
     policy = WallwmPolicy.from_pretrained("me/cups", config=config, revision=config.pretrained_revision)
     assert policy.config is config
-    assert (config.num_inference_steps, config.event_max_frames) == (2, {"reach": 12})
+    assert (config.num_inference_steps, config.learned.event_max_frames) == (2, {"reach": 12})
     assert config.replan_steps == 9 and config.action_clamp_margin == 0.0
     _, post = make_pre_post_processors(policy_cfg=config, pretrained_path=config.pretrained_path)
     assert float(post.steps[1].state_dict()["action.max"][0]) == 60.0

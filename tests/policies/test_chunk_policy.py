@@ -13,6 +13,7 @@ from recordings import Recording
 
 from lerobot_wallwm.language.event_grammar import learn_transitions
 from lerobot_wallwm.policies.batches.chunk_reader import ChunkHistory
+from lerobot_wallwm.policies.model import sampling
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 
@@ -27,18 +28,18 @@ def chunk_policy(make_policy):
 def rollout(policy, recording: Recording, ticks: int) -> tuple[torch.Tensor, dict[int, object]]:
     """Actions ``(ticks, 6)``, and the past that each plan was made from."""
     pasts: dict[int, object] = {}
-    original, tick = policy.model.plan, 0
+    original, tick = sampling.plan, 0
 
     def spy(*args, **kwargs):
         pasts[tick] = kwargs["chunk"]
         return original(*args, **kwargs)
 
-    policy.model.plan = spy
+    sampling.plan = spy
     policy.reset()
     actions = []
     for tick in range(ticks):  # noqa: B007  read by the spy
         actions.append(policy.select_action(recording.observation(tick))[0])
-    policy.model.plan = original
+    sampling.plan = original
     return torch.stack(actions), pasts
 
 
@@ -156,7 +157,11 @@ def test_training_on_plain_data_takes_the_instruction_and_keeps_what_was_learnt(
     grammar = learn_transitions([PICK])
     config = make_config(stage="next_chunk", planner="grammar", event_transitions=grammar)
     WallwmPolicy(config, dataset_stats=tiny_stats, dataset_meta=Recording.random(9).meta())
-    assert config.planner == "instruction" and config.event_transitions == grammar and config.fps == 10
+    assert (
+        config.planner == "instruction"
+        and config.learned.event_transitions == grammar
+        and config.learned.fps == 10
+    )
 
 
 @pytest.mark.parametrize("imagination", ["none", "anchor", "full"])

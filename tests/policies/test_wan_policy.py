@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+from huggingface_hub import constants
 from lerobot.configs import PreTrainedConfig
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -34,14 +35,14 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def make_wan(folders, make_policy, tmp_path):
+def make_wan(folders, make_policy, tmp_path, monkeypatch):
     """Builds a policy on a tiny backbone; keyword arguments replace its fields."""
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "text_cache"))
 
     def build(name: str = "wan2.1-1.3b", shake: bool = False, **fields):
         numbers = {
             "backbone": name,
             "backbone_path": str(folders[name]),
-            "text_cache": str(tmp_path / "text_cache"),
             "image_size": (64, 64) if name == "wan2.2-5b" else (32, 32),
         }
         return make_policy(shake=shake, **{**numbers, **fields})
@@ -282,7 +283,7 @@ def test_weights_that_do_not_fit_a_checkpoint_are_listed(make_wan, make_policy, 
 def test_a_checkpoint_of_another_backbone_or_view_set_is_an_error(make_wan, make_policy, folders, tmp_path):
     make_policy().save_pretrained(tmp_path / "nano")
     changes = {"backbone": "wan2.1-1.3b", "backbone_path": folders["wan2.1-1.3b"]}
-    config = moved(tmp_path, tmp_path / "nano", **changes, text_cache=tmp_path)
+    config = moved(tmp_path, tmp_path / "nano", **changes)
     with pytest.raises(WeightsError, match=r"unexpected: model\.text_encoder.*mis-shaped: .*model\.video"):
         WallwmPolicy.from_pretrained(tmp_path / "nano", config=config)
     make_wan().save_pretrained(tmp_path / "wan")

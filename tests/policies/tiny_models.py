@@ -3,22 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from lerobot_wallwm.hub.files.backbones import WanShape
-from lerobot_wallwm.policies.model.shape import ModelShape
 from lerobot_wallwm.policies.model.windows import EventWindows
-from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
+from lerobot_wallwm.policies.model.world_action_model import ModelShape, WorldActionModel
+from lerobot_wallwm.policies.training.stages import STAGES, Stage
 
 WAN = WanShape(width=24, depth=2, heads=2, ffn_width=32, latent_channels=12, text_dim=16)
 
 SHAPE = ModelShape(
     video=replace(WAN, latent_channels=3 * 4**2 * 4),
-    codec_levels=2,
     image_size=(16, 16),
     max_views=2,
     max_text_tokens=8,
@@ -30,15 +29,17 @@ SHAPE = ModelShape(
     state_dim=4,
     num_future_latents=2,
     actions_per_latent=4,
-    action_draws=2,
-    action_prediction="x",
-    future_fraction=0.5,
-    anchored_fraction=0.5,
-    anchor_step=45,
-    anchor_steps=50,
-    anchor_jitter=0.02,
     video_shift=5.0,
+    stage=replace(STAGES["joint"], future_fraction=0.5),
+    codec_levels=2,
 )
+
+
+def changed(shape: ModelShape = SHAPE, **changes: Any) -> ModelShape:
+    """A shape with some of its numbers, or of its stage's, replaced."""
+    stage = {f.name: changes.pop(f.name) for f in fields(Stage) if f.name in changes}
+    shape = replace(shape, **changes)
+    return replace(shape, stage=replace(shape.stage, **stage))
 
 
 def shake(module: nn.Module, size: float = 0.2, seed: int = 0) -> None:
@@ -51,7 +52,7 @@ def shake(module: nn.Module, size: float = 0.2, seed: int = 0) -> None:
 def tiny_model(seed: int = 0, shaken: bool = True, **changes: Any) -> WorldActionModel:
     """A world action model of a few thousand parameters."""
     torch.manual_seed(seed)
-    model = WorldActionModel(replace(SHAPE, **changes))
+    model = WorldActionModel(changed(**changes))
     if shaken:
         shake(model, seed=seed)
     return model.eval()

@@ -152,7 +152,7 @@ def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match
         ],
         still=still,
         still_here=still_here,
-        trained_fps=config.fps,
+        trained_fps=config.learned.fps,
         data_fps=float(heldout.meta.fps),
         control_fps=fps,
         captions=len(captions),
@@ -188,7 +188,7 @@ def _ranges(names: list[str], trained: np.ndarray | None, values: np.ndarray) ->
 
 def _difference(config: Any, heldout: HeldOut) -> str | None:
     for feature, trained in (
-        ("observation.state", config.state_feature_names),
+        ("observation.state", config.learned.state_feature_names),
         ("action", config.action_feature_names),
     ):
         here = heldout.names(feature)

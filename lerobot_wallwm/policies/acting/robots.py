@@ -23,7 +23,7 @@ def new_cursor(config: WallwmConfig, log: LineLog, robot: int = 0) -> EventCurso
         ValueError: ``script`` holds a caption that the checkpoint does not know, or there is no grammar to follow.
     """
     steps = config.chunk_length if config.chunked else config.replan_steps
-    fps = config.fps or _FPS
+    fps = config.learned.fps or _FPS
     cursor = EventCursor(
         InstructionPlanner(), steps, config.end_threshold, config.on_plan_end == "repeat", fps, log, robot
     )

@@ -202,7 +202,7 @@ class Rollout:
         factor, space = self.config.seam_acceleration, self.action_space
         if not factor:
             return None
-        learned = self.config.motion_limits.get("acceleration", ())
+        learned = self.config.learned.motion_limits.get("acceleration", ())
         if len(learned) != len(space.range_low):
             return torch.full_like(space.range_low, factor * UNKNOWN_ACCELERATION)
         half = ((space.range_high - space.range_low) / 2).clamp_min(1e-8)

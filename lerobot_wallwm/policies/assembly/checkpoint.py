@@ -1,22 +1,106 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Reads a checkpoint of the same stage, which goes on, or of another one, whose averages the next stage starts from."""
+"""Checkpoints: where they lie, checked before LeRobot builds anything from them, and how their weights are read.
+
+A checkpoint of the same stage goes on; of another one, the next stage starts from its averages.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
+from lerobot.configs import PreTrainedConfig
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lerobot_wallwm.hub.files.safe_files import safetensors_header
+from lerobot_wallwm.hub.files.safe_files import is_repo_id, safetensors_header
 from lerobot_wallwm.hub.files.weights import contents, load_weights
+from lerobot_wallwm.hub.remote.pull import fetch_checkpoint, fetch_settings, refuse_unsafe
+from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.towers.history import fresh_tables
 from lerobot_wallwm.policies.training.weight_average import PREFIX, WeightAverage, names_after_averages
 
-if TYPE_CHECKING:
-    from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
+logger = logging.getLogger(__name__)
+
+_DOWNLOAD = ("token", "cache_dir", "force_download", "local_files_only")
+# Which run it is, and where, and not what the checkpoint is.
+_OF_THE_RUN = frozenset(
+    {
+        "pretrained_path",
+        "pretrained_revision",
+        "device",
+        "repo_id",
+        "private",
+        "push_to_hub",
+        "tags",
+        "license",
+    }
+)
+
+
+def locate_checkpoint(name: str | Path, kwargs: Mapping[str, Any]) -> str | Path:
+    """A local folder for a checkpoint's name.
+
+    Args:
+        name: Folder, or name on the Hub.
+        kwargs: Of LeRobot's `from_pretrained`. Its ``config`` is changed where LeRobot took it from another revision
+            than ``revision``; see `_pin`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UnsafeCheckpointError: A file that is not opened.
+        HubError: The Hub refused.
+        FileNotFoundError: It is neither.
+    """
+    if Path(name).is_dir():
+        refuse_unsafe(Path(name))
+        return name
+    if not is_repo_id(str(name)):
+        raise FileNotFoundError(f"{name}: is no folder, and no name on the Hub. Fix: write it as user/name")
+    download = {key: kwargs[key] for key in _DOWNLOAD if kwargs.get(key) is not None}
+    config, revision = kwargs.get("config"), kwargs.get("revision")
+    given = None if config is None else {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    folder = fetch_checkpoint(str(name), revision, given=given, **download)
+    if config is not None and revision is not None:
+        newest = fetch_settings(str(name), given=given, **download)
+        _pin(config, newest, folder, kwargs.get("dataset_meta") is not None)
+    return folder
+
+
+def _pin(config: Any, newest: Path, pinned: Path, training: bool) -> None:
+    """Makes a pinned revision hold for the whole checkpoint.
+
+    LeRobot 0.6.1 pins the weights, but `lerobot-train` and `lerobot-eval` read `config.json`, and the latter the
+    processors too, from the newest revision (configs/train.py, configs/eval.py). Fields that came from there get the
+    pinned revision's value; what the user gave on the command line stays.
+
+    Raises:
+        ValueError: In training, the newest revision has already decided what is loaded from the dataset.
+    """
+    ours, theirs = (PreTrainedConfig.from_pretrained(folder) for folder in (pinned, newest))
+    before = (config.observation_delta_indices, config.action_delta_indices)
+    changed = []
+    for field in dataclasses.fields(config):
+        name = field.name
+        right, wrong = getattr(ours, name), getattr(theirs, name)
+        if name not in _OF_THE_RUN and right != wrong and getattr(config, name) == wrong:
+            setattr(config, name, right)
+            changed.append(name)
+    if changed:
+        logger.info("From the pinned revision, and not from the newest: %s.", ", ".join(changed))
+    if training and before != (config.observation_delta_indices, config.action_delta_indices):
+        raise ValueError(
+            "--policy.pretrained_revision: lerobot-train read the window's length from the newest revision, which has "
+            "another. Fix: `wallwm pull --repo_id=... --revision=... --out=DIR`, then --policy.path=DIR"
+        )
+    if not training:
+        config.pretrained_path = pinned  # from where lerobot-eval reads the processors
 
 
 def load_checkpoint(

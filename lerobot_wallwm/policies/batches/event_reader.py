@@ -108,20 +108,18 @@ class EventReader:
             return None
         key = tuple(cameras)
         if key not in self._masks:
-            names = config.state_feature_names or []
+            names = config.learned.state_feature_names or []
             images = self.images
             calibration = load_calibration(config.calibration, {k: images.shapes[k] for k in cameras}, names)
             covered = {k: images.boxes[k].covered(images.size) for k in cameras}
-            self._masks[key] = SightConeMasks(
-                calibration, cameras, self.grid, names, config.sight_cone_widen, covered
-            )
+            self._masks[key] = SightConeMasks(calibration, cameras, self.grid, names, covered=covered)
         return self._masks[key](states[:, ::FRAMES_PER_LATENT] if states.ndim == 3 else states[:, None])
 
-    def event_frames(self, batch: dict[str, Any], event: EventWindows) -> Tensor:
+    def event_frames(self, batch: dict[str, Any], windows: EventWindows) -> Tensor:
         """Frames ``(B,)`` of each sample's whole event; the window alone, without metadata, shows what is left of it."""
         if self.episode_length is None or "episode_index" not in batch:
-            return event.remaining
-        return self.episode_length[batch["episode_index"].flatten().long().cpu()].to(event.remaining)
+            return windows.remaining
+        return self.episode_length[batch["episode_index"].flatten().long().cpu()].to(windows.remaining)
 
     def _remaining(self, batch: dict[str, Any], action_pad: Tensor) -> Tensor:
         """Frames from each keyframe to its event's end; the pad mask alone stops counting at the horizon."""

@@ -1,80 +1,93 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""The fields of event mode on an arm, one reason per field. All numbers are our choice; the paper gives none."""
+"""How the policy acts: planner, imagination, event mode on an arm."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 from lerobot_wallwm.language.config import VlmConfig
-
-if TYPE_CHECKING:
-    from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.policies.config.model_fields import check_choice, check_least
+from lerobot_wallwm.policies.config.training_fields import TrainingFields
 
 
 @dataclass
-class EventModeConfig:
-    """What `WallwmConfig` adds for running an arm event by event."""
+class ActingFields(TrainingFields):
+    """Acting. All numbers are our choice; the paper gives none. Flags of `lerobot-eval` and `lerobot-rollout` as well."""
 
-    # Orders for planner=human: a file whose last line says what to do now, read again whenever it changes; `-` for the
-    # terminal. A line is a caption, `next`, `hold`, `go` or `stop`.
+    # Where event captions come from: `grammar` learned from the data, `script`, the `instruction`, a `human` or a `vlm`.
+    planner: str = "grammar"
+    # Captions for planner=script, in order, each with its duration where the plan gives one: "lift the cup | 1.5 s".
+    script: list[str] = field(default_factory=list)
+    # After the last event: `hold` the pose, or `repeat` the plan from its start.
+    on_plan_end: str = "hold"
+    # What the video tower does before acting: `none`, `anchor` (to s*, then held) or `full` (in step with the actions).
+    imagination: str = "none"
+    # Denoising steps of actions and imagined video.
+    num_inference_steps: int = 5
+    # Seed of every rollout's noise, so that a rollout can be repeated; None draws fresh noise.
+    inference_seed: int | None = 0
+    # Actions executed before looking again inside an event; 0 runs each event open loop, as the paper does.
+    replan_steps: int = 4
+    # An event is left once this many predicted frames remain.
+    end_threshold: float = 1.5
+    # An event is left after this multiple of the longest one in the data, whatever the model predicts.
+    max_event_stretch: float = 1.5
+    # Collect imagined video for LeRobot's `pred_episode_N.mp4`; costs one imagination per event.
+    save_predicted_video: bool = False
+    # Orders for planner=human: a file whose last line counts (a caption, next, hold, go or stop); `-` for the terminal.
     planner_file: str | None = None
-    # planner=vlm: an OpenAI-compatible server, up to and with /v1, and the model's name there. The key comes from the
-    # environment variable WALLWM_VLM_API_KEY alone.
+    # planner=vlm: an OpenAI-compatible server, up to and with /v1; its key comes from WALLWM_VLM_API_KEY alone.
     planner_url: str = "http://127.0.0.1:8000/v1"
+    # planner=vlm: the model's name on that server.
     planner_model: str = ""
-    # Seconds for one attempt (there are two) before the grammar decides, or the arm holds where there is none.
+    # Seconds for each of two attempts before the grammar decides, or the arm holds where there is none.
     planner_timeout_s: float = 10.0
-    # Commands pass from one event's plan to the next, and to rest, with at most this multiple of the acceleration that
-    # 99 of 100 moving ticks of the demonstrations stay below (`motion_limits`; see seams.py). 0: they jump.
+    # Most acceleration of commands from plan to plan, as a multiple of the demonstrations' (see seams.py); 0: they jump.
     seam_acceleration: float = 1.0
-    # Computes the next plan on a thread of its own while the arm carries out the last one, so that `select_action` waits
-    # for none but the first. Not needed with `lerobot-rollout --inference.type=rtc`, which has a thread of its own.
+    # Compute the next plan on a thread of its own while the arm carries out the last; LeRobot's RTC engine has its own.
     background_inference: bool = False
-    # An arm that does not move for so long, although its goal is `stall_distance` away (in the dataset's units: degrees
-    # or percent), has stalled. 0 s: never. Grippers do not count: they stall on every object that they hold.
+    # Seconds that an arm does not move, although its goal is away, after which it has stalled; 0: never.
     stall_s: float = 1.0
+    # How far that goal is away, in the dataset's units (degrees or percent); grippers do not count.
     stall_distance: float = 8.0
-    # Looks again, within the same event, before `on_stall` decides: `retry` without end (the event's limit stays),
-    # `next` event, or `hold`.
+    # Looks again, within the same event, before `on_stall` decides.
     stall_retries: int = 2
+    # What follows a stall: `retry` without end (the event's limit stays), the `next` event, or `hold`.
     on_stall: str = "retry"
     # JSON lines of what happened when: events, looks, orders, stalls, late plans, the planner's questions and answers.
     event_log: str | None = None
 
-
-def check_event_mode(config: WallwmConfig) -> None:
-    """Raises ValueError for values out of range, or fields that contradict each other."""
-    if config.stall_retries < 0:
-        raise ValueError(f"--policy.stall_retries must be at least 0, got {config.stall_retries}.")
-    for name, least in (
-        ("seam_acceleration", 0.0),
-        ("stall_s", 0.0),
-        ("stall_distance", 1e-6),
-        ("planner_timeout_s", 1e-3),
-    ):
-        value = getattr(config, name)
-        if not (math.isfinite(value) and value >= least):
-            raise ValueError(f"--policy.{name} must be a finite number of at least {least:g}, got {value}.")
-    if config.planner == "human" and not config.planner_file:
-        raise ValueError(
-            "--policy.planner=human needs --policy.planner_file=events.txt, or - for the terminal, got none."
-        )
-    if config.planner == "vlm":
-        if not config.planner_model:
+    def check(self) -> None:
+        """Raises ValueError for values out of range, or fields that contradict each other."""
+        super().check()
+        check_choice("planner", self.planner, ("grammar", "script", "instruction", "human", "vlm"))
+        check_choice("on_plan_end", self.on_plan_end, ("hold", "repeat"))
+        check_choice("imagination", self.imagination, ("none", "anchor", "full"))
+        check_choice("on_stall", self.on_stall, ("retry", "next", "hold"))
+        check_least(self, num_inference_steps=1, stall_retries=0, seam_acceleration=0)
+        check_least(self, stall_s=0, stall_distance=1e-6, planner_timeout_s=1e-3)
+        if self.planner == "script" and not self.script:
             raise ValueError(
-                "--policy.planner=vlm needs --policy.planner_model=<its name on the server>, got none."
+                "--policy.planner=script needs --policy.script='[\"reach for the red cube\", ...]', got an empty list."
             )
-        planner_server(config)
-    if config.background_inference and config.save_predicted_video:
-        raise ValueError(
-            "--policy.background_inference=true does not go with --policy.save_predicted_video=true, which imagines in "
-            "the control loop. Fix: choose one."
-        )
+        if self.planner == "human" and not self.planner_file:
+            raise ValueError(
+                "--policy.planner=human needs --policy.planner_file=events.txt, or - for the terminal, got none."
+            )
+        if self.planner == "vlm":
+            if not self.planner_model:
+                raise ValueError(
+                    "--policy.planner=vlm needs --policy.planner_model=<its name on the server>, got none."
+                )
+            planner_server(self)
+        if self.background_inference and self.save_predicted_video:
+            raise ValueError(
+                "--policy.background_inference=true does not go with --policy.save_predicted_video=true, which imagines in "
+                "the control loop. Fix: choose one."
+            )
 
 
-def planner_server(config: WallwmConfig) -> VlmConfig:
+def planner_server(config: ActingFields) -> VlmConfig:
     """The server of planner=vlm; its key comes from the environment alone.
 
     Raises:

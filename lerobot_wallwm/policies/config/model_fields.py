@@ -1,119 +1,137 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Fields that shape the model."""
+"""What is built: backbone, window, cameras, sizes. A checkpoint's own values are needed to load it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from lerobot.configs import FeatureType
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from lerobot_wallwm.hub.files.backbones import BACKBONES
-from lerobot_wallwm.policies.training.stages import STAGES
 
-if TYPE_CHECKING:
-    from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+# Stands for "as it suits the backbone" or "as it suits the stage"; `fill` puts the number in its place.
+BY_BACKBONE: Any = None
 
-_CHOICES = {
-    "dtype": ("float32", "bfloat16"),
-    "stage": tuple(STAGES),
-    "action_prediction": ("x", "v"),
-    "imagination": ("none", "anchor", "full"),
-    "view_fusion": ("cross", "tile", "none"),
-    "resize": ("stretch", "pad"),
-    "planner": ("grammar", "script", "instruction", "human", "vlm"),
-    "on_stall": ("retry", "next", "hold"),
-    "optimizer": ("adamw", "muon"),
-    "on_plan_end": ("hold", "repeat"),
-}
-_COUNTS = (
-    "num_future_latents",
-    "video_stride",
-    "action_draws",
-    "num_inference_steps",
-    "max_views",
-    "max_chunks",
-)
-_FRACTIONS = ("tube_probability", "tube_condition_probability", "future_fraction", "anchored_fraction")
-# Smallest values of the fields that have one besides the counts.
-_LEAST = {
-    "tube_loss_weight": 0,
-    "dct_loss_weight": 0,
-    "history_latents": 0,
-    "keypoints": 0,
-    "sight_cone_widen": 1,
+# Our choice, for two CPU cores; of the Wan backbones, see also hub/files/backbones.py.
+_NANO = {
+    "image_size": (96, 96),
+    "max_text_tokens": 16,
+    "action_width": 96,
+    "action_heads": 4,
+    "action_ffn_width": 192,
 }
 
 
-def check_backbone(config: WallwmConfig) -> None:
-    """Raises ValueError for an unknown backbone, or fields that it does not have."""
-    _check_choice("backbone", config.backbone, ("nano", *BACKBONES))
-    if config.backbone == "nano" and (config.backbone_path or config.backbone_revision):
-        raise ValueError(
-            "--policy.backbone_path and --policy.backbone_revision are for the Wan backbones; nano has no weights "
-            f"to start from. Add --policy.backbone={' or '.join(BACKBONES)}."
-        )
+@dataclass
+class ModelFields:
+    """The network. The paper gives no size of its action tower and no nano model: where no page stands, our choice."""
+
+    # Video tower, codec and text encoder: `nano` (random weights), or Wan's `wan2.2-5b` (paper p. 6) or `wan2.1-1.3b`.
+    backbone: str = "nano"
+    # Folder of a Wan backbone in diffusers' layout instead of the Hub's; a checkpoint finds its frozen parts there.
+    backbone_path: str | None = None
+    # Branch, tag or commit of the backbone on the Hub; training fills in the commit that it used.
+    backbone_revision: str | None = None
+    # (height, width) in pixels that frames are resized to, multiples of 16 (wan2.2-5b: 32). nano 96 x 96, Wan 192 x 224.
+    image_size: tuple[int, int] = BY_BACKBONE
+    # `stretch` fills that frame; `pad` keeps each camera's proportions between black borders, which no loss sees.
+    resize: str = "stretch"
+    # Future latents N of a window, 4 sampled frames each (paper p. 10; at most 16 there).
+    num_future_latents: int = 2
+    # Source frames between two sampled frames; the horizon is 4 * video_stride * num_future_latents actions.
+    video_stride: int = 4
+    # History latents M of stage=next_chunk, whose windows begin before the observation (paper p. 10 gives no number).
+    history_latents: int = 1
+    # Actions H_a executed of each chunk of stage=next_chunk, the unit of its E_abs; 0: the whole horizon.
+    chunk_steps: int = 0
+    # Width of nano's video tower.
+    video_width: int = 128
+    # Blocks of nano's video tower; the action tower has as many as the video tower.
+    video_depth: int = 4
+    # Attention heads of nano's video tower.
+    video_heads: int = 4
+    # Feed-forward width of nano's video tower.
+    video_ffn_width: int = 384
+    # Width of nano's word vectors.
+    text_dim: int = 64
+    # Tokens of a caption, padding included: nano 16, Wan 512 as it was trained (fewer are faster).
+    max_text_tokens: int = BY_BACKBONE
+    # Rows of the view tables: the most cameras that this model and its fine-tunings can ever have.
+    max_views: int = 4
+    # How the video tower brings cameras together: `cross` is the paper's; `tile` and `none` are what it is compared with.
+    view_fusion: str = "cross"
+    # Compute training losses on frames and actions inside their events; false computes the padding too and masks it.
+    packing: bool = True
+    # Leave out the view of a camera that the dataset or robot lacks; otherwise a missing camera is an error.
+    allow_missing_cameras: bool = False
+    # Cameras of the dataset to learn besides those of the checkpoint; each takes a free row of the view tables.
+    new_cameras: list[str] = field(default_factory=list)
+    # Width of the action tower: nano 96, wan2.1-1.3b 768, wan2.2-5b 1024.
+    action_width: int = BY_BACKBONE
+    # Attention heads of the action tower: nano 4, wan2.1-1.3b 6, wan2.2-5b 8.
+    action_heads: int = BY_BACKBONE
+    # Feed-forward width of the action tower: nano 192, wan2.1-1.3b 2048, wan2.2-5b 2816.
+    action_ffn_width: int = BY_BACKBONE
+    # Keypoints per camera from which the goal reader tells where an event will end (ours, not the paper's); 0: no reader.
+    keypoints: int = 16
+    # Learn actions relative to the observed pose where action and state are the same joints (paper p. 10).
+    relative_actions: bool = True
+    # Dimensions whose name contains one of these stay absolute: a gripper's target is a state, not a way.
+    relative_exclude_joints: list[str] = field(default_factory=lambda: ["gripper"])
+
+    def fill(self) -> None:
+        """Fills in what follows the backbone unless it is set.
+
+        Raises:
+            ValueError: An unknown backbone.
+        """
+        check_choice("backbone", self.backbone, ("nano", *BACKBONES))
+        defaults: dict[str, Any] = _NANO
+        if self.backbone != "nano":
+            wan = BACKBONES[self.backbone]
+            # The size is that of WALL-WM's README.
+            defaults = {"image_size": (192, 224), "max_text_tokens": wan.max_text_tokens, **wan.policy}
+        for name, value in defaults.items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        self.image_size = (int(self.image_size[0]), int(self.image_size[1]))
+
+    def check(self) -> None:
+        """Raises ValueError for values out of range, or fields that contradict each other."""
+        if self.backbone == "nano" and (self.backbone_path or self.backbone_revision):
+            raise ValueError(
+                "--policy.backbone_path and --policy.backbone_revision are for the Wan backbones; nano has no weights "
+                f"to start from. Add --policy.backbone={' or '.join(BACKBONES)}."
+            )
+        check_choice("resize", self.resize, ("stretch", "pad"))
+        check_least(self, num_future_latents=1, video_stride=1, max_views=1, history_latents=0, keypoints=0)
+        if not 0 <= self.chunk_steps <= self.horizon:
+            raise ValueError(
+                f"--policy.chunk_steps must lie in [0, {self.horizon}], the horizon, got {self.chunk_steps}."
+            )
+
+    @property
+    def actions_per_latent(self) -> int:
+        """K_p, action steps per future latent (paper p. 10)."""
+        return 4 * self.video_stride
+
+    @property
+    def horizon(self) -> int:
+        """Actions in a window."""
+        return self.actions_per_latent * self.num_future_latents
 
 
-def check_fields(config: WallwmConfig) -> None:
-    """Raises ValueError for values out of range, or fields that contradict each other."""
-    for name, choices in _CHOICES.items():
-        _check_choice(name, getattr(config, name), choices)
-    for name in _COUNTS:
-        if config.by_stage(name) < 1:
-            raise ValueError(f"--policy.{name} must be at least 1, got {getattr(config, name)}.")
-    for name in _FRACTIONS:
-        if not 0.0 <= config.by_stage(name) <= 1.0:
-            raise ValueError(f"--policy.{name} must lie in [0, 1], got {getattr(config, name)}.")
-    for name, least in _LEAST.items():
-        if getattr(config, name) < least:
-            raise ValueError(f"--policy.{name} must be at least {least}, got {getattr(config, name)}.")
-    if config.stage == "video" and config.by_stage("future_fraction") < 1.0:
-        raise ValueError(
-            "--policy.stage=video learns from the future alone: --policy.future_fraction must be 1 there, got "
-            f"{config.future_fraction}."
-        )
-    if config.video_train_shift is not None and config.video_train_shift <= 0:
-        raise ValueError(f"--policy.video_train_shift must be above 0, got {config.video_train_shift}.")
-    if not 0.0 <= config.by_stage("ema_decay") < 1.0:
-        raise ValueError(f"--policy.ema_decay must lie in [0, 1), got {config.ema_decay}.")
-    config.caption_drop()  # raises where it makes no sense
-    if not 0 <= config.chunk_steps <= config.horizon:
-        raise ValueError(
-            f"--policy.chunk_steps must lie in [0, {config.horizon}], the horizon, got {config.chunk_steps}."
-        )
-    if config.calibration is not None and config.view_fusion != "cross":
-        raise ValueError(
-            f"--policy.calibration masks cross-view attention, which --policy.view_fusion={config.view_fusion} does not "
-            "have: use --policy.view_fusion=cross, or no calibration."
-        )
-    if config.planner == "script" and not config.script:
-        raise ValueError(
-            "--policy.planner=script needs --policy.script='[\"reach for the red cube\", ...]', got an empty list."
-        )
-
-
-def check_features(config: WallwmConfig) -> None:
-    """Raises ValueError for a dataset or robot that the policy cannot be built for."""
-    if not config.image_features:
-        raise ValueError(
-            "wallwm needs at least one camera: the dataset's meta/info.json has no feature named "
-            "'observation.images.*' of dtype 'video' or 'image'."
-        )
-    if config.robot_state_feature is None:
-        raise ValueError(
-            "wallwm needs 'observation.state': add the joint positions to the dataset's features."
-        )
-    if config.action_feature is None:
-        raise ValueError("wallwm needs 'action': the dataset's meta/info.json has no such feature.")
-    if len(config.image_features) > config.max_views:
-        raise ValueError(
-            f"{len(config.image_features)} cameras exceed --policy.max_views={config.max_views}; raise it."
-        )
-    for key, feature in config.image_features.items():
-        if feature.type is not FeatureType.VISUAL or len(feature.shape) != 3:
-            raise ValueError(f"'{key}' must be an image of shape (3, height, width), got {feature.shape}.")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raises ValueError unless the field holds one of the choices."""
     if value not in choices:
         raise ValueError(f"--policy.{name}={value} is not available: choose one of {', '.join(choices)}.")
+
+
+def check_least(group: object, **least: float) -> None:
+    """Raises ValueError for a field that is no finite number of at least so much."""
+    for name, smallest in least.items():
+        value = getattr(group, name)
+        if not smallest <= value < float("inf"):  # false for NaN, too
+            raise ValueError(
+                f"--policy.{name} must be a finite number of at least {smallest:g}, got {value}."
+            )

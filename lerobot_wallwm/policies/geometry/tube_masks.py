@@ -50,15 +50,6 @@ class Tubes:
         return torch.where(window & slots[:, None, None, :, None, None], nothing, z_t_BVCTHW)
 
 
-def check_tube(tube: TubeShape, grid: tuple[int, int]) -> None:
-    """Raises ValueError for windows that no view can hold."""
-    if not 1 <= tube.smallest <= tube.largest <= min(grid):
-        raise ValueError(
-            f"--policy.tube_min={tube.smallest} and --policy.tube_max={tube.largest} must satisfy 1 <= tube_min <= "
-            f"tube_max <= {min(grid)}, the shorter side of a view's {grid[0]} x {grid[1]} tokens."
-        )
-
-
 def covisible_region(sight_BTSS: Tensor, views: int, grid: tuple[int, int]) -> Tensor:
     """U, the tokens that a token of another view sees at every latent frame, ``(B, V, h, w)``.
 
@@ -72,7 +63,7 @@ def covisible_region(sight_BTSS: Tensor, views: int, grid: tuple[int, int]) -> T
 def draw_tubes(tube: TubeShape, region_BVhw: Tensor) -> Tubes:
     """Draws a window for some samples of a batch.
 
-    Each drawn view is any of the V; each side k is any of ``smallest .. largest``; each place is any at which the
+    Each drawn view is any of the V; each side k is any of ``smallest .. largest`` that the view holds; each place is any at which the
     whole window lies inside U. A sample without such a place keeps everything, and so does one with a single view,
     whose hidden tokens no other view could tell.
 
@@ -85,10 +76,11 @@ def draw_tubes(tube: TubeShape, region_BVhw: Tensor) -> Tubes:
     chosen = torch.rand(batch, device=device) < tube.probability
     condition = chosen & (torch.rand(batch, device=device) < tube.condition_probability)
     view = torch.randint(views, (batch,), device=device)
-    side = torch.randint(tube.smallest, tube.largest + 1, (batch,), device=device)
+    largest = min(tube.largest, rows, columns)
+    side = torch.randint(tube.smallest, largest + 1, (batch,), device=device)
     region = region_BVhw[torch.arange(batch, device=device), view]  # (B, h, w)
     one = torch.zeros_like(region)
-    for k in range(tube.smallest, tube.largest + 1):
+    for k in range(tube.smallest, largest + 1):
         fits = (
             F.max_pool2d((~region).float()[:, None], k, stride=1)[:, 0] == 0
         )  # by the window's first corner
@@ -127,7 +119,7 @@ def per_latent_pixel(x_BVhw: Tensor, patch: int) -> Tensor:
 
 @dataclass(frozen=True)
 class TubeShape:
-    """The numbers of tube masks (see `tube_masks`).
+    """The numbers of tube masks (see `tube_masks`); the paper gives none, our choices.
 
     Attributes:
         probability: Of a sample having one, p_tube.
@@ -138,7 +130,7 @@ class TubeShape:
     """
 
     probability: float
-    condition_probability: float
-    smallest: int
-    largest: int
-    loss_weight: float
+    condition_probability: float = 0.5
+    smallest: int = 1
+    largest: int = 3
+    loss_weight: float = 1.0

@@ -13,6 +13,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# s* = 45 on a 50-step schedule; the paper (p. 20) calls the level moderate. Our choice: the index counts steps done from
+# pure noise, so that 45 of 50 with shift 5 leaves t = 0.357.
+ANCHOR_STEP, ANCHOR_STEPS = 45, 50
+# Half width of the noise levels around s* that training draws (our choice).
+ANCHOR_JITTER = 0.02
+
 
 def add_noise(z_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
     """Moves data ``z_0`` along the straight path to noise level ``t``.
@@ -72,25 +78,13 @@ def schedule(num_steps: int, shift: float = 1.0, device: torch.device | str | No
     return shift_noise_level(torch.linspace(1.0, 0.0, num_steps + 1, device=device), shift)
 
 
-def anchor_noise_level(anchor_step: int, num_steps: int, shift: float) -> float:
-    """Noise level at the anchor step s*.
-
-    The paper gives s* = 45 on a 50-step schedule (p. 20) and calls the level moderate. Our choice: the index
-    counts steps done from pure noise, so 45 of 50 with shift 5 leaves t = 0.357.
+def anchor_noise_level(shift: float) -> float:
+    """Noise level at the anchor step s*, at which the video is held.
 
     Args:
-        anchor_step: Steps done before the video is held, 0 (pure noise) to ``num_steps`` (clean).
-        num_steps: Length of the schedule that ``anchor_step`` refers to.
         shift: Timestep shift of the video schedule.
-
-    Raises:
-        ValueError: ``anchor_step`` lies outside the schedule.
     """
-    if not 0 <= anchor_step <= num_steps:
-        raise ValueError(
-            f"anchor_step={anchor_step} must lie in [0, {num_steps}], the schedule it counts on."
-        )
-    return float(shift_noise_level(torch.tensor(1.0 - anchor_step / num_steps), shift))
+    return float(shift_noise_level(torch.tensor(1.0 - ANCHOR_STEP / ANCHOR_STEPS), shift))
 
 
 def masked_mean(error: Tensor, valid: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class Imagination:
         self.model, self.text, self.z_key, self.view_ids = model, text, z_key, view_ids
         self.z_seen, self.chunk = z_key if z_seen is None else z_seen, chunk
         self.levels = fm.schedule(num_steps, shape.video_shift, device)
-        self.stop = round(num_steps * shape.anchor_step / shape.anchor_steps)
+        self.stop = round(num_steps * fm.ANCHOR_STEP / fm.ANCHOR_STEPS)
         self.done = 0
         future = torch.arange(shape.num_future_latents, device=device)
         # A latent is dreamt if the event still lasts when its first frame is due.
@@ -106,14 +106,10 @@ class Imagination:
         """Integrates to s*; returns the keys and values of one forward there."""
         shape = self.model.shape
         # Levels that land on s* exactly, however few steps there are: training held the video there and nowhere else.
-        u = torch.linspace(
-            1.0, 1.0 - shape.anchor_step / shape.anchor_steps, self.stop + 1, device=self.z.device
-        )
+        u = torch.linspace(1.0, 1.0 - fm.ANCHOR_STEP / fm.ANCHOR_STEPS, self.stop + 1, device=self.z.device)
         self.levels = fm.shift_noise_level(u, shape.video_shift)
         while self.done < self.stop:
             self._advance()
-        if shape.anchor_step == shape.anchor_steps:  # s* at the very end of the schedule: t = 0
-            self.z = self.z_0_hat
         return self._keys_values(self._forward())
 
     def latents(self) -> Tensor:

@@ -74,7 +74,7 @@ class Losses:
 
 def future_rows(model: WorldActionModel, batch: int) -> int:
     """S, how many samples of a batch carry their future."""
-    return min(batch, math.ceil(model.shape.future_fraction * batch))
+    return min(batch, math.ceil(model.shape.stage.future_fraction * batch))
 
 
 def losses(model: WorldActionModel, windows: EventWindows) -> Losses:
@@ -118,11 +118,11 @@ def _losses_with_future(
     # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
     u = torch.rand(batch, device=device)
     t_video = fm.shift_noise_level(u, shape.video_train_shift)
-    anchored = torch.rand(batch, device=device) < shape.anchored_fraction
-    level = fm.anchor_noise_level(shape.anchor_step, shape.anchor_steps, shape.video_shift)
-    jitter = (torch.rand(batch, device=device) * 2 - 1) * shape.anchor_jitter
+    anchored = torch.rand(batch, device=device) < shape.stage.anchored_fraction
+    level = fm.anchor_noise_level(shape.video_shift)
+    jitter = (torch.rand(batch, device=device) * 2 - 1) * fm.ANCHOR_JITTER
     t_video = torch.where(anchored, (level + jitter).clamp(0.0, 1.0), t_video)
-    t_free = torch.rand(batch, shape.action_draws, device=device)
+    t_free = torch.rand(batch, shape.stage.action_draws, device=device)
     t_action = torch.where(anchored[:, None], t_free, u[:, None])
 
     t_frames = t_video[:, None].expand(-1, z_0.shape[3] - given)
@@ -242,7 +242,7 @@ def _losses_keyframe_only(
     still = torch.zeros(batch, z_seen.shape[3], device=device)
     with _video_gradients(model):
         features = model.video(z_seen, still, text, hidden, False, sight, windows.view_ids, packing)
-    t_action = torch.rand(batch, model.shape.action_draws, device=device)
+    t_action = torch.rand(batch, model.shape.stage.action_draws, device=device)
     action_loss, log_remaining = _action_losses(
         model, windows, features.layers, t_action, hidden, goal, packing
     )

@@ -7,25 +7,84 @@ P proprioception dims. Frames are in [-1, 1], state and actions in the model's o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from lerobot_wallwm.hub.files.backbones import WanShape
 from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec
-from lerobot_wallwm.policies.geometry.tube_masks import check_tube
-from lerobot_wallwm.policies.model.shape import ModelShape
+from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.frame_packing import FramePacking
 from lerobot_wallwm.policies.towers.goal_reader import Goal, GoalReader
 from lerobot_wallwm.policies.towers.view_fusion import build_video_tower
+from lerobot_wallwm.policies.training.stages import Stage
 
 if TYPE_CHECKING:
     from lerobot_wallwm.policies.encoders.umt5 import UMT5TextEncoder
     from lerobot_wallwm.policies.encoders.wan_codec import WanCodec
     from lerobot_wallwm.policies.model.wan_backbone import WanBackbone
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What a world action model is built from; names that `config/` has as well mean the same.
+
+    Attributes:
+        video: Of the video tower.
+        image_size: (height, width) of a frame in pixels.
+        action_dim, state_dim: A and P.
+        video_shift: Timestep shift of the video's sampling schedule.
+        stage: What is trained on which losses, and the numbers of its losses.
+        history_latents: M, 0 for events.
+        max_chunks: Rows of E_abs, 0 for events.
+        tube: Windows that training hides in one view; None hides none.
+        video_prediction: The ``velocity`` eps - z_0 (paper p. 8, eq. 7), as Wan does, or the ``residual`` z_0 - z_key,
+            whose zero is "nothing moves" (our choice for a random start).
+        action_prediction: The velocity ``v``, the paper's default, or the actions ``x``, its option for contact-heavy
+            data (p. 11). Ours is ``x``: its zero is "stay", which a short training run need not learn first.
+        dct_loss_weight: w_DCT of the frequency term on the recovered actions (paper p. 11; 0 in its main runs).
+        codec_levels: Of nano's wavelets: 3 levels are 8 pixels a latent (our choice).
+    """
+
+    video: WanShape
+    image_size: tuple[int, int]
+    max_views: int
+    max_text_tokens: int
+    action_width: int
+    action_heads: int
+    action_ffn_width: int
+    keypoints: int
+    action_dim: int
+    state_dim: int
+    num_future_latents: int
+    actions_per_latent: int
+    video_shift: float
+    stage: Stage
+    gradient_checkpointing: bool = False
+    history_latents: int = 0
+    max_chunks: int = 0
+    tube: TubeShape | None = None
+    video_prediction: str = "residual"
+    action_prediction: str = "x"
+    dct_loss_weight: float = 0.0
+    codec_levels: int = 3
+    view_fusion: str = "cross"
+    packing: bool = True
+
+    @property
+    def horizon(self) -> int:
+        """Action steps in a window."""
+        return self.num_future_latents * self.actions_per_latent
+
+    @property
+    def video_train_shift(self) -> float:
+        """Timestep shift of the noise levels that training draws; s* is always on the sampler's schedule."""
+        return 1.0 if self.stage.uniform_video_levels else self.video_shift
 
 
 class WorldActionModel(nn.Module):
@@ -47,8 +106,6 @@ class WorldActionModel(nn.Module):
         stride = self.codec.spatial_stride * shape.video.patch
         grid = (shape.image_size[0] // stride, shape.image_size[1] // stride)
         self.tokens_per_latent = grid[0] * grid[1]
-        if shape.tube is not None:
-            check_tube(shape.tube, grid)
         if backbone:
             self.text_encoder = backbone.text_encoder
             self.video = backbone.video_tower(shape.view_fusion, shape.video, shape.max_views, grid)

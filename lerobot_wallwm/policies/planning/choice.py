@@ -35,8 +35,8 @@ def make_planner(config: WallwmConfig, cursor: EventCursor, fps: float) -> Plann
         check_captions(config.script, known)
         return ScriptPlanner(config.script)
     if config.planner == "grammar":
-        return GrammarPlanner(config.event_transitions)
-    grammar = GrammarPlanner(config.event_transitions) if config.event_transitions else None
+        return GrammarPlanner(config.learned.event_transitions)
+    grammar = GrammarPlanner(config.learned.event_transitions) if config.learned.event_transitions else None
     if config.planner == "human":
         prompt = print_prompt if config.planner_file == TERMINAL else None
         place = config.planner_file
@@ -49,7 +49,7 @@ def make_planner(config: WallwmConfig, cursor: EventCursor, fps: float) -> Plann
 
 def known_templates(config: WallwmConfig) -> list[str]:
     """Caption templates that the checkpoint was trained on."""
-    nexts = config.event_transitions.values()
+    nexts = config.learned.event_transitions.values()
     return sorted({template for options in nexts for template in options if template != END})
 
 
@@ -57,7 +57,7 @@ def frame_limit(config: WallwmConfig, caption: str) -> float:
     """Longest stay in an event: a stretch of the longest such event in the data. A chunk ends by the clock."""
     if config.chunked:
         return config.chunk_length
-    lengths = config.event_max_frames
+    lengths = config.learned.event_max_frames
     known = [frames for template, frames in lengths.items() if matches(template, caption)]
     return config.max_event_stretch * max(known or lengths.values() or [10_000])
 

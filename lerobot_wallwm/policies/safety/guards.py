@@ -166,12 +166,12 @@ class Guards:
             limits = MotionLimits.build(
                 low - room,
                 high + room,
-                config.motion_limits,
+                config.learned.motion_limits,
                 config.rate_limit,
                 config.action_feature_names,
-                config.state_feature_names,
+                config.learned.state_feature_names,
             )
-            if len(config.motion_limits.get("step", ())) != len(low):
+            if len(config.learned.motion_limits.get("step", ())) != len(low):
                 logger.warning(
                     "This checkpoint knows no motion limits (it was trained without a dataset's files): goals are kept to "
                     "the data's range, but neither their rate nor the arm's first pose is checked. Fix: train it with "
@@ -279,15 +279,15 @@ class Guards:
         return True
 
     def _now(self) -> float:
-        return self.clock() if self.on_arm else self._ticks / (self.config.fps or 30.0)
+        return self.clock() if self.on_arm else self._ticks / (self.config.learned.fps or 30.0)
 
     def _state_names(self) -> list[str]:
-        names = self.config.state_feature_names
+        names = self.config.learned.state_feature_names
         count = len(self.action_space.state_mean)
         return [n.removesuffix(".pos") for n in names or [f"joint {i + 1}" for i in range(count)]]
 
     def _state_range(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        learned, count = self.config.motion_limits, len(self.action_space.state_mean)
+        learned, count = self.config.learned.motion_limits, len(self.action_space.state_mean)
         low, high = (np.asarray(learned.get(key, ()), float) for key in ("state_low", "state_high"))
         return (low, high) if len(low) == len(high) == count else (None, None)
 

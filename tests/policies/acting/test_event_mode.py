@@ -11,6 +11,7 @@ import torch
 
 from lerobot_wallwm.language.event_grammar import learn_transitions
 from lerobot_wallwm.policies.acting.seams import LEAST_ACCELERATION, second_differences
+from lerobot_wallwm.policies.model import sampling
 from lerobot_wallwm.policies.safety.interventions import SafetyError
 
 TASK = "pick up the red cube and place it on the blue disc"
@@ -104,10 +105,10 @@ def test_a_plan_may_say_how_long_an_event_takes(arm, tmp_path, background):
     assert [(line["frames"], line["why"]) for line in ends] == [(7, "duration"), (12, "duration")]
 
 
-def test_the_window_is_as_long_as_the_plan_says(arm):
+def test_the_window_is_as_long_as_the_plan_says(arm, monkeypatch):
     policy, tick = arm(planner="script", script=["reach for the red cube | 0.5 s"], replan_steps=0)
     lengths = []
-    plan = policy.model.plan
+    plan = sampling.plan
 
     def watched(*args, **kwargs):
         lengths.append(kwargs["length"].tolist())
@@ -115,7 +116,7 @@ def test_the_window_is_as_long_as_the_plan_says(arm):
         assert made.length.tolist() == [5]
         return made
 
-    policy.model.plan = watched
+    monkeypatch.setattr(sampling, "plan", watched)
     tick()
     assert lengths == [[5]]
 
@@ -175,7 +176,10 @@ def test_the_first_commands_lead_away_from_the_pose_that_is_seen(arm):
 def test_the_first_commands_accelerate_as_the_demonstrations_do(arm, factor):
     policy, tick = arm(seam_acceleration=factor, rate_limit=0.0)
     learned = torch.tensor([4.0, 0.0, 3.0, 9.0, 5.0, 2.0])
-    policy.config.motion_limits = {**policy.config.motion_limits, "acceleration": learned.tolist()}
+    policy.config.learned.motion_limits = {
+        **policy.config.learned.motion_limits,
+        "acceleration": learned.tolist(),
+    }
     space = policy.action_space
     half = (space.range_high - space.range_low) / 2
     pose = space.normalized(torch.zeros(1, 6))[0].clamp(-1, 1)

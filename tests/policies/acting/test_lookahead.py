@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 from lerobot_wallwm.language.event_grammar import learn_transitions
 from lerobot_wallwm.policies.acting.rollout import Rollout
 from lerobot_wallwm.policies.acting.seams import second_differences
+from lerobot_wallwm.policies.model import sampling
 
 TASK = "pick up the red cube and place it on the blue disc"
 PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
@@ -190,7 +191,7 @@ def test_seams_keep_accelerations_of_plan_changes_down(lasting_policy, make_obse
     assert peaks[1.0] < 0.7 * peaks[0.0]
 
 
-def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observation, tmp_path):
+def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observation, tmp_path, monkeypatch):
     log = tmp_path / "events.jsonl"
     policy = make_policy(
         **{**GRAMMAR, "event_max_frames": dict.fromkeys(PICK, 100)},
@@ -201,13 +202,13 @@ def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observati
     )
     policy.reset()
     names = set()
-    plan = policy.model.plan
+    plan = sampling.plan
 
     def watched(*args, **kwargs):
         names.add(threading.current_thread().name)
         return plan(*args, **kwargs)
 
-    policy.model.plan = watched
+    monkeypatch.setattr(sampling, "plan", watched)
     with torch.inference_mode():  # as LeRobot's sync engine calls it
         deadline = time.monotonic() + 60  # a busy machine has little time for the thread
         while policy._log.counts.get("look", 0) < 4 and time.monotonic() < deadline:
@@ -222,11 +223,13 @@ def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observati
     copy.deepcopy(policy).select_action(make_observation([TASK]))
 
 
-def test_an_error_in_the_thread_reaches_the_loop(make_policy, make_observation):
+def test_an_error_in_the_thread_reaches_the_loop(make_policy, make_observation, monkeypatch):
     policy = make_policy(**GRAMMAR, background_inference=True, replan_steps=1)
     policy.reset()
     policy.select_action(make_observation([TASK]))
-    policy.model.plan = lambda *args, **kwargs: (_ for _ in ()).throw(RuntimeError("out of memory"))
+    monkeypatch.setattr(
+        sampling, "plan", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("out of memory"))
+    )
     with pytest.raises(RuntimeError, match="out of memory"):
         for _ in range(100):
             policy.select_action(make_observation([TASK]))

@@ -147,7 +147,7 @@ def test_a_new_camera_takes_the_next_row_and_starts_from_the_others(
     grown = WallwmPolicy.from_pretrained(
         tmp_path / "old", config=config, dataset_meta=dataset_with([SIDE, *CAMERAS])
     )
-    assert grown.config.camera_rows == [*CAMERAS, SIDE] == grown.image_keys
+    assert grown.config.learned.camera_rows == [*CAMERAS, SIDE] == grown.image_keys
     tables = ["model.video.position", "model.action.place"]
     if fusion == "cross":
         tables.append("model.video.camera_rope.view_embedding.weight")
@@ -183,7 +183,7 @@ def test_a_new_camera_takes_the_next_row_and_starts_from_the_others(
         grown.model.action.place[2] += 1.0
     grown.save_pretrained(tmp_path / "new")
     again = WallwmPolicy.from_pretrained(tmp_path / "new")
-    assert again.config.camera_rows == [*CAMERAS, SIDE]
+    assert again.config.learned.camera_rows == [*CAMERAS, SIDE]
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), grown.parameters(), strict=True))
     assert torch.equal(again.select_action(observation), grown.select_action(observation))
 
@@ -216,11 +216,11 @@ def test_lerobots_factory_starts_a_checkpoint_on_a_dataset_with_other_cameras(
     config.pretrained_path = tmp_path
     meta = LeRobotDatasetMetadata("test/tiny", root=tiny_dataset)
     policy = lerobot_make_policy(config, ds_meta=meta)
-    assert policy.config.camera_rows == (rows or [SIDE, WRIST, OVERHEAD])
+    assert policy.config.learned.camera_rows == (rows or [SIDE, WRIST, OVERHEAD])
     batch = make_train_batch(make_config())
     event = policy.windows_from_batch(batch)
     assert event.view_ids.tolist() == views
-    keys = [policy.config.camera_rows[row] for row in views]
+    keys = [policy.config.learned.camera_rows[row] for row in views]
     expected = torch.stack([batch[key][:, 0] for key in keys], dim=1) * 2 - 1
     torch.testing.assert_close(event.keyframes, expected)
     assert torch.isfinite(policy(batch)[0])

@@ -108,8 +108,8 @@ def test_masks_leave_a_missing_camera_out(make_policy, make_train_batch, calibra
 
 
 def test_tubes_hide_only_what_another_camera_sees(make_policy, make_train_batch, calibration):
-    flags = {"codec_levels": 2, "future_fraction": 1.0, "calibration": str(calibration)}
-    tubed = make_policy(tube_probability=1.0, tube_max=1, tube_condition_probability=0.0, **flags).train()
+    flags = {"image_size": (64, 64), "future_fraction": 1.0, "calibration": str(calibration)}
+    tubed = make_policy(tube_probability=1.0, **flags).train()
     batch = make_train_batch(tubed.config, batch=2)
     batch["observation.state"] = torch.zeros_like(batch["observation.state"])
     batch["observation.state"][1, :, 0] = 180.0  # the arm looks away: nothing to hide

@@ -152,7 +152,7 @@ def test_a_policy_excludes_the_bars_that_it_adds_and_the_bars_that_were_recorded
     make_policy, make_train_batch
 ):
     # 16 x 32 pictures in a 32 x 32 frame of 4 x 4 tokens: bars of 8 rows above and below.
-    flags = {"image_shape": (3, 16, 32), "codec_levels": 2, "future_fraction": 1.0}
+    flags = {"image_shape": (3, 16, 32), "image_size": (64, 64), "future_fraction": 1.0}
     policy = make_policy(resize="pad", **flags)
     batch = make_train_batch(policy.config)
     event = policy.windows_from_batch(batch)

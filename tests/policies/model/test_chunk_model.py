@@ -10,8 +10,8 @@ import torch
 from tiny_models import SHAPE, random_event, tiny_model
 
 from lerobot_wallwm.policies.model import objectives, sampling
-from lerobot_wallwm.policies.model.shape import ModelShape
 from lerobot_wallwm.policies.model.windows import Chunk, EventWindows
+from lerobot_wallwm.policies.model.world_action_model import ModelShape
 from lerobot_wallwm.policies.towers.history import Given
 
 IMAGINATIONS = ["none", "anchor", "full"]

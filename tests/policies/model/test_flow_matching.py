@@ -81,17 +81,10 @@ def test_shift_is_wans_formula():
 
 
 def test_anchor_counts_steps_done_from_noise():
-    assert fm.anchor_noise_level(45, 50, 5.0) == pytest.approx(0.357, abs=5e-4)
-    assert fm.anchor_noise_level(45, 50, 3.0) == pytest.approx(0.25, abs=1e-6)
-    assert fm.anchor_noise_level(45, 50, 1.0) == pytest.approx(0.1, abs=1e-6)
-    assert fm.anchor_noise_level(0, 50, 5.0) == 1.0 and fm.anchor_noise_level(50, 50, 5.0) == 0.0
-    assert fm.anchor_noise_level(45, 50, 5.0) == pytest.approx(float(fm.schedule(50, 5.0)[45]), abs=1e-6)
-
-
-@pytest.mark.parametrize("step", [-1, 51])
-def test_anchor_outside_the_schedule_is_an_error(step):
-    with pytest.raises(ValueError, match=r"anchor_step=-?\d+ must lie in \[0, 50\]"):
-        fm.anchor_noise_level(step, 50, 5.0)
+    assert fm.anchor_noise_level(5.0) == pytest.approx(0.357, abs=5e-4)
+    assert fm.anchor_noise_level(3.0) == pytest.approx(0.25, abs=1e-6)
+    assert fm.anchor_noise_level(1.0) == pytest.approx(0.1, abs=1e-6)
+    assert fm.anchor_noise_level(5.0) == pytest.approx(float(fm.schedule(50, 5.0)[45]), abs=1e-6)
 
 
 @given(

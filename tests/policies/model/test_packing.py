@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import given, strategies as st
-from tiny_models import random_event, tiny_model
+from tiny_models import changed, random_event, tiny_model
 from torch import Tensor
 
 from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
@@ -35,7 +35,7 @@ def assert_same(model: WorldActionModel, event: EventWindows, first: dict, secon
     """Runs one model twice with other numbers in its shape and compares."""
     results = []
     for changes in (first, second):
-        model.shape = replace(model.shape, **changes)
+        model.shape = changed(model.shape, **changes)
         results.append(losses_and_gradients(model, event))
     (a, grads_a), (b, grads_b) = results
     for name in Losses.__dataclass_fields__:

@@ -55,7 +55,7 @@ def train(view: Path, out: Path, *flags: str) -> Path:
 
 @pytest.mark.parametrize("fusion", ["cross", "tile", "none"])
 def test_every_fusion_trains_with_tubes_and_bars(tiny_view, tmp_path, fusion):
-    flags = ["--policy.tube_probability=0.5", "--policy.tube_max=2", "--policy.resize=pad"]
+    flags = ["--policy.tube_probability=0.5", "--policy.resize=pad"]
     model = ["--policy.type=wallwm", f"--policy.view_fusion={fusion}", "--policy.future_fraction=0.5"]
     config = json.loads(
         (train(tiny_view, tmp_path / "run", *model, *flags, *TINY_FLAGS) / "config.json").read_text()

@@ -160,20 +160,21 @@ def test_both_towers_train_at_the_same_step_of_their_schedules():
     model.video.register_forward_pre_hook(lambda _, args: seen.update(video=args[1][:, 1]))
     model.action.register_forward_pre_hook(lambda _, args: seen.update(action=args[1]))
     losses(model, random_event())
-    per_draw = seen["action"].view(4, SHAPE.action_draws)
+    per_draw = seen["action"].view(4, SHAPE.stage.action_draws)
     assert torch.equal(per_draw, per_draw[:, :1].expand_as(per_draw))
     # At inference step j both have u = 1 - j / N; only the video's level is shifted.
     torch.testing.assert_close(fm.shift_noise_level(per_draw[:, 0], SHAPE.video_shift), seen["video"])
 
 
-def test_anchored_samples_hold_the_video_at_the_anchor():
-    model, seen = tiny_model(future_fraction=1.0, anchored_fraction=1.0, anchor_jitter=0.0), {}
+def test_anchored_samples_hold_the_video_at_the_anchor(monkeypatch):
+    monkeypatch.setattr(fm, "ANCHOR_JITTER", 0.0)
+    model, seen = tiny_model(future_fraction=1.0, anchored_fraction=1.0), {}
     model.video.register_forward_pre_hook(lambda _, args: seen.update(video=args[1]))
     model.action.register_forward_pre_hook(lambda _, args: seen.update(action=args[1]))
     losses(model, random_event())
     torch.testing.assert_close(seen["video"][:, 1:], torch.full((4, 2), 0.35714))
     assert torch.equal(seen["video"][:, 0], torch.zeros(4))  # the keyframe is clean
-    assert len(set(seen["action"].tolist())) == 4 * SHAPE.action_draws
+    assert len(set(seen["action"].tolist())) == 4 * SHAPE.stage.action_draws
 
 
 # ---------------------------------------------------------------------- inference
@@ -184,7 +185,7 @@ def test_actions_read_the_video_at_the_level_it_was_trained_at(num_steps):
     model, levels = tiny_model(), []
     model.video.register_forward_pre_hook(lambda _, args: levels.append(float(args[1][0, -1])))
     run_plan(model, "anchor", num_steps=num_steps)
-    assert levels[-1] == pytest.approx(fm.anchor_noise_level(45, 50, SHAPE.video_shift), abs=1e-6)
+    assert levels[-1] == pytest.approx(fm.anchor_noise_level(SHAPE.video_shift), abs=1e-6)
     assert levels[1] == pytest.approx(1.0) and levels[1:] == sorted(levels[1:], reverse=True)
 
 

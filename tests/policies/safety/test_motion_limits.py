@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from tiny_arm import JOINT_NAMES
 
-from lerobot_wallwm.cli import main
 from lerobot_wallwm.policies.batches.dataset_facts import joint_index, learn_motion_limits
 from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 
@@ -110,26 +107,3 @@ def test_a_joint_that_hardly_moved_can_still_move():
     assert np.isinf(
         MotionLimits.build(np.zeros(2), np.ones(2), learned, 0.0, None, None).step
     ).all()  # 0 lifts the limit
-
-
-def test_the_command_adds_limits_to_an_old_checkpoint(tiny_view, make_config, tmp_path, capsys):
-    config = make_config()
-    config._save_pretrained(tmp_path)
-    before = json.loads((tmp_path / "config.json").read_text())
-    assert before["motion_limits"] == {}
-    del before["motion_limits"]
-    (tmp_path / "config.json").write_text(json.dumps(before))
-    assert main(["limits", f"--policy.path={tmp_path}", f"--dataset.root={tiny_view / 'train'}"]) == 0
-    after = json.loads((tmp_path / "config.json").read_text())
-    assert len(after.pop("motion_limits")["step"]) == 6 and after == before
-    assert "step:" in capsys.readouterr().out
-    assert [f.name for f in tmp_path.iterdir()] == ["config.json"]
-
-
-def test_the_command_refuses_another_arms_data(tiny_view, make_config, tmp_path, capsys):
-    make_config(action_feature_names=["x"] * 6)._save_pretrained(tmp_path)
-    assert main(["limits", f"--policy.path={tmp_path}", f"--dataset.root={tiny_view / 'train'}"]) == 2
-    assert "action_feature_names" in capsys.readouterr().err
-    shutil.rmtree(tmp_path)
-    assert main(["limits", f"--policy.path={tmp_path}", f"--dataset.root={tiny_view / 'train'}"]) == 2
-    assert "config.json is missing" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from lerobot.envs.configs import EnvConfig
 from lerobot.policies.factory import make_policy as make_lerobot_policy, make_pre_post_processors
 from tiny_arm import CAMERAS
 
+from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.hub.files.weights import WeightsError
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
@@ -52,7 +53,7 @@ def arm(make_policy, tiny_stats):
     def build(**fields):
         fields = {"guards": "arm", "motion_limits": dict(LIMITS), **fields}
         policy = make_policy(**fields)
-        policy.config.motion_limits = fields["motion_limits"]
+        policy.config.learned.motion_limits = fields["motion_limits"]
         policy.guards.clock = Clock()
         _, post = make_pre_post_processors(policy.config, dataset_stats=tiny_stats)
         return policy, policy.guards.clock, post
@@ -458,10 +459,10 @@ def test_the_log_is_not_flooded(arm, caplog):
 
 def test_limits_and_flags_survive_a_reload(make_policy, tmp_path):
     policy = make_policy(rate_limit=2.5)
-    policy.config.motion_limits = dict(LIMITS)
+    policy.config.learned.motion_limits = dict(LIMITS)
     policy.save_pretrained(tmp_path)
     again = WallwmPolicy.from_pretrained(tmp_path)
-    assert again.config.motion_limits == LIMITS
+    assert again.config.learned.motion_limits == LIMITS
     assert again.guards.goals.limits.step.tolist() == [5.0] * 5 + [25.0]
 
 
@@ -474,12 +475,12 @@ def test_a_checkpoint_without_limits_acts_and_says_what_it_lacks(make_policy, ca
 
 def test_fine_tuning_on_another_arm_replaces_the_limits(make_policy, tiny_stats, tmp_path):
     policy = make_policy()
-    policy.config.motion_limits = dict(LIMITS)
+    policy.config.learned.motion_limits = dict(LIMITS)
     policy.save_pretrained(tmp_path)
     state = {**tiny_stats["observation.state"], "max": torch.tensor([9.0] * 6)}
     stats = {**tiny_stats, "observation.state": state}
     again = WallwmPolicy.from_pretrained(tmp_path, dataset_stats=stats)
-    assert again.config.motion_limits == {"state_low": LIMITS["state_low"], "state_high": [9.0] * 6}
+    assert again.config.learned.motion_limits == {"state_low": LIMITS["state_low"], "state_high": [9.0] * 6}
 
 
 @pytest.mark.parametrize(
@@ -494,10 +495,11 @@ def test_settings_that_no_guard_can_follow_are_refused(make_config, name, value)
 @pytest.mark.parametrize(
     "limits", [{"step": [float("nan")]}, {"lead": [-1.0]}, {"state_low": [float("-inf")]}]
 )
-def test_limits_that_are_none_are_refused(make_config, limits):
+def test_limits_that_are_none_are_refused(limits, tmp_path):
     """A rate of NaN would be no limit at all."""
+    Learned(motion_limits=limits).write(tmp_path)
     with pytest.raises(ValueError, match="motion_limits"):
-        make_config(motion_limits=limits)
+        Learned.read(tmp_path)
 
 
 def test_training_batches_do_not_meet_the_guards(make_policy, make_train_batch):
