@@ -109,8 +109,3 @@ def atomic_folder(
     finally:
         lock_path.unlink(missing_ok=True)
         lock.release()
-
-
-def existing_parent(path: Path) -> Path:
-    """`path`, or its nearest parent that exists."""
-    return path if path.exists() else existing_parent(path.absolute().parent)

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from lerobot_wallwm.storage.atomic import existing_parent
 from lerobot_wallwm.storage.errors import DataError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,7 +33,7 @@ def require_space(
         DataError: Less is free.
     """
     folder = Path(folder)
-    free = shutil.disk_usage(existing_parent(folder)).free
+    free = shutil.disk_usage(_existing_parent(folder)).free
     if free < needed:
         raise DataError(
             folder,
@@ -72,3 +71,8 @@ def readable_size(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def _existing_parent(path: Path) -> Path:
+    """`path`, or its nearest parent that exists."""
+    return path if path.exists() else _existing_parent(path.absolute().parent)

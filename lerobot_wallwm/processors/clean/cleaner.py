@@ -25,6 +25,7 @@ from lerobot_wallwm.processors.clean.rules import (
     judge_episode,
 )
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
+from lerobot_wallwm.processors.source.episodes import read_parquet
 
 FILE_RULES = ("rows", "task", "camera_streams", "video", "video_frames")
 NORM_RULES = (
@@ -145,7 +146,7 @@ def write_cleaning(verdicts: Sequence[Verdict], path: str | Path) -> None:
 
 def read_cleaning(path: str | Path) -> list[Verdict]:
     """Reads `cleaning.parquet`."""
-    table = pq.read_table(path)
+    table = read_parquet(path, CLEANING_SCHEMA.names, "run `wallwm prepare` again to write it")
     grouped: dict[int, list[Finding]] = {}
     columns = [table.column(name).to_pylist() for name in CLEANING_SCHEMA.names]
     for index, *values in zip(*columns, strict=True):

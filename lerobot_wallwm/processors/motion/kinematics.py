@@ -96,14 +96,6 @@ class Kinematics:
         """Seconds as a number of frames, at least `least`."""
         return max(least, round(seconds * self.fps))
 
-    def closed_at(self, frame: int) -> bool:
-        """Whether a gripper is closed (all switches that started up to `frame` taken into account)."""
-        closed = {g: bool(self.opening[0, g] < 0.5) for g in range(self.opening.shape[1])}
-        for switch in self.switches:
-            if switch.start <= frame:
-                closed[switch.gripper] = switch.closing
-        return any(closed.values())
-
 
 def gripper_dims(names: tuple[str, ...], width: int, config: KinematicsConfig) -> list[int]:
     """Which of `width` dimensions are grippers."""

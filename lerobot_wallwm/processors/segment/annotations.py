@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.json_file import read_json_as
 
 LANGUAGE_COLUMN = "language_persistent"
 SUBTASK_STYLE = "subtask"
@@ -81,17 +82,7 @@ def read_annotation_file(path: str | Path) -> dict[int, list[AnnotatedSpan]]:
     Raises:
         DataError: If the file is missing, is not JSON, or does not have the form above.
     """
-    path = Path(path)
-    try:
-        content = _File.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(path, "file", f"cannot be read ({error})", "check the path") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise DataError(
-            path, where, str(first["msg"]), "see lerobot_wallwm.processors.annotations for the form"
-        ) from error
+    content = read_json_as(path, _File, f"see the docstring of {__name__} for the form")
     spans: dict[int, list[AnnotatedSpan]] = {}
     for episode in content.episodes:
         if episode.episode_index in spans:

@@ -7,13 +7,12 @@ correction, except that of a new boundary, which says where the boundary shall b
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.json_file import read_json_as
 
 FORMAT = "wallwm-corrections"
 FORMAT_VERSION = 1
@@ -128,27 +127,4 @@ def read_corrections(path: str | Path) -> Corrections:
     Raises:
         DataError: If the file is missing, is not JSON, or a field breaks the schema; the field is named.
     """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            path,
-            "file",
-            f"cannot be read ({error.strerror or error})",
-            "pass the file that `wallwm inspect` exported",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            path, "file", f"is not JSON ({error})", "export it again with `wallwm inspect`"
-        ) from error
-    try:
-        return Corrections.model_validate(content)
-    except ValidationError as error:
-        first, count = error.errors()[0], error.error_count()
-        # The third part names the variant of the union.
-        key = ".".join(
-            str(part) for i, part in enumerate(first["loc"]) if (i, first["loc"][0]) != (2, "corrections")
-        )
-        more = f" ({count - 1} more such problems)" if count > 1 else ""
-        raise DataError(path, key or "file", f"{first['msg'].lower()}{more}", _FIX) from error
+    return read_json_as(path, Corrections, _FIX, ("boundary", "insert", "delete", "caption"))

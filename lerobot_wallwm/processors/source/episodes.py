@@ -100,13 +100,27 @@ def _flat_names(names: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in names) if isinstance(names, list | tuple) else ()
 
 
-def _read_parquet(path: Path, **kwargs: Any) -> pa.Table:
+def read_parquet(path: str | Path, needed: Iterable[str] = (), fix: str = _RERECORD) -> pa.Table:
+    """Reads a table.
+
+    Args:
+        path: The file.
+        needed: Columns that it must have.
+        fix: What the user can do about a file that is not as it must be.
+
+    Raises:
+        DataError: The file is missing, cannot be read, or lacks a column.
+    """
     try:
-        return pq.ParquetFile(path).read(**kwargs)
+        table = pq.ParquetFile(path).read()
     except FileNotFoundError as error:
-        raise DataError(path, "file", "is missing", _RERECORD) from error
+        raise DataError(path, "file", "is missing", fix) from error
     except (OSError, pa.ArrowException) as error:
-        raise DataError(path, "file", f"is truncated or not parquet ({error})", _RERECORD) from error
+        raise DataError(path, "file", f"cannot be read: truncated or not parquet ({error})", fix) from error
+    for name in needed:
+        if name not in table.column_names:
+            raise DataError(path, name, "column is missing", fix)
+    return table
 
 
 @dataclass
@@ -183,17 +197,10 @@ class SourceDataset:
         files = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
         if not files:
             raise DataError(root / "meta" / "episodes", "*.parquet", "is missing", _RERECORD)
-        parts = []
-        for path in files:
-            part = _read_parquet(path)
-            keep = [name for name in part.column_names if not name.startswith("stats/")]
-            part = part.select(keep)
-            needed = ["episode_index", "length", "dataset_from_index", "dataset_to_index"]
-            needed += ["data/chunk_index", "data/file_index"]
-            for name in needed:
-                if name not in keep:
-                    raise DataError(path, name, "column is missing", _RERECORD)
-            parts.append(part)
+        needed = ["episode_index", "length", "dataset_from_index", "dataset_to_index"]
+        needed += ["data/chunk_index", "data/file_index"]
+        tables = [read_parquet(path, needed) for path in files]
+        parts = [t.select([name for name in t.column_names if not name.startswith("stats/")]) for t in tables]
         episodes = pa.concat_tables(parts, promote_options="default").sort_by("episode_index")
         # A camera that only some episodes have is theirs to lack; one that none has is a fault of the dataset.
         for name in (
@@ -261,10 +268,8 @@ class SourceDataset:
         """
         path = self.data_path(meta)
         if path not in self._tables:
-            self._tables = {path: _read_parquet(path)}  # one file at a time: a dataset need not fit in memory
-            for key in (ACTION, STATE, "timestamp", "frame_index", "episode_index", "task_index"):
-                if key not in self._tables[path].column_names:
-                    raise DataError(path, key, "column is missing", _RERECORD)
+            needed = (ACTION, STATE, "timestamp", "frame_index", "episode_index", "task_index")
+            self._tables = {path: read_parquet(path, needed)}  # one file: a dataset need not fit in memory
         table = self._tables[path]
         episode = meta["episode_index"]
         where = np.flatnonzero(np.asarray(pc.equal(table.column("episode_index"), episode)))
@@ -392,7 +397,7 @@ def uncompressed_size(path: Path) -> int:
 def _read_tasks(root: Path) -> list[str]:
     """Tasks in row order, which LeRobot itself uses as `task_index`."""
     path = root / "meta" / "tasks.parquet"
-    table = _read_parquet(path)
+    table = read_parquet(path)
     for name in ("task", "__index_level_0__"):
         if name in table.column_names:
             return [str(task) for task in table.column(name).to_pylist()]

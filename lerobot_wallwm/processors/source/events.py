@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lerobot_wallwm.processors.source.episodes import read_parquet
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
 
@@ -100,22 +101,7 @@ def read_events(path: str | Path) -> list[Event]:
     Raises:
         DataError: If the file is missing, truncated, or lacks a column.
     """
-    path = Path(path)
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(
-            path, "events", f"cannot be read ({error})", "run `wallwm prepare` again to write it"
-        ) from error
-    for field in SCHEMA:
-        if field.name not in table.column_names:
-            raise DataError(
-                path,
-                field.name,
-                "column is missing",
-                "use a table written by `wallwm prepare` of this version",
-            )
-    return from_table(table)
+    return from_table(read_parquet(path, SCHEMA.names, "run `wallwm prepare` again to write it"))
 
 
 def validate_events(

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SourceDataset, read_parquet
 from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, Vote, rows_behind
 from lerobot_wallwm.storage.errors import DataError
 
@@ -67,14 +67,7 @@ def read_verdicts(path: str | Path) -> list[SyncVerdict]:
     Raises:
         DataError: The file is missing, truncated, or lacks a column.
     """
-    fix = "run `wallwm prepare --synchronize=true` again to write it"
-    try:
-        table = pq.ParquetFile(path).read()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(path, "file", f"cannot be read ({error})", fix) from error
-    for name in SYNC_SCHEMA.names:
-        if name not in table.column_names:
-            raise DataError(path, name, "column is missing", fix)
+    table = read_parquet(path, SYNC_SCHEMA.names, "run `wallwm prepare --synchronize=true` again to write it")
     verdicts = []
     for row in table.select(SYNC_SCHEMA.names).to_pylist():
         row["votes"] = tuple(Vote(**vote) for vote in row["votes"])
@@ -122,15 +115,6 @@ class SynchronizedSource(SourceDataset):
         episodes = pa.Table.from_pylist(rows, schema=raw.episodes.schema)
         fields = (raw.root, raw.info, episodes, raw.tasks, raw.camera_keys, raw.video_keys)
         return cls(*fields, raw=raw, verdicts=kept, _positions=positions)
-
-    @classmethod
-    def open_with(cls, root: str | Path, sync_file: str | Path) -> SynchronizedSource:
-        """Opens a dataset with the verdicts that `wallwm prepare --synchronize=true` wrote.
-
-        Raises:
-            DataError: One of the two cannot be read, or they do not belong together.
-        """
-        return cls.of(SourceDataset.open(root), read_verdicts(sync_file))
 
     def rows(self, meta: dict[str, Any]) -> pa.Table:
         """All columns of one episode, each from the row that was recorded at the frame's time; see `rows_behind`.

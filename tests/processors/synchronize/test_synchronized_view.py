@@ -245,8 +245,8 @@ def test_verdicts_of_another_dataset_are_refused(late, mended):
 
 
 def test_a_synchronized_source_reads_like_any_other(mended, late):
-    source = SynchronizedSource.open_with(late, mended / "sync.parquet")
     raw = SourceDataset.open(late)
+    source = SynchronizedSource.of(raw, read_verdicts(mended / "sync.parquet"))
     for position in range(len(source)):
         episode, verdict = source.read(position), source.verdicts[source.meta(position)["episode_index"]]
         expected = synchronized(raw.read(raw.episode_indices.index(episode.index)), verdict)
