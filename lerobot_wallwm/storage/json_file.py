@@ -40,4 +40,5 @@ def read_json_as[Model: BaseModel](
             if not (part in variants and i and isinstance(where[i - 1], int))
         )
         more = f" ({count - 1} more such problems)" if count > 1 else ""
-        raise DataError(path, key or "file", f"{first['msg']}{more}", fix) from error
+        problem = f"is not JSON ({first['msg']})" if first["type"] == "json_invalid" else first["msg"] + more
+        raise DataError(path, key or "file", problem, fix) from error
