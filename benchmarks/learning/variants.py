@@ -31,18 +31,6 @@ BASE: dict[str, Any] = {"future_fraction": 0.5, "replan_steps": 0}
 
 VARIANTS = (
     Variant("base", "cross-view attention, both timestep mappings half and half, K = 2, events"),
-    Variant("tile", "views as one canvas, as the rivals do", {"view_fusion": "tile"}),
-    Variant("no fusion", "views never see each other in the video tower", {"view_fusion": "none"}),
-    Variant(
-        "tile, even weights",
-        "the canvas with a feed-forward as much wider as the cross-view branch has weights",
-        {"view_fusion": "tile", "video_ffn_width": 704},
-    ),
-    Variant(
-        "no fusion, even weights",
-        "the same for views that never see each other",
-        {"view_fusion": "none", "video_ffn_width": 704},
-    ),
     Variant(
         "sight cones", "cross-view attention masked to what two cameras both see", {"calibration": "so101"}
     ),

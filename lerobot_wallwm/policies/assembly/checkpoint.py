@@ -159,9 +159,11 @@ def start_new_rows(model: WorldActionModel, known: int, rows: int) -> None:
         known: Rows that the checkpoint's cameras have learned.
         rows: Rows in use now.
     """
-    tables: list[Tensor] = [model.video.position, model.action.place]
-    if model.video.camera_rope is not None:
-        tables.append(model.video.camera_rope.view_embedding.weight)
+    tables: list[Tensor] = [
+        model.video.position,
+        model.action.place,
+        model.video.camera_rope.view_embedding.weight,
+    ]
     for table in tables:
         table[known:rows] = table[:known].mean(0)
     if model.goal_reader is not None:

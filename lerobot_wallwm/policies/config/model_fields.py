@@ -58,10 +58,6 @@ class ModelFields:
     max_text_tokens: int = BY_BACKBONE
     # Rows of the view tables: the most cameras that this model and its fine-tunings can ever have.
     max_views: int = 4
-    # How the video tower brings cameras together: `cross` is the paper's; `tile` and `none` are what it is compared with.
-    view_fusion: str = "cross"
-    # Compute training losses on frames and actions inside their events; false computes the padding too and masks it.
-    packing: bool = True
     # Leave out the view of a camera that the dataset or robot lacks; otherwise a missing camera is an error.
     allow_missing_cameras: bool = False
     # Cameras of the dataset to learn besides those of the checkpoint; each takes a free row of the view tables.

@@ -26,6 +26,8 @@ from lerobot_wallwm.policies.encoders.frozen import Frozen
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.fingerprint import fingerprint_of_files
 
+logger = logging.getLogger(__name__)
+
 
 class UMT5TextEncoder(nn.Module):
     """umT5's last hidden states, zero after the last token, as diffusers' `WanPipeline` hands them to Wan.
@@ -174,11 +176,10 @@ class UMT5TextEncoder(nn.Module):
         return encoder
 
 
-logger = logging.getLogger(__name__)
-
-
 class TextCache:
-    """Features of captions, keyed by the caption and by what would encode it.
+    """Features of captions on disk, one safetensors file each, keyed by the caption and by what would encode it.
+
+    Ours, because the packages that cache on disk pickle what they keep.
 
     Args:
         folder: Where files are kept; made when the first one is written.
@@ -199,27 +200,22 @@ class TextCache:
         return filelock.FileLock(self.folder / ".lock")
 
     def get(self, caption: str) -> Tensor | None:
-        """Features ``(tokens, E)`` on the CPU, or None.
-
-        A file that cannot be read, or that is about something else, counts as absent: it can be made again.
-        """
-        if caption in self._memory:
-            return self._memory[caption]
+        """Features ``(tokens, E)`` on the CPU, or None; a damaged or exchanged file counts as absent."""
         file = self._file(caption)
-        if not file.is_file():
-            return None
-        try:
-            with safe_open(file, framework="pt") as opened:
-                about = opened.metadata() or {}
-                features = opened.get_tensor("features").clone()
-        except (SafetensorError, OSError) as error:
-            logger.warning("%s: not a readable text feature (%s); encoding the caption again.", file, error)
-            return None
-        if (about.get("caption"), about.get("encoder")) != (caption, self.encoder) or features.ndim != 2:
-            logger.warning("%s: holds another text; encoding the caption again.", file)
-            return None
-        self._memory[caption] = features
-        return features
+        if caption not in self._memory and file.is_file():
+            try:
+                with safe_open(file, framework="pt") as opened:
+                    about, features = opened.metadata() or {}, opened.get_tensor("features").clone()
+            except (SafetensorError, OSError) as error:
+                logger.warning(
+                    "%s: not a readable text feature (%s); encoding the caption again.", file, error
+                )
+                return None
+            if (about.get("caption"), about.get("encoder")) != (caption, self.encoder) or features.ndim != 2:
+                logger.warning("%s: holds another text; encoding the caption again.", file)
+                return None
+            self._memory[caption] = features
+        return self._memory.get(caption)
 
     def put(self, caption: str, features_LE: Tensor) -> None:
         """Keeps features; on disk they appear whole or not at all."""
@@ -227,6 +223,5 @@ class TextCache:
         if not torch.isfinite(features).all():
             raise ValueError(f"The features of {caption!r} are not finite; use --policy.dtype=float32.")
         self._memory[caption] = features
-        file = self._file(caption)
-        with replacing(file) as partial:
+        with replacing(self._file(caption)) as partial:
             save_file({"features": features}, partial, {"caption": caption, "encoder": self.encoder})

@@ -170,8 +170,8 @@ def _losses_with_future(
 
 
 def _packing(model: WorldActionModel, windows: EventWindows, latent_valid: Tensor) -> FramePacking | None:
-    """Which latent frames to compute; None for all. Chunks fill their window, and a canvas of tiles stays padded."""
-    if not model.shape.packing or windows.chunk is not None or model.shape.view_fusion == "tile":
+    """Which latent frames to compute; None for all. Chunks fill their window."""
+    if not model.shape.packing or windows.chunk is not None:
         return None
     if bool(latent_valid.all()) and bool(windows.action_valid.all()):
         return None  # nothing to leave out: the padded layout does the same without gathering

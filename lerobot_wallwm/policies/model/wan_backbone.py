@@ -14,7 +14,6 @@ from lerobot_wallwm.hub.files.weights import WeightsError, load_weights, weight_
 from lerobot_wallwm.policies.encoders.umt5 import UMT5TextEncoder
 from lerobot_wallwm.policies.encoders.wan_codec import WanCodec
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
-from lerobot_wallwm.policies.towers.view_fusion import build_video_tower
 
 
 @dataclass
@@ -66,12 +65,10 @@ class WanBackbone:
         )
         return cls(codec, text_encoder, None if empty else source.part("transformer"))
 
-    def video_tower(
-        self, fusion: str, shape: WanShape, max_views: int, grid: tuple[int, int]
-    ) -> MultiViewVideoTower:
+    def video_tower(self, shape: WanShape, max_views: int, grid: tuple[int, int]) -> MultiViewVideoTower:
         """The tower with Wan's weights in float32, computing what Wan computes; or an empty one on meta."""
         with torch.device("meta"):
-            tower = build_video_tower(fusion, shape, max_views, grid)
+            tower = MultiViewVideoTower(shape, max_views, grid)
             wan = WanTransformer3DModel(**shape.wan_kwargs())
         if self.transformer is not None:
             load_weights(tower, weight_files(self.transformer, FIX), FIX, keys=wan.state_dict())

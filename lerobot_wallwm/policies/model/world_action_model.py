@@ -21,7 +21,7 @@ from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.frame_packing import FramePacking
 from lerobot_wallwm.policies.towers.goal_reader import Goal, GoalReader
-from lerobot_wallwm.policies.towers.view_fusion import build_video_tower
+from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 from lerobot_wallwm.policies.training.stages import Stage
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class ModelShape:
             data (p. 11). Ours is ``x``: its zero is "stay", which a short training run need not learn first.
         dct_loss_weight: w_DCT of the frequency term on the recovered actions (paper p. 11; 0 in its main runs).
         codec_levels: Of nano's wavelets: 3 levels are 8 pixels a latent (our choice).
+        packing: Whether training leaves out what lies beyond the events. Without, it computes and masks it: the plain
+            reference of tests and benchmarks, no setting of the policy.
     """
 
     video: WanShape
@@ -73,7 +75,6 @@ class ModelShape:
     action_prediction: str = "x"
     dct_loss_weight: float = 0.0
     codec_levels: int = 3
-    view_fusion: str = "cross"
     packing: bool = True
 
     @property
@@ -108,12 +109,10 @@ class WorldActionModel(nn.Module):
         self.tokens_per_latent = grid[0] * grid[1]
         if backbone:
             self.text_encoder = backbone.text_encoder
-            self.video = backbone.video_tower(shape.view_fusion, shape.video, shape.max_views, grid)
+            self.video = backbone.video_tower(shape.video, shape.max_views, grid)
         else:
             self.text_encoder = HashedTextEncoder(shape.video.text_dim, shape.max_text_tokens)
-            self.video = build_video_tower(
-                shape.view_fusion, shape.video, shape.max_views, grid, open_gates=True
-            )
+            self.video = MultiViewVideoTower(shape.video, shape.max_views, grid, open_gates=True)
             nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
             nn.init.zeros_(self.video.proj_out.bias)
         self.goal_reader = None

@@ -10,19 +10,16 @@ Shapes: B batch, H steps that are planned, G tokens that a chunk is given, L den
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lerobot_wallwm.policies.towers.action_tower import ActionTower
+from lerobot_wallwm.policies.towers.attention import Attention
+from lerobot_wallwm.policies.towers.goal_reader import Goal
+from lerobot_wallwm.policies.towers.history import Given
 from lerobot_wallwm.policies.towers.rotary import Rope, rope_tables, rotate_both
-
-if TYPE_CHECKING:
-    from lerobot_wallwm.policies.towers.action_tower import ActionTower
-    from lerobot_wallwm.policies.towers.attention import Attention
-    from lerobot_wallwm.policies.towers.goal_reader import Goal
-    from lerobot_wallwm.policies.towers.history import Given
 
 KeysValues = tuple[Tensor, Tensor]
 
@@ -165,12 +162,7 @@ class ActionDenoiser:
         ):
             by_token = modulations[step]
             if lead:
-                by_token = torch.cat(
-                    (
-                        modulations[-1].expand(lead, -1),
-                        by_token.expand(noised.shape[1], -1),
-                    )
-                )
+                by_token = torch.cat((modulations[-1].expand(lead, -1), by_token.expand(noised.shape[1], -1)))
             x = block.update(x, by_token, kv, layer)
         return tower.read_out(x[:, lead:], None if self.goal is None else self.goal.way[:, None])
 

@@ -1,26 +1,21 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Attention within sequences of different lengths that lie one after another, without padding.
+"""Attention of both towers: over padded rows, and over sequences of different lengths that lie one after another.
 
 Shapes: P tokens of all sequences together, h heads, d head width. Queries and keys may differ in number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import accumulate, groupby
 
 import torch
+from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lerobot_wallwm.policies.towers.rotary import Rope, rotate_both
-
-if TYPE_CHECKING:
-    from diffusers.models.transformers.transformer_wan import WanAttention
-
-from collections.abc import Sequence
-from functools import cached_property
-from itertools import accumulate, groupby
 
 
 class PackedSequences:

@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Camera RoPE: the rotary code of cross-view attention, with a view axis (paper p. 6).
+"""Cross-view attention and Camera RoPE, its rotary code with a view axis (paper p. 6).
 
 Shapes: V views, N tokens of one view at one latent frame, D the width of one attention head.
 """
@@ -10,9 +10,7 @@ import copy
 from functools import partial
 
 import torch
-from diffusers.models.transformers.transformer_wan import (
-    WanAttention,
-)
+from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor, nn
 
 from lerobot_wallwm.policies.towers.attention import attend_padded, wan_attention

@@ -10,19 +10,15 @@ events, G = F / V, N tokens of one view at one latent frame, D width, L text tok
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor
 
-from lerobot_wallwm.policies.towers.attention import PackedSequences, attend
-from lerobot_wallwm.policies.towers.rotary import Rope, rope_tables
-
-if TYPE_CHECKING:
-    from diffusers.models.transformers.transformer_wan import WanAttention
-
-    from lerobot_wallwm.policies.towers.cross_view import CrossViewAttention
-from lerobot_wallwm.policies.towers.attention import attend_padded, wan_attention
+from lerobot_wallwm.policies.towers.attention import PackedSequences, attend, attend_padded, wan_attention
+from lerobot_wallwm.policies.towers.cross_view import CrossViewAttention
 from lerobot_wallwm.policies.towers.frame_packing import FramePacking
+from lerobot_wallwm.policies.towers.rotary import Rope, rope_tables
 
 
 class FrameLayout(Protocol):

@@ -3,15 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from lerobot_wallwm.policies.towers.attention import PackedSequences
-
-if TYPE_CHECKING:
-    pass
 
 
 def mask_or_none(valid: Tensor | None) -> Tensor | None:

@@ -12,17 +12,14 @@ T latent frames, N tokens of one view at one latent frame, P packed tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from lerobot_wallwm.policies.towers.attention import PackedSequences, attend
+from lerobot_wallwm.policies.towers.attention import Attention, PackedSequences, attend
+from lerobot_wallwm.policies.towers.frame_packing import FramePacking
 from lerobot_wallwm.policies.towers.rotary import Rope, rope_tables, rotate_both
-
-if TYPE_CHECKING:
-    from lerobot_wallwm.policies.towers.attention import Attention
-    from lerobot_wallwm.policies.towers.frame_packing import FramePacking
 
 
 class TokenLayout(Protocol):

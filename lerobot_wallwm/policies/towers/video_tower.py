@@ -99,17 +99,9 @@ class MultiViewVideoTower(nn.Module):
         grid: Token grid ``(h, w)`` of one view's latent frame.
         open_gates: Start all AdaLN gates at one. Our choice for a random start: Wan's near-zero random gates
             cost a small model most of a short training run. False keeps Wan's own initialisation.
-        cross_view: Whether views see each other; without it the tower is a plain Wan for each view.
     """
 
-    def __init__(
-        self,
-        shape: WanShape,
-        max_views: int,
-        grid: tuple[int, int],
-        open_gates: bool = False,
-        cross_view: bool = True,
-    ):
+    def __init__(self, shape: WanShape, max_views: int, grid: tuple[int, int], open_gates: bool = False):
         super().__init__()
         self.shape, self.max_views, self.grid = shape, max_views, grid
         self.gradient_checkpointing = False  # computes each block again in the backward pass, for less memory
@@ -132,7 +124,6 @@ class MultiViewVideoTower(nn.Module):
                 nn.init.zeros_(block.scale_shift_table)
                 block.scale_shift_table.data[:, (2, 5)] = 1.0
             self.blocks.append(block)
-        self.cross_view = cross_view
         self.add_views()
         if open_gates:
             nn.init.normal_(self.position, std=0.1)
@@ -142,11 +133,11 @@ class MultiViewVideoTower(nn.Module):
 
         Call it again after Wan's weights have come into place: the cross-view branches copy them.
         """
-        if self.cross_view and self.max_views > 1:
+        if self.max_views > 1:
             for block in self.blocks:
                 assert isinstance(block, MultiViewWanBlock)
                 block.add_cross_view(self.shape.width)
-        self.camera_rope = CameraRoPE(self.rope.t_dim, self.max_views) if self.cross_view else None
+        self.camera_rope = CameraRoPE(self.rope.t_dim, self.max_views)
         # RoPE tells tokens where they are to each other; values never learn where they are in the picture, which
         # the action tower must know. Zero at the start, so that Wan is unchanged. Our choice.
         self.position = nn.Parameter(torch.zeros(self.max_views, *self.grid, self.shape.width))
@@ -190,7 +181,7 @@ class MultiViewVideoTower(nn.Module):
         patch = self.shape.patch
         z = z_BVCTHW.flatten(0, 1)
         grid = (z.shape[-2] // patch, z.shape[-1] // patch)
-        position = self.positions(view_ids)
+        position = self.position[view_ids]  # (V, h, w, D)
         if grid != tuple(position.shape[1:3]):
             raise ValueError(
                 f"latents have a token grid of {grid}, the tower was built for {tuple(position.shape[1:3])}."
@@ -198,7 +189,7 @@ class MultiViewVideoTower(nn.Module):
 
         wan_rope, tokens = self.rope(z), grid[0] * grid[1]
         view_rope = None
-        if views > 1 and self.camera_rope is not None:
+        if views > 1:
             view_rope = rope_tables(*self.camera_rope(wan_rope, view_ids, tokens))
         text, time_embedding, modulation = self._embed_conditions(t_BT, text_BLE, z.dtype)
         position = position.flatten(1, 2)  # (V, N, D)
@@ -245,10 +236,6 @@ class MultiViewVideoTower(nn.Module):
                 f"{views} camera views exceed the table of {self.max_views}; raise --policy.max_views."
             )
         return torch.arange(views, device=self.position.device)
-
-    def positions(self, view_ids: Tensor) -> Tensor:
-        """Rows of the position table ``(V, h, w, D)``, one for each view that the blocks see."""
-        return self.position[view_ids]
 
     def _embed_patches(self, z: Tensor) -> Tensor:
         """Wan's Conv3d patch embedding as one matrix product, ``(..., C, H, W)`` to ``(..., N, D)``.

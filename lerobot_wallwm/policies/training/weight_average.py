@@ -1,9 +1,10 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Exponential moving average of the weights that a stage trains (paper p. 20: 0.9999, updated every step).
 
-The averages are float32 buffers under ``ema.<stage>.<parameter, dots as slashes>``, so that they survive checkpoints
-and resuming bit for bit. They cost four bytes a trained parameter in training; while the policy is in evaluation mode
-the live weights are set aside, which costs the trained parameters once more.
+The averages are float32 buffers under ``ema.<stage>.<parameter, dots as slashes>``: LeRobot saves one safetensors file,
+so they must be part of the policy to survive resuming. Ours for that reason: diffusers' EMAModel is no module and keeps
+averages in the weights' own precision, torch's AveragedModel copies the whole model, frozen towers too, and neither
+can be shown in the model's place and saved in that state.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class WeightAverage(nn.Module):
     """The average of a model's trainable parameters.
 
     The first steps count for more than ``1 - decay``: the factor is ``min(decay, (1 + n) / (10 + n))`` after n updates,
-    as in diffusers' EMAModel. Our choice: a short run would otherwise end with the weights that it began with.
+    as in diffusers' EMAModel. Our choice: a short run would otherwise end with the weights that it began with. While
+    the averages are shown, the live weights are set aside, at the trained parameters' cost.
 
     Args:
         model: Whose parameters with ``requires_grad`` are averaged.

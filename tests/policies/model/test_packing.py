@@ -73,7 +73,6 @@ def test_packed_losses_and_gradients_equal_padded_ones(lengths, views, draws, fr
 VARIANTS = {
     "velocity": {"video_prediction": "velocity", "action_prediction": "v", "dct_loss_weight": 0.5},
     "tubes": {"tube": TubeShape(1.0, 0.5, 1, 2, 3.0)},
-    "no branch": {"view_fusion": "none"},
     "frozen video": {"stage": STAGES["action"]},
     "video alone": {"stage": STAGES["video"]},
 }

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
-from tiny_models import WAN, shake
+from tiny_models import WAN, random_event, shake, tiny_model
 
 from lerobot_wallwm.hub.files.backbones import WanShape
+from lerobot_wallwm.policies.model import objectives
 from lerobot_wallwm.policies.towers.rotary import rope_tables
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 
@@ -248,3 +249,29 @@ def test_too_many_views_and_a_wrong_grid_are_errors():
 def test_heads_that_do_not_fit_are_an_error(shape):
     with pytest.raises(ValueError, match="must split into"):
         shape.wan_kwargs()
+
+
+@torch.no_grad()
+def test_every_view_has_positions_of_its_own():
+    model = tower()
+    z, t, text = inputs(views=3)
+    model.blocks[0].attn1.to_out[0].weight.zero_()
+    model.blocks[0].attn1.to_out[0].bias.zero_()
+    model.blocks[0].cross_view.project.weight.zero_()
+    before = model(z, t, text, predict=False).layers[0]
+    # Nothing mixes tokens now: a row of the table must move its own view's token and no other.
+    model.position[1, 1, 2] += torch.randn(WAN.width, generator=torch.Generator().manual_seed(2))
+    moved = (model(z, t, text, predict=False).layers[0] - before).abs().amax(-1) > 1e-5  # (B, V, T, N)
+    index = moved.nonzero()
+    assert (
+        len(index) == 2 * 3 and index[:, 1].unique().tolist() == [1] and index[:, 3].unique().tolist() == [5]
+    )
+
+
+def test_every_parameter_learns():
+    model = tiny_model(future_fraction=0.5).train()
+    event = random_event()
+    out = objectives.losses(model, replace(event, future=event.future[:2]))
+    (out.action.mean() + out.video.mean() + out.remaining.mean() + out.goal.mean()).backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
