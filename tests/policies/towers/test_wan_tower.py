@@ -41,7 +41,7 @@ def load(folder: Path, name: str, max_views: int = 3, empty: bool = False) -> Mu
     source = BackboneSource(name, str(folder))
     shape = source.video_shape()
     parts = WanBackbone.find(source, shape, 12, folder / "cache", empty=empty)
-    return parts.video_tower("cross", shape, max_views, GRID)
+    return parts.video_tower(shape, max_views, GRID)
 
 
 def inputs(tower: MultiViewVideoTower, views: int, time: int = 3):
@@ -157,7 +157,7 @@ def test_neither_building_nor_loading_holds_a_second_copy(tmp_path, folders):
     )
     parts.transformer = tmp_path
     with Memory() as loaded:
-        parts.video_tower("cross", shape, 1, GRID)
+        parts.video_tower(shape, 1, GRID)
     assert own < loaded.most < 1.5 * own
 
 
