@@ -20,7 +20,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
-from benchmarks.harness.counting import flop_counter, kept_bytes
+from benchmarks.harness.timing import flop_counter, kept_bytes
 from benchmarks.speed.backbone_costs import (
     Kept,
     action_forward,

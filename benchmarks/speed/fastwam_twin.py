@@ -21,9 +21,8 @@ from lerobot.policies.fastwam.wan import ActionDiT, FastWAM, MoT, WanVideoDiT
 from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor, nn
 
-from lerobot_wallwm import WallwmConfig
-from lerobot_wallwm.policies.assembly.build import model_shape
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec
+from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 
 class WaveletAsVae(nn.Module):
@@ -58,55 +57,56 @@ class OfflineFastWAM(FastWAMPolicy):
         )
 
 
-def fastwam_config(ours: WallwmConfig, num_steps: int) -> FastWAMConfig:
+def fastwam_config(like: WallwmPolicy, num_steps: int) -> FastWAMConfig:
     """FastWAM's configuration at the sizes of ours.
 
     Raises:
         ValueError: The cameras differ in size, or the policy resizes them.
     """
+    ours, video = like.config, like.model.video.shape
     sizes = {tuple(feature.shape[1:]) for feature in ours.image_features.values()}
     if sizes != {ours.image_size}:
         raise ValueError(f"cameras of {sorted(sizes)} must all be {ours.image_size}, image_size.")
     assert ours.robot_state_feature is not None and ours.action_feature is not None
     (height, width), cameras = ours.image_size, len(ours.image_features)
-    shape = model_shape(ours)
+    actions = ours.action_feature.shape[0]
     shared = {
-        "num_heads": shape.video.heads,
-        "attn_head_dim": shape.video.width // shape.video.heads,
-        "num_layers": shape.video.depth,
-        "text_dim": shape.video.text_dim,
-        "freq_dim": shape.video.time_freq_dim,
+        "num_heads": video.heads,
+        "attn_head_dim": video.width // video.heads,
+        "num_layers": video.depth,
+        "text_dim": video.text_dim,
+        "freq_dim": video.time_freq_dim,
         "eps": 1e-6,
     }
     return FastWAMConfig(
-        action_dim=shape.action_dim,
-        proprio_dim=shape.state_dim,
-        action_horizon=shape.horizon,
-        n_action_steps=shape.horizon,
-        num_video_frames=1 + FRAMES_PER_LATENT * shape.num_future_latents * ours.video_stride,
+        action_dim=actions,
+        proprio_dim=ours.robot_state_feature.shape[0],
+        action_horizon=ours.horizon,
+        n_action_steps=ours.horizon,
+        num_video_frames=1 + FRAMES_PER_LATENT * ours.num_future_latents * ours.video_stride,
         action_video_freq_ratio=ours.video_stride,
         image_size=(height, width * cameras),
-        context_len=shape.max_text_tokens,
+        context_len=ours.max_text_tokens,
         base_model_id=None,
         load_text_encoder=False,
         torch_dtype="float32",
         num_inference_steps=num_steps,
         video_dit_config={
             **shared,
-            "patch_size": [1, shape.video.patch, shape.video.patch],
-            "in_dim": shape.video.latent_channels,
-            "out_dim": shape.video.latent_channels,
-            "hidden_dim": shape.video.width,
-            "ffn_dim": shape.video.ffn_width,
+            "patch_size": [1, video.patch, video.patch],
+            "in_dim": video.latent_channels,
+            "out_dim": video.latent_channels,
+            "hidden_dim": video.width,
+            "ffn_dim": video.ffn_width,
             "seperated_timestep": True,  # sic, LeRobot's spelling
             "video_attention_mask_mode": "first_frame_causal",
-            "action_dim": shape.action_dim,
+            "action_dim": actions,
         },
         action_dit_config={
             **shared,
-            "action_dim": shape.action_dim,
-            "hidden_dim": shape.action_width,
-            "ffn_dim": shape.action_ffn_width,
+            "action_dim": actions,
+            "hidden_dim": ours.action_width,
+            "ffn_dim": ours.action_ffn_width,
         },
         input_features={
             **{key: PolicyFeature(FeatureType.VISUAL, (3, height, width)) for key in ours.image_features},
@@ -118,7 +118,7 @@ def fastwam_config(ours: WallwmConfig, num_steps: int) -> FastWAMConfig:
     )
 
 
-def build_fastwam(ours: WallwmConfig, num_steps: int = 5) -> FastWAMPolicy:
+def build_fastwam(like: WallwmPolicy, num_steps: int = 5) -> FastWAMPolicy:
     """FastWAM with random weights, in float32 on the CPU."""
     torch.manual_seed(0)
-    return OfflineFastWAM(fastwam_config(ours, num_steps))
+    return OfflineFastWAM(fastwam_config(like, num_steps))

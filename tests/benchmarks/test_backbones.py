@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.harness.counting import flop_counter
+from benchmarks.harness.batches import nano, observation
+from benchmarks.harness.timing import flop_counter
 from benchmarks.speed.backbone_costs import activations, inference, smallest_gpu, training_step
 from benchmarks.speed.backbone_sizes import PUBLISHED, SIZES
 from benchmarks.speed.backbone_table import (
@@ -20,7 +21,6 @@ from benchmarks.speed.backbone_table import (
     video_tower,
     watched_flops,
 )
-from benchmarks.speed.policy import nano, observation
 
 
 @pytest.mark.parametrize("views", [1, 2, 3])
@@ -35,7 +35,7 @@ def test_forward_formulas_count_every_product(views):
 
 @pytest.mark.parametrize("imagination", ["none", "full"])
 def test_acting_formula_covers_the_policy(imagination):
-    policy, size = nano(imagination), SIZES["nano"]
+    policy, size = nano(imagination=imagination), SIZES["nano"]
     batch = observation(policy.config)
     with flop_counter() as counter:
         policy.predict_action_chunk(batch)
