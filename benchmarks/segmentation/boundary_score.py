@@ -32,6 +32,11 @@ class BoundaryScore:
     def f1(self) -> float:
         return 2 * self.hits / (self.found + self.true) if self.found + self.true else 0.0
 
+    def cells(self) -> dict[str, float]:
+        """Of a benchmark's row."""
+        figures = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
+        return {**figures, "found": self.found, "true": self.true}
+
 
 def tolerance_frames(fps: float, seconds: float = TOLERANCE_S) -> int:
     """The tolerance in whole frames, rounded down, at least one."""

@@ -6,9 +6,7 @@
   and the robot's contact with a movable object; a gap in contact of up to 0.25 s is chatter. The branches of the policy
   (above, down) are not phases.
 
-State and action are what a LeRobot dataset of these robots holds: position and gripper opening, no object poses. With
-`force` Meta-World's hand has a force sensor too: the sum of what touches the robot, with white noise of 2 % of the episode's
-peak in each direction. Episodes
+State and action are what a LeRobot dataset of these robots holds: position and gripper opening, no object poses. Episodes
 go on for 0.5 s after success, as a person's do. A phase shorter than 0.1 s, the tolerance of the score, belongs to the one
 before it. Failed episodes are skipped.
 """
@@ -16,10 +14,10 @@ before it. Failed episodes are skipped.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.harness.rows import CannotRunError
 from lerobot_wallwm.processors.source.episodes import Episode
 
 ROBO_EVALS = ("reach", "push", "pick_place", "drawer", "stack")
@@ -39,10 +37,6 @@ TAIL_S = 0.5
 _NAMES = ("x", "y", "z", "gripper")
 
 
-class MissingPackageError(RuntimeError):
-    """A simulator is not installed; the message says which and how to get it."""
-
-
 def phase_starts(phases: Sequence[Hashable], least: int) -> list[int]:
     """First frames of all phases but the first; a phase of fewer than `least` frames belongs to the one before."""
     edges = [t for t in range(1, len(phases)) if phases[t] != phases[t - 1]]
@@ -59,13 +53,13 @@ def record_robo_evals(task: str, seeds: Sequence[int]) -> list[tuple[Episode, li
     """Episodes of one task of robo-evals and where their phases start.
 
     Raises:
-        MissingPackageError: robo-evals is not installed.
+        CannotRunError: robo-evals is not installed.
     """
     try:
         from robo_evals.policies import ScriptedPolicy
         from robo_evals.tasks import make_task
     except ImportError as error:
-        raise MissingPackageError(f"{error}. Fix: pip install robo-evals==0.2.1") from error
+        raise CannotRunError(f"{error}. Fix: pip install robo-evals==0.2.1") from error
     env, policy, fps = make_task(task), ScriptedPolicy(), 20
     episodes = []
     for seed in seeds:
@@ -85,19 +79,17 @@ def record_robo_evals(task: str, seeds: Sequence[int]) -> list[tuple[Episode, li
     return episodes
 
 
-def record_meta_world(
-    task: str, seeds: Sequence[int], force: bool = False
-) -> list[tuple[Episode, list[int]]]:
+def record_meta_world(task: str, seeds: Sequence[int]) -> list[tuple[Episode, list[int]]]:
     """Episodes of one task of Meta-World and where their phases start.
 
     Raises:
-        MissingPackageError: Meta-World is not installed.
+        CannotRunError: Meta-World is not installed.
     """
     try:
         import metaworld
         from metaworld.policies import ENV_POLICY_MAP
     except ImportError as error:
-        raise MissingPackageError(f"{error}. Fix: pip install metaworld==3.0.0") from error
+        raise CannotRunError(f"{error}. Fix: pip install metaworld==3.0.0") from error
     fps, episodes = 80, []
     suite = metaworld.MT1(task, seed=0)
     env = suite.train_classes[task]()
@@ -108,7 +100,6 @@ def record_meta_world(
         observation, _ = env.reset(seed=seed)
         policy, success = ENV_POLICY_MAP[task](), False
         states, actions, shut, touched, left = [], [], [], [], round(TAIL_S * fps)
-        forces = []
         while left and len(actions) < 500:
             states.append(observation[:4])
             actions.append(np.clip(policy.get_action(observation), -1, 1))
@@ -116,14 +107,11 @@ def record_meta_world(
             pairs = robot[bodies] & movable[bodies[:, ::-1]]
             shut.append(bool(actions[-1][3] > 0))
             touched.append(bool(pairs.any()))
-            forces.append(_force_on(env, robot))
             observation, _, _, _, info = env.step(actions[-1])
             success = success or bool(info["success"])
             left -= success
         if success:
             episode = _episode(seed, task.removesuffix("-v3").replace("-", " "), fps, states, actions)
-            if force:
-                episode = replace(episode, effort=_sensed(forces, seed), effort_names=("fx", "fy", "fz"))
             phases = list(zip(shut, without_gaps(touched, round(0.25 * fps)), strict=True))
             episodes.append((episode, phase_starts(phases, round(0.1 * fps))))
     return episodes
@@ -137,28 +125,6 @@ def without_gaps(touched: Sequence[bool], longest: int) -> list[bool]:
         if after - before - 1 <= longest:
             closed[before:after] = [True] * (after - before)
     return closed
-
-
-def _force_on(env, robot: np.ndarray) -> np.ndarray:
-    """Sum of the forces by which other bodies touch the robot, (3,), newtons in the world's frame."""
-    import mujoco
-
-    total, local = np.zeros(3), np.zeros(6)
-    for i in range(env.data.ncon):
-        contact = env.data.contact[i]
-        first, second = (bool(robot[env.model.geom_bodyid[g]]) for g in contact.geom)
-        if first != second:
-            mujoco.mj_contactForce(env.model, env.data, i, local)
-            pushed = contact.frame.reshape(3, 3).T @ local[:3]
-            total += pushed if second else -pushed
-    return total
-
-
-def _sensed(forces: list, seed: int) -> np.ndarray:
-    """The forces as a noisy sensor reads them."""
-    values = np.asarray(forces)
-    noise = 0.02 * float(np.linalg.norm(values, axis=1).max())
-    return values + np.random.default_rng(seed).normal(0, noise, values.shape)
 
 
 def _episode(seed: int, task: str, fps: int, states: list, actions: list) -> Episode:
