@@ -1,26 +1,26 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Carving speed (events/s) and the real-time factor of `wallwm prepare`. Exits with 1 below 300 events/s or 20 times.
+"""Carving speed (events/s) and the real-time factor of `wallwm prepare`.
 
-With `--large 100000` it instead carves that many events (each event of the demonstrations that many times over) and compares
-the time of one event with that of LeRobot's own split, which cuts and encodes videos anew. LeRobot splits between
-episodes only, so it is given our view, in which each event is one, and divides `--split` of them into two datasets,
-through the function behind `lerobot-edit-dataset` (its start is not counted); its time is scaled per event, and the more
-events it splits the less its fixed costs count. Exits with 1
-above 180 s, or if LeRobot takes less than 30 times as long.
-
-    python benchmarks/bench_carve.py [--large 100000 --split 128]
+Fails below 300 events/s or 20 times real time. `--large=100000` also carves that many events (each event of the
+demonstrations that many times over) and compares the time of one event with that of LeRobot's own split, which cuts and
+encodes videos anew. LeRobot splits between episodes only, so it is given our view, in which each event is one, and
+divides `--split` of them into two datasets through the function behind `lerobot-edit-dataset`; the more events it
+splits, the less its fixed costs count. Fails above 180 s, or if LeRobot takes less than 30 times as long.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import sys
 import tempfile
 import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from benchmarks.harness.repo import DATASET
+from benchmarks.harness.rows import Row, Spread, bar
+from benchmarks.harness.timing import in_turns
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.prepare.config import PrepareConfig
 from lerobot_wallwm.processors.prepare.prepare import prepare
@@ -31,99 +31,86 @@ from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
 NEEDED_EVENTS_PER_S, NEEDED_REAL_TIME = 300, 20
 LARGE_SECONDS, NEEDED_RATIO = 180, 30
+QUICK = {"repeats": 1}
 
 
-def carve_many(dataset: Path, count: int, split: int) -> bool:
-    """Times `count` events of our carver and `split` events of LeRobot's split; prints both."""
-    from lerobot.datasets.dataset_tools import split_dataset
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    source = SourceDataset.open(dataset)
-    segmenter, captioner = EventSegmenter(), EventCaptioner()
-    events = number_events([captioner(episode, segmenter(episode)) for episode in source])
-    actions = [event for event in events if event.level == "action"]
-    times, more = divmod(count, len(actions))
-    copies = {event.event_id: times + (i < more) for i, event in enumerate(actions)}
-    with tempfile.TemporaryDirectory(dir=dataset.resolve().parent, prefix=".bench-") as folder:
-        begin = time.perf_counter()
-        result = EventCarver()(source, events, Path(folder) / "large", copies=copies)
-        ours = time.perf_counter() - begin
-        EventCarver()(source, events, Path(folder) / "view")
-        view = LeRobotDataset("local/view", root=Path(folder) / "view")
-        halves = {"first": list(range(split // 2)), "second": list(range(split // 2, split))}
-        begin = time.perf_counter()
-        split_dataset(view, halves, output_dir=Path(folder) / "split")
-        theirs = time.perf_counter() - begin
-    ratio = (theirs / split) / (ours / result.episodes)
-    print(
-        f"carve {result.episodes} events       {ours:8.2f} s {1e3 * ours / result.episodes:10.3f} ms an event"
-    )
-    print(
-        f"LeRobot's split, {split:>3} events {theirs:8.2f} s {1e3 * theirs / split:10.3f} ms an event, {ratio:.0f} times ours"
-    )
-    return ours <= LARGE_SECONDS and ratio >= NEEDED_RATIO
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--dataset", type=Path, default=DATASET)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--copies", type=int, default=20, help="copies of each event in the large view")
     parser.add_argument(
-        "--large", type=int, default=0, help="instead carve this many events and compare with LeRobot"
+        "--large", type=int, default=0, help="also carve this many events and compare with LeRobot"
     )
     parser.add_argument(
         "--split", type=int, default=128, help="events that LeRobot splits for the comparison"
     )
-    args = parser.parse_args()
-    if args.large:
-        ok = carve_many(args.dataset, args.large, args.split)
-        print("passes" if ok else f"FAILS: needs {LARGE_SECONDS} s and {NEEDED_RATIO} times")
-        return 0 if ok else 1
+
+
+def rows(args: Namespace) -> Iterator[Row]:
     source = SourceDataset.open(args.dataset)
     segmenter, captioner = EventSegmenter(), EventCaptioner()
     events = number_events([captioner(episode, segmenter(episode)) for episode in source])
     actions = [event for event in events if event.level == "action"]
-
+    copies = {event.event_id: args.copies for event in actions}
     # Beside the source, so that videos are linked as they would be for a user with one disk.
     with tempfile.TemporaryDirectory(dir=args.dataset.resolve().parent, prefix=".bench-") as folder:
-        once, many, whole = [], [], []
-        copies = {event.event_id: args.copies for event in actions}
-        for i in range(args.repeats):
-            begin = time.perf_counter()
-            EventCarver()(source, events, Path(folder) / f"once{i}")
-            once.append(time.perf_counter() - begin)
-            begin = time.perf_counter()
-            EventCarver()(source, events, Path(folder) / f"many{i}", copies=copies)
-            many.append(time.perf_counter() - begin)
-            begin = time.perf_counter()
-            config = PrepareConfig(
-                dataset=DatasetConfig(root=args.dataset),
-                out=OutputConfig(root=Path(folder) / f"all{i}"),
-                quiet=True,
+        fresh = (Path(folder) / str(number) for number in count())
+
+        def whole() -> None:
+            place = OutputConfig(root=next(fresh))
+            prepare(PrepareConfig(dataset=DatasetConfig(root=args.dataset), out=place, quiet=True))
+
+        carve = partial(EventCarver(), source, events)
+        calls = {
+            "carve": lambda: carve(next(fresh)),
+            f"carve, {args.copies} copies": lambda: carve(next(fresh), copies=copies),
+            "prepare, everything": whole,
+        }
+        seconds = {
+            name: Spread.of([ms / 1e3 for ms in times])
+            for name, times in in_turns(calls, args.repeats).items()
+        }
+        once, many, all_of_it = seconds.values()
+        rate, factor = len(actions) / once.median, source.info["total_frames"] / source.fps / all_of_it.median
+        speed = (
+            f"{rate:.0f} events/s",
+            f"{len(copies) * args.copies / many.median:.0f} events/s",
+            f"{factor:.0f} times real time",
+        )
+        for (name, spread), fast in zip(seconds.items(), speed, strict=True):
+            yield Row(
+                f"{len(source)} episodes, {len(actions)} action events",
+                {"what": name, "seconds": spread, "speed": fast},
             )
-            prepare(config)
-            whole.append(time.perf_counter() - begin)
-    seconds = source.info["total_frames"] / source.fps
-    rate = len(actions) / statistics.median(once)
-    large = len(actions) * args.copies / statistics.median(many)
-    factor = seconds / statistics.median(whole)
-    print(
-        f"{len(source)} episodes, {len(actions)} action events, {seconds:.0f} s of demonstrations, median of {args.repeats}"
-    )
-    print(f"carve                 {statistics.median(once):8.3f} s {rate:10.0f} events/s")
-    print(f"carve, {args.copies:>3} copies     {statistics.median(many):8.3f} s {large:10.0f} events/s")
-    print(f"prepare, everything   {statistics.median(whole):8.3f} s {factor:10.0f} times real time")
-    ok = rate >= NEEDED_EVENTS_PER_S and factor >= NEEDED_REAL_TIME
-    print(
-        "passes"
-        if ok
-        else f"FAILS: needs {NEEDED_EVENTS_PER_S} events/s and {NEEDED_REAL_TIME} times real time"
-    )
-    return 0 if ok else 1
+        yield bar("carving, events/s", rate, NEEDED_EVENTS_PER_S)
+        yield bar("preparing, times real time", factor, NEEDED_REAL_TIME)
+        if args.large:
+            yield from carve_many(source, events, args.large, args.split, Path(folder))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def carve_many(source: SourceDataset, events: list, large: int, split: int, folder: Path) -> Iterator[Row]:
+    """Times so many events of our carver and `split` events of LeRobot's split."""
+    from lerobot.datasets.dataset_tools import split_dataset
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    actions = [event for event in events if event.level == "action"]
+    times, more = divmod(large, len(actions))
+    copies = {event.event_id: times + (i < more) for i, event in enumerate(actions)}
+    began = time.perf_counter()
+    result = EventCarver()(source, events, folder / "large", copies=copies)
+    ours = time.perf_counter() - began
+    EventCarver()(source, events, folder / "view")
+    view = LeRobotDataset("local/view", root=folder / "view")
+    halves = {"first": list(range(split // 2)), "second": list(range(split // 2, split))}
+    began = time.perf_counter()
+    split_dataset(view, halves, output_dir=folder / "split")
+    theirs = time.perf_counter() - began
+    for name, number, seconds in (("carve", result.episodes, ours), ("LeRobot's split", split, theirs)):
+        yield Row(
+            "large",
+            {"what": name, "events": number, "seconds": seconds, "ms an event": 1e3 * seconds / number},
+        )
+    yield bar("large, seconds", ours, most=LARGE_SECONDS)
+    yield bar(
+        "LeRobot's time of an event, of ours", (theirs / split) / (ours / result.episodes), NEEDED_RATIO
+    )
