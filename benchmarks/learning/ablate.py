@@ -1,93 +1,132 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Trains each variant of the model for the same steps on the committed data and prints held-out errors with spread.
+"""Trains each variant of the model for the same steps on the committed data: what each part is worth.
 
-    python benchmarks/ablate.py --steps 400 --seeds 0 1 2 --jobs 2
-
-Each run is a process of its own with one thread; a run that is done is not done again. Action errors are mean absolute
-errors on held-out events in degrees (gripper 0 to 100) without imagination: `near` over the next 8 steps inside the event,
-`event` over the rest of the event, both with the true caption (fixed chunks: the instruction).
+An hour on two cores. The base has cross-view attention, half of its samples with symmetric and half with anchored
+timesteps, K = 2 action draws, carries the future in half of each batch, and is trained on events. `fixed chunks`, the
+rival of events, cuts the same episodes by the clock at the events' mean length and is told the episode's instruction.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+import json
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from benchmarks.harness.study import parse_study, result_path, run_all, study_parser, write_table
-from benchmarks.learning.chunks import carve_chunks
-from benchmarks.learning.table import table
-from benchmarks.learning.variants import VARIANTS
+import numpy as np
+
+from benchmarks.harness.rows import Mean, Row
+from benchmarks.learning import one_run
+from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.events import Event, read_events
+from lerobot_wallwm.processors.view.carver import EventCarver
+
+QUICK = {**one_run.QUICK, "only": ["base", "fixed chunks"]}
+flags = one_run.study_flags
+
+BASE: dict[str, Any] = {"future_fraction": 0.5, "replan_steps": 0}
+CHUNKS = "fixed chunks"
+# Name to the fields that differ from the base.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "sight cones": {"calibration": "so101"},
+    "sight cones + tubes": {"calibration": "so101", "tube_probability": 0.5},
+    "symmetric": {"anchored_fraction": 0.0},
+    "anchored": {"anchored_fraction": 1.0},
+    "K = 1": {"action_draws": 1},
+    "K = 6": {"action_draws": 6},
+    "Muon": {"optimizer": "muon"},
+    CHUNKS: {},
+}
 
 
-def main() -> None:
-    """The command line."""
-    parser = study_parser(__doc__, "ablate", "VARIANT")
-    parser.add_argument("--only", nargs="*", help="names of variants; all by default")
-    args = parse_study(parser)
-    if args.run:
-        _one(args)
-        return
-    _prepare(args)
-    chosen = [v.name for v in VARIANTS if not args.only or v.name in args.only]
-    write_table(args, table(run_all("benchmarks.learning.ablate", args, chosen), chosen))
+def carve_chunks(source: SourceDataset, events: Path, episodes: list[int], out: Path) -> int:
+    """Writes a view of fixed chunks, each told its episode's instruction; left alone if it exists.
+
+    Args:
+        source: The dataset.
+        events: Event table of `wallwm prepare`, for the mean length.
+        episodes: Source episodes to cut.
+        out: The view's folder.
+
+    Returns:
+        Frames of a chunk.
+    """
+    length = round(float(np.mean([e.length for e in read_events(events) if e.level == "action"])))
+    if out.exists():
+        return length
+    chunks: list[Event] = []
+    for position, index in enumerate(source.episode_indices):
+        if index not in episodes:
+            continue
+        episode = source.read(position)
+        for start in range(0, len(episode), length):
+            end, task = min(start + length, len(episode)), episode.task
+            named = {"label": "chunk", "caption": task, "template": task, "source": "clock"}
+            chunks.append(
+                Event(
+                    event_id=len(chunks),
+                    episode_index=index,
+                    level="action",
+                    start=start,
+                    end=end,
+                    parent=-1,
+                    confidence=1.0,
+                    **named,
+                )
+            )
+    EventCarver("action").carve(source, chunks, out, episodes=episodes)
+    return length
 
 
-def _prepare(args: argparse.Namespace) -> None:
-    """Views of events and of chunks, calibration, and the decoded frames that all runs share."""
-    from benchmarks.learning.windows_in_memory import WindowsInMemory
-    from lerobot_env_so101_sim.calibration import main as write_calibration
-    from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+def rows(args: Namespace) -> Iterator[Row]:
+    from lerobot_env_so101_sim.calibration import calibration as cameras_of
+    from lerobot_env_so101_sim.env import So101PickPlaceEnv
+    from lerobot_wallwm.check.measure.views import source_episodes
     from lerobot_wallwm.processors.prepare.config import PrepareConfig
     from lerobot_wallwm.processors.prepare.prepare import prepare
     from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
-    args.out.mkdir(parents=True, exist_ok=True)
+    chosen = {name: fields for name, fields in VARIANTS.items() if not args.only or name in args.only}
     events = args.out / "events"
     if not events.exists():
-        prepare(PrepareConfig(DatasetConfig(root=args.dataset), OutputConfig(root=events), heldout=0.2))
-    carve_chunks(args.dataset, events / "events.parquet", _train_episodes(events), args.out / "chunks")
-    if not (args.out / "cameras.json").exists():
-        arguments, sys.argv = sys.argv, ["calibration", "--out", str(args.out / "cameras.json")]
-        try:
-            write_calibration()
-        finally:
-            sys.argv = arguments
-    config = WallwmConfig(push_to_hub=False)
-    for view in (events / "train", events / "heldout", args.out / "chunks"):
-        WindowsInMemory(
-            view, args.out / "frames", config.observation_delta_indices, config.action_delta_indices
+        prepare(
+            PrepareConfig(
+                DatasetConfig(root=args.dataset), OutputConfig(root=events), heldout=0.2, quiet=True
+            )
         )
-
-
-def _train_episodes(events: Path) -> list[int]:
-    from lerobot.datasets import LeRobotDatasetMetadata
-
-    episodes = LeRobotDatasetMetadata("local/train", root=events / "train").episodes
-    return sorted(set(episodes["wallwm/source_episode"]))
-
-
-def _one(args: argparse.Namespace) -> None:
-    import torch
-
-    from benchmarks.learning.one_run import Places, run, write_result
-    from lerobot_wallwm.processors.source.episodes import SourceDataset
-
-    torch.set_num_threads(1)
-    name, seed = args.run[0], int(args.run[1])
-    (variant,) = [v for v in VARIANTS if v.name == name]
     source = SourceDataset.open(args.dataset)
-    events = args.out / "events"
-    places = Places(
-        {"event": events / "train", "chunk": args.out / "chunks"},
-        events / "heldout",
-        args.out / "frames",
-        args.out / "cameras.json",
-        {source.episode_indices[i]: source.read(i).task for i in range(len(source))},
-        args.out / "checkpoints",
+    carve_chunks(source, events / "events.parquet", source_episodes(events / "train"), args.out / "chunks")
+    calibration = args.out / "cameras.json"
+    if not calibration.exists():
+        calibration.write_text(json.dumps(cameras_of(So101PickPlaceEnv(cameras=False))))
+    tasks = {str(index): source.read(i).task for i, index in enumerate(source.episode_indices)}
+
+    def job(name: str, seed: int) -> one_run.Job:
+        changes = {**BASE, **chosen[name]}
+        if "calibration" in changes:
+            changes["calibration"] = str(calibration)
+        chunks = name == CHUNKS
+        looks = ["none", "anchor", "full"] if name == "base" else ["none"]
+        more = {"told": tasks if chunks else {}, "changes": changes, "imaginations": looks, "video": True}
+        view = args.out / "chunks" if chunks else events / "train"
+        return one_run.job(args, name, seed, view, events / "heldout", **more)
+
+    found = one_run.run_all(args, [job(name, seed) for seed in args.seeds for name in chosen])
+    base = found.get("base", {})
+    for name, seeds in found.items():
+        cells = {"variant": name, **one_run.compared(seeds, base, ("near", "event"))}
+        for figure in ("psnr", "psnr_moved", "ssim"):
+            cells[figure] = Mean.of(run["video"]["imagined"][figure] for run in seeds.values())
+        cells["s a step"] = Mean.of(run["seconds_per_step"] for run in seeds.values())
+        yield Row(f"{args.steps} steps of {args.batch}, seeds {args.seeds}", cells)
+    for look in ("none", "anchor", "full") if base else ():
+        errors = {
+            f: Mean.of(run[f"imagination {look}"][f] for run in base.values()) for f in ("near", "event")
+        }
+        yield Row("imagination of base", {"imagination": look, **errors})
+    still = [run["video"]["repeat_keyframe"] for seeds in found.values() for run in seeds.values()]
+    yield Row(
+        "repeating the keyframe", {f: Mean.of(s[f] for s in still) for f in ("psnr", "psnr_moved", "ssim")}
     )
-    write_result(result_path(args, name, seed), run(variant, seed, args.steps, args.batch, places))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Spoils the boundaries of events: moved by chance, dropped, added, or placed by the clock.
+"""Spoils the boundaries of events: moved by chance, or placed by the clock.
 
 An episode is a list of intervals `(start, end, caption)` that tile `[0, T)`. Whatever is done to it, it tiles the same
 frames afterwards, and no interval is shorter than `least` frames.
@@ -47,27 +47,6 @@ def moved(
     errors = rng.normal(0.0, deviation, len(bounds)) if deviation else np.zeros(len(bounds))
     new = ordered(np.add(bounds, errors), intervals[-1][1], least) if deviation else bounds
     return _between(new, intervals[-1][1], [caption for *_, caption in intervals])
-
-
-def dropped(intervals: Sequence[Interval], share: float, rng: np.random.Generator) -> list[Interval]:
-    """Every interior boundary lost with probability `share`; what is joined gets the caption of its longest part."""
-    bounds = [start for start, _, _ in intervals[1:] if rng.random() >= share]
-    return _renamed(bounds, intervals)
-
-
-def added(
-    intervals: Sequence[Interval], share: float, least: int, rng: np.random.Generator
-) -> list[Interval]:
-    """Every interval cut in two at a random place with probability `share`, where it is long enough."""
-    result: list[Interval] = []
-    for start, end, caption in intervals:
-        chosen = rng.random() < share
-        if chosen and end - start >= 2 * least:
-            cut = int(rng.integers(start + least, end - least + 1))
-            result += [(start, cut, caption), (cut, end, caption)]
-        else:
-            result.append((start, end, caption))
-    return result
 
 
 def uniform(intervals: Sequence[Interval]) -> list[Interval]:

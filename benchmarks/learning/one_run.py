@@ -1,182 +1,247 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Trains one variant with one seed and scores it on held-out events.
+"""Short trainings of one study: each a process of its own with one thread, none done twice.
+
+    python -m benchmarks.learning.one_run JOB.json      # one of them, in this process
 
 The loop is that of lerobot-train (same policy, processors, optimiser and scheduler presets, sampler without repeats),
-without its start-up and video decoding, which would be most of the time of a run this short.
+without its start-up and video decoding, which would be most of the time of a run this short. Errors are mean absolute
+errors of the actions on held-out events, in degrees (gripper 0 to 100): `near` over the next 8 steps inside the event,
+`event` over its rest; `remaining` is that of the predicted time to the event's end, in seconds.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from tqdm import trange
 
-from benchmarks.learning.variants import BASE, IMAGINATIONS, Variant
-from benchmarks.learning.windows_in_memory import WindowsInMemory
-from lerobot_wallwm.check.measure.checkpoint import Checkpoint
-from lerobot_wallwm.check.measure.errors import NEAR
-from lerobot_wallwm.check.measure.observations import load_observations, mean_absolute, predict
-from lerobot_wallwm.check.measure.video import imagine
-from lerobot_wallwm.check.measure.views import read_event_rows, spread_anchors, thin
+from benchmarks.harness.repo import DATASET, REPO
+from benchmarks.harness.rows import CannotRunError, Mean, number
 
 CLIPS = 48
-OBSERVATIONS = 120
+QUICK = {"steps": 2, "batch": 2, "seeds": [0], "jobs": 1, "observations": 6, "most": 8}
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where data are.
+@dataclass
+class Job:
+    """One training and its score.
 
     Attributes:
-        views: Training view of each kind.
-        heldout: Held-out events.
-        cache: Decoded frames.
-        calibration: Of the cameras.
-        instructions: Source episode to instruction.
-        checkpoints: Where trained policies go.
+        name, seed: Of the run.
+        steps, batch: Of its training.
+        view, heldout: Carved views.
+        cache: Folder for decoded frames.
+        observations: Held-out ones, at most.
+        changes: Fields of the policy's configuration.
+        told: Source episode to what is said instead of the events' captions.
+        groups: Name to source episodes, whose errors are wanted on their own.
+        imaginations: With which it acts; errors are those of the first.
+        video: Also score the imagined video.
     """
 
-    views: dict[str, Path]
-    heldout: Path
-    cache: Path
-    calibration: Path
-    instructions: dict[int, str]
-    checkpoints: Path
+    name: str
+    seed: int
+    steps: int
+    batch: int
+    view: str
+    heldout: str
+    cache: str
+    observations: int
+    changes: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, list[int]] = field(default_factory=dict)
+    imaginations: list[str] = field(default_factory=lambda: ["none"])
+    video: bool = False
 
 
-def run(variant: Variant, seed: int, steps: int, batch_size: int, places: Places) -> dict[str, Any]:
-    """Trains and scores; returns JSON types."""
-    root = places.checkpoints / f"{variant.name.replace(' ', '_')}-{seed}"
-    trained = train(variant, seed, steps, batch_size, places, root)
-    return {"variant": variant.name, "seed": seed, **trained, **score(root, variant, places)}
+def study_flags(parser: ArgumentParser, steps: int = 400) -> None:
+    """The flags that all studies share."""
+    parser.add_argument("--dataset", type=Path, default=DATASET)
+    parser.add_argument("--steps", type=int, default=steps, help="of training, for every run")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    parser.add_argument("--observations", type=int, default=240, help="held-out ones, at most")
+    parser.add_argument("--most", type=int, help="source episodes that are used, at most")
+    parser.add_argument("--only", nargs="*", help="names of what is compared; all by default")
 
 
-def train(
-    variant: Variant, seed: int, steps: int, batch_size: int, places: Places, root: Path
+def job(args: Namespace, name: str, seed: int, view: Path, heldout: Path, **more: Any) -> Job:
+    """A job of a study's flags."""
+    places = str(view), str(heldout), str(args.out / "frames")
+    return Job(name, seed, args.steps, args.batch, *places, args.observations, **more)
+
+
+def run_all(args: Namespace, jobs: Sequence[Job]) -> dict[str, dict[int, dict[str, Any]]]:
+    """Makes the runs that are not done yet, `args.jobs` at a time; name to seed to what `run` found.
+
+    Raises:
+        CannotRunError: A run failed; the message names its log.
+    """
+
+    def one(job: Job) -> dict[str, Any]:
+        stem = f"{job.name.replace(' ', '_')}-{job.seed}-{job.steps}x{job.batch}"
+        result, order, log = (args.out / "runs" / f"{stem}.{end}" for end in ("json", "job.json", "log"))
+        result.parent.mkdir(parents=True, exist_ok=True)
+        if not result.exists():
+            order.write_text(json.dumps(asdict(job)))
+            argv = [sys.executable, "-m", "benchmarks.learning.one_run", str(order), str(result)]
+            with log.open("wb") as sink:
+                env = {**os.environ, "OMP_NUM_THREADS": "1"}
+                done = subprocess.run(
+                    argv, cwd=REPO, stdout=sink, stderr=subprocess.STDOUT, env=env, check=False
+                )
+            if done.returncode:
+                raise CannotRunError(f"{job.name}, seed {job.seed} failed. Fix: see {log}")
+        return json.loads(result.read_text())
+
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    with ThreadPoolExecutor(args.jobs) as pool:
+        # Seed by seed, so that an interrupted study still compares everything.
+        for each, result in zip(jobs, pool.map(one, jobs), strict=True):
+            found.setdefault(each.name, {})[each.seed] = result
+    return found
+
+
+def paired(values: Mapping[int, float], base: Mapping[int, float]) -> str:
+    """Difference from the base, seed by seed: mean, and in how many seeds it has that sign."""
+    differences = [values[seed] - base[seed] for seed in sorted(set(values) & set(base))]
+    if not differences:
+        return ""
+    middle = float(np.mean(differences))
+    agree = sum((d > 0) == (middle > 0) for d in differences)
+    return f"{'+' if middle >= 0 else ''}{number(middle)} ({agree}/{len(differences)})"
+
+
+def compared(
+    runs: Mapping[int, dict], base: Mapping[int, dict], figures: Sequence[str], group: str = "errors"
 ) -> dict[str, Any]:
-    """Trains and writes a checkpoint as LeRobot lays it out."""
+    """Cells: mean and spread over the seeds of each figure, then the differences from the base."""
+    values = {f: {seed: run[group][f] for seed, run in runs.items()} for f in figures}
+    cells: dict[str, Any] = {f: Mean.of(by_seed.values()) for f, by_seed in values.items()}
+    for f in figures if runs is not base else ():
+        cells[f"{f}, difference"] = paired(values[f], {seed: run[group][f] for seed, run in base.items()})
+    return cells
+
+
+def run(job: Job, root: Path) -> dict[str, Any]:
+    """Trains, writes a checkpoint as LeRobot lays it out, and scores it; returns JSON types."""
+    return {**train(job, root), **score(job, root)}
+
+
+def train(job: Job, root: Path) -> dict[str, Any]:
+    """The training."""
+    import torch
     from lerobot.configs import PreTrainedConfig
     from lerobot.datasets import LeRobotDatasetMetadata
     from lerobot.policies.factory import make_policy, make_pre_post_processors
 
     import lerobot_policy_wallwm  # noqa: F401
-    from lerobot_wallwm.policies.configuration_wallwm import GRAD_CLIP_NORM, WallwmConfig
+    from benchmarks.learning.windows_in_memory import WindowsInMemory
+    from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 
-    torch.manual_seed(seed)
-    view = places.views[variant.view]
-    changes = {**BASE, **variant.changes}
-    if "calibration" in changes:
-        changes["calibration"] = str(places.calibration)
-    of_stage = {name: changes.pop(name) for name in ("anchored_fraction",) if name in changes}
-    config: PreTrainedConfig = WallwmConfig(device="cpu", push_to_hub=False, **changes)
+    torch.manual_seed(job.seed)
+    view = Path(job.view)
+    config: PreTrainedConfig = WallwmConfig(device="cpu", push_to_hub=False, **job.changes)
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
     policy = make_policy(config, ds_meta=meta).train()
-    shape = policy.model.shape
-    policy.model.shape = replace(shape, stage=replace(shape.stage, **of_stage))
     preprocess, postprocess = make_pre_post_processors(config, dataset_stats=meta.stats)
     deltas = config.observation_delta_indices, config.action_delta_indices
-    windows = WindowsInMemory(view, places.cache, *deltas)
+    windows = WindowsInMemory(view, Path(job.cache), *deltas)
     optimizer = config.get_optimizer_preset().build(policy.get_optim_params())
-    scheduler = config.get_scheduler_preset().build(optimizer, steps)
-    order = _order(len(windows), steps * batch_size, seed)
-    began = time.perf_counter()
-    recent: list[float] = []
-    for step in trange(steps, desc=f"{variant.name}, seed {seed}", mininterval=10):
-        batch = preprocess(windows.batch(order[step * batch_size : (step + 1) * batch_size]))
+    scheduler = config.get_scheduler_preset().build(optimizer, job.steps)
+    rows = order(len(windows), job.steps * job.batch, job.seed)
+    began, losses = time.perf_counter(), []
+    for step in range(job.steps):
+        batch = preprocess(windows.batch(rows[step * job.batch : (step + 1) * job.batch]))
         loss, _ = policy(batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), GRAD_CLIP_NORM)
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), config.optimizer_grad_clip_norm)
         optimizer.step()
         optimizer.zero_grad()
         scheduler.step()
-        recent = [*recent[-49:], float(loss.detach())]
+        losses.append(float(loss.detach()))
     seconds = time.perf_counter() - began
-    policy.save_pretrained(root)
-    preprocess.save_pretrained(root)
-    postprocess.save_pretrained(root)
-    return {
-        "steps": steps,
-        "batch_size": batch_size,
-        "seconds": seconds,
-        "loss": float(np.mean(recent)),
-        "parameters": sum(p.numel() for p in policy.parameters()),
-    }
+    for part in (policy, preprocess, postprocess):
+        part.save_pretrained(root)
+    return {"seconds_per_step": seconds / job.steps, "loss": float(np.mean(losses[-50:]))}
 
 
-def _order(rows: int, count: int, seed: int) -> torch.Tensor:
+def order(rows: int, count: int, seed: int) -> Any:
     """Rows to draw: every row once before any a second time."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     epochs = [torch.randperm(rows, generator=generator) for _ in range(-(-count // rows))]
     return torch.cat(epochs)[:count]
 
 
-def score(root: Path, variant: Variant, places: Places) -> dict[str, Any]:
-    """Action errors (degrees; gripper 0 to 100), of the base with each imagination, and the imagined video's quality."""
+def score(job: Job, root: Path) -> dict[str, Any]:
+    """Errors of the job's groups and imaginations, and the imagined video's quality."""
+    from benchmarks.learning.windows_in_memory import WindowsInMemory
+    from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+    from lerobot_wallwm.check.measure.errors import NEAR
+    from lerobot_wallwm.check.measure.observations import load_observations, mean_absolute, predict
+    from lerobot_wallwm.check.measure.video import imagine
+    from lerobot_wallwm.check.measure.views import read_event_rows, spread_anchors, thin
+
     checkpoint = Checkpoint(root)
-    view, events, seen = heldout_observations(checkpoint, places, OBSERVATIONS)
-    anchors = seen.anchors
-    captions: Sequence[str] | None = None
-    if variant.told == "instruction":
-        sources = view.meta.episodes["wallwm/source_episode"]
-        captions = [places.instructions[int(sources[anchor.event])] for anchor in anchors]
-    near = next_steps(seen.valid)
-    result: dict[str, Any] = {}
-    for imagination in IMAGINATIONS if variant.name == "base" else IMAGINATIONS[:1]:
-        checkpoint.config.imagination = imagination
-        actions = predict(checkpoint, seen, captions=captions).actions
-        result[imagination] = {
-            "near": mean_absolute(actions - seen.true, near),
-            "event": mean_absolute(actions - seen.true, seen.valid),
-        }
-    keyframes = [anchor for anchor in anchors if anchor.offset == 0]
-    films = load_observations(checkpoint, view, events, thin(keyframes, CLIPS))
-    if captions is not None:
-        for batch, anchor_captions in zip(films.batches, _split(films, captions, anchors), strict=True):
-            batch["task"] = anchor_captions
-    metrics = imagine(checkpoint, films, view.meta.fps).metrics
-    return {"actions": result, "video": metrics}
+    config, heldout = checkpoint.config, Path(job.heldout)
+    deltas = config.observation_delta_indices, config.action_delta_indices
+    view = WindowsInMemory(heldout, Path(job.cache), *deltas, [0])
+    events = read_event_rows(heldout)
+    sources = view.meta.episodes["wallwm/source_episode"]
+    seen = load_observations(checkpoint, view, events, thin(spread_anchors(events, 3), job.observations))
+    episodes = np.array([int(sources[anchor.event]) for anchor in seen.anchors])
 
+    def told(observations: Any) -> list[str]:
+        pairs = zip(observations.anchors, observations.captions, strict=True)
+        return [job.told.get(str(int(sources[anchor.event])), caption) for anchor, caption in pairs]
 
-def heldout_observations(checkpoint: Checkpoint, places: Places, at_most: int) -> tuple[Any, list, Any]:
-    """The held-out view, its events, and up to three observations of each (at most `at_most` in all)."""
-    config = checkpoint.config
-    view = WindowsInMemory(
-        places.heldout, places.cache, config.observation_delta_indices, config.action_delta_indices, [0]
-    )
-    events = read_event_rows(places.heldout)
-    anchors = thin(spread_anchors(events, 3), at_most)
-    return view, events, load_observations(checkpoint, view, events, anchors)
-
-
-def next_steps(valid: np.ndarray) -> np.ndarray:
-    """Of the valid steps ``(N, H)`` the next `NEAR`, about half a mean event."""
-    near = valid.copy()
+    near = seen.valid.copy()
     near[:, NEAR:] = False
-    return near
+    result: dict[str, Any] = {}
+    for imagination in job.imaginations:
+        config.imagination = imagination
+        found = predict(checkpoint, seen, captions=told(seen))
+        off = found.actions - seen.true
+        errors = {"near": mean_absolute(off, near), "event": mean_absolute(off, seen.valid)}
+        errors["remaining"] = float(np.abs(found.remaining - seen.remaining).mean()) / view.meta.fps
+        result.setdefault("errors", errors)
+        result[f"imagination {imagination}"] = errors
+        for name, chosen in job.groups.items():
+            own = np.isin(episodes, chosen)[:, None]
+            reaches = {"near": near & own, "event": seen.valid & own}
+            result.setdefault(name, {reach: mean_absolute(off, valid) for reach, valid in reaches.items()})
+    if job.video:
+        keyframes = [anchor for anchor in seen.anchors if anchor.offset == 0]
+        films = load_observations(checkpoint, view, events, thin(keyframes, CLIPS))
+        films.captions = told(films)
+        result["video"] = imagine(checkpoint, films, view.meta.fps).metrics
+    return result
 
 
-def _split(films: Any, captions: Sequence[str], anchors: Sequence[Any]) -> list[list[str]]:
-    """The captions of the films' batches."""
-    of = dict(zip(anchors, captions, strict=True))
-    wanted = [of[anchor] for anchor in films.anchors]
-    out = []
-    for batch in films.batches:
-        out.append(wanted[: len(batch["task"])])
-        wanted = wanted[len(batch["task"]) :]
-    return out
+def main() -> None:
+    """Runs a job and writes its result, whole or not at all."""
+    import torch
+
+    torch.set_num_threads(1)
+    order_file, result = map(Path, sys.argv[1:3])
+    found = run(Job(**json.loads(order_file.read_text())), result.with_suffix(""))
+    partial = result.with_suffix(".partial")
+    partial.write_text(json.dumps(found, indent=1) + "\n")
+    os.replace(partial, result)
 
 
-def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Writes a run's figures; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+if __name__ == "__main__":
+    main()
