@@ -1,32 +1,40 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Does LeRobot's control loop keep its rate while a policy thinks?
 
-    python benchmarks/bench_control_loop.py --policy.path=<pretrained_model> --robot.type=fake_arm --robot.id=x \\
+    python -m benchmarks arm control_loop --policy.path=<pretrained_model> --robot.type=fake_arm --robot.id=x \\
         --task="pick up the red cube and place it on the blue disc" --fps=30 --duration=60 \\
-        [--policy.background_inference=true | --inference.type=rtc] [--out=outputs/control_loop]
+        [--policy.background_inference=true | --inference.type=rtc]
 
-All flags but --out are `lerobot-rollout`'s, and so is the loop: its context, engine and base strategy run as they are, with
-a robot around the robot that notes when each goal is sent. Any robot will do (`--robot.type=so101_follower --robot.port=...`
-on an emulated bus); `fake_arm` (in this folder) needs nothing. With --journal=<the emulator's journal.jsonl>, the same figures
-also as the servos saw them (`servos`), which do not depend on this process. Writes control_loop.json and control_loop.png:
+All flags but the benchmark's own are `lerobot-rollout`'s, and so is the loop: its context, engine and base strategy run as
+they are, with a robot around the robot that notes when each goal is sent. Any robot will do
+(`--robot.type=so101_follower --robot.port=...` on an emulated bus); `fake_arm` needs nothing. With --journal=<the
+emulator's journal.jsonl>, the same figures also as the servos saw them, which do not depend on this process. Writes
+control_loop.png.
 
 * period: time between goals; jitter: its distance from the nominal period.
 * missed goals: nominal periods in which no goal was sent.
 * held ticks: ticks in which the arm held because a plan was late (background inference counts them itself).
+
+`--quick` makes a small random checkpoint of its own and runs it on `fake_arm` for three seconds.
 """
 
-import argparse
-import json
-import os
-import platform
 import sys
 import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import numpy as np
 import torch
+
+from benchmarks.arm.journal import commands
+from benchmarks.arm.toy_checkpoint import SIZE, make_checkpoint
+from benchmarks.harness.rows import CannotRunError, Row, Spread
+from emulated_arm.arms import ARMS, travel_as_built
+
+PASSES_ON = True
 
 
 class TimedRobot:
@@ -64,27 +72,17 @@ class TimedPolicy:
         policy.select_action = timed
 
 
-def percentiles(values: np.ndarray) -> dict[str, float]:
-    """Milliseconds."""
-    if not len(values):
-        return {}
-    return {
-        "p50": float(np.percentile(values, 50) * 1e3),
-        "p99": float(np.percentile(values, 99) * 1e3),
-        "max": float(values.max() * 1e3),
-    }
-
-
 def figures(times: list[float], fps: float, warm_up: int) -> dict[str, Any]:
-    """Period, jitter and missed goals, without the first `warm_up` goals."""
-    periods = np.diff(np.array(times))[warm_up:]
-    nominal = 1 / fps
+    """Cells: period, jitter and missed goals, without the first `warm_up` goals."""
+    periods, nominal = np.diff(np.array(times))[warm_up:], 1 / fps
+    jitter = np.abs(periods - nominal) * 1e3
     return {
         "goals": len(times),
-        "period_ms": percentiles(periods),
-        "jitter_ms": percentiles(np.abs(periods - nominal)),
-        "missed_goals": int(np.maximum(0, np.round(periods / nominal) - 1).sum()),
-        "rate_hz": float(1 / periods.mean()) if len(periods) else 0.0,
+        "period, ms": Spread.of(periods * 1e3),
+        "jitter, ms, median": float(np.median(jitter)),
+        "jitter, 99 %": float(np.percentile(jitter, 99)),
+        "jitter, most": float(jitter.max()),
+        "missed goals": int(np.maximum(0, np.round(periods / nominal) - 1).sum()),
     }
 
 
@@ -113,17 +111,7 @@ def plot(times: list[float], select: list[float], fps: float, path: Path, title:
     figure.savefig(path, dpi=90)
 
 
-def seen_by_servos(journal: Path, since: float, joints: int, fps: float, warm_up: int) -> dict[str, Any]:
-    """The figures of the goals in an emulator's journal, and how many lay outside the servos' limits."""
-    from benchmarks.arm.plots import commands
-
-    time.sleep(0.5)  # the emulator brings its journal to the disk every 0.2 s
-    times, _, outside = commands(journal, joints)
-    late = times >= since
-    return {**figures(times[late].tolist(), fps, warm_up), "goals_outside_limits": int(outside[late].sum())}
-
-
-def run(cfg: Any, out: Path, warm_up: int, journal: Path | None = None) -> dict[str, Any]:
+def rollout(cfg: Any, args: Namespace) -> Iterator[Row]:
     """A rollout, as `lerobot-rollout --strategy.type=base` runs it."""
     from lerobot.rollout.context import build_rollout_context
     from lerobot.rollout.strategies import create_strategy
@@ -139,40 +127,36 @@ def run(cfg: Any, out: Path, warm_up: int, journal: Path | None = None) -> dict[
         strategy.setup(context)
         strategy.run(context)
     finally:
-        rollout = getattr(policy, "rollout", None)
+        ahead = getattr(getattr(policy, "rollout", None), "ahead", None)
         times, goals, cpu = list(robot.times), list(robot.goals), time.process_time() - began
         strategy.teardown(context)
-    ahead = getattr(rollout, "ahead", None)
-    result = {
-        "command": " ".join(sys.argv),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "torch_threads": torch.get_num_threads(),
-        "engine": cfg.inference.type,
-        "background_inference": getattr(cfg.policy, "background_inference", False),
-        **figures(times, cfg.fps, warm_up),
-        "select_action_ms": percentiles(np.array(timed.seconds[warm_up:])),
-        "held_ticks": None if ahead is None else ahead.late,
-        "events": dict(policy._log.counts) if hasattr(policy, "_log") else {},
-        "cpu_seconds_per_second": cpu / max(times[-1] - times[0], 1e-9),
-        "largest_second_difference": float(np.abs(np.diff(goals, n=2, axis=0)).max()),
-    }
-    if journal is not None:
-        result["servos"] = seen_by_servos(journal, since, len(goals[0]), cfg.fps, warm_up)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "control_loop.json").write_text(json.dumps(result, indent=1))
-    plot(times, timed.seconds, cfg.fps, out / "control_loop.png", f"{cfg.inference.type}, {cfg.fps:g} Hz")
-    return result
-
-
-def main() -> None:
-    """Takes --out and --warm_up from the command line and leaves the rest to LeRobot."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False
+    if len(times) < args.warm_up + 3:
+        raise CannotRunError(f"only {len(times)} goals were sent. Fix: a longer --duration")
+    title = f"{cfg.inference.type}, {cfg.fps:g} Hz"
+    yield Row(title, {"seen by": "this process", **figures(times, cfg.fps, args.warm_up)})
+    if args.journal is not None:
+        time.sleep(0.5)  # the emulator brings its journal to the disk every 0.2 s
+        sent, _, outside = commands(args.journal, len(goals[0]))
+        own = sent >= since
+        cells = figures(sent[own].tolist(), cfg.fps, args.warm_up)
+        yield Row(title, {"seen by": "the servos", **cells, "goals outside limits": int(outside[own].sum())})
+    cells = {"held ticks": None if ahead is None else ahead.late}
+    select = [seconds * 1e3 for seconds in timed.seconds[args.warm_up :]]
+    if select:  # the RTC engine asks for chunks instead
+        cells["select_action, ms"] = Spread.of(select)
+    cells["processor seconds a second"] = cpu / max(times[-1] - times[0], 1e-9)
+    yield Row(
+        "policy", {**cells, "largest second difference": float(np.abs(np.diff(goals, n=2, axis=0)).max())}
     )
-    parser.add_argument("--out", type=Path, default=Path("outputs/control_loop"))
+    plot(times, timed.seconds, cfg.fps, args.out / "control_loop.png", title)
+
+
+def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--warm_up", type=int, default=5, help="goals left out: the first plan is waited for")
     parser.add_argument("--journal", type=Path, help="of the arm's emulator")
-    own, sys.argv[1:] = parser.parse_known_args()
+
+
+def rows(args: Namespace) -> Iterator[Row]:
     from lerobot.configs import parser as lerobot_parser
     from lerobot.rollout import RolloutConfig
     from lerobot.scripts import lerobot_rollout  # noqa: F401  registers LeRobot's robots and cameras
@@ -181,14 +165,23 @@ def main() -> None:
     import benchmarks.arm.fake_arm  # noqa: F401  registers --robot.type=fake_arm
 
     register_third_party_plugins()
+    sys.argv[1:] = args.others
+    if args.quick and not args.others:
+        arm = ARMS["so101_follower"]
+        checkpoint = make_checkpoint(args.out / "checkpoint", arm, travel_as_built(arm, 0))
+        sys.argv[1:] = [
+            f"--policy.path={checkpoint}",
+            "--policy.device=cpu",
+            "--robot.type=fake_arm",
+            "--robot.id=x",
+            f"--robot.size={SIZE}",
+        ]
+        sys.argv[1:] += ["--policy.camera_timeout_s=0", "--task=swing the arm", "--fps=30", "--duration=3"]
+    found: list[Row] = []
 
     @lerobot_parser.wrap()
     def measure(cfg: RolloutConfig) -> None:
-        result = run(cfg, own.out, own.warm_up, own.journal)
-        print(json.dumps({key: value for key, value in result.items() if key != "command"}, indent=1))
+        found.extend(rollout(cfg, args))
 
     measure()
-
-
-if __name__ == "__main__":
-    main()
+    yield from found

@@ -121,6 +121,24 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
     return folder
 
 
+def make_simulator_checkpoint(folder: Path) -> Path:
+    """A random policy with the default sizes for the simulated SO-101; left alone if it exists."""
+    from lerobot.datasets import LeRobotDatasetMetadata
+    from lerobot.policies.factory import make_policy
+
+    from benchmarks.harness.repo import DATASET
+
+    if not folder.exists():
+        meta = LeRobotDatasetMetadata("local/so101", root=DATASET)
+        torch.manual_seed(0)
+        config = WallwmConfig(device="cpu", push_to_hub=False, planner="instruction", fps=float(meta.fps))
+        policy = make_policy(config, ds_meta=meta)
+        policy.save_pretrained(folder)
+        for pipeline in make_pre_post_processors(policy.config, dataset_stats=meta.stats):
+            pipeline.save_pretrained(folder)
+    return folder
+
+
 def break_checkpoint(sound: Path, broken: Path, how: str, seed: int) -> Path:
     """Copies a checkpoint and breaks it.
 

@@ -1,31 +1,30 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Injects faults into arms that LeRobot's own drivers and `lerobot-rollout` run, and writes down what came of each.
 
-    python benchmarks/fault_campaign.py --count=2000 --out=outputs/faults
-
 Arms are emulated (examples/emulator); goals are judged by what the servos received. An interrupted campaign goes on
-where it was. Results: OUT/results.jsonl (a line a fault), OUT/table.md; OUT/not_counted.jsonl (what
-hit nothing, or was tried again because the machine stood still); logs of the rollouts lie in OUT/lanes/ARM/logs.
+where it was. Results: OUT/results.jsonl (a line a fault); OUT/not_counted.jsonl (what hit nothing, or was tried again
+because the machine stood still); logs of the rollouts lie in OUT/lanes/ARM/logs. 2,000 faults take 40 minutes on two
+cores. Fails if any fault failed or any goal lay outside the servos' limits.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.faults.judge import Verdict, table
+from benchmarks.faults.judge import Verdict, summary
 from benchmarks.faults.lane import Lane
 from benchmarks.faults.plan import KINDS, Fault, plan
 from benchmarks.faults.runs import NotCountedError, Runs
+from benchmarks.harness.rows import CannotRunError, Row, Share, bar
 
 GROUP = 24
 # Lanes into which the faults of an arm are dealt, so that all lanes have about as many.
@@ -66,7 +65,7 @@ class Book:
 
     def __init__(self, folder: Path, seed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path, self.table = folder / "results.jsonl", folder / "table.md"
+        self.path = folder / "results.jsonl"
         settings = folder / "campaign.json"
         if settings.exists() and json.loads(settings.read_text())["seed"] != seed:
             raise ValueError(
@@ -74,7 +73,6 @@ class Book:
             )
         settings.write_text(json.dumps({"seed": seed}) + "\n")
         self._lock = threading.Lock()
-        self._told = 0.0
         self.results: list[dict] = []
         if self.path.exists():
             self.results = [json.loads(line) for line in self.path.read_text().splitlines()]
@@ -103,20 +101,22 @@ class Book:
             self.results.append(json.loads(json.dumps(result)))
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")
-            if time.monotonic() - self._told > 10.0:
-                self.tell()
 
-    def tell(self) -> None:
-        """Brings the table up to date."""
-        self._told = time.monotonic()
-        unfinished = self.table.with_suffix(".partial")
+    def rows(self) -> Iterator[Row]:
+        """A row for each kind of fault and servo bus; how many tries did not count; what the campaign demands."""
         order = list(KINDS)
         ordered = sorted(self.results, key=lambda r: (order.index(r["fault"]["kind"]), r["protocol"]))
+        cells: dict = {}
+        for cells in summary(ordered):
+            yield Row("faults", cells)
+        for arm in sorted({r["fault"]["arm"] for r in ordered}):
+            own = [r["verdict"]["outcome"] != "FAILED" for r in ordered if r["fault"]["arm"] == arm]
+            yield Row("arms", {"arm": arm, "not failed": Share(sum(own), len(own))})
         aside = self.path.with_name("not_counted.jsonl")
         count = len(aside.read_text(encoding="utf-8").splitlines()) if aside.exists() else 0
-        more = f"Tries that do not count (nothing was hit, or the machine stood still): {count}.\n"
-        unfinished.write_text(table(ordered) + more, encoding="utf-8")
-        os.replace(unfinished, self.table)
+        yield Row("tries that do not count (nothing was hit, or the machine stood still)", {"count": count})
+        for name in ("FAILED", "goals outside limits"):
+            yield bar(name, cells.get(name, 0), most=0)
 
 
 def in_order(group: list[Fault]) -> list[Fault]:
@@ -129,7 +129,7 @@ def in_order(group: list[Fault]) -> list[Fault]:
 def run_lane(
     name: str,
     faults: list[Fault],
-    options: argparse.Namespace,
+    options: Namespace,
     book: Book,
     bar: tqdm,
     stop: Callable[[], bool],
@@ -183,39 +183,41 @@ def deal(faults: list[Fault]) -> dict[str, list[Fault]]:
     return dict(sorted(lanes.items(), key=lambda item: -len(item[1])))
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+QUICK = {
+    "count": 6,
+    "kinds": "corrupt,camera_gone,nan_weights,sigterm",
+    "arms": "so101_follower",
+    "fresh_every": 0,
+}
+
+
+def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--kinds", help=f"separated by commas (default: all of {', '.join(KINDS)})")
     parser.add_argument("--arms", default="so101_follower,koch_follower,so100_follower")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("outputs/faults"))
     parser.add_argument("--lanes", type=int, default=4, help="arms at a time, of 4; two for each core")
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="stop then; the same command goes on"
     )
-    parser.add_argument(
-        "--fresh_every", type=int, default=60, help="rollouts between two in a new interpreter; 0: none"
-    )
+    fresh = "rollouts between two in a new interpreter; 0: none"
+    parser.add_argument("--fresh_every", type=int, default=60, help=fresh)
     parser.add_argument("--niceness", type=int, default=-10, help="of the emulators, where that is allowed")
-    options = parser.parse_args()
-    options.out = options.out.resolve()
-    arms = options.arms.split(",")
-    faults = plan(options.count, options.seed, tuple(options.kinds.split(",")) if options.kinds else None)
-    faults = [fault for fault in faults if fault.arm in arms]
-    book = Book(options.out, options.seed)
+
+
+def rows(args: Namespace) -> Iterator[Row]:
+    faults = plan(args.count, args.seed, tuple(args.kinds.split(",")) if args.kinds else None)
+    faults = [fault for fault in faults if fault.arm in args.arms.split(",")]
+    book = Book(args.out, args.seed)
     rest = [fault for fault in faults if not book.done(fault)]
-    until = time.monotonic() + options.minutes * 60
+    until = time.monotonic() + args.minutes * 60
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
-    gate = threading.Semaphore(options.lanes)
+    gate = threading.Semaphore(args.lanes)
     failed: list[str] = []
     pulse = Pulse()
-    with tqdm(total=len(faults), initial=len(faults) - len(rest), unit="fault") as bar:
+    with tqdm(total=len(faults), initial=len(faults) - len(rest), unit="fault") as progress:
 
         def stop() -> bool:
             return asked.is_set() or time.monotonic() > until
@@ -225,7 +227,7 @@ def main() -> None:
                 if stop():
                     return
                 try:
-                    run_lane(name, mine, options, book, bar, stop, pulse)
+                    run_lane(name, mine, args, book, progress, stop, pulse)
                 except Exception as error:  # the other lanes go on
                     failed.append(f"{name}: {type(error).__name__}: {error}")
 
@@ -234,13 +236,6 @@ def main() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    if book.results:
-        book.tell()
-    if book.table.exists():
-        print(book.table.read_text())
+    yield from book.rows()
     if failed:
-        raise SystemExit("\n".join(failed))
-
-
-if __name__ == "__main__":
-    main()
+        raise CannotRunError("; ".join(failed))

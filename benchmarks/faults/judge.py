@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -207,43 +207,33 @@ def judge(
     return Verdict(outcome, what, reason, goals, None if end is None else asdict(end))
 
 
-def table(results: Iterable[dict]) -> str:
-    """Markdown: kind, protocol, count, outcomes, worst goal, notes.
+def summary(results: Iterable[dict]) -> Iterator[dict[str, Any]]:
+    """Cells of a row for each kind of fault and servo bus, and of one for all.
 
     Args:
         results: Lines of the results' file: ``fault`` and ``verdict``, as dictionaries.
     """
     groups: dict[tuple[str, str], list[dict]] = {}
-    for result in results:
+    everything = list(results)
+    for result in everything:
         kind = result["fault"]["kind"]
         if result["verdict"]["outcome"] == "powered":
             kind += ", bus still down at the end"
         groups.setdefault((kind, result["protocol"]), []).append(result)
-    rows = [
-        "| fault | bus | count | recovered | held | ended | ended, servos left powered | FAILED | goals outside limits | nearest goal to a limit (ticks) | largest step / limit | notes |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
-    ]
-    totals: Counter[str] = Counter()
-    for (kind, protocol), group in groups.items():
+    for (kind, protocol), group in [*groups.items(), (("all", ""), everything)]:
         outcomes = Counter(r["verdict"]["outcome"] for r in group)
         parts = [g for r in group for g in r["verdict"]["goals"].values() if g]
         margins = [g["margin"] for g in parts if g["margin"] is not None]
-        outside = sum(g["outside"] for g in parts)
-        totals.update(outcomes)
-        totals["outside"] += outside
-        totals["count"] += len(group)
-        rows.append(
-            f"| {kind} | {protocol} | {len(group)} | {outcomes['recovered']} | {outcomes['held']} | {outcomes['ended']} | "
-            f"{outcomes['powered']} | {outcomes['FAILED']} | {outside} | {min(margins) if margins else '-'} | "
-            f"{max((g['step'] for g in parts), default=0):.2f} | {_notes(group)} |"
-        )
-    rows.append(
-        f"| all | | {totals['count']} | {totals['recovered']} | {totals['held']} | {totals['ended']} | "
-        f"{totals['powered']} | {totals['FAILED']} | {totals['outside']} | | | |"
-    )
-    arms = Counter(r["fault"]["arm"] for group in groups.values() for r in group)
-    rows += ["", "By arm: " + ", ".join(f"{arm} {count}" for arm, count in sorted(arms.items())) + "."]
-    return "\n".join(rows) + "\n"
+        yield {
+            "fault": kind,
+            "bus": protocol,
+            "count": len(group),
+            **{name: outcomes[name] for name in ("recovered", "held", "ended", "powered", "FAILED")},
+            "goals outside limits": sum(g["outside"] for g in parts),
+            "nearest goal to a limit, ticks": min(margins, default=None),
+            "largest step / limit": max((g["step"] for g in parts), default=0.0),
+            "notes": _notes(group) if kind != "all" else "",
+        }
 
 
 def _notes(group: list[dict]) -> str:
@@ -255,4 +245,4 @@ def _notes(group: list[dict]) -> str:
         if r["verdict"]["outcome"] in ("ended", "powered") and r["verdict"]["reason"]
     )
     notes += [f"{n}x {text}" for text, n in reasons.most_common(2)]
-    return "; ".join(notes).replace("|", "/")
+    return "; ".join(notes)

@@ -121,9 +121,7 @@ def make_mixture(args: Namespace) -> dict[str, Any]:
         if e.level == "action" and e.episode_index in set(kept)
     ]
     growth = BalancerConfig(growth=args.growth)
-    balance = balance_events(
-        EventEmbedder(args.dataset), source, events, kept, args.out, ClusterConfig(), growth
-    )
+    balance = balance_events(EventEmbedder(), source, events, kept, args.out, ClusterConfig(), growth)
     rare_share = {}
     for view, copies in (("plain", {}), ("balanced", balance.copies)):
         if not (args.out / view).exists():

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.harness.rows import Row, bar
-from lerobot_wallwm.processors.balance.balancer import ClusterBalancer, balance_figures
-from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, EventClusterer
+from lerobot_wallwm.processors.balance.balancer import balance_figures, balanced_copies, balanced_weights
+from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, cluster_events
 
 CLUSTERS = 1000
 WIDTHS = {"image": 64, "text": 64, "action": 37}
@@ -43,8 +43,8 @@ def rows(args: Namespace) -> Iterator[Row]:
     clouds = zip((seen, seen, moved), WIDTHS.values(), strict=True)
     parts = [_points(rng, cloud, width) for cloud, width in clouds]
     began = time.perf_counter()
-    clusterer = EventClusterer(ClusterConfig(vl_clusters=CLUSTERS, action_clusters=CLUSTERS))
-    labels = clusterer.fit(*parts).predict(*parts)
+    config = ClusterConfig(vl_clusters=CLUSTERS, action_clusters=CLUSTERS)
+    labels = cluster_events(*parts, config=config)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     yield Row(
@@ -64,7 +64,7 @@ def rows(args: Namespace) -> Iterator[Row]:
             {"clustering": name, "share": _purity(found, cloud)},
         )
     yield from _balance(list(labels), "k-means' clusters", judged=False)
-    del parts, labels, clusterer
+    del parts, labels
     yield from _balance(list(_clouds(rng, balanced)), "clouds", judged=True)
 
 
@@ -91,9 +91,8 @@ def _purity(found: np.ndarray, cloud: np.ndarray) -> float:
 
 def _balance(labels: list[np.ndarray], what: str, judged: bool) -> Iterator[Row]:
     began, count = time.perf_counter(), len(labels[0])
-    balancer = ClusterBalancer().fit(labels)
-    weights = balancer.weights(labels)
-    copies = balancer.copies(weights, labels)
+    weights = balanced_weights(labels)
+    copies = balanced_copies(weights, labels)
     seconds = time.perf_counter() - began
     yield Row("time", {"what": f"balance, {what}", "events": count, "seconds": seconds})
     figures = [

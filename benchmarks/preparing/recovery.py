@@ -24,7 +24,7 @@ from benchmarks.harness.repo import DATASET
 from benchmarks.harness.rows import Row, Share
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.recover.recovery import KINDS, find_recoveries
-from lerobot_wallwm.processors.recover.sampler import RecoverySampler
+from lerobot_wallwm.processors.recover.sampler import RecoveryConfig, recovery_counts
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 
@@ -102,10 +102,10 @@ def score(name: str, episodes: list[Episode], truth: dict[int, Span]) -> Iterato
     actions = [event for event in table if event.level == "action"]
     plain = np.array([event.length for event in actions], float)
     for share in (0.05, 0.1, 0.2):
-        sampler = RecoverySampler(share)
-        copies = sampler.copies(actions, found)
+        recovering = {recovery.event_id for recovery in found}
+        copies = recovery_counts(actions, recovering, RecoveryConfig(share))
         mass = plain * [copies[event.event_id] for event in actions]
-        recovers = sampler.recovering(actions, found)
+        recovers = np.array([event.event_id in recovering for event in actions], bool)
         before, after = (float(m[recovers].sum() / m.sum()) for m in (plain, mass))
         exact = (1 - share) * before + share * bool(recovers.any())
         cells = {

@@ -33,7 +33,7 @@ import numpy as np
 from benchmarks.harness.repo import DATASET
 from benchmarks.harness.rows import Row, Share, bar
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
-from lerobot_wallwm.processors.synchronize.dataset import CameraMotion, control_delay
+from lerobot_wallwm.processors.synchronize.dataset import camera_motion, control_delay
 from lerobot_wallwm.processors.synchronize.synchronizer import TemporalSynchronizer
 
 LAGS = range(-5, 6)
@@ -46,8 +46,7 @@ Recording = tuple[Episode, dict[str, np.ndarray]]
 def load(root: Path, most: int | None) -> list[Recording]:
     """Episodes and the motion of their cameras."""
     source = SourceDataset.open(root)
-    motion = CameraMotion(source)
-    return [(source.read(p), motion(p)) for p in range(min(most or len(source), len(source)))]
+    return [(source.read(p), camera_motion(source, p)) for p in range(min(most or len(source), len(source)))]
 
 
 def parts(recordings: list[Recording], frames: int) -> list[Recording]:

@@ -1,27 +1,28 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Success of a checkpoint on the simulated SO-101, driven through LeRobot's real driver and an emulated servo bus.
 
-    python benchmarks/so101_over_the_bus.py --policy=<checkpoint> --episodes=50 --split=seen --out=outputs/over_the_bus
-
-The scenes are those of `lerobot-eval --env.type=so101_sim --env.split=seen --seed=200000`: same seeds, same limit of steps, same
-success. What differs is the way between policy and physics: `so101_follower` with its calibration and its servo ticks, the
-wire protocol, cameras as a LeRobot camera, and LeRobot's rollout (context, engine, `send_next_action`) instead of its
-evaluation. The emulator's clock is the simulation's, one control period for each goal, so that a busy machine changes
-nothing. Each episode begins with a new engine, whose task is the scene's. Writes a line an episode and goes on after a break.
+The scenes are those of `lerobot-eval --env.type=so101_sim --env.split=seen --seed=200000`: same seeds, same limit of
+steps, same success. What differs is the way between policy and physics: `so101_follower` with its calibration and its
+servo ticks, the wire protocol, cameras as a LeRobot camera, and LeRobot's rollout (context, engine, `send_next_action`)
+instead of its evaluation. The emulator's clock is the simulation's, one control period for each goal, so that a busy
+machine changes nothing. Each episode begins with a new engine, whose task is the scene's. Goes on after a break.
+`--quick` takes a small random checkpoint of its own.
 """
 
-import argparse
 import json
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.arm.toy_checkpoint import make_simulator_checkpoint
+from benchmarks.harness.rows import CannotRunError, Mean, Row, Share, bar
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built
 from emulated_arm.process import EmulatorProcess
-from lerobot_wallwm.hub.card.intervals import wilson_interval
 
 ARM = "so101_follower"
 FIRST_SEED, STEPS, FPS, SIZE = 200_000, 240, 20, 96
@@ -104,25 +105,27 @@ def context_of(checkpoint: Path, emulator: EmulatorProcess, calibration: Path) -
     return build()
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--policy", type=Path, required=True, help="checkpoint folder")
+QUICK = {"episodes": 1, "steps": 20}
+
+
+def flags(parser: ArgumentParser) -> None:
+    parser.add_argument("--policy", type=Path, help="checkpoint folder")
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--first_seed", type=int, default=FIRST_SEED)
     parser.add_argument("--split", default="seen", choices=("seen", "left_out"))
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--out", type=Path, default=Path("outputs/over_the_bus"))
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+
+
+def rows(args: Namespace) -> Iterator[Row]:
+    if args.policy is None and not args.quick:
+        raise CannotRunError("--policy is missing. Fix: name the pretrained_model folder of a wallwm policy")
+    checkpoint = args.policy or make_simulator_checkpoint(args.out / "checkpoint")
     results = args.out / f"{args.split}.jsonl"
-    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    found = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     wanted = [args.first_seed + i for i in range(args.episodes)]
-    todo = [seed for seed in wanted if seed not in {row["seed"] for row in rows}]
+    todo = [seed for seed in wanted if seed not in {row["seed"] for row in found}]
     if todo:
-        calibration = args.out.resolve() / "calibration" / "arm.json"
+        calibration = args.out / "calibration" / "arm.json"
         calibration.parent.mkdir(exist_ok=True)
         kind = ARMS[ARM]
         calibration.write_text(json.dumps(calibration_of(kind, travel_as_built(kind, 0)), indent=4))
@@ -133,27 +136,19 @@ def main() -> None:
             "fps": FPS,
             "split": args.split,
         }
-        with EmulatorProcess(ARM, args.out.resolve() / "port", **options) as emulator:
-            context = context_of(args.policy.resolve(), emulator, calibration)
+        with EmulatorProcess(ARM, args.out / "port", **options) as emulator:
+            context = context_of(checkpoint.resolve(), emulator, calibration)
             try:
                 with results.open("a") as sink:
                     for seed in tqdm(todo, unit=" episodes"):
-                        rows.append(episode(context, emulator, seed, args.steps))
-                        sink.write(json.dumps(rows[-1]) + "\n")
+                        found.append(episode(context, emulator, seed, args.steps))
+                        sink.write(json.dumps(found[-1]) + "\n")
                         sink.flush()
                 outside = emulator.remote.ask("status")["goals_outside"]
             finally:
                 context.hardware.robot_wrapper.inner.disconnect()
-        print(f"goals outside the servos' limits: {outside}")
-        print(f"guards: {context.policy.policy.safety_report()}")
-    scored = [row for row in rows if row["seed"] in wanted]
-    hits = sum(row["success"] for row in scored)
-    low, high = wilson_interval(hits, len(scored))
-    progress = sum(row["task_progress"] for row in scored) / len(scored)
-    print(
-        f"{args.split}: success {hits}/{len(scored)} (95 %: {100 * low:.0f} to {100 * high:.0f} %), Task Progress {progress:.1f}"
-    )
-
-
-if __name__ == "__main__":
-    main()
+        yield bar("goals outside the servos' limits", outside, most=0)
+        yield Row("guards", {"kind": "all", "counts": str(context.policy.policy.safety_report())})
+    scored = [row for row in found if row["seed"] in wanted]
+    cells = {"colour pairs": args.split, "success": Share(sum(row["success"] for row in scored), len(scored))}
+    yield Row("episodes", {**cells, "Task Progress": Mean.of(row["task_progress"] for row in scored)})

@@ -1,46 +1,158 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""What each backbone weighs, costs and needs: parameters, FLOPs per event, memory and the smallest GPU.
+"""What each backbone weighs and costs: parameters, FLOPs per event, memory of its weights.
 
-    python benchmarks/backbone_table.py
+Parameters are counted on models built without memory (the meta device) by diffusers, transformers and this package, and
+must equal the published counts. FLOPs are formulas of the sizes, those of matrix products and attention, two for each
+multiplication, for one event; the tests compare them with PyTorch's counter on `nano`. Memory is that of weights,
+gradients and optimiser alone, on one GPU, nothing sharded, frozen encoders not resident; activations come on top.
 
-Parameters are counted on models built without memory (the meta device) by diffusers, transformers and this package,
-and compared with the published counts. FLOPs and memory are the formulas of backbone_costs.py. The FLOPs are checked
-here against PyTorch's counter on real `nano` towers; what a layer keeps for its backward is watched on small bfloat16
-towers and scaled. Memory is an estimate for one event on one GPU, nothing sharded, frozen encoders not resident
-(training reads cached text features; see the `encoders` line for what they add).
+D, F: video width and feed-forward; d, f: the action tower's; N tokens of one view at one latent frame, V views, T latents,
+L text tokens, H horizon, K draws. Wan's numbers: the config.json files of Wan-AI/Wan2.1-T2V-1.3B-Diffusers and
+Wan2.2-TI2V-5B-Diffusers. Event: three cameras of 192 x 224, 65 sampled frames at stride 2 (paper.md 2.2, 2.3), horizon
+128, 50 denoising steps, K = 6. The action tower's width is our choice, as is everything of `nano`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, WanTransformer3DModel
-from torch import Tensor, nn
-from transformers import UMT5Config, UMT5EncoderModel
+from torch import nn
 
-from benchmarks.harness.timing import flop_counter, kept_bytes
-from benchmarks.speed.backbone_costs import (
-    Kept,
-    action_forward,
-    activations,
-    inference,
-    inference_bytes,
-    smallest_gpu,
-    training_bytes,
-    training_step,
-    video_forward,
-    video_keys_values,
-)
-from benchmarks.speed.backbone_sizes import PUBLISHED, SIZES, UMT5_XXL, VAES, Sizes
+from benchmarks.harness.rows import CannotRunError, Row
 from lerobot_wallwm.hub.files.backbones import WanShape
 from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 
-STAGES = ("video", "action", "joint")
 IMAGINATIONS = ("none", "anchor", "full")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """One backbone and one event.
+
+    Attributes:
+        video: The video tower.
+        grid: Tokens (h, w) of one camera at one latent frame.
+        views: V.
+        latents: T, the keyframe's included.
+        text_tokens: L.
+        still_channels: Channels of a keyframe's latent that are not zero.
+        action_width: Width of the action tower; its depth is the video tower's.
+        action_heads: Its heads.
+        action_ffn_width: Its gated feed-forward.
+        action_dim: A.
+        state_dim: Dimensions of the state.
+        horizon: H.
+        steps: Denoising steps.
+        draws: K, action draws of a training step.
+    """
+
+    video: WanShape
+    grid: tuple[int, int]
+    views: int
+    latents: int
+    text_tokens: int
+    still_channels: int
+    action_width: int
+    action_heads: int
+    action_ffn_width: int
+    action_dim: int
+    state_dim: int
+    horizon: int
+    steps: int
+    draws: int
+
+    @property
+    def tokens(self) -> int:
+        """N, of one camera at one latent frame."""
+        return self.grid[0] * self.grid[1]
+
+
+_ROBOT: dict[str, Any] = {
+    "views": 3,
+    "latents": 17,
+    "text_tokens": 512,
+    "action_width": 1024,
+    "action_heads": 16,
+    "action_ffn_width": 4096,
+    "action_dim": 20,
+    "state_dim": 20,
+    "horizon": 128,
+    "steps": 50,
+    "draws": 6,
+}
+SIZES = {
+    "nano": Sizes(
+        video=WanShape(width=128, depth=4, heads=4, ffn_width=384, latent_channels=768, text_dim=64),
+        grid=(6, 6),
+        views=2,
+        latents=3,
+        text_tokens=16,
+        still_channels=192,
+        action_width=96,
+        action_heads=4,
+        action_ffn_width=192,
+        action_dim=6,
+        state_dim=6,
+        horizon=32,
+        steps=5,
+        draws=2,
+    ),
+    "wan2.1-1.3b": Sizes(
+        video=WanShape(width=1536, depth=30, heads=12, ffn_width=8960, latent_channels=16, text_dim=4096),
+        grid=(12, 14),
+        still_channels=16,
+        **_ROBOT,
+    ),
+    "wan2.2-5b": Sizes(
+        video=WanShape(width=3072, depth=30, heads=24, ffn_width=14336, latent_channels=48, text_dim=4096),
+        grid=(6, 7),
+        still_channels=48,
+        **_ROBOT,
+    ),
+}
+
+UMT5_XXL: dict[str, Any] = {
+    "vocab_size": 256384,
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+}
+# Arguments of diffusers' AutoencoderKLWan that differ from its defaults, which are Wan2.1's.
+VAES: dict[str, dict[str, Any]] = {
+    "wan2.1-1.3b": {},
+    "wan2.2-5b": {
+        "base_dim": 160,
+        "decoder_base_dim": 256,
+        "z_dim": 48,
+        "is_residual": True,
+        "in_channels": 12,
+        "out_channels": 12,
+        "patch_size": 2,
+        "scale_factor_spatial": 16,
+        "latents_mean": [0.0] * 48,
+        "latents_std": [1.0] * 48,
+    },
+}
+# 5B: `total_size` 19,999,150,848 bytes of float32 in diffusion_pytorch_model.safetensors.index.json. 1.3B: the count in
+# the Hub's metadata; its float32 file has 5,676,070,424 bytes, header included. Encoders: counts of the loaded files, as
+# several public reports give them. Read at second hand, in public repositories' notes: the Hub was out of reach.
+PUBLISHED = {
+    ("wan2.1-1.3b", "transformer"): 1_418_996_800,
+    ("wan2.2-5b", "transformer"): 19_999_150_848 // 4,
+    ("wan2.1-1.3b", "VAE"): 126_892_531,
+    ("wan2.2-5b", "VAE"): 704_688_668,
+    ("wan2.1-1.3b", "umT5"): 5_680_910_336,
+    ("wan2.2-5b", "umT5"): 5_680_910_336,
+}
 
 
 def video_tower(size: Sizes) -> MultiViewVideoTower:
@@ -72,6 +184,9 @@ def count(module: nn.Module) -> int:
 
 def parameters(name: str, size: Sizes) -> dict[str, int]:
     """Parameters of each part, in the order in which they are printed."""
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from transformers import UMT5Config, UMT5EncoderModel
+
     with torch.device("meta"):
         video = video_tower(size)
         cross = sum(count(block.cross_view) for block in video.blocks)
@@ -90,209 +205,122 @@ def parameters(name: str, size: Sizes) -> dict[str, int]:
     return parts
 
 
-# ---------------------------------------------------------------------- watched on small towers
+def video_forward(size: Sizes, latents: int, head: bool = True, channels: int | None = None) -> int:
+    """One forward of the video tower on so many latents of every view."""
+    shape, width = size.video, size.video.width
+    frame, clip = size.views * size.tokens, latents * size.tokens
+    tokens = size.views * clip
+    pixels = shape.patch**2 * (channels or shape.latent_channels)
+    linear = (
+        4 * width**2 + 2 * width**2 + 2 * width * shape.ffn_width
+    )  # within view; text queries and output; FFN
+    scores = clip * tokens + size.text_tokens * tokens
+    if size.views > 1:
+        linear += 5 * width**2  # cross-view attention and its zero projection
+        scores += frame * tokens
+    text_kv = 2 * width**2 * size.text_tokens  # the same for all views
+    layer = 2 * (tokens * linear + text_kv) + 4 * width * scores
+    once = tokens * pixels * width
+    once += latents * (shape.time_freq_dim * width + 7 * width**2)
+    once += size.text_tokens * (shape.text_dim * width + width**2)
+    if size.views > 1:
+        head_width = width // shape.heads
+        frame_band = head_width - 4 * (head_width // 6)  # what Wan leaves to time
+        once += size.views * 16 * frame_band // 2  # camera RoPE
+    if head:  # the given latent needs none
+        once += (tokens - frame) * width * shape.patch**2 * shape.latent_channels
+    return shape.depth * layer + 2 * once
 
 
-def run_video(
-    tower: MultiViewVideoTower, size: Sizes, latents: int, channels: int, predict: bool
-) -> list[Tensor]:
-    """One forward on noise; the layers, and the prediction after them where there is one."""
-    dtype = tower.proj_out.weight.dtype
-    side = (size.grid[0] * size.video.patch, size.grid[1] * size.video.patch)
-    z = torch.randn(1, size.views, channels, latents, *side, dtype=dtype)
-    text = torch.randn(1, size.text_tokens, size.video.text_dim, dtype=dtype)
-    features = tower(z, torch.zeros(1, latents), text, predict=predict, given=1)
-    return features.layers if features.prediction is None else [*features.layers, features.prediction]
+def video_keys_values(size: Sizes, latents: int) -> int:
+    """The action tower's keys and values of one video forward, all layers."""
+    tokens = size.views * latents * size.tokens
+    return size.video.depth * 2 * tokens * size.video.width * 2 * size.action_width
 
 
-def run_action(tower: ActionTower, size: Sizes, layers: list[Tensor], horizon: int, draws: int) -> Tensor:
-    """Keys and values, then one forward on noise."""
-    dtype = tower.norm_out.weight.dtype
-    valid = torch.ones(draws, horizon, dtype=torch.bool)
-    noised = torch.randn(draws, horizon, size.action_dim, dtype=dtype)
-    state = torch.randn(draws, size.state_dim, dtype=dtype)
-    flow, remaining = tower(noised, torch.rand(draws), state, valid, tower.video_keys_values(layers))
-    return flow.sum() + remaining.sum()
+def action_forward(size: Sizes, latents: int, draws: int = 1, horizon: int | None = None) -> int:
+    """One forward of the action tower for so many draws on cached keys and values."""
+    width, ffn = size.action_width, size.action_ffn_width
+    actions = size.horizon if horizon is None else horizon
+    tokens, seen = 1 + actions, size.views * latents * size.tokens
+    linear = tokens * (4 * width**2 + 2 * width**2 + 3 * width * ffn)  # self, video queries and output, FFN
+    linear += width**2 + 2 * 6 * width**2  # state attention; AdaLN of two noise levels
+    layer = 2 * linear + 4 * width * tokens * (tokens + seen)
+    once = tokens * (max(size.action_dim, size.state_dim) * width + width**2)  # encoder
+    once += 256 * width + width**2  # timestep
+    once += actions * (width**2 + width * size.action_dim)  # head
+    once += width**2 + width  # remaining time
+    clean = 2 * (256 * width + width**2)  # the state's own timestep, once for all draws
+    return draws * (size.video.depth * layer + 2 * once) + clean
 
 
-def watched_flops(size: Sizes) -> dict[str, tuple[int, int]]:
-    """Counted FLOPs and the formula's, for each part and for a joint training step."""
-    video, action = video_tower(size), action_tower(size)
-    channels = size.video.latent_channels
-    found = {}
-    with torch.no_grad():
-        with flop_counter() as counter:
-            layers = run_video(video, size, size.latents, channels, predict=True)[: size.video.depth]
-        found["video forward"] = (counter.get_total_flops(), video_forward(size, size.latents))
-        with flop_counter() as counter:
-            run_video(video, size, 1, size.still_channels, predict=False)
-        still = video_forward(size, 1, head=False, channels=size.still_channels)
-        found["keyframe forward"] = (counter.get_total_flops(), still)
-        with flop_counter() as counter:
-            run_action(action, size, layers, size.horizon, 1)
-        expected = action_forward(size, size.latents) + video_keys_values(size, size.latents)
-        found["action forward"] = (counter.get_total_flops(), expected)
-    with flop_counter() as counter:
-        outputs = run_video(video, size, size.latents, channels, predict=True)
-        loss = run_action(action, size, outputs[: size.video.depth], size.horizon, size.draws)
-        (loss + outputs[-1].sum()).backward()
-    found["joint training step"] = (counter.get_total_flops(), training_step(size, "joint"))
-    return found
+def training_step(size: Sizes, stage: str) -> int:
+    """Forward and backward of one event; a backward costs two forwards, attention's 2.5 (not counted here).
 
-
-def small(width: int = 64, ffn: int = 64, **changes: int) -> Sizes:
-    """A tower small enough to run in bfloat16 on a CPU."""
-    video = WanShape(width=width, depth=2, heads=2, ffn_width=ffn, latent_channels=4, text_dim=8)
-    small = replace(
-        SIZES["nano"],
-        video=video,
-        text_tokens=1,
-        action_width=32,
-        action_heads=2,
-        action_ffn_width=32,
-        draws=1,
-    )
-    return replace(small, **changes)
-
-
-def _kept_at(size: Sizes, depth: int, tower: str) -> int:
-    """Bytes that a tower of so many layers keeps; the action tower's do not include the video's hidden states."""
-    deep = replace(size, video=replace(size.video, depth=depth))
-    video = video_tower(deep).bfloat16()
-    look = partial(run_video, video, deep, deep.latents, deep.video.latent_channels, predict=False)
-    if tower == "video":
-        return kept_bytes(look, video)
-    with torch.no_grad():
-        layers = look()
-    layers = [layer.requires_grad_() for layer in layers]
-    action = action_tower(deep).bfloat16()
-    given = sum(layer.untyped_storage().nbytes() for layer in layers)
-    return kept_bytes(partial(run_action, action, deep, layers, deep.horizon, deep.draws), action) - given
-
-
-def layer_bytes(size: Sizes, tower: str) -> int:
-    """Bytes that one more layer keeps: two layers' less one's."""
-    return _kept_at(size, 2, tower) - _kept_at(size, 1, tower)
-
-
-def fit_kept() -> Kept:
-    """Bytes a layer keeps, from pairs of small towers that differ in one size."""
-    tokens = small().views * small().latents * small().tokens
-
-    def video_slope(unit: int, **changed: int) -> float:
-        return (layer_bytes(small(**changed), "video") - layer_bytes(small(), "video")) / (tokens * unit)
-
-    def action_slope(units: int, **changed: int) -> float:
-        return (layer_bytes(small(**changed), "action") - layer_bytes(small(), "action")) / units
-
-    rows = 1 + small().horizon
-    per_action_token = action_slope(32, horizon=64)
-    ffn = action_slope(rows * 32, action_ffn_width=64)
-    coupling_width = action_slope(tokens * 64, width=128)
-    per_video_token = action_slope(tokens, views=4)  # twice the views, twice the tokens
-    return Kept(
-        video_width=video_slope(64, width=128),
-        video_ffn=video_slope(64, ffn=128),
-        coupling_width=coupling_width,
-        coupling_keys=(per_video_token - coupling_width * 64) / 32,
-        action_width=(per_action_token - ffn * 32) / 32,
-        action_ffn=ffn,
+    Args:
+        size: The sizes.
+        stage: ``video`` (no action tower), ``action`` (video tower frozen) or ``joint``.
+    """
+    video = video_forward(size, size.latents, head=stage != "action") * (1 if stage == "action" else 3)
+    if stage == "video":
+        return video
+    return video + 3 * (
+        video_keys_values(size, size.latents) + action_forward(size, size.latents, size.draws)
     )
 
 
-# ---------------------------------------------------------------------- the tables
+def inference(size: Sizes, imagination: str) -> int:
+    """Actions of one event from one observation.
+
+    Raises:
+        ValueError: Unknown imagination.
+    """
+    if imagination not in ("none", "anchor", "full"):
+        raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
+    look = video_forward(size, 1, head=False, channels=size.still_channels) + video_keys_values(size, 1)
+    look += action_forward(size, 1, horizon=0)  # remaining time
+    if imagination == "none":
+        return look + size.steps * action_forward(size, 1)
+    forwards = round(size.steps * 45 / 50) + 1 if imagination == "anchor" else size.steps
+    # An intermediate forward's keys and values are needed where actions move in step with it.
+    read = 1 if imagination == "anchor" else forwards
+    video = forwards * video_forward(size, size.latents) + read * video_keys_values(size, size.latents)
+    return look + video + size.steps * action_forward(size, size.latents)
 
 
-def print_parameters(counts: dict[str, dict[str, int]]) -> None:
-    """Parameters of each part, and whether they are the published ones."""
-    print("parameters")
-    for part in next(iter(counts.values())):
-        row = f"  {part:<14}"
-        for name, parts in counts.items():
+def rows(args: Namespace) -> Iterator[Row]:
+    for name, size in SIZES.items():
+        counts = parameters(name, size)
+        for part, count in counts.items():
             published = PUBLISHED.get((name, part))
-            if published is not None and published != parts[part]:
-                raise SystemExit(f"{name} {part}: {parts[part]:,} parameters, published are {published:,}.")
-            row += f"{parts[part]:>18,}{'=' if published else ' '}"
-        print(row)
-    print(
-        "  = equals the published count (backbone_sizes.py says where from); VAE and umT5 of nano: our codec, text table\n"
-    )
-
-
-def print_flops() -> None:
-    """FLOPs per event, after the check on `nano`."""
-    print("FLOPs on nano, counted by PyTorch and by formula")
-    for name, (counted, formula) in watched_flops(SIZES["nano"]).items():
-        print(f"  {name:<22}{counted / 1e9:10.4f} G{formula / 1e9:10.4f} G  ratio {formula / counted:.4f}")
-    print("\nTFLOPs per event")
-    for stage in STAGES:
-        print(
-            f"  training, {stage:<16}"
-            + "".join(f"{training_step(s, stage) / 1e12:>18.4f} " for s in SIZES.values())
-        )
-    for imagination in IMAGINATIONS:
-        costs = (inference(size, imagination) / 1e12 for size in SIZES.values())
-        print(f"  acting, {imagination:<18}" + "".join(f"{cost:>18.4f} " for cost in costs))
-
-
-def print_memory(counts: dict[str, dict[str, int]]) -> None:
-    """Peak memory and the smallest GPU for each stage and for acting."""
-    kept = fit_kept()
-    print("\nbytes a layer keeps for its backward, watched in bfloat16:")
-    print(f"  video token: {kept.video_width:.1f} D + {kept.video_ffn:.1f} F; with the action tower", end=" ")
-    print(f"{kept.coupling_width:.1f} D + {kept.coupling_keys:.1f} d more", end="; ")
-    print(f"action token: {kept.action_width:.1f} d + {kept.action_ffn:.1f} f")
-    print("\npeak memory in GiB (weights and optimiser + activations) and the smallest GPU")
-    print(
-        "  trained parameters 16 bytes each with AdamW (12 with Muon for all matrices), frozen ones 2; checkpointing off, on"
-    )
-    for stage in STAGES:
-        for muon in (False, True):
-            row = f"  {stage}, {'Muon' if muon else 'AdamW':<13}"
-            for name, size in SIZES.items():
-                video, action = counts[name]["video tower"], counts[name]["action tower"]
-                trained = {"video": video, "action": action, "joint": video + action}[stage]
-                frozen = video if stage == "action" else 0
-                cells = []
-                for checkpointing in (False, True):
-                    live = activations(size, stage, kept, checkpointing)
-                    peak = training_bytes(trained, frozen, live, 8 if muon else 12)
-                    cells.append(f"{(peak - live) / 2**30:.2f} + {live / 2**30:.2f}: {smallest_gpu(peak)}")
-                row += f"{', '.join(cells):>54}"
-            print(row)
-    row = f"  {'acting, bfloat16':<20}"
-    encoders = f"  {'with VAE and umT5':<20}"
-    for name, size in SIZES.items():
-        own = counts[name]["video tower"] + counts[name]["action tower"]
-        for extra, is_encoders in ((0, False), (counts[name]["VAE"] + counts[name]["umT5"], True)):
-            peak = inference_bytes(own + extra, size)
-            cell = f"{f'{peak / 2**30:.2f}: {smallest_gpu(peak)}':>54}"
-            if is_encoders:
-                encoders += cell
-            else:
-                row += cell
-    print(row + "\n" + encoders)
-
-
-def main() -> None:
-    """Prints the tables."""
-    torch.manual_seed(0)
-    for name, size in SIZES.items():
-        tokens = size.views * size.latents * size.tokens
-        print(
-            f"{name:<13}{size.views} views x {size.latents} latents x {size.tokens} = {tokens} video tokens, ",
-            end="",
-        )
-        print(
-            f"{size.text_tokens} text, {size.horizon} actions, {size.steps} steps, K = {size.draws}, ", end=""
-        )
-        print(f"action tower {size.action_width} wide")
-    print(f"\n{'':<16}" + "".join(f"{name:>19}" for name in SIZES))
-    counts = {name: parameters(name, size) for name, size in SIZES.items()}
-    print_parameters(counts)
-    print_flops()
-    print_memory(counts)
-
-
-if __name__ == "__main__":
-    main()
+            if published not in (None, count):
+                raise CannotRunError(f"{name} {part}: {count:,} parameters, published are {published:,}.")
+            same = None if published is None else "the same"
+            yield Row("parameters", {"backbone": name, "part": part, "count": count, "published": same})
+        tokens = {
+            "video tokens": size.views * size.latents * size.tokens,
+            "actions": size.horizon,
+            "steps": size.steps,
+        }
+        training = {
+            f"training, {stage}": training_step(size, stage) / 1e12 for stage in ("video", "action", "joint")
+        }
+        acting = {f"acting, {name}": inference(size, name) / 1e12 for name in IMAGINATIONS}
+        yield Row("TFLOPs an event", {"backbone": name, **tokens, **training, **acting})
+        video, action = counts["video tower"], counts["action tower"]
+        encoders = counts["VAE"] + counts["umT5"]
+        for optimizer, state in (("AdamW", 12), ("Muon", 8)):  # float32 weight and two moments, or one
+            trained = 4 + state  # and 2 bytes each of bfloat16 weight and gradient
+            memory = {
+                "video": trained * video,
+                "action": trained * action + 2 * video,
+                "joint": trained * (video + action),
+            }
+            cells = {f"training, {stage}": value / 2**30 for stage, value in memory.items()}
+            cells |= {
+                "acting": 2 * (video + action) / 2**30,
+                "with VAE and umT5": 2 * (video + action + encoders) / 2**30,
+            }
+            yield Row(
+                "GiB of weights, gradients and optimiser", {"backbone": name, "optimiser": optimizer, **cells}
+            )

@@ -3,16 +3,14 @@
 
 import dataclasses
 
-import pytest
 import torch
 from torch.utils.data import default_collate
 
-from benchmarks.learning.chunks import carve_chunks
-from benchmarks.learning.one_run import _order
-from benchmarks.learning.table import table
-from benchmarks.learning.variants import BASE, VARIANTS
+from benchmarks.learning.ablate import BASE, VARIANTS, carve_chunks
+from benchmarks.learning.one_run import compared, order, paired
 from benchmarks.learning.windows_in_memory import WindowsInMemory
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.processors.source.episodes import SourceDataset
 
 
 def test_windows_equal_those_of_lerobot(tiny_view, tmp_path):
@@ -45,7 +43,7 @@ def test_chunks_tile_their_episodes_at_the_events_mean_length(tiny_dataset, tiny
     from lerobot.datasets import LeRobotDatasetMetadata
 
     out = tmp_path / "chunks"
-    length = carve_chunks(tiny_dataset, tiny_view / "events.parquet", [0, 1], out)
+    length = carve_chunks(SourceDataset.open(tiny_dataset), tiny_view / "events.parquet", [0, 1], out)
     meta = LeRobotDatasetMetadata("local/chunks", root=out)
     source = LeRobotDatasetMetadata("local/source", root=tiny_dataset)
     by_episode: dict[int, list[int]] = {}
@@ -58,45 +56,22 @@ def test_chunks_tile_their_episodes_at_the_events_mean_length(tiny_dataset, tiny
 
 
 def test_no_row_is_drawn_twice_before_all_are_drawn_once():
-    order = _order(7, 17, seed=3)
-    assert len(order) == 17
-    assert sorted(order[:7].tolist()) == sorted(order[7:14].tolist()) == list(range(7))
-    assert not torch.equal(_order(7, 17, seed=4), order)
+    drawn = order(7, 17, seed=3)
+    assert len(drawn) == 17
+    assert sorted(drawn[:7].tolist()) == sorted(drawn[7:14].tolist()) == list(range(7))
+    assert not torch.equal(order(7, 17, seed=4), drawn)
 
 
 def test_every_variant_changes_fields_that_exist():
     fields = {field.name for field in dataclasses.fields(WallwmConfig)}
-    assert len({variant.name for variant in VARIANTS}) == len(VARIANTS)
-    for variant in VARIANTS:
-        assert set(variant.changes) | set(BASE) <= fields, variant.name
+    for name, changes in VARIANTS.items():
+        assert set(changes) | set(BASE) <= fields, name
 
 
-def made_up_run(variant, seed, near):
-    actions = {name: {"near": near, "event": 2 * near} for name in ("none", "anchor")}
-    video = {
-        name: {"psnr": 20.0, "psnr_moved": 10.0, "ssim": 0.8} for name in ("imagined", "repeat_keyframe")
-    }
-    return {
-        "variant": variant,
-        "seed": seed,
-        "steps": 10,
-        "seconds": 5.0,
-        "actions": actions,
-        "video": video,
-    }
-
-
-def test_table_pairs_runs_by_seed():
-    runs = [made_up_run("base", s, 3.0 + s) for s in range(3)]
-    runs += [made_up_run("tile", 0, 3.5), made_up_run("tile", 1, 4.5), made_up_run("tile", 2, 4.9)]
-    text = table(runs, ["base", "tile", "never run"])
-    assert "| base | 4.000 ± 1.000 |" in text
-    assert "+0.300 (2/3) |" in text
-    assert "never run" not in text
-    assert "| anchor | " in text
-    assert table(runs[:1], ["base"]).count("±") == 0
-
-
-@pytest.mark.parametrize("names", [[], ["nothing"]])
-def test_table_of_nothing_is_a_heading(names):
-    assert table([], names).startswith("| variant |")
+def test_runs_are_compared_seed_by_seed():
+    base = {seed: {"errors": {"near": 3.0 + seed}} for seed in range(3)}
+    other = {seed: {"errors": {"near": value}} for seed, value in enumerate((3.5, 4.5, 4.9))}
+    cells = compared(other, base, ("near",))
+    assert cells["near"].values == (3.5, 4.5, 4.9) and cells["near, difference"] == "+0.3000 (2/3)"
+    assert set(compared(base, base, ("near",))) == {"near"}
+    assert paired({0: 1.0}, {1: 2.0}) == ""

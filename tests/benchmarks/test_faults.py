@@ -16,10 +16,10 @@ from hypothesis import given, strategies as st
 
 pytest.importorskip("emulated_arm")
 
-from benchmarks.arm.plots import Units, commands, periods  # noqa: E402
+from benchmarks.arm.journal import Units, commands, periods  # noqa: E402
 from benchmarks.faults.campaign import Book, deal, in_order  # noqa: E402
 from benchmarks.faults.hung_server import HungServer  # noqa: E402
-from benchmarks.faults.judge import End, Goals, judge, last_words, table, weigh  # noqa: E402
+from benchmarks.faults.judge import End, Goals, judge, last_words, summary, weigh  # noqa: E402
 from benchmarks.faults.plan import KINDS, plan  # noqa: E402
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built  # noqa: E402
 
@@ -194,16 +194,15 @@ def test_the_table_adds_up():
             {**plain(verdict(after=None, end=End(1, reason=REASON))), "outcome": "powered"},
         ),
     ]
-    rows = table(results).splitlines()
-    assert rows[2].startswith("| corrupt | feetech | 2 | 1 | 0 | 0 | 0 | 1 | 3 | -8 | 0.50 |")
-    assert (
-        rows[3].startswith("| late | dynamixel | 1 | 0 | 0 | 1 | 0 | 0 | 0 | 100 |")
-        and "sync read" in rows[3]
-    )
-    assert rows[4].startswith("| stall | feetech | 1 |")
-    assert rows[5].startswith("| stall, bus still down at the end | feetech | 1 | 0 | 0 | 0 | 1 | 0 |")
-    assert rows[6].startswith("| all | | 5 | 1 | 0 | 2 | 1 | 1 | 3 |")
-    assert rows[-1] == "By arm: so100_follower 5."
+    rows = list(summary(results))
+    assert [(row["fault"], row["bus"]) for row in rows[:2]] == [("corrupt", "feetech"), ("late", "dynamixel")]
+    outcomes = ("count", "recovered", "held", "ended", "powered", "FAILED", "goals outside limits")
+    assert [rows[0][name] for name in outcomes] == [2, 1, 0, 0, 0, 1, 3]
+    assert rows[0]["nearest goal to a limit, ticks"] == -8 and rows[0]["largest step / limit"] == 0.5
+    assert "sync read" in rows[1]["notes"]
+    assert rows[3]["fault"] == "stall, bus still down at the end" and rows[3]["powered"] == 1
+    assert rows[4]["fault"] == "all"
+    assert [rows[4][name] for name in outcomes] == [5, 1, 0, 2, 1, 1, 3]
 
 
 # --- the journal
@@ -282,7 +281,9 @@ def test_a_few_real_faults_and_the_campaign_goes_on_where_it_was(arm, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "benchmarks.faults.campaign",
+        "benchmarks",
+        "faults",
+        "campaign",
         "--count=12",
         f"--kinds={kinds}",
         f"--arms={arm}",
@@ -298,6 +299,6 @@ def test_a_few_real_faults_and_the_campaign_goes_on_where_it_was(arm, tmp_path):
     outside = [g["outside"] for r in results for g in r["verdict"]["goals"].values() if g]
     assert sum(outside) == 0
     again = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=900)
-    assert again.returncode == 0 and "| all |" in again.stdout
+    assert again.returncode == 0 and "  all" in again.stdout
     later = (tmp_path / "results.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in later][: len(results)] == results

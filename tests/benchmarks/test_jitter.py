@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from benchmarks.learning.boundary_errors import added, dropped, moved, ordered, uniform
-from benchmarks.learning.jitter import DEVIATIONS, FIGURES, VIEWS, spoiled, table
+from benchmarks.learning.boundary_errors import moved, ordered, uniform
+from benchmarks.learning.jitter import DEVIATIONS, VIEWS, spoiled
 
 LEAST = 3
 
@@ -61,31 +61,6 @@ def test_boundaries_far_apart_move_by_what_was_asked():
     assert np.std(errors) == pytest.approx(5.0, rel=0.05) and abs(np.mean(errors)) < 0.5
 
 
-def test_boundaries_are_dropped_and_added_at_the_share_asked_for():
-    intervals = [(20 * i, 20 * (i + 1), str(i)) for i in range(5000)]
-    rng = np.random.default_rng(0)
-    assert len(dropped(intervals, 0.3, rng)) == pytest.approx(3500, rel=0.03)
-    assert len(added(intervals, 0.3, LEAST, rng)) == pytest.approx(6500, rel=0.03)
-    assert dropped(intervals[:3], 1.0, rng) == [(0, 60, "0")]
-    assert added([(0, 5, "short")], 1.0, LEAST, rng) == [(0, 5, "short")]
-
-
-def test_joined_and_equal_parts_are_named_after_what_fills_them():
+def test_equal_parts_are_named_after_what_fills_them():
     intervals = [(0, 4, "a"), (4, 20, "b"), (20, 24, "c")]
-    assert dropped(intervals, 1.0, np.random.default_rng(0)) == [(0, 24, "b")]
     assert uniform(intervals) == [(0, 8, "a"), (8, 16, "b"), (16, 24, "b")]
-
-
-def made_up_run(view, seed, value):
-    errors = dict(zip(FIGURES, (value, 2 * value, value / 10), strict=True))
-    return {"view": view, "seed": seed, "f1": 0.5, "events": 80, "errors": errors}
-
-
-def test_table_pairs_runs_by_seed():
-    runs = [made_up_run("exact", s, 3.0 + s) for s in range(3)]
-    runs += [made_up_run("0.5 s", s, 3.5 + s) for s in range(2)]  # one run is not done yet
-    text = table(runs)
-    assert "| exact | 0.50 | 80 | 4.000 ± 1.000 | 8.000 ± 2.000 | 0.400 ± 0.100 |  |  |  |" in text
-    assert "| +0.500 (2/2) | +1.000 (2/2) | +0.050 (2/2) |" in text
-    assert "uniform" not in text
-    assert table([]).count("\n") == 1
