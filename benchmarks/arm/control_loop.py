@@ -162,7 +162,7 @@ def rows(args: Namespace) -> Iterator[Row]:
     from lerobot.scripts import lerobot_rollout  # noqa: F401  registers LeRobot's robots and cameras
     from lerobot.utils.import_utils import register_third_party_plugins
 
-    import benchmarks.arm.fake_arm  # noqa: F401  registers --robot.type=fake_arm
+    import benchmarks.arm.fake_arm.fakearm  # noqa: F401  registers --robot.type=fake_arm
 
     register_third_party_plugins()
     sys.argv[1:] = args.others

@@ -131,7 +131,7 @@ def make_simulator_checkpoint(folder: Path) -> Path:
     if not folder.exists():
         meta = LeRobotDatasetMetadata("local/so101", root=DATASET)
         torch.manual_seed(0)
-        config = WallwmConfig(device="cpu", push_to_hub=False, planner="instruction", fps=float(meta.fps))
+        config = WallwmConfig(device="cpu", push_to_hub=False, planner="instruction")
         policy = make_policy(config, ds_meta=meta)
         policy.save_pretrained(folder)
         for pipeline in make_pre_post_processors(policy.config, dataset_stats=meta.stats):

@@ -19,7 +19,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Job:
         view, heldout: Carved views.
         cache: Folder for decoded frames.
         observations: Held-out ones, at most.
-        changes: Fields of the policy's configuration.
+        changes: Fields of the policy's configuration, or of its training stage.
         told: Source episode to what is said instead of the events' captions.
         groups: Name to source episodes, whose errors are wanted on their own.
         imaginations: With which it acts; errors are those of the first.
@@ -152,13 +152,19 @@ def train(job: Job, root: Path) -> dict[str, Any]:
 
     torch.manual_seed(job.seed)
     view = Path(job.view)
-    config: PreTrainedConfig = WallwmConfig(device="cpu", push_to_hub=False, **job.changes)
+    fields = set(WallwmConfig.__dataclass_fields__)
+    chosen = {name: value for name, value in job.changes.items() if name in fields}
+    config: PreTrainedConfig = WallwmConfig(device="cpu", push_to_hub=False, **chosen)
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
     policy = make_policy(config, ds_meta=meta).train()
+    # What only a study turns is no field of the policy but a number of its training stage.
+    shape, of_stage = policy.model.shape, {k: v for k, v in job.changes.items() if k not in fields}
+    policy.model.shape = replace(shape, stage=replace(shape.stage, **of_stage))
     preprocess, postprocess = make_pre_post_processors(config, dataset_stats=meta.stats)
     deltas = config.observation_delta_indices, config.action_delta_indices
     windows = WindowsInMemory(view, Path(job.cache), *deltas)
-    optimizer = config.get_optimizer_preset().build(policy.get_optim_params())
+    preset = config.get_optimizer_preset()
+    optimizer = preset.build(policy.get_optim_params())
     scheduler = config.get_scheduler_preset().build(optimizer, job.steps)
     rows = order(len(windows), job.steps * job.batch, job.seed)
     began, losses = time.perf_counter(), []
@@ -166,7 +172,7 @@ def train(job: Job, root: Path) -> dict[str, Any]:
         batch = preprocess(windows.batch(rows[step * job.batch : (step + 1) * job.batch]))
         loss, _ = policy(batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), config.optimizer_grad_clip_norm)
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), preset.grad_clip_norm)
         optimizer.step()
         optimizer.zero_grad()
         scheduler.step()

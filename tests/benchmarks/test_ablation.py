@@ -10,6 +10,7 @@ from benchmarks.learning.ablate import BASE, VARIANTS, carve_chunks
 from benchmarks.learning.one_run import compared, order, paired
 from benchmarks.learning.windows_in_memory import WindowsInMemory
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.policies.training.stages import Stage
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 
 
@@ -63,7 +64,7 @@ def test_no_row_is_drawn_twice_before_all_are_drawn_once():
 
 
 def test_every_variant_changes_fields_that_exist():
-    fields = {field.name for field in dataclasses.fields(WallwmConfig)}
+    fields = {field.name for kind in (WallwmConfig, Stage) for field in dataclasses.fields(kind)}
     for name, changes in VARIANTS.items():
         assert set(changes) | set(BASE) <= fields, name
 
