@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.safety.guards import MARK
-from lerobot_wallwm.policies.safety.interventions import SafetyError
+from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, SafetyError
 
 
 @ProcessorStepRegistry.register("wallwm_clamp_actions")
@@ -130,11 +130,6 @@ def make_wallwm_pre_post_processors(
     )
 
 
-# Bad goals in a row after which the run ends (our choice, as `SafetyFields.max_bad_goals`, which a pipeline's step does
-# not see).
-MAX_BAD = 10
-
-
 class LastGood:
     """Replaces goals that are not finite by the last ones that were, robot by robot."""
 
@@ -156,10 +151,10 @@ class LastGood:
         if not bool(sound.all()):
             self.bad += 1
             known = self.goals is not None and self.goals.shape == goals.shape and goals.ndim < 3
-            if not known or self.bad >= MAX_BAD:
+            if not known or self.bad >= MAX_BAD_GOALS:
                 raise SafetyError(
                     "The policy's postprocessor got goals that are not finite (NaN or infinite)"
-                    + (f" {MAX_BAD} times in a row" if known else ", and none before to hold")
+                    + (f" {MAX_BAD_GOALS} times in a row" if known else ", and none before to hold")
                     + ": nothing was sent. Fix: use a checkpoint with sound weights and statistics."
                 )
             assert self.goals is not None

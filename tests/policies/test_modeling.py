@@ -16,7 +16,6 @@ GRAMMAR = {
     "planner": "grammar",
     "event_transitions": learn_transitions([PICK]),
     "event_max_frames": dict.fromkeys(PICK, 4),
-    "max_event_stretch": 1.5,  # no event lasts longer than 6 frames
 }
 TASK = "put the red cube on the blue disc"
 

@@ -8,8 +8,7 @@ import torch
 from lerobot.policies.factory import make_pre_post_processors
 
 from lerobot_wallwm import ClampNormalizedActionsStep
-from lerobot_wallwm.policies.processor_wallwm import MAX_BAD
-from lerobot_wallwm.policies.safety.interventions import SafetyError
+from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, SafetyError
 
 
 def names(folder, pipeline: str) -> list[str]:
@@ -92,7 +91,7 @@ def test_nothing_that_is_no_number_reaches_the_arm(make_config, tiny_stats):
     with pytest.raises(SafetyError, match="none before to hold"):
         post(torch.full((1, 6), torch.nan))
     good = post(torch.full((1, 6), 0.5))
-    for _ in range(MAX_BAD - 1):
+    for _ in range(MAX_BAD_GOALS - 1):
         assert torch.equal(post(torch.full((1, 6), torch.nan)), good)
     with pytest.raises(SafetyError, match="in a row"):
         post(torch.full((1, 6), torch.nan))

@@ -15,6 +15,9 @@ from lerobot_wallwm.policies.planning.planners import (
 )
 from lerobot_wallwm.storage.line_log import LineLog
 
+# An event is left once this many predicted frames remain (our choice).
+END_THRESHOLD = 1.5
+
 
 def new_cursor(config: WallwmConfig, log: LineLog, robot: int = 0) -> EventCursor:
     """A robot's place before its first event.
@@ -25,7 +28,7 @@ def new_cursor(config: WallwmConfig, log: LineLog, robot: int = 0) -> EventCurso
     steps = config.chunk_length if config.chunked else config.replan_steps
     fps = config.learned.fps or _FPS
     cursor = EventCursor(
-        InstructionPlanner(), steps, config.end_threshold, config.on_plan_end == "repeat", fps, log, robot
+        InstructionPlanner(), steps, END_THRESHOLD, config.on_plan_end == "repeat", fps, log, robot
     )
     cursor.planner = make_planner(config, cursor, fps)
     return cursor

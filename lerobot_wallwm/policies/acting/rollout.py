@@ -38,6 +38,9 @@ from lerobot_wallwm.policies.planning.choice import frame_limit
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.storage.line_log import LineLog
 
+# Looks again, within the same event, before `on_stall` decides (our choice).
+STALL_RETRIES = 2
+
 
 class Rollout:
     """Walks several robots through the events, or chunks, of their plans.
@@ -162,7 +165,7 @@ class Rollout:
             return
         stalls.clear()
         cursor.retries += 1
-        action = "retry" if cursor.retries <= config.stall_retries else config.on_stall
+        action = "retry" if cursor.retries <= STALL_RETRIES else config.on_stall
         names = config.action_feature_names or []
         stuck = [names[j] if j < len(names) else str(j) for j in joints]
         cursor.write("stall", caption=cursor.caption, action=action, joints=stuck, retries=cursor.retries)

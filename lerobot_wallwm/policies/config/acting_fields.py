@@ -28,10 +28,6 @@ class ActingFields(TrainingFields):
     inference_seed: int | None = 0
     # Actions executed before looking again inside an event; 0 runs each event open loop, as the paper does.
     replan_steps: int = 4
-    # An event is left once this many predicted frames remain.
-    end_threshold: float = 1.5
-    # An event is left after this multiple of the longest one in the data, whatever the model predicts.
-    max_event_stretch: float = 1.5
     # Collect imagined video for LeRobot's `pred_episode_N.mp4`; costs one imagination per event.
     save_predicted_video: bool = False
     # Orders for planner=human: a file whose last line counts (a caption, next, hold, go or stop); `-` for the terminal.
@@ -50,9 +46,7 @@ class ActingFields(TrainingFields):
     stall_s: float = 1.0
     # How far that goal is away, in the dataset's units (degrees or percent); grippers do not count.
     stall_distance: float = 8.0
-    # Looks again, within the same event, before `on_stall` decides.
-    stall_retries: int = 2
-    # What follows a stall: `retry` without end (the event's limit stays), the `next` event, or `hold`.
+    # What follows a stall after two more looks in the same event: `retry` without end (the event's limit stays), the `next` event, or `hold`.
     on_stall: str = "retry"
     # JSON lines of what happened when: events, looks, orders, stalls, late plans, the planner's questions and answers.
     event_log: str | None = None
@@ -64,7 +58,7 @@ class ActingFields(TrainingFields):
         check_choice("on_plan_end", self.on_plan_end, ("hold", "repeat"))
         check_choice("imagination", self.imagination, ("none", "anchor", "full"))
         check_choice("on_stall", self.on_stall, ("retry", "next", "hold"))
-        check_least(self, num_inference_steps=1, stall_retries=0, seam_acceleration=0)
+        check_least(self, num_inference_steps=1, seam_acceleration=0)
         check_least(self, stall_s=0, stall_distance=1e-6, planner_timeout_s=1e-3)
         if self.planner == "script" and not self.script:
             raise ValueError(

@@ -23,8 +23,6 @@ class SafetyFields(ActingFields):
     camera_timeout_s: float = 2.0
     # How far outside the data's range a joint may stand at the first observation, as a part of it; 0: anywhere.
     start_margin: float = 0.25
-    # Goals that are not finite, after which the run ends; as many finite ones in a row forgive them.
-    max_bad_goals: int = 10
     # Extra room of goals, in half ranges, beyond the actions that the data has seen.
     action_clamp_margin: float = 0.0
     # JSONL file to which every intervention is appended.
@@ -35,4 +33,3 @@ class SafetyFields(ActingFields):
         super().check()
         check_choice("guards", self.guards, ("auto", "arm", "simulation"))
         check_least(self, rate_limit=0, watchdog_s=0, camera_timeout_s=0, start_margin=0)
-        check_least(self, max_bad_goals=1)

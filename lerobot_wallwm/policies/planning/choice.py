@@ -22,6 +22,8 @@ from lerobot_wallwm.policies.planning.vlm_planner import VlmPlanner
 
 # Where a checkpoint does not know its clock (a policy that was never trained); LeRobot's usual control rate.
 _FPS = 30.0
+# An event is left after this multiple of the longest one in the data, whatever the model predicts (our choice).
+MAX_EVENT_STRETCH = 1.5
 
 
 def make_planner(config: WallwmConfig, cursor: EventCursor, fps: float) -> Planner:
@@ -59,7 +61,7 @@ def frame_limit(config: WallwmConfig, caption: str) -> float:
         return config.chunk_length
     lengths = config.learned.event_max_frames
     known = [frames for template, frames in lengths.items() if matches(template, caption)]
-    return config.max_event_stretch * max(known or lengths.values() or [10_000])
+    return MAX_EVENT_STRETCH * max(known or lengths.values() or [10_000])
 
 
 def _say(cursor: EventCursor, accepted: bool, line: str, reason: str) -> None:

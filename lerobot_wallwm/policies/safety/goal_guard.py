@@ -167,5 +167,5 @@ class GoalGuard:
             raise SafetyError(
                 f"{self.max_bad} goals were not finite (NaN or infinite) without as many sound ones in a row between "
                 "them; the arm was held meanwhile. Fix: use a checkpoint with sound weights, or --policy.dtype=float32 if "
-                f"this one overflows; --policy.max_bad_goals={self.max_bad} sets the patience."
+                "this one overflows."
             )

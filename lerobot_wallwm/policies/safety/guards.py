@@ -27,7 +27,7 @@ from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.observation import Observation
 from lerobot_wallwm.policies.safety.arm_check import differences, unknown_cameras
 from lerobot_wallwm.policies.safety.goal_guard import GoalGuard
-from lerobot_wallwm.policies.safety.interventions import Interventions, SafetyError
+from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, Interventions, SafetyError
 from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 from lerobot_wallwm.policies.safety.observation_watch import Fault, ObservationWatch
 
@@ -177,7 +177,7 @@ class Guards:
                     "the data's range, but neither their rate nor the arm's first pose is checked. Fix: train it with "
                     "lerobot-train on a dataset that lies on this machine."
                 )
-            self._goals = GoalGuard(limits, config.max_bad_goals, self.diary)
+            self._goals = GoalGuard(limits, MAX_BAD_GOALS, self.diary)
         return self._goals
 
     @property

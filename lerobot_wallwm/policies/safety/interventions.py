@@ -13,6 +13,8 @@ from lerobot_wallwm.storage.line_log import LineLog
 
 logger = logging.getLogger(__name__)
 
+# Goals that are not finite, after which the run ends; as many finite ones in a row forgive them (our choice).
+MAX_BAD_GOALS = 10
 # Seconds between two log lines about the same kind: our choice.
 QUIET_S = 2.0
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from lerobot_wallwm.language.event_grammar import learn_transitions
+from lerobot_wallwm.policies.acting import rollout
 from lerobot_wallwm.policies.acting.seams import LEAST_ACCELERATION, second_differences
 from lerobot_wallwm.policies.model import sampling
-from lerobot_wallwm.policies.safety.interventions import SafetyError
+from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, SafetyError
 
 TASK = "pick up the red cube and place it on the blue disc"
 PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
@@ -131,14 +132,14 @@ def test_a_duration_without_sense_is_refused_at_once(arm):
     ("on_stall", "actions"),
     [("retry", ["retry"] * 4), ("next", ["retry", "next"] * 2), ("hold", ["retry", "hold"])],
 )
-def test_an_arm_that_does_not_move_is_looked_at_again(arm, tmp_path, on_stall, actions):
+def test_an_arm_that_does_not_move_is_looked_at_again(arm, tmp_path, on_stall, actions, monkeypatch):
+    monkeypatch.setattr(rollout, "STALL_RETRIES", 1)
     log = tmp_path / "log.jsonl"
     policy, tick = arm(
         frames=300.0,
         event_max_frames=dict.fromkeys(PICK, 1000),
         stall_s=0.8,
         stall_distance=3.0,
-        stall_retries=1,
         on_stall=on_stall,
         event_log=str(log),
     )
@@ -196,7 +197,7 @@ def test_a_model_gone_mad_holds_the_arm(arm):
     policy, tick = arm()
     for parameter in policy.model.parameters():
         parameter.data.fill_(float("nan"))
-    actions = torch.stack([tick() for _ in range(policy.config.max_bad_goals - 1)])
+    actions = torch.stack([tick() for _ in range(MAX_BAD_GOALS - 1)])
     assert torch.isfinite(actions).all() and torch.equal(actions[0], actions[-1])
     with pytest.raises(SafetyError, match="not finite"):
         tick()

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from lerobot_wallwm.language.event_grammar import learn_transitions
+from lerobot_wallwm.policies.acting import robots
 from lerobot_wallwm.policies.acting.rollout import Rollout
 from lerobot_wallwm.policies.acting.seams import second_differences
 from lerobot_wallwm.policies.model import sampling
@@ -23,9 +24,13 @@ GRAMMAR = {
     "planner": "grammar",
     "event_transitions": learn_transitions([PICK]),
     "event_max_frames": dict.fromkeys(PICK, 8),
-    "end_threshold": 0.5,
     "fps": 10.0,
 }
+
+
+@pytest.fixture(autouse=True)
+def _events_to_their_last_frame(monkeypatch):
+    monkeypatch.setattr(robots, "END_THRESHOLD", 0.5)
 
 
 class DelayedWorker:

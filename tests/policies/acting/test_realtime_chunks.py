@@ -10,6 +10,7 @@ from lerobot.policies.rtc.configuration_rtc import RTCConfig
 from lerobot.rollout.inference.rtc import _normalize_prev_actions_length, supports_rtc_inference
 
 from lerobot_wallwm.language.event_grammar import learn_transitions
+from lerobot_wallwm.policies.acting import robots
 
 TASK = "pick up the red cube and place it on the blue disc"
 PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
@@ -17,9 +18,13 @@ GRAMMAR = {
     "planner": "grammar",
     "event_transitions": learn_transitions([PICK]),
     "event_max_frames": dict.fromkeys(PICK, 8),
-    "end_threshold": 0.5,
     "fps": 10.0,
 }
+
+
+@pytest.fixture(autouse=True)
+def _events_to_their_last_frame(monkeypatch):
+    monkeypatch.setattr(robots, "END_THRESHOLD", 0.5)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.hub.files.weights import WeightsError
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
+from lerobot_wallwm.policies.safety import guards
 from lerobot_wallwm.policies.safety.guards import MARK
 from lerobot_wallwm.policies.safety.interventions import SafetyError
 from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
@@ -123,8 +124,9 @@ def test_an_untouched_action_is_the_policys_own_bit_for_bit(arm):
     assert policy.safety_report()["interventions"] == {}
 
 
-def test_nan_is_held_counted_and_ends_the_run(arm):
-    policy, _, post = arm(max_bad_goals=4)
+def test_nan_is_held_counted_and_ends_the_run(arm, monkeypatch):
+    monkeypatch.setattr(guards, "MAX_BAD_GOALS", 4)
+    policy, _, post = arm()
     good = torch.full((1, 6), 0.02)
     _, forgotten = wants(policy, good, torch.full((1, 6), torch.nan))
     sent = goals(policy, post, 4)
@@ -136,8 +138,9 @@ def test_nan_is_held_counted_and_ends_the_run(arm):
 
 
 @pytest.mark.parametrize(("between", "ends"), [(1, True), (3, True), (4, False)])
-def test_bad_goals_between_good_ones_end_the_run_unless_these_are_as_many(arm, between, ends):
-    policy, _, _ = arm(max_bad_goals=4)
+def test_bad_goals_between_good_ones_end_the_run_unless_these_are_as_many(arm, between, ends, monkeypatch):
+    monkeypatch.setattr(guards, "MAX_BAD_GOALS", 4)
+    policy, _, _ = arm()
     good, bad = torch.full((1, 6), 0.02), torch.full((1, 6), torch.nan)
     plan = [good, *[bad, *[good] * between] * 6]
     wants(policy, *plan)
@@ -157,9 +160,10 @@ def test_broken_weights_are_refused_before_there_is_an_arm(make_policy, tmp_path
         WallwmPolicy.from_pretrained(tmp_path)
 
 
-def test_a_model_that_overflows_holds_the_observed_pose(arm):
+def test_a_model_that_overflows_holds_the_observed_pose(arm, monkeypatch):
     """Finite weights, not finite actions: found at the first goal."""
-    policy, _, post = arm(max_bad_goals=3)
+    monkeypatch.setattr(guards, "MAX_BAD_GOALS", 3)
+    policy, _, post = arm()
     for parameter in policy.model.action.parameters():
         parameter.data.mul_(1e30)
     sent = goals(policy, post, 2)
@@ -485,7 +489,7 @@ def test_fine_tuning_on_another_arm_replaces_the_limits(make_policy, tiny_stats,
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("guards", "maybe"), ("rate_limit", -1.0), ("watchdog_s", float("nan")), ("max_bad_goals", 0)],
+    [("guards", "maybe"), ("rate_limit", -1.0), ("watchdog_s", float("nan"))],
 )
 def test_settings_that_no_guard_can_follow_are_refused(make_config, name, value):
     with pytest.raises(ValueError, match=f"--policy.{name}"):
