@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.harness.rows import Row, bar
 from lerobot_wallwm.processors.balance.balancer import balance_figures, balanced_copies, balanced_weights
-from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, cluster_events
+from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, EventClusterer
 
 CLUSTERS = 1000
 WIDTHS = {"image": 64, "text": 64, "action": 37}
@@ -44,7 +44,7 @@ def rows(args: Namespace) -> Iterator[Row]:
     parts = [_points(rng, cloud, width) for cloud, width in clouds]
     began = time.perf_counter()
     config = ClusterConfig(vl_clusters=CLUSTERS, action_clusters=CLUSTERS)
-    labels = cluster_events(*parts, config=config)
+    labels = EventClusterer(config).fit(*parts).predict(*parts)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     yield Row(

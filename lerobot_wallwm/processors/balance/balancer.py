@@ -17,7 +17,7 @@ Everything is computed on the distinct combinations of clusters, so that ten mil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,48 @@ def balance_figures(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -
         "rarest_decile_gain": float(new[rarest].sum() / old[rarest].sum()),
         "rarest_decile_even_gain": float(len(rarest) / len(old) / old[rarest].sum()),
     }
+
+
+class ClusterBalancer:
+    """`balanced_weights` as a transform of one row per event, in a Hugging Face dataset.
+
+    `ds.map(ClusterBalancer().fit(ds), batched=True)` reads the columns `columns` and adds `weight`.
+
+    Args:
+        config: Temperature and cap.
+        columns: The clusterings' columns.
+    """
+
+    def __init__(
+        self, config: BalancerConfig | None = None, columns: Sequence[str] = ("vl_cluster", "action_cluster")
+    ) -> None:
+        self.config, self.columns = config or BalancerConfig(), tuple(columns)
+        self._weight: dict[tuple[int, ...], float] = {}
+
+    def fit(self, rows: Mapping[str, Sequence[int]], sizes: Any | None = None) -> ClusterBalancer:
+        """Fits the weights to all rows; see `balanced_weights`."""
+        labels = [np.asarray(rows[name]) for name in self.columns]
+        weights = balanced_weights(labels, sizes, self.config)
+        self._weight = dict(
+            zip(zip(*(label.tolist() for label in labels), strict=True), weights.tolist(), strict=True)
+        )
+        return self
+
+    def __call__(self, batch: Mapping[str, list]) -> dict[str, Any]:
+        """See the class.
+
+        Raises:
+            ValueError: A combination of clusters was not among the fitted rows.
+        """
+        try:
+            weights = [
+                self._weight[cell] for cell in zip(*(batch[name] for name in self.columns), strict=True)
+            ]
+        except KeyError as error:
+            raise ValueError(
+                f"clusters {error.args[0]} were not fitted. Fix: fit on all events that are to be drawn"
+            ) from error
+        return {**batch, "weight": weights}
 
 
 def balanced_weights(

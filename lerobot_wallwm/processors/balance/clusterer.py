@@ -6,7 +6,9 @@ The paper gives neither encoder, algorithm nor number of clusters. Ours: `embedd
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,54 +46,87 @@ class ClusterConfig:
             )
 
 
-def cluster_events(
-    image_ND: np.ndarray,
-    text_ND: np.ndarray,
-    action_NF: np.ndarray,
-    learn_N: np.ndarray | None = None,
-    config: ClusterConfig | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+class EventClusterer:
     """Puts events into vision-language clusters and action clusters.
 
+    `fit(image, text, action)` finds the centres, `predict` the nearest ones. As a transform of one row per event,
+    `ds.map(clusterer, batched=True)` reads the columns `image_embedding`, `text_embedding` and `action_feature` and adds
+    `vl_cluster` and `action_cluster`.
+
     Args:
-        image_ND: Of an `EventEncoder`.
-        text_ND: Of the same encoder; its width may differ.
-        action_NF: Of `ActionFeatures`.
-        learn_N: Bool, events in which the centres are found; the others go to the nearest ones. None: all.
         config: Numbers of clusters, weight of the caption, seed.
-
-    Returns:
-        ``(N,)`` vision-language clusters and ``(N,)`` action clusters, int64.
-
-    Raises:
-        ValueError: No events, different numbers of rows, or a value that is not finite.
     """
-    parts, config = (image_ND, text_ND, action_NF), config or ClusterConfig()
-    if {len(part) for part in parts} != {len(action_NF)} or not len(action_NF):
+
+    def __init__(self, config: ClusterConfig | None = None) -> None:
+        self.config = config or ClusterConfig()
+        self._centres: list[np.ndarray] = []
+
+    def __call__(self, batch: Mapping[str, list]) -> dict[str, Any]:
+        """See the class."""
+        names = ("image_embedding", "text_embedding", "action_feature")
+        vl, action = self.predict(*(np.asarray(batch[name], np.float32) for name in names))
+        return {**batch, "vl_cluster": vl.tolist(), "action_cluster": action.tolist()}
+
+    def fit(self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray) -> EventClusterer:
+        """Finds the centres of both clusterings.
+
+        Args:
+            image_ND: Of an `EventEncoder`.
+            text_ND: Of the same encoder; its width may differ.
+            action_NF: Of `ActionFeatures`.
+
+        Raises:
+            ValueError: No events, different numbers of rows, or a value that is not finite.
+        """
+        _check(image_ND, text_ND, action_NF)
+        # Picture and caption, each centred and of variance 1 times its weight: else the part whose encoder spreads
+        # wider decides alone. CLIP's pictures all lie in a narrow cone.
+        self._seen = []
+        for values, share in ((image_ND, 1 - self.config.text_weight), (text_ND, self.config.text_weight)):
+            spread = float(np.sqrt(values.var(axis=0, dtype=np.float64).sum()))
+            scale = np.float32(np.sqrt(share)) / np.float32(spread if spread > 1e-6 else 1.0)
+            self._seen.append((values.mean(axis=0, dtype=np.float64).astype(np.float32), scale))
+        self._action_scale = scale_of(action_NF)
+        asked = (self.config.vl_clusters, self.config.action_clusters)
+        self._centres = [
+            kmeans(points, clusters or default_clusters(len(points)), self.config.seed)
+            for points, clusters in zip(self._points(image_ND, text_ND, action_NF), asked, strict=True)
+        ]
+        return self
+
+    def predict(
+        self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``(N,)`` vision-language clusters and ``(N,)`` action clusters, int64.
+
+        Raises:
+            ValueError: `fit` was not called, or as there.
+        """
+        if not self._centres:
+            raise ValueError("EventClusterer has no centres yet. Fix: call fit() first")
+        _check(image_ND, text_ND, action_NF)
+        vl, action = map(nearest, self._points(image_ND, text_ND, action_NF), self._centres)
+        return vl, action
+
+    def _points(
+        self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        seen = []
+        for values, (mean, scale) in zip((image_ND, text_ND), self._seen, strict=True):
+            part = values.astype(np.float32) - mean
+            part *= scale
+            seen.append(part)
+        return np.concatenate(seen, axis=1), action_NF.astype(np.float32) / self._action_scale
+
+
+def _check(*parts: np.ndarray) -> None:
+    if len({len(part) for part in parts}) != 1 or not len(parts[0]) or any(part.ndim != 2 for part in parts):
         raise ValueError(
             f"embeddings must be matrices with a row for each of at least one event, got {[p.shape for p in parts]}"
         )
     # A sum is not finite if a value is not, and needs no mask of the matrix's size.
     if not all(np.isfinite(part.sum(dtype=np.float64)) for part in parts):
         raise ValueError("embeddings hold NaN or infinite values. Fix: clean the episodes they come from")
-    learn = np.ones(len(action_NF), bool) if learn_N is None else learn_N
-    # Picture and caption side by side, each centred and of variance 1 times its weight: else the part whose encoder
-    # spreads wider decides alone. CLIP's pictures all lie in a narrow cone.
-    seen = []
-    for values, share in ((image_ND, 1 - config.text_weight), (text_ND, config.text_weight)):
-        known = values[learn]
-        spread = float(np.sqrt(known.var(axis=0, dtype=np.float64).sum()))
-        part = values.astype(np.float32) - known.mean(axis=0, dtype=np.float64).astype(np.float32)
-        part *= np.float32(np.sqrt(share)) / np.float32(spread if spread > 1e-6 else 1.0)
-        seen.append(part)
-    labels = []
-    for points, asked in (
-        (np.concatenate(seen, axis=1), config.vl_clusters),
-        (action_NF.astype(np.float32) / scale_of(action_NF[learn]), config.action_clusters),
-    ):
-        centres = kmeans(points[learn], asked or default_clusters(int(learn.sum())), config.seed)
-        labels.append(nearest(points, centres))
-    return labels[0], labels[1]
 
 
 def default_clusters(count: int) -> int:

@@ -20,7 +20,7 @@ from lerobot_wallwm.processors.balance.balancer import (
     balanced_copies,
     balanced_weights,
 )
-from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, cluster_events
+from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, EventClusterer
 from lerobot_wallwm.processors.balance.embedder import EventEmbedder
 from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import SourceDataset
@@ -149,7 +149,7 @@ def balance_events(
     if not learn.any():
         raise DataError(source.root, "events", "there is none to balance", "check the level and the split")
     parts = embedder.embed(source, events, progress)
-    labels = cluster_events(*parts, learn, cluster)
+    labels = EventClusterer(cluster).fit(*(part[learn] for part in parts)).predict(*parts)
     balance = Balance(events, labels, _rows(source, events, pruner), train, balancer, seed)
     balance.write(out / "clusters.parquet")
     return balance

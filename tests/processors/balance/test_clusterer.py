@@ -9,7 +9,7 @@ from synthetic import pick_and_place
 
 from lerobot_wallwm.processors.balance.clusterer import (
     ClusterConfig,
-    cluster_events,
+    EventClusterer,
     default_clusters,
     kmeans,
     nearest,
@@ -19,6 +19,12 @@ from lerobot_wallwm.processors.motion.action_features import ActionFeatures, res
 from lerobot_wallwm.processors.source.episodes import Episode
 
 # -- action features --------------------------------------------------------------------------------------------------
+
+
+def cluster_events(*parts, learn=None, config=None):
+    """Centres found in the events of ``learn``, and the clusters of all."""
+    known = parts if learn is None else [part[learn] for part in parts]
+    return EventClusterer(config).fit(*known).predict(*parts)
 
 
 def wave(frames: int, fps: float, shift: float = 0.0, names=("a.pos", "b.pos", "gripper.pos")) -> Episode:
@@ -250,7 +256,7 @@ def test_events_that_are_not_learned_from_go_to_the_nearest_cluster():
     parts, _ = embeddings(np.random.default_rng(4))
     learn = np.arange(120) % 3 > 0
     alone = cluster_events(*(part[learn] for part in parts), config=ClusterConfig(vl_clusters=6))
-    every = cluster_events(*parts, learn, ClusterConfig(vl_clusters=6))
+    every = cluster_events(*parts, learn=learn, config=ClusterConfig(vl_clusters=6))
     for own, other in zip(alone, every, strict=True):
         np.testing.assert_array_equal(own, other[learn])
         assert set(other) == set(own)
