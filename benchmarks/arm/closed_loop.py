@@ -20,7 +20,7 @@ from lerobot.policies.rtc import ActionQueue
 from lerobot.policies.rtc.configuration_rtc import RTCConfig
 from lerobot.policies.utils import prepare_observation_for_inference
 
-from lerobot_wallwm.policies.acting.rollout import Rollout
+from lerobot_wallwm.policies.acting.lookahead import BackgroundRollout
 from lerobot_wallwm.policies.model.sampling import Plan
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
@@ -122,10 +122,8 @@ class Agent:
         policy = self.policy
         policy.reset()
         if self.variant.engine == "background":
-            worker = DelayedWorker(self.variant.delay)
-            policy.rollout = Rollout(
-                policy.config, policy.model, policy.action_space, policy._images, policy._log, worker
-            )
+            parts = policy.config, policy.model, policy.action_space, policy._images, policy._log
+            policy.rollout = BackgroundRollout(*parts, worker=DelayedWorker(self.variant.delay))
         policy._log.counts.clear()
 
     def commands(self, task: str) -> Iterator[np.ndarray]:
@@ -185,7 +183,6 @@ def run_episode(env: Any, agent: Agent, seed: int) -> Episode:
         captions.append(agent.policy.rollout.cursors[0].caption)
         observation, _, terminated, truncated, info = env.step(command)
         done = terminated or truncated
-    ahead = agent.policy.rollout.ahead
     return Episode(
         np.stack(commands),
         begins,
@@ -193,5 +190,5 @@ def run_episode(env: Any, agent: Agent, seed: int) -> Episode:
         bool(info["is_success"]) or env._succeeded,
         float(info["task_progress"]),
         dict(agent.policy._log.counts),
-        0 if ahead is None else ahead.late,
+        getattr(agent.policy.rollout, "late", 0),
     )

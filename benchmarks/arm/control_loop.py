@@ -127,7 +127,7 @@ def rollout(cfg: Any, args: Namespace) -> Iterator[Row]:
         strategy.setup(context)
         strategy.run(context)
     finally:
-        ahead = getattr(getattr(policy, "rollout", None), "ahead", None)
+        late = getattr(getattr(policy, "rollout", None), "late", None)
         times, goals, cpu = list(robot.times), list(robot.goals), time.process_time() - began
         strategy.teardown(context)
     if len(times) < args.warm_up + 3:
@@ -140,7 +140,7 @@ def rollout(cfg: Any, args: Namespace) -> Iterator[Row]:
         own = sent >= since
         cells = figures(sent[own].tolist(), cfg.fps, args.warm_up)
         yield Row(title, {"seen by": "the servos", **cells, "goals outside limits": int(outside[own].sum())})
-    cells = {"held ticks": None if ahead is None else ahead.late}
+    cells = {"held ticks": late}
     select = [seconds * 1e3 for seconds in timed.seconds[args.warm_up :]]
     if select:  # the RTC engine asks for chunks instead
         cells["select_action, ms"] = Spread.of(select)

@@ -7,7 +7,7 @@ import logging
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.hub.files.weights import require_finite_weights
 from lerobot_wallwm.policies import processor_wallwm  # noqa: F401  registers the steps that checkpoints name
-from lerobot_wallwm.policies.acting.background import BackgroundWorker
-from lerobot_wallwm.policies.acting.realtime_chunks import RealtimeChunks, RealtimePolicy
-from lerobot_wallwm.policies.acting.rollout import Rollout
+from lerobot_wallwm.policies.acting.lookahead import BackgroundRollout, RealtimeRollout, answer_length
+from lerobot_wallwm.policies.acting.rollout import Rollout, captions_of
 from lerobot_wallwm.policies.assembly.build import check_precision, find_backbone, model_shape
 from lerobot_wallwm.policies.assembly.checkpoint import load_checkpoint, locate_checkpoint, start_new_rows
 from lerobot_wallwm.policies.assembly.hub_hooks import HubHooks
@@ -112,8 +111,7 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
                 "if an earlier stage has learned it."
             )
         self._log = LineLog(config.event_log)
-        self._worker: BackgroundWorker | None = None
-        self._realtime: RealtimePolicy | None = None
+        self._realtime = False
         self.reset()
 
     @classmethod
@@ -241,17 +239,15 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
     def reset(self) -> None:
         """Forgets the rollout: plans, queues, noise."""
         self.guards.reset()
-        with self._realtime.lock if self._realtime is not None else nullcontext():
-            if self.config.background_inference and self._worker is None:
-                self._worker = BackgroundWorker()
-            if (old := getattr(self, "rollout", None)) is not None:
-                old.close()
-            self.rollout = Rollout(
-                self.config, self.model, self.action_space, self._images, self._log, self._worker
-            )
-            if self._realtime is not None:
-                self._realtime.chunks = RealtimeChunks(self.rollout)
-            self.last_predicted_latents: Tensor | None = None
+        if (old := getattr(self, "rollout", None)) is not None:
+            old.close()
+        kind: type[Rollout] = Rollout
+        if self._realtime:
+            kind = RealtimeRollout
+        elif self.config.background_inference:
+            kind = BackgroundRollout
+        self.rollout: Rollout = kind(self.config, self.model, self.action_space, self._images, self._log)
+        self.last_predicted_latents: Tensor | None = None
 
     def supports_rtc(self) -> bool:
         """LeRobot's question; chunks with a history would need every frame, and its RTC engine shows only some."""
@@ -259,8 +255,21 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
 
     def init_rtc_processor(self) -> None:
         """LeRobot's hook before a rollout with its RTC engine, which from now on asks for chunks instead of actions."""
-        self._realtime = RealtimePolicy()
+        self._realtime = True
         self.reset()
+
+    def chunk_inference_spec(self) -> Any:
+        """What LeRobot after 0.6.1 asks before it wants chunks: their length, and how they may be wanted.
+
+        The default refuses every policy with future frames in its delta indices; those are targets of training alone.
+        """
+        from lerobot.inference import ChunkPolicySpec, ExecutionMode  # type: ignore[import-not-found]
+
+        config = self.config
+        if self._realtime:
+            length = answer_length(config)
+            return ChunkPolicySpec(length, length, modes=(ExecutionMode.CHUNK, ExecutionMode.RTC_GUIDED))
+        return ChunkPolicySpec(config.chunk_size, config.n_action_steps, modes=(ExecutionMode.CHUNK,))
 
     @torch.no_grad()
     def predict_action_chunk(
@@ -286,16 +295,13 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
             ``(1, T, A)`` for the RTC engine.
         """
         self._stop_training()
-        if self._realtime is None:
-            return self.guards.chunk(batch, self.rollout.event(batch))
-        with self._realtime.lock:
-            assert self._realtime.chunks is not None
-            chunk = self.guards.chunk(
-                batch, self._realtime.chunks(batch, inference_delay, prev_chunk_left_over)
-            )
-            # What the engine has left of this answer is looked for in it.
-            self._realtime.chunks.chunk = chunk[0].clone()
-            return chunk
+        rollout = self.rollout
+        if not isinstance(rollout, RealtimeRollout):
+            return self.guards.chunk(batch, rollout.event(batch))
+        chunk = self.guards.chunk(batch, rollout.chunk(batch, inference_delay, prev_chunk_left_over))
+        # What the engine has left of this answer is looked for in it.
+        rollout.answer = chunk[0].clone()
+        return chunk
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
@@ -327,15 +333,14 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
         return self.config.planner != "instruction"
 
     def generate_text(self, batch: dict[str, Any]) -> str:
-        """The caption of the event that comes next; goes nowhere. Empty once the plan is done or not known yet.
-
-        Raises:
-            ValueError: Another question was asked.
-        """
-        kind = str(batch.get("query_kind") or "next_subtask")
-        if "subtask" not in kind.lower():
-            raise ValueError(f"wallwm names the next event and answers no other question, got {kind!r}.")
-        return self.rollout.next_caption(batch) or ""
+        """Answers ``query_kind``, without going on: `next_subtask` with the next event's caption, or once the plan is done
+        with the instruction; every other kind (`vqa`) with a sentence on the events, whatever ``query_text`` asks."""
+        coming, task = self.rollout.next_caption(batch), captions_of(batch)[0]
+        if "subtask" in str(batch.get("query_kind") or "next_subtask").lower():
+            return coming or task
+        now = self.rollout.cursors[0].caption if self.rollout.robots else None
+        doing = f"The event is: {now}." if now else f"No event is under way; the task is: {task}."
+        return f"{doing} Next: {coming}." if coming else doing
 
     def _stop_training(self) -> None:
         """Evaluation mode, as LeRobot's policies act in; walking through all modules at every tick would take a while."""

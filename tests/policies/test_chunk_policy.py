@@ -77,10 +77,10 @@ def test_a_new_instruction_is_followed_at_once_and_keeps_the_past(chunk_policy):
     assert policy.rollout.cursors[0].queue
     policy.select_action({**recording.observation(4), "task": ["put the mug on the tray"]})
     assert policy.rollout.cursors[0].caption == "put the mug on the tray"
-    assert len(policy.rollout.cursors[0].queue) == 2 and policy.rollout.histories[0].ticks == 5
+    assert len(policy.rollout.cursors[0].queue) == 2 and policy.rollout.robots[0].history.ticks == 5
     policy.reset()
     policy.select_action(recording.observation(5))
-    assert policy.rollout.histories[0].ticks == 1
+    assert policy.rollout.robots[0].history.ticks == 1
 
 
 def test_a_chunk_at_hand_is_what_will_be_queued(chunk_policy):
@@ -256,9 +256,9 @@ def test_a_camera_that_comes_back_begins_the_pictures_anew(chunk_policy):
         if tick in (4, 5):
             del observation[list(recording.frames)[1]]
         assert torch.isfinite(policy.select_action(observation)).all()
-        seen.append(len(policy.rollout.histories[0].frames))
+        seen.append(len(policy.rollout.robots[0].history.frames))
     assert seen == [1, 2, 3, 4, 1, 2, 1, 2, 3, 4, 4, 4]
-    assert policy.rollout.histories[0].ticks == 12
+    assert policy.rollout.robots[0].history.ticks == 12
 
 
 @pytest.mark.parametrize("history", [0, 1])

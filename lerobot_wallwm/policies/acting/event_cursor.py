@@ -13,6 +13,9 @@ from lerobot_wallwm.policies.acting.seams import seconds_to_frames
 from lerobot_wallwm.policies.planning.planners import Planner
 from lerobot_wallwm.storage.line_log import LineLog
 
+# An event to come: its caption, and its frames where the plan gives it a duration.
+Coming = tuple[str, int | None]
+
 
 class EventCursor:
     """Walks one robot (or one environment of a batch) through the events of its plan.
@@ -27,6 +30,10 @@ class EventCursor:
         robot: Which robot of the batch this is, for the diary.
 
     Attributes:
+        queue: Actions to come.
+        frames_in_event: Frames of the event at hand once the queue has run dry.
+        leaving: Whether the event is over then.
+        is_new_event: Whether no plan was accepted for it yet.
         epoch: Counts what throws a plan over; a plan made for an earlier epoch is void.
         number: Counts events.
         executed: Actions taken from the queue since the rollout began.
@@ -60,7 +67,7 @@ class EventCursor:
         self.tick = 0
         self._frames: int | None = None  # what the plan says this event takes
         self._why = ""
-        self._coming: tuple[str, int | None] | None = None  # asked for ahead of time
+        self._coming: Coming | None = None  # asked for ahead of time
         self._idle = False
 
     def write(self, kind: str, **facts: Any) -> None:
@@ -69,8 +76,8 @@ class EventCursor:
 
     # --- every tick
 
-    def observe(self, instruction: str) -> None:
-        """Called every tick; a changed instruction drops the queue and starts a new plan."""
+    def follow_instruction(self, instruction: str) -> None:
+        """A changed instruction drops the queue and starts a new plan."""
         if instruction == self.instruction:
             return
         if self.instruction is not None:
@@ -78,15 +85,15 @@ class EventCursor:
         self.instruction = instruction
         self.write("instruction", text=instruction, planner=self.planner.source)
         self.planner.begin(instruction)
-        self._drop()
+        self.drop_queue()
         self.caption, self.leaving, self.paused, self._coming = None, True, False, None
 
     def take_order(self) -> None:
-        """Called every tick: does what somebody wants of the running event at once."""
+        """Does what somebody wants of the running event at once."""
         order = self.planner.order()
         if order is None:
             return
-        self._drop()
+        self.drop_queue()
         if order == "hold":
             self.paused = True
         elif order == "go":
@@ -95,13 +102,28 @@ class EventCursor:
             self._end("person" if self.planner.source == "human" else "replan")
             self.paused, self.leaving, self._coming = False, True, None
 
+    def pop(self) -> Tensor:
+        """The next queued action, which the arm is told now."""
+        self.executed += 1
+        return self.queue.popleft()
+
+    def pass_over(self, ticks: int) -> None:
+        """So many ticks pass, with actions from the queue as far as it has any."""
+        taken = min(ticks, len(self.queue))
+        self.queue = deque(list(self.queue)[taken:])
+        if not self.leaving:
+            self.frames_in_event += ticks - taken
+
     def drop_queue(self) -> None:
         """Forgets the actions to come: the next tick looks again, within the same event."""
-        self._drop()
-
-    def _drop(self) -> None:
         self._clear()
         self.epoch += 1
+
+    def void_queue(self) -> None:
+        """The same for actions that must not be carried out: the event does not end with them."""
+        if self.queue:
+            self.leaving = False
+        self.drop_queue()
 
     def _clear(self) -> None:
         self.frames_in_event -= len(self.queue)
@@ -114,16 +136,11 @@ class EventCursor:
         if self.paused:
             return None
         if self.leaving:
-            self._enter(self._take_coming())
+            coming, self._coming = self._coming or self._ask(), None
+            self._enter(coming)
         return self.caption
 
-    def forget(self) -> None:
-        """Drops the queued actions without having run them; the event is not over."""
-        if self.queue:
-            self.leaving = False
-        self._drop()
-
-    def look_due(self, lead: int, since: int, ready: bool) -> tuple[str, bool] | None:
+    def replan_due(self, lead: int, since: int, ready: bool) -> tuple[str, bool] | None:
         """What a look taken now, ahead of need, would serve: a caption, and whether its event is still to come.
 
         Args:
@@ -156,11 +173,12 @@ class EventCursor:
         """Whether a look inside the event may still change when it ends."""
         return self.replan_steps > 0 and self._frames is None
 
-    def _take_coming(self) -> tuple[str, int | None] | None:
-        coming, self._coming = self._coming or self._ask(), None
-        return coming
+    def skip_event(self, why: str) -> None:
+        """Leaves the event now, whatever remains of it."""
+        self.drop_queue()
+        self.leaving, self._why = True, why
 
-    def _ask(self) -> tuple[str, int | None] | None:
+    def _ask(self) -> Coming | None:
         caption = self.planner.next()
         if caption is None and self.repeat and not self.planner.waiting:
             self.planner.begin(self.instruction or "")
@@ -170,7 +188,7 @@ class EventCursor:
         seconds = self.planner.seconds
         return caption, None if seconds is None else seconds_to_frames(seconds, self.fps)
 
-    def _enter(self, coming: tuple[str, int | None] | None) -> None:
+    def _enter(self, coming: Coming | None) -> None:
         self._end(self._why)
         self.number += 1
         self.caption, self._frames = coming or (None, None)
@@ -189,17 +207,7 @@ class EventCursor:
             self.write("end", caption=self.caption, why=why, frames=self.frames_in_event)
         self.caption = None
 
-    def skip_event(self, why: str) -> None:
-        """Leaves the event now, whatever remains of it."""
-        self._drop()
-        self.leaving, self._why = True, why
-
     # --- plans
-
-    def pop(self) -> Tensor:
-        """The next queued action, which the arm is told now."""
-        self.executed += 1
-        return self.queue.popleft()
 
     @property
     def frames_left(self) -> int | None:
@@ -212,67 +220,42 @@ class EventCursor:
         """The same, or the whole duration of the event to come."""
         return self._coming[1] if coming and self._coming is not None else self.frames_left
 
-    def accept(self, actions_HA: Tensor, length: int, remaining: float, limit: float) -> None:
-        """Queues the actions to run before the next look and decides whether the event ends with them.
-
-        Args:
-            actions_HA: Predicted actions.
-            length: How many of them lie inside the event.
-            remaining: Predicted frames to the event's end.
-            limit: Longest stay in this event, in frames.
-        """
-        run = length if self.replan_steps == 0 else min(self.replan_steps, length)
-        run, remaining, limit = self._decide(run, remaining, limit, self.frames_in_event)
-        self.queue.extend(actions_HA[:run])
-        self.frames_in_event += run
-
-    def accept_whole(
-        self, actions_HA: Tensor, length: int, remaining: float, limit: float, passed: int, keep: int = 1
+    def accept(
+        self,
+        actions_HA: Tensor,
+        length: int,
+        remaining: float,
+        limit: float,
+        passed: int | None = None,
+        keep: int = 1,
     ) -> None:
-        """The same while another look is on its way: all actions of the event replace the queue, but for those passed.
+        """Queues a plan in place of what is queued, and decides whether the event ends with it.
 
         Args:
-            actions_HA: Predicted actions from the observation on; those that have passed count, and are left out.
+            actions_HA: Predicted actions from the observation on.
             length: How many of them lie inside the event.
             remaining: Predicted frames from the observation to the event's end.
             limit: Longest stay in this event, in frames.
-            passed: Actions that the arm was told since the observation.
+            passed: Ticks that have passed since the observation; their actions are left out, and all others of the event
+                are queued, because another look comes before they are used up. None: the arm has waited for this plan,
+                and looks again when `replan_steps` of its actions are done.
             keep: Actions of a new event that are not left out, so that the look at the one after it has its time.
         """
         self._clear()
-        new = self.is_new_event
-        then = 0 if new else max(0, self.frames_in_event - passed)
-        # As far as `accept` would go, look by look.
-        last = math.floor(remaining - self.end_threshold) + 1 if math.isfinite(remaining) else length
-        run, *_ = self._decide(min(length, max(1, last)), remaining, limit, then)
-        passed = min(passed, max(0, run - keep)) if new else passed
-        fresh = actions_HA[passed:run]
-        self.queue.extend(fresh)
-        self.frames_in_event = then + passed + len(fresh)
-
-    def carried_out(self, frames: int) -> None:
-        """Actions of this event that somebody else's queue has given to the arm."""
-        self.frames_in_event += frames
-        self.executed += frames
-
-    def consider(self, remaining: float, delay: int, limit: float) -> bool:
-        """Whether the event will be over before a plan with this much remaining could begin.
-
-        Args:
-            remaining: Predicted frames from the observation to the event's end.
-            delay: Ticks from the observation to the plan's first action.
-            limit: Longest stay in this event, in frames.
-        """
-        self._decide(max(1, delay), remaining, limit, self.frames_in_event)
-        return self.leaving
-
-    def _decide(self, run: int, remaining: float, limit: float, frames: int) -> tuple[int, float, float]:
-        why = "limit"
+        new, self.is_new_event = self.is_new_event, False
+        if passed is None:
+            run, passed = length if self.replan_steps == 0 else min(self.replan_steps, length), 0
+        else:  # as far as the looks of an arm that waits would go
+            last = math.floor(remaining - self.end_threshold) + 1 if math.isfinite(remaining) else length
+            run = min(length, max(1, last))
+        then, why = 0 if new else max(0, self.frames_in_event - passed), "limit"
         if self._frames is not None:
-            remaining, limit, why = self._frames - frames, self._frames, "duration"
-        run = max(1, min(run, int(limit) - frames))
-        self.is_new_event = False
+            remaining, limit, why = self._frames - then, self._frames, "duration"
+        run = max(1, min(run, int(limit) - then))
         over = remaining - run < self.end_threshold if self._frames is None else remaining <= run
-        self.leaving = over or frames + run >= limit
+        self.leaving = over or then + run >= limit
         self._why = "remaining" if over and self._frames is None else why
-        return run, remaining, limit
+        if new:
+            passed = min(passed, max(0, run - keep))
+        self.queue.extend(actions_HA[passed:run])
+        self.frames_in_event = then + passed + len(self.queue)

@@ -145,7 +145,7 @@ class CommandPath:
         """The last two commands were, or will be, these."""
         self.before, self.last, self._braking, self.behind = before_A, last_A, None, 0
 
-    def told(self, command_A: Tensor, holding: bool = False) -> None:
+    def remember_command(self, command_A: Tensor, holding: bool = False) -> None:
         """Remembers the command of this tick, as the pipeline will clamp it."""
         command = command_A.clamp(-self.bound, self.bound)
         if self.last is not None:  # the guards hold where it is not finite

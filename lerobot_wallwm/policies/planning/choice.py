@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from lerobot_wallwm.language.event_grammar import END, matches
-from lerobot_wallwm.policies.acting.event_cursor import EventCursor
 from lerobot_wallwm.policies.config.acting_fields import planner_server
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.planning.human_planner import TERMINAL, HumanPlanner, orders_from, print_prompt
@@ -26,11 +26,21 @@ _FPS = 30.0
 MAX_EVENT_STRETCH = 1.5
 
 
-def make_planner(config: WallwmConfig, cursor: EventCursor, fps: float) -> Planner:
+def frames_per_second(config: WallwmConfig) -> float:
+    """The rollout's clock."""
+    return config.learned.fps or _FPS
+
+
+def make_planner(config: WallwmConfig, write: Callable[..., None]) -> Planner:
     """The planner of ``--policy.planner``.
 
+    Args:
+        config: The policy's configuration.
+        write: Adds a line to the rollout's diary: a kind, and facts by name.
+
     Raises:
-        ValueError: As `new_cursor`, or the server's address or key makes no sense.
+        ValueError: ``script`` holds a caption that the checkpoint does not know, there is no grammar to follow, or the
+            server's address or key makes no sense.
     """
     known = known_templates(config)
     if config.planner == "script":
@@ -43,9 +53,9 @@ def make_planner(config: WallwmConfig, cursor: EventCursor, fps: float) -> Plann
         prompt = print_prompt if config.planner_file == TERMINAL else None
         place = config.planner_file
         assert place is not None
-        return HumanPlanner(orders_from(place), known, grammar, functools.partial(_say, cursor), prompt)
+        return HumanPlanner(orders_from(place), known, grammar, functools.partial(_say, write), prompt)
     if config.planner == "vlm":
-        return VlmPlanner(planner_server(config), known, grammar, fps, cursor.write)
+        return VlmPlanner(planner_server(config), known, grammar, frames_per_second(config), write)
     return InstructionPlanner()
 
 
@@ -64,10 +74,10 @@ def frame_limit(config: WallwmConfig, caption: str) -> float:
     return MAX_EVENT_STRETCH * max(known or lengths.values() or [10_000])
 
 
-def _say(cursor: EventCursor, accepted: bool, line: str, reason: str) -> None:
+def _say(write: Callable[..., None], accepted: bool, line: str, reason: str) -> None:
     """Tells the person, and the log, what became of an order."""
     facts: dict[str, Any] = {"text": line, "accepted": accepted}
     if not accepted:
         facts["reason"] = reason
         print_prompt(f"Refused {line!r}: {reason}")
-    cursor.write("order", **facts)
+    write("order", **facts)

@@ -27,7 +27,7 @@ def walk(walker: EventCursor, predict, limit: float, ticks: int, instruction: st
     """
     number = 0
     for _ in range(ticks):
-        walker.observe(instruction)
+        walker.follow_instruction(instruction)
         if not walker.queue and walker.current_event() is not None:
             length, remaining = predict()
             actions = torch.arange(number, number + length, dtype=torch.float32)[:, None]
@@ -100,7 +100,7 @@ def test_a_true_prediction_leaves_the_event_at_its_end(total, replan):
 
 def test_a_threshold_leaves_the_last_frames_out():
     walker = cursor(["a", "b"], replan_steps=4, end_threshold=1.5)
-    walker.observe("go")
+    walker.follow_instruction("go")
     assert walker.current_event() == "a"
     walker.accept(torch.zeros(5, 1), 5, 5.0, 100)  # one frame would remain after these four
     assert walker.current_event() == "b"
@@ -110,14 +110,14 @@ def test_a_threshold_leaves_the_last_frames_out():
 
 def test_a_changed_instruction_drops_the_queue_and_the_plan():
     walker = cursor(["a", "b"])
-    walker.observe("first task")
+    walker.follow_instruction("first task")
     walker.current_event()
     walker.accept(torch.zeros(4, 1), 4, 4.0, 100)
     assert walker.current_event() == "b"
     walker.accept(torch.zeros(4, 1), 4, 40.0, 100)
-    walker.observe("first task")
-    assert len(walker.queue) == 8  # the same instruction changes nothing
-    walker.observe("second task")
+    walker.follow_instruction("first task")
+    assert len(walker.queue) == 4  # the same instruction changes nothing
+    walker.follow_instruction("second task")
     assert not walker.queue and walker.current_event() == "a" and walker.is_new_event
 
 

@@ -14,9 +14,8 @@ from hypothesis import given, settings, strategies as st
 
 from lerobot_wallwm.language.event_grammar import learn_transitions
 from lerobot_wallwm.policies.acting import robots
-from lerobot_wallwm.policies.acting.rollout import Rollout
+from lerobot_wallwm.policies.acting.lookahead import BackgroundRollout
 from lerobot_wallwm.policies.acting.seams import second_differences
-from lerobot_wallwm.policies.model import sampling
 
 TASK = "pick up the red cube and place it on the blue disc"
 PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
@@ -76,9 +75,9 @@ def lasting_policy(make_policy):
     return build
 
 
-def delayed(policy, delay: int) -> Rollout:
-    worker = DelayedWorker(delay)
-    policy.rollout = Rollout(policy.config, policy.model, policy.action_space, policy._images, None, worker)
+def delayed(policy, delay: int) -> BackgroundRollout:
+    parts = policy.config, policy.model, policy.action_space, policy._images
+    policy.rollout = BackgroundRollout(*parts, worker=DelayedWorker(delay))
     return policy.rollout
 
 
@@ -104,7 +103,7 @@ def test_events_follow_each_other_and_the_arm_is_never_late(lasting_policy, make
     ]
     assert torch.isfinite(actions).all()
     # Delays are learnt from the first look on; it is the only one that may come too late.
-    assert rollout.ahead is not None and rollout.ahead.late <= delay
+    assert rollout.late <= delay
     # The limit of 1.5 x 8 frames holds with looks in flight too.
     assert all(captions.count(c) <= 12 + delay for c in order if c)
 
@@ -113,7 +112,7 @@ def test_without_replanning_a_look_is_taken_once_an_event(lasting_policy, make_o
     policy = lasting_policy(6.0, replan_steps=0)
     rollout = delayed(policy, 2)
     run(policy, make_observation, 30)
-    assert rollout.ahead.worker.jobs == 2 and rollout.log.counts["look"] == 3  # the first was waited for
+    assert rollout.worker.jobs == 2 and rollout.log.counts["look"] == 3  # the first was waited for
 
 
 def test_passed_actions_are_left_out(lasting_policy, make_observation):
@@ -121,14 +120,14 @@ def test_passed_actions_are_left_out(lasting_policy, make_observation):
     policy = lasting_policy(8.0, replan_steps=3, seam_acceleration=0.0, inference_seed=0)
     rollout = delayed(policy, 2)
     seen = []
-    plan = rollout._plan
+    plan = rollout.plan_and_decode
 
-    def recorded(batch, *args, **kwargs):
-        made = plan(batch, *args, **kwargs)
+    def recorded(*args, **kwargs):
+        made = plan(*args, **kwargs)
         seen.append((rollout.tick, made.actions[0].clone()))
         return made
 
-    rollout._plan = recorded
+    rollout.plan_and_decode = recorded
     actions, _ = run(policy, make_observation, 7)
     (first, a), (second, b) = seen[:2]
     assert (first, second) == (0, 3)
@@ -140,7 +139,7 @@ def test_a_slow_server_of_plans_holds_and_counts(lasting_policy, make_observatio
     policy = lasting_policy(4.0, replan_steps=0)
     rollout = delayed(policy, 9)
     actions, captions = run(policy, make_observation, 40)
-    assert rollout.ahead.late > 0 and rollout.log.counts["late"] >= 1
+    assert rollout.late > 0 and rollout.log.counts["late"] >= 1
     still = (actions.diff(dim=0).abs().amax(dim=(1, 2)) == 0).sum()
     assert still > 3  # it held
     assert captions[-1] is None  # and got through all the same
@@ -151,7 +150,7 @@ def test_a_new_instruction_voids_what_is_in_flight(lasting_policy, make_observat
     rollout = delayed(policy, 3)
     for tick in range(4):
         policy.select_action(make_observation([TASK], seed=tick))
-    assert rollout.ahead.worker.busy
+    assert rollout.worker.busy
     for tick in range(8):
         policy.select_action(make_observation(["put the green mug on the tray"], seed=tick))
     assert rollout.cursors[0].caption == "reach for the green mug"
@@ -175,12 +174,11 @@ def test_whatever_the_delay_every_event_is_done_and_left(
     assert torch.isfinite(actions).all() and float(actions.abs().max()) <= (1.0 if seam else 1e9)
 
 
-def test_robots_of_a_batch_are_looked_at_together(lasting_policy, make_observation):
-    policy = lasting_policy(6.0, replan_steps=2)
-    rollout = delayed(policy, 2)
-    actions, _ = run(policy, make_observation, 3 * (12 + 2) + 6, tasks=(TASK, "pick up the pear"))
-    assert actions.shape == (48, 2, 6)
-    assert all(cursor.caption is None for cursor in rollout.cursors)
+def test_several_robots_are_refused(lasting_policy, make_observation):
+    policy = lasting_policy(6.0)
+    delayed(policy, 2)
+    with pytest.raises(ValueError, match="background_inference=true drives one robot, got 2. Fix:"):
+        run(policy, make_observation, 1, tasks=(TASK, TASK))
 
 
 def test_seams_keep_accelerations_of_plan_changes_down(lasting_policy, make_observation):
@@ -196,7 +194,7 @@ def test_seams_keep_accelerations_of_plan_changes_down(lasting_policy, make_obse
     assert peaks[1.0] < 0.7 * peaks[0.0]
 
 
-def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observation, tmp_path, monkeypatch):
+def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observation, tmp_path):
     log = tmp_path / "events.jsonl"
     policy = make_policy(
         **{**GRAMMAR, "event_max_frames": dict.fromkeys(PICK, 100)},
@@ -207,13 +205,13 @@ def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observati
     )
     policy.reset()
     names = set()
-    plan = sampling.plan
+    plan = policy.rollout.plan_and_decode
 
     def watched(*args, **kwargs):
         names.add(threading.current_thread().name)
         return plan(*args, **kwargs)
 
-    monkeypatch.setattr(sampling, "plan", watched)
+    policy.rollout.plan_and_decode = watched
     with torch.inference_mode():  # as LeRobot's sync engine calls it
         deadline = time.monotonic() + 60  # a busy machine has little time for the thread
         while policy._log.counts.get("look", 0) < 4 and time.monotonic() < deadline:
@@ -228,13 +226,11 @@ def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observati
     copy.deepcopy(policy).select_action(make_observation([TASK]))
 
 
-def test_an_error_in_the_thread_reaches_the_loop(make_policy, make_observation, monkeypatch):
+def test_an_error_in_the_thread_reaches_the_loop(make_policy, make_observation):
     policy = make_policy(**GRAMMAR, background_inference=True, replan_steps=1)
     policy.reset()
     policy.select_action(make_observation([TASK]))
-    monkeypatch.setattr(
-        sampling, "plan", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("out of memory"))
-    )
+    policy.rollout.plan_and_decode = lambda *args, **kwargs: (_ for _ in ()).throw(RuntimeError("out of memory"))
     with pytest.raises(RuntimeError, match="out of memory"):
         for _ in range(100):
             policy.select_action(make_observation([TASK]))

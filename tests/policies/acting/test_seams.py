@@ -118,7 +118,7 @@ def walk(path: CommandPath, plan: torch.Tensor, ticks: int) -> torch.Tensor:
     out = []
     for _ in range(ticks):
         command = followed.pop(0) if followed else path.hold()
-        path.told(command, holding=not followed and command is not None and len(out) >= len(plan))
+        path.remember_command(command, holding=not followed and command is not None and len(out) >= len(plan))
         out.append(command)
     return torch.stack(out)
 
@@ -140,7 +140,7 @@ def test_a_plan_that_ends_before_it_is_met_leaves_the_next_one_to_be_led_into(ti
     path = CommandPath(torch.full((1,), 0.05), bound=1.0)
     path.start(torch.zeros(1))
     for command in path.follow(torch.full((ticks, 1), 0.8)):
-        path.told(command)
+        path.remember_command(command)
     assert bool(path.behind) == behind
 
 
@@ -150,6 +150,6 @@ def test_a_plan_that_is_not_finite_is_left_to_the_guards_and_forgotten():
     plan = torch.tensor([[float("nan"), 0.0], [float("inf"), 0.0]])
     torch.testing.assert_close(path.follow(plan), plan, equal_nan=True)
     for command in plan:
-        path.told(command)
+        path.remember_command(command)
     assert path.last is not None
     torch.testing.assert_close(path.last, torch.tensor([0.3, 0.0]))

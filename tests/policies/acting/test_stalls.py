@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given, strategies as st
 
-from lerobot_wallwm.policies.acting.stalls import StallDetector
+from lerobot_wallwm.policies.acting.robots import StallDetector
 
 JOINTS = torch.tensor([1.0, 1.0, 0.0])  # the third is a gripper
 WINDOW, DISTANCE = 10, 8.0

@@ -143,7 +143,7 @@ def test_lines_typed_at_the_terminal(tmp_path):
 def test_a_process_that_waits_for_a_line_ends_cleanly():
     """A thread that holds sys.stdin's lock would abort the interpreter at its end."""
     code = """
-        from lerobot_wallwm.policies.human_planner import orders_from
+        from lerobot_wallwm.policies.planning.human_planner import orders_from
         assert orders_from("-").newest() is None
         print("done")
     """

@@ -180,7 +180,7 @@ def test_a_plan_that_is_over_holds_what_the_arm_was_told(arm):
     cursor.queue.clear()
     cursor.queue.append(torch.tensor([torch.nan] * 6))
     held = post(policy.select_action(observation(1)))
-    path = policy.rollout.paths[0]  # where the next plan goes on from
+    path = policy.rollout.robots[0].path  # where the next plan goes on from
     assert path.last is not None
     assert torch.isfinite(held).all() and torch.isfinite(path.last).all()
     policy.select_action(observation(2))  # looks again
