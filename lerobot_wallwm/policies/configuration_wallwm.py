@@ -106,6 +106,28 @@ class WallwmConfig(SafetyFields, PreTrainedConfig):
         """H_a, actions executed of each chunk."""
         return self.chunk_steps or self.horizon
 
+    # What LeRobot after 0.6.1 asks for; 0.6.1 reads none of these.
+
+    @property
+    def chunk_size(self) -> int:
+        """Actions of each answer of `predict_action_chunk`."""
+        return self.horizon
+
+    @property
+    def n_action_steps(self) -> int:
+        """How many of them are carried out before the next look."""
+        return self.chunk_length if self.chunked else min(self.replan_steps or self.horizon, self.horizon)
+
+    @property
+    def image_observation_delta_indices(self) -> list[int]:
+        """As `observation_delta_indices`: the frames of a window."""
+        return self.observation_delta_indices
+
+    @property
+    def state_observation_delta_indices(self) -> list[int]:
+        """The keyframe's state; all of a window's for sight cones, which move with the joints, and for chunks."""
+        return self.observation_delta_indices if self.calibration or self.chunked else [0]
+
     @property
     def observation_delta_indices(self) -> list[int]:
         """The keyframe, the 4 N sampled future frames and, in chunks, the 4 M sampled frames before."""

@@ -230,7 +230,9 @@ def test_an_error_in_the_thread_reaches_the_loop(make_policy, make_observation):
     policy = make_policy(**GRAMMAR, background_inference=True, replan_steps=1)
     policy.reset()
     policy.select_action(make_observation([TASK]))
-    policy.rollout.plan_and_decode = lambda *args, **kwargs: (_ for _ in ()).throw(RuntimeError("out of memory"))
+    policy.rollout.plan_and_decode = lambda *args, **kwargs: (_ for _ in ()).throw(
+        RuntimeError("out of memory")
+    )
     with pytest.raises(RuntimeError, match="out of memory"):
         for _ in range(100):
             policy.select_action(make_observation([TASK]))
