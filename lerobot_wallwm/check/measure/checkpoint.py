@@ -49,10 +49,14 @@ class Checkpoint:
         from lerobot.policies.factory import make_pre_post_processors
 
         import lerobot_policy_wallwm  # noqa: F401  registers the processor steps, as LeRobot's commands do
+        from lerobot_wallwm.hub.files.learned import Learned
         from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
         config = PreTrainedConfig.from_pretrained(path)
-        self.trained = copy.deepcopy(config)  # metadata of other data would replace what it remembers
+        self.trained = copy.deepcopy(config)
+        self.trained.learned = Learned.read(
+            Path(path)
+        )  # metadata of other data would replace it in the policy
         config.stage = stage or config.stage
         config.device = device or config.device
         for name, value in AS_CHECKED.items():

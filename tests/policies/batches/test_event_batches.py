@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import torch
 from tiny_arm import CAMERAS, JOINT_NAMES
 
 from lerobot_wallwm.policies.batches.dataset_facts import episode_lengths
+from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 
@@ -110,6 +112,8 @@ def test_masks_leave_a_missing_camera_out(make_policy, make_train_batch, calibra
 def test_tubes_hide_only_what_another_camera_sees(make_policy, make_train_batch, calibration):
     flags = {"image_size": (64, 64), "future_fraction": 1.0, "calibration": str(calibration)}
     tubed = make_policy(tube_probability=1.0, **flags).train()
+    one_token = TubeShape(1.0, condition_probability=0.0, largest=1)
+    tubed.model.shape = replace(tubed.model.shape, tube=one_token)
     batch = make_train_batch(tubed.config, batch=2)
     batch["observation.state"] = torch.zeros_like(batch["observation.state"])
     batch["observation.state"][1, :, 0] = 180.0  # the arm looks away: nothing to hide

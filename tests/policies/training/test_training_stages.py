@@ -210,8 +210,9 @@ def test_action_losses_send_no_gradient_into_the_video_tower():
     assert model.action.place.grad.any() and model.action.tau_video.weight.grad.any()
 
 
-def test_the_paper_anchor_and_draws_hold_in_training_and_inference():
-    model, levels, rows = stage_model("action", anchor_jitter=0.0), [], []
+def test_the_paper_anchor_and_draws_hold_in_training_and_inference(monkeypatch):
+    monkeypatch.setattr(fm, "ANCHOR_JITTER", 0.0)
+    model, levels, rows = stage_model("action"), [], []
     model.video.register_forward_pre_hook(lambda _, args: levels.append(args[1]))
     model.action.register_forward_pre_hook(lambda _, args: rows.append(args[0]))
     event = random_event()
@@ -233,7 +234,7 @@ def test_the_paper_anchor_and_draws_hold_in_training_and_inference():
                 length=torch.full((4,), 8),
             )
             torch.testing.assert_close(levels[-1][:2, 1:], trained, atol=1e-6, rtol=0)
-    torch.testing.assert_close(trained, torch.full_like(trained, fm.anchor_noise_level(45, 50, 5.0)))
+    torch.testing.assert_close(trained, torch.full_like(trained, fm.anchor_noise_level(5.0)))
 
 
 def test_jitter_stays_round_the_anchor():
@@ -242,7 +243,7 @@ def test_jitter_stays_round_the_anchor():
     with torch.no_grad():
         losses(model, random_event(lengths=(8,) * 32))
     away = levels[0] - fm.anchor_noise_level(SHAPE.video_shift)
-    assert 0.01 < float(away.abs().max()) <= SHAPE.anchor_jitter + 1e-6 and away.min() < 0 < away.max()
+    assert 0.01 < float(away.abs().max()) <= fm.ANCHOR_JITTER + 1e-6 and away.min() < 0 < away.max()
 
 
 @torch.no_grad()
