@@ -8,8 +8,7 @@
 All flags but the benchmark's own are `lerobot-rollout`'s, and so is the loop: its context, engine and base strategy run as
 they are, with a robot around the robot that notes when each goal is sent. Any robot will do
 (`--robot.type=so101_follower --robot.port=...` on an emulated bus); `fake_arm` needs nothing. With --journal=<the
-emulator's journal.jsonl>, the same figures also as the servos saw them, which do not depend on this process. Writes
-control_loop.png.
+emulator's journal.jsonl>, the same figures also as the servos saw them, which do not depend on this process.
 
 * period: time between goals; jitter: its distance from the nominal period.
 * missed goals: nominal periods in which no goal was sent.
@@ -86,31 +85,6 @@ def figures(times: list[float], fps: float, warm_up: int) -> dict[str, Any]:
     }
 
 
-def plot(times: list[float], select: list[float], fps: float, path: Path, title: str) -> None:
-    """Periods over time, and their distribution."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    moments, periods = np.array(times[1:]) - times[0], np.diff(np.array(times)) * 1e3
-    figure, (over, spread) = plt.subplots(1, 2, figsize=(12, 4), width_ratios=(2, 1))
-    over.plot(moments, periods, ".", ms=2, label="time between goals")
-    if select:
-        each = np.linspace(0, moments[-1], len(select))
-        over.plot(each, np.array(select) * 1e3, ".", ms=2, label="select_action")
-    over.axhline(1e3 / fps, color="0.5", lw=0.8)
-    over.set(xlabel="seconds", ylabel="ms", ylim=(0, max(60.0, float(periods.max()) * 1.05)), title=title)
-    over.legend(loc="upper right", fontsize=8)
-    jitter = np.sort(np.abs(periods - 1e3 / fps))
-    spread.plot(jitter, 1 - np.arange(len(jitter)) / len(jitter))
-    spread.axvline(10, color="r", lw=0.8)
-    spread.axhline(0.01, color="0.5", lw=0.8)
-    spread.set(xscale="symlog", yscale="log", xlabel="jitter, ms (red: 10 ms)", ylabel="share of goals above")
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-
-
 def rollout(cfg: Any, args: Namespace) -> Iterator[Row]:
     """A rollout, as `lerobot-rollout --strategy.type=base` runs it."""
     from lerobot.rollout.context import build_rollout_context
@@ -148,7 +122,6 @@ def rollout(cfg: Any, args: Namespace) -> Iterator[Row]:
     yield Row(
         "policy", {**cells, "largest second difference": float(np.abs(np.diff(goals, n=2, axis=0)).max())}
     )
-    plot(times, timed.seconds, cfg.fps, args.out / "control_loop.png", title)
 
 
 def flags(parser: ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import importlib
 import json
 import os
@@ -19,6 +20,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,8 @@ def main(argv: list[str]) -> int:
     }
     began, whole, why = time.monotonic(), False, ""
     try:
-        for row in module.rows(args):
+        # What LeRobot prints is no part of the tables.
+        for row in _told_aside(module.rows(args)):
             found.append(row)
             print(
                 "  " + ", ".join(f"{k} {text(v)}" for k, v in row.cells.items()), file=sys.stderr, flush=True
@@ -95,6 +98,11 @@ def main(argv: list[str]) -> int:
         print(f"{group} {name}: {why}", file=sys.stderr)
         return 2
     return 1 if any(row.passes is False for row in found) else 0
+
+
+def _told_aside(rows: Iterator[Row]) -> Iterator[Row]:
+    with contextlib.redirect_stdout(sys.stderr):
+        yield from rows
 
 
 def parse(module: Any, group: str, name: str, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:

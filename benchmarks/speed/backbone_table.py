@@ -1,15 +1,11 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""What each backbone weighs and costs: parameters, FLOPs per event, memory of its weights.
+"""What each backbone weighs: parameters of its parts, and memory of its weights in training and acting.
 
 Parameters are counted on models built without memory (the meta device) by diffusers, transformers and this package, and
-must equal the published counts. FLOPs are formulas of the sizes, those of matrix products and attention, two for each
-multiplication, for one event; the tests compare them with PyTorch's counter on `nano`. Memory is that of weights,
-gradients and optimiser alone, on one GPU, nothing sharded, frozen encoders not resident; activations come on top.
-
-D, F: video width and feed-forward; d, f: the action tower's; N tokens of one view at one latent frame, V views, T latents,
-L text tokens, H horizon, K draws. Wan's numbers: the config.json files of Wan-AI/Wan2.1-T2V-1.3B-Diffusers and
-Wan2.2-TI2V-5B-Diffusers. Event: three cameras of 192 x 224, 65 sampled frames at stride 2 (paper.md 2.2, 2.3), horizon
-128, 50 denoising steps, K = 6. The action tower's width is our choice, as is everything of `nano`.
+must equal the published counts. Memory is that of weights, gradients and optimiser alone, on one GPU, nothing sharded,
+frozen encoders not resident; activations come on top. Wan's numbers: the config.json files of
+Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.2-TI2V-5B-Diffusers, with three cameras of 192 x 224, 65 sampled frames at
+stride 2 (paper.md 2.2, 2.3) and a horizon of 128. The action tower's width is our choice, as is everything of `nano`.
 """
 
 from __future__ import annotations
@@ -28,8 +24,6 @@ from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 
-IMAGINATIONS = ("none", "anchor", "full")
-
 
 @dataclass(frozen=True)
 class Sizes:
@@ -41,15 +35,12 @@ class Sizes:
         views: V.
         latents: T, the keyframe's included.
         text_tokens: L.
-        still_channels: Channels of a keyframe's latent that are not zero.
         action_width: Width of the action tower; its depth is the video tower's.
         action_heads: Its heads.
         action_ffn_width: Its gated feed-forward.
         action_dim: A.
         state_dim: Dimensions of the state.
         horizon: H.
-        steps: Denoising steps.
-        draws: K, action draws of a training step.
     """
 
     video: WanShape
@@ -57,15 +48,12 @@ class Sizes:
     views: int
     latents: int
     text_tokens: int
-    still_channels: int
     action_width: int
     action_heads: int
     action_ffn_width: int
     action_dim: int
     state_dim: int
     horizon: int
-    steps: int
-    draws: int
 
     @property
     def tokens(self) -> int:
@@ -83,8 +71,6 @@ _ROBOT: dict[str, Any] = {
     "action_dim": 20,
     "state_dim": 20,
     "horizon": 128,
-    "steps": 50,
-    "draws": 6,
 }
 SIZES = {
     "nano": Sizes(
@@ -93,26 +79,21 @@ SIZES = {
         views=2,
         latents=3,
         text_tokens=16,
-        still_channels=192,
         action_width=96,
         action_heads=4,
         action_ffn_width=192,
         action_dim=6,
         state_dim=6,
         horizon=32,
-        steps=5,
-        draws=2,
     ),
     "wan2.1-1.3b": Sizes(
         video=WanShape(width=1536, depth=30, heads=12, ffn_width=8960, latent_channels=16, text_dim=4096),
         grid=(12, 14),
-        still_channels=16,
         **_ROBOT,
     ),
     "wan2.2-5b": Sizes(
         video=WanShape(width=3072, depth=30, heads=24, ffn_width=14336, latent_channels=48, text_dim=4096),
         grid=(6, 7),
-        still_channels=48,
         **_ROBOT,
     ),
 }
@@ -205,89 +186,6 @@ def parameters(name: str, size: Sizes) -> dict[str, int]:
     return parts
 
 
-def video_forward(size: Sizes, latents: int, head: bool = True, channels: int | None = None) -> int:
-    """One forward of the video tower on so many latents of every view."""
-    shape, width = size.video, size.video.width
-    frame, clip = size.views * size.tokens, latents * size.tokens
-    tokens = size.views * clip
-    pixels = shape.patch**2 * (channels or shape.latent_channels)
-    linear = (
-        4 * width**2 + 2 * width**2 + 2 * width * shape.ffn_width
-    )  # within view; text queries and output; FFN
-    scores = clip * tokens + size.text_tokens * tokens
-    if size.views > 1:
-        linear += 5 * width**2  # cross-view attention and its zero projection
-        scores += frame * tokens
-    text_kv = 2 * width**2 * size.text_tokens  # the same for all views
-    layer = 2 * (tokens * linear + text_kv) + 4 * width * scores
-    once = tokens * pixels * width
-    once += latents * (shape.time_freq_dim * width + 7 * width**2)
-    once += size.text_tokens * (shape.text_dim * width + width**2)
-    if size.views > 1:
-        head_width = width // shape.heads
-        frame_band = head_width - 4 * (head_width // 6)  # what Wan leaves to time
-        once += size.views * 16 * frame_band // 2  # camera RoPE
-    if head:  # the given latent needs none
-        once += (tokens - frame) * width * shape.patch**2 * shape.latent_channels
-    return shape.depth * layer + 2 * once
-
-
-def video_keys_values(size: Sizes, latents: int) -> int:
-    """The action tower's keys and values of one video forward, all layers."""
-    tokens = size.views * latents * size.tokens
-    return size.video.depth * 2 * tokens * size.video.width * 2 * size.action_width
-
-
-def action_forward(size: Sizes, latents: int, draws: int = 1, horizon: int | None = None) -> int:
-    """One forward of the action tower for so many draws on cached keys and values."""
-    width, ffn = size.action_width, size.action_ffn_width
-    actions = size.horizon if horizon is None else horizon
-    tokens, seen = 1 + actions, size.views * latents * size.tokens
-    linear = tokens * (4 * width**2 + 2 * width**2 + 3 * width * ffn)  # self, video queries and output, FFN
-    linear += width**2 + 2 * 6 * width**2  # state attention; AdaLN of two noise levels
-    layer = 2 * linear + 4 * width * tokens * (tokens + seen)
-    once = tokens * (max(size.action_dim, size.state_dim) * width + width**2)  # encoder
-    once += 256 * width + width**2  # timestep
-    once += actions * (width**2 + width * size.action_dim)  # head
-    once += width**2 + width  # remaining time
-    clean = 2 * (256 * width + width**2)  # the state's own timestep, once for all draws
-    return draws * (size.video.depth * layer + 2 * once) + clean
-
-
-def training_step(size: Sizes, stage: str) -> int:
-    """Forward and backward of one event; a backward costs two forwards, attention's 2.5 (not counted here).
-
-    Args:
-        size: The sizes.
-        stage: ``video`` (no action tower), ``action`` (video tower frozen) or ``joint``.
-    """
-    video = video_forward(size, size.latents, head=stage != "action") * (1 if stage == "action" else 3)
-    if stage == "video":
-        return video
-    return video + 3 * (
-        video_keys_values(size, size.latents) + action_forward(size, size.latents, size.draws)
-    )
-
-
-def inference(size: Sizes, imagination: str) -> int:
-    """Actions of one event from one observation.
-
-    Raises:
-        ValueError: Unknown imagination.
-    """
-    if imagination not in ("none", "anchor", "full"):
-        raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
-    look = video_forward(size, 1, head=False, channels=size.still_channels) + video_keys_values(size, 1)
-    look += action_forward(size, 1, horizon=0)  # remaining time
-    if imagination == "none":
-        return look + size.steps * action_forward(size, 1)
-    forwards = round(size.steps * 45 / 50) + 1 if imagination == "anchor" else size.steps
-    # An intermediate forward's keys and values are needed where actions move in step with it.
-    read = 1 if imagination == "anchor" else forwards
-    video = forwards * video_forward(size, size.latents) + read * video_keys_values(size, size.latents)
-    return look + video + size.steps * action_forward(size, size.latents)
-
-
 def rows(args: Namespace) -> Iterator[Row]:
     for name, size in SIZES.items():
         counts = parameters(name, size)
@@ -297,16 +195,6 @@ def rows(args: Namespace) -> Iterator[Row]:
                 raise CannotRunError(f"{name} {part}: {count:,} parameters, published are {published:,}.")
             same = None if published is None else "the same"
             yield Row("parameters", {"backbone": name, "part": part, "count": count, "published": same})
-        tokens = {
-            "video tokens": size.views * size.latents * size.tokens,
-            "actions": size.horizon,
-            "steps": size.steps,
-        }
-        training = {
-            f"training, {stage}": training_step(size, stage) / 1e12 for stage in ("video", "action", "joint")
-        }
-        acting = {f"acting, {name}": inference(size, name) / 1e12 for name in IMAGINATIONS}
-        yield Row("TFLOPs an event", {"backbone": name, **tokens, **training, **acting})
         video, action = counts["video tower"], counts["action tower"]
         encoders = counts["VAE"] + counts["umT5"]
         for optimizer, state in (("AdamW", 12), ("Muon", 8)):  # float32 weight and two moments, or one
