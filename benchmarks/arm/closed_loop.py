@@ -166,8 +166,8 @@ class Agent:
                 observation = yield action.numpy()  # type: ignore[union-attr]
 
 
-def run_episode(env: Any, agent: Agent, seed: int) -> Episode:
-    """One episode from a seed."""
+def run_episode(env: Any, agent: Agent, seed: int, most: int | None = None) -> Episode:
+    """One episode from a seed, of at most so many ticks."""
     observation, _ = env.reset(seed=seed)
     agent.reset()
     steps = agent.commands(env.task_description)
@@ -182,7 +182,7 @@ def run_episode(env: Any, agent: Agent, seed: int) -> Episode:
         commands.append(command)
         captions.append(agent.policy.rollout.cursors[0].caption)
         observation, _, terminated, truncated, info = env.step(command)
-        done = terminated or truncated
+        done = terminated or truncated or len(commands) == most
     return Episode(
         np.stack(commands),
         begins,

@@ -93,7 +93,7 @@ def plot(runs: dict[str, list[Episode]], cells: list[dict[str, Any]], path: Path
 
 
 VARIANTS = ("jump", "seam", "background", "rtc")
-QUICK = {"episodes": 1, "variants": ["seam"]}
+QUICK = {"episodes": 1, "variants": ["seam"], "ticks": 30}
 
 
 def flags(parser: ArgumentParser) -> None:
@@ -105,6 +105,7 @@ def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--seed", type=int, default=FIRST_SEED)
     parser.add_argument("--split", default="seen")
+    parser.add_argument("--ticks", type=int, help="of an episode, at most")
 
 
 def rows(args: Namespace) -> Iterator[Row]:
@@ -121,7 +122,7 @@ def rows(args: Namespace) -> Iterator[Row]:
         engine = name if name in ("background", "rtc") else "sync"
         variant = Variant(name, engine, 0 if engine == "sync" else args.delay, fields)
         agent = Agent(checkpoint, variant)
-        runs[name] = [run_episode(env, agent, args.seed + i) for i in range(args.episodes)]
+        runs[name] = [run_episode(env, agent, args.seed + i, args.ticks) for i in range(args.episodes)]
         cells.append(report(variant, runs[name]))
         yield Row("acceleration of the commands, a tick squared", cells[-1])
     env.close()

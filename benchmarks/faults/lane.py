@@ -22,6 +22,7 @@ from benchmarks.faults.rollout import Rollout
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built
 from emulated_arm.process import EmulatorProcess
 from lerobot_wallwm import WallwmConfig
+from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 
 _time = itemgetter("t")
@@ -63,15 +64,16 @@ class Lane:
 
     def _limits(self, calibration: dict, units: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         config = WallwmConfig.from_pretrained(self.checkpoint)
-        learned = config.learned.motion_limits
+        known = Learned.read(self.checkpoint)
+        learned = known.motion_limits
         low, high = (np.asarray(learned[key]) for key in ("state_low", "state_high"))
         limits = MotionLimits.build(
             low,
             high,
             learned,
             config.rate_limit,
-            config.action_feature_names,
-            config.learned.state_feature_names,
+            known.action_feature_names,
+            known.state_feature_names,
         )
         scale, zero = [], []
         for entry, unit in zip(calibration.values(), units, strict=True):
