@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.hub.files.weights import require_finite_weights
+from lerobot_wallwm.hub.publish.trainer import push_trained, trained_card
 from lerobot_wallwm.policies import processor_wallwm  # noqa: F401  registers the steps that checkpoints name
 from lerobot_wallwm.policies.acting.lookahead import BackgroundRollout, RealtimeRollout, answer_length
 from lerobot_wallwm.policies.acting.rollout import Rollout, captions_of
 from lerobot_wallwm.policies.assembly.build import check_precision, find_backbone, model_shape
 from lerobot_wallwm.policies.assembly.checkpoint import load_checkpoint, locate_checkpoint, start_new_rows
-from lerobot_wallwm.policies.assembly.hub_hooks import HubHooks
 from lerobot_wallwm.policies.assembly.learned import learn
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
@@ -32,6 +32,7 @@ from lerobot_wallwm.policies.batches.chunk_reader import ChunkReader
 from lerobot_wallwm.policies.batches.dataset_facts import displacement_std
 from lerobot_wallwm.policies.batches.event_reader import EventReader
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.policies.geometry.calibration import Calibration
 from lerobot_wallwm.policies.model import objectives
 from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
@@ -45,7 +46,7 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_FIX = "choose a complete checkpoint of this policy, and do not override --policy.backbone or sizes on the command line"
 
 
-class WallwmPolicy(HubHooks, PreTrainedPolicy):
+class WallwmPolicy(PreTrainedPolicy):
     """WALL-WM as a LeRobot policy.
 
     Args:
@@ -160,6 +161,35 @@ class WallwmPolicy(HubHooks, PreTrainedPolicy):
     def get_optim_params(self) -> list[dict[str, Any]]:
         """LeRobot's hook: see `parameter_groups`."""
         return parameter_groups(self, muon=self.config.optimizer == "muon")
+
+    def push_model_to_hub(
+        self,
+        cfg: Any,
+        peft_model: Any = None,
+        state_dict: dict[str, Tensor] | None = None,
+        dataset_meta: Any = None,
+    ) -> None:
+        """LeRobot's hook at the end of a training run: the whole checkpoint in one commit; see `push_trained`.
+
+        Raises:
+            ValueError: The checkpoint cannot be published, or the Hub refused.
+        """
+        if peft_model is not None:
+            super().push_model_to_hub(cfg, peft_model=peft_model, dataset_meta=dataset_meta)
+            return
+        push_trained(self, cfg, state_dict, dataset_meta, Calibration.model_validate_json)
+
+    def generate_model_card(
+        self,
+        dataset_repo_id: str | None = None,
+        model_type: str = "wallwm",
+        license: str | None = None,
+        tags: list[str] | None = None,
+        cfg: Any = None,
+        dataset_meta: Any = None,
+    ) -> Any:
+        """LeRobot's hook: our card, of what is known when a training run ends."""
+        return trained_card(self.config, dataset_repo_id, license, cfg, dataset_meta)
 
     # ------------------------------------------------------------------ training
 
