@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lerobot.utils.constants import OBS_STATE
@@ -74,25 +74,8 @@ class LookAhead(Rollout):
 # ---------------------------------------------------------------------- a thread of our own
 
 
-class Worker(Protocol):
-    """Computes one plan at a time elsewhere."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether a plan was not taken yet."""
-
-    def submit(self, job: Callable[[], Plan]) -> None:
-        """Starts a plan."""
-
-    def take(self) -> Plan | None:
-        """The plan, once it is there; raises what went wrong with it."""
-
-    def drop(self) -> None:
-        """Waits for a plan in flight and forgets it: for a reset, never within a tick."""
-
-
 class BackgroundWorker:
-    """A `Worker` with a thread of its own, which ends with the process.
+    """Computes one plan at a time on a thread of its own, which ends with the process.
 
     Python runs one thread at a time, and PyTorch lets go of that lock inside its operators only. How many threads those use
     belongs to the process: the recipes start LeRobot with ``OMP_NUM_THREADS=1``, so that the loop never waits for a core.
@@ -107,21 +90,25 @@ class BackgroundWorker:
         return BackgroundWorker()
 
     @property
-    def busy(self) -> bool:  # noqa: D102  see Worker
+    def busy(self) -> bool:
+        """Whether a plan was not taken yet."""
         return self._job is not None
 
-    def submit(self, job: Callable[[], Plan]) -> None:  # noqa: D102
+    def submit(self, job: Callable[[], Plan]) -> None:
+        """Starts a plan."""
         assert self._job is None, "one plan at a time"
         self._pool = self._pool or ThreadPoolExecutor(1, "wallwm-inference")
         self._job = self._pool.submit(job)
 
-    def take(self) -> Plan | None:  # noqa: D102
+    def take(self) -> Plan | None:
+        """The plan, once it is there; raises what went wrong with it."""
         if self._job is None or not self._job.done():
             return None
         job, self._job = self._job, None
         return job.result()
 
-    def drop(self) -> None:  # noqa: D102
+    def drop(self) -> None:
+        """Waits for a plan in flight and forgets it: for a reset, never within a tick."""
         if self._job is not None:
             wait([self._job])
             self._job = None
@@ -156,7 +143,7 @@ class BackgroundRollout(LookAhead):
 
     flag = "--policy.background_inference=true"
 
-    def __init__(self, *args: Any, worker: Worker | None = None):
+    def __init__(self, *args: Any, worker: BackgroundWorker | None = None):
         super().__init__(*args)
         self.worker = worker or BackgroundWorker()
         self.late = 0

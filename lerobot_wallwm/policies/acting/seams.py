@@ -162,11 +162,6 @@ class CommandPath:
             self.last, self._braking = command_A.clone(), None
 
 
-def second_differences(commands_TA: Tensor) -> Tensor:
-    """Acceleration of commands ``(T - 2, A)``, per tick squared; row k is centred on command k + 1."""
-    return commands_TA[2:] - 2 * commands_TA[1:-1] + commands_TA[:-2]
-
-
 def seconds_to_frames(seconds: float, fps: float) -> int:
     """At least one frame."""
     return max(1, math.floor(seconds * fps + 0.5))

@@ -11,7 +11,7 @@ import torch
 
 from lerobot_wallwm.language.event_grammar import learn_transitions
 from lerobot_wallwm.policies.acting import rollout
-from lerobot_wallwm.policies.acting.seams import LEAST_ACCELERATION, second_differences
+from lerobot_wallwm.policies.acting.seams import LEAST_ACCELERATION
 from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, SafetyError
 
 TASK = "pick up the red cube and place it on the blue disc"
@@ -186,7 +186,7 @@ def test_the_first_commands_accelerate_as_the_demonstrations_do(arm, factor):
     commands = [pose, pose]
     while len(commands) < 3 or (policy.rollout.robots[0].path.behind and policy.rollout.cursors[0].queue):
         commands.append(tick()[0].clamp(-1, 1))
-    found = second_differences(torch.stack(commands)) * half
+    found = torch.stack(commands).diff(n=2, dim=0) * half
     most = factor * torch.maximum(learned, LEAST_ACCELERATION * half)
     assert bool((found.abs() <= most + 1e-3).all())
     assert bool((found.abs().amax(0) > 0.5 * most).any())  # it is not slower than it need be

@@ -13,7 +13,6 @@ from lerobot_wallwm.policies.acting.seams import (
     brake,
     brake_length,
     catch_up,
-    second_differences,
 )
 
 numbers = st.floats(-1, 1, width=64)
@@ -32,7 +31,7 @@ def test_no_joint_is_accelerated_harder_than_it_may_before_it_meets_its_plan(pla
     out, met = catch_up(plan, last, before, most)
     assert out.shape == plan.shape and 0 <= met <= len(plan)
     whole = torch.cat((before[None], last[None], out[: met + 1]))
-    assert bool((second_differences(whole).abs() <= most + 1e-5).all())
+    assert bool((whole.diff(n=2, dim=0).abs() <= most + 1e-5).all())
 
 
 @given(plan=plans, last=poses, before=poses, most=limits)
@@ -82,7 +81,7 @@ def test_units_do_not_matter(plan, last, before, most, scale, shift):
 def test_a_plan_that_fits_is_left_alone(plan, most):
     """Where the commands were on the plan's own line already, nothing is added."""
     slope = plan[1] - plan[0] if len(plan) > 1 else torch.zeros(2, dtype=torch.float64)
-    own = second_differences(plan).abs().amax() if len(plan) > 2 else torch.zeros(())
+    own = plan.diff(n=2, dim=0).abs().amax() if len(plan) > 2 else torch.zeros(())
     out, met = catch_up(plan, plan[0] - slope, plan[0] - 2 * slope, most + own)
     assert met == 0 and torch.equal(out, plan)
 
@@ -92,7 +91,7 @@ def test_braking_is_no_harder_than_allowed_unless_it_would_take_long(last, speed
     n = brake_length(last, last - speed, most)
     assert 1 <= n <= MOST_BRAKE
     path = torch.cat(((last - speed)[None], last[None], brake(last, last - speed, n)))
-    hardest = second_differences(torch.cat((path, path[-1:]))).abs()
+    hardest = torch.cat((path, path[-1:])).diff(n=2, dim=0).abs()
     assert n == MOST_BRAKE or bool((hardest <= most + 1e-9).all())
 
 
@@ -131,7 +130,7 @@ def test_a_path_leads_from_rest_over_plans_into_rest():
     whole = torch.cat((torch.tensor([[0.5, -0.5]] * 2), first, second))
     jump = 1.0  # between the plans
     assert float(whole.diff(dim=0).abs().max()) < 0.55 * jump
-    assert float(second_differences(whole).abs().max()) <= 0.1 + 1e-5
+    assert float(whole.diff(n=2, dim=0).abs().max()) <= 0.1 + 1e-5
     assert torch.equal(whole[-1], whole[-2])
 
 
