@@ -188,10 +188,7 @@ class EventEmbedder:
         self.encoder, self.features = make_encoder(encoder, device), ActionFeatures(kinematics)
 
     def embed(
-        self,
-        source: SourceDataset,
-        events: Sequence[Event],
-        progress: Callable[[int], object] | None = None,
+        self, source: SourceDataset, events: Sequence[Event], progress: Callable[[int], object] | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``(N, D)`` embeddings of keyframes and of captions and ``(N, F)`` action features, float32.
 

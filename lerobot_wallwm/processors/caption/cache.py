@@ -15,17 +15,9 @@ FORMAT = "wallwm-caption-answer-1"
 
 
 class KeptAnswer(BaseModel):
-    """One answer.
+    """One answer: captions as accepted and reasons for refusing the others, by span id. No other word is kept.
 
-    Attributes:
-        format: Always `FORMAT`.
-        key: Hash of the request.
-        model: The model that was asked.
-        captions: Span id to caption, as accepted. Nothing else that the server wrote is kept.
-        refused: Span id to the reason for which its caption was refused.
-        attempts: How often the request was sent for it.
-        prompt_tokens: Tokens of all attempts; None where the server did not say.
-        completion_tokens: The same for the answers.
+    `key` is the request's hash; attempts and tokens are of all attempts, tokens None where the server did not say.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -43,11 +35,8 @@ class KeptAnswer(BaseModel):
 class AnswerCache:
     """An SQLite file of `KeptAnswer` as JSON. Several processes may share one, and a killed one leaves whole answers.
 
-    What is read back goes through the same checks as a fresh answer; what does not pass counts as absent, so a damaged
-    or tampered answer costs a request and nothing else.
-
-    Args:
-        path: The file, made where there is none.
+    What is read back is checked as a fresh answer is; what does not pass counts as absent, so a damaged or tampered
+    answer costs a request and nothing else. The file is made where there is none.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -80,8 +69,8 @@ class AnswerCache:
         """Keeps an answer. False if the disk does not take it; the answer itself is still good."""
         if self._database is None:
             return False
-        row = (answer.key, answer.model_dump_json())
         try:
+            row = (answer.key, answer.model_dump_json())
             self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
         except sqlite3.Error as error:
             self._no_answers_are_kept(error)
@@ -92,8 +81,6 @@ class AnswerCache:
         self.close()
         self._database = None
         logger.warning(
-            "--vlm.cache=%s cannot be used (%s): the captions are made, but a second run asks again. Fix: free the disk, "
-            "remove the file, or name another one",
-            self.path,
-            error,
+            f"--vlm.cache={self.path} cannot be used ({error}): the captions are made, but a second run asks again. "
+            "Fix: free the disk, remove the file, or name another one"
         )

@@ -10,7 +10,7 @@ strings, so the captions are also the vocabulary that a planner can learn. Our c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,8 @@ from lerobot_wallwm.processors.segment.segmenter import Cut, Segmentation
 from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.source.events import Event
 
-_MOVING = (
-    0.35  # of the episode's fast speed; above it the arm does something else than hold still for its gripper
-)
+# Of the episode's fast speed; above it the arm does something else than hold still for its gripper.
+_MOVING = 0.35
 
 
 @dataclass
@@ -44,9 +43,7 @@ class _Span:
 
 def _templates(instruction: str) -> dict[str, str]:
     """Caption template of each label for this instruction."""
-    slots = parse_instruction(instruction)
-    where = target_preposition(instruction)
-    has_target = "target" in slots
+    has_target, where = "target" in parse_instruction(instruction), target_preposition(instruction)
     into = {"on": "onto", "in": "into", "at": "to"}[where]
     return {
         "reach": "reach for the {object}",
@@ -99,7 +96,7 @@ class EventCaptioner:
             row = dict(zip(item.keys(), values, strict=True))
             episode = Episode.from_row(row)
             cuts = zip(
-                row["cut_frame"], row["cut_level"], row["cut_confidence"], row["cut_source"], strict=True
+                *(row[f"cut_{name}"] for name in ("frame", "level", "confidence", "source")), strict=True
             )
             events = self.caption(episode, Segmentation(len(episode), tuple(Cut(*cut) for cut in cuts)))
             rows.append([{name: getattr(e, name) for name in Event.__slots__} for e in events])
@@ -122,29 +119,18 @@ class EventCaptioner:
                 actions[-1].end = end
         _name_actions(actions, motion)
         actions = _join(actions, motion.frames(self.shortest_wait_s))
-        subtasks = _subtasks(actions)
         task = _Span(0, segmentation.length, "task", 1.0, "episode")
-
         templates, slots = _templates(episode.task), parse_instruction(episode.task)
         events: list[Event] = []
 
         def add(level: str, span: _Span, parent: int, template: str, caption: str | None = None) -> int:
             caption = fill(template, slots) if caption is None else caption
-            place = (
-                span.start,
-                span.end,
-                span.label,
-                caption,
-                template,
-                parent,
-                span.confidence,
-                span.source,
-            )
-            events.append(Event(len(events), episode.index, level, *place))
+            at = (span.start, span.end, span.label, caption, template, parent, span.confidence, span.source)
+            events.append(Event(len(events), episode.index, level, *at))
             return len(events) - 1
 
         task_id = add("task", task, -1, templates["task"], episode.task)
-        for subtask in subtasks:
+        for subtask in _subtasks(actions):
             subtask_id = add("subtask", subtask, task_id, templates[subtask.label])
             for action in (a for a in actions if subtask.start <= a.start < subtask.end):
                 action_id = add("action", action, subtask_id, templates[action.label])
@@ -161,15 +147,12 @@ class EventCaptioner:
 
 def number_events(per_episode: list[list[Event]]) -> list[Event]:
     """Joins the events of many episodes into one table with unique ids."""
-    from dataclasses import replace
-
     table: list[Event] = []
     for events in per_episode:
         offset = len(table)
-        table += [
-            replace(e, event_id=e.event_id + offset, parent=e.parent + offset if e.parent >= 0 else -1)
-            for e in events
-        ]
+        for e in events:
+            parent = e.parent + offset if e.parent >= 0 else -1
+            table.append(replace(e, event_id=e.event_id + offset, parent=parent))
     return table
 
 
@@ -185,25 +168,23 @@ def _name_actions(actions: list[_Span], motion: Kinematics) -> None:
 
     def close_stretch(before: str) -> None:
         moving = [span for span in stretch if not _still(motion, span)]
+        count = len(moving)
         for span in stretch:
             span.label = "wait"
         if before == "grasp":
-            names = ["reach"] * (len(moving) - 1) + ["approach"] if len(moving) > 1 else ["reach"]
+            names = ["reach"] * (count - 1) + ["approach"] if count > 1 else ["reach"]
         elif before == "release":
-            names = {0: [], 1: ["move"], 2: ["lift", "lower"]}.get(
-                len(moving), ["lift"] + ["move"] * (len(moving) - 2) + ["lower"]
-            )
+            names = ["move"] if count == 1 else ["lift"] + ["move"] * (count - 2) + ["lower"]
         elif before == "end" and holding:
-            names = ["lift"] + ["move"] * (len(moving) - 1)
+            names = ["lift"] + ["move"] * (count - 1)
         elif before == "end" and released:
-            names = ["retreat"] * len(moving)
+            names = ["retreat"] * count
         elif before == "end" and not motion.switches:
             # Pushing and the like: to the object, the deed, and away again.
-            names = {0: [], 1: ["manipulate"], 2: ["reach", "manipulate"]}.get(
-                len(moving), ["reach"] + ["manipulate"] * (len(moving) - 2) + ["retreat"]
-            )
+            deeds = ["manipulate"] * max(1, count - 2)
+            names = deeds if count == 1 else ["reach", *deeds, "retreat"]
         else:
-            names = ["reach"] * len(moving)
+            names = ["reach"] * count
         for span, name in zip(moving, names, strict=False):
             span.label = name
         stretch.clear()
@@ -237,10 +218,7 @@ def _name_actions(actions: list[_Span], motion: Kinematics) -> None:
 
 
 def _holds_from_the_start(actions: list[_Span], motion: Kinematics) -> bool:
-    """Whether the episode begins with something in the gripper: it moves, opens, and never closes.
-
-    So does a recording that starts in the middle, such as a recovery near the place where a thing goes.
-    """
+    """Whether the episode begins with something in the gripper, as recoveries may: it moves, opens, and never closes."""
     if not motion.switches or any(switch.closing for switch in motion.switches):
         return False
     opens = motion.switches[0].start
@@ -248,11 +226,7 @@ def _holds_from_the_start(actions: list[_Span], motion: Kinematics) -> bool:
 
 
 def _own_switches(actions: list[_Span], motion: Kinematics) -> dict[int, Any]:
-    """The gripper switch of each interval that has one, by the interval's position.
-
-    A switch belongs to the interval that holds most of it (the first of equals), however a cut may split it: a grasp
-    that nobody owns would leave the whole episode without one.
-    """
+    """The gripper switch of each interval that has one, by position; it belongs to the first that holds most of it."""
     owned: dict[int, tuple[int, Any]] = {}
     for switch in motion.switches:
         overlaps = [min(a.end, switch.end) - max(a.start, switch.start) for a in actions]
@@ -268,11 +242,8 @@ def _join(actions: list[_Span], shortest_wait: int) -> list[_Span]:
     for i, span in enumerate(actions):
         label = span.label
         if label == "wait" and span.end - span.start < shortest_wait and len(actions) > 1:
-            label = (
-                joined[-1].label
-                if joined
-                else next((a.label for a in actions[i:] if a.label != "wait"), label)
-            )
+            following = next((a.label for a in actions[i:] if a.label != "wait"), label)
+            label = joined[-1].label if joined else following
         if joined and joined[-1].label == label:
             joined[-1].end = span.end
         else:
@@ -297,7 +268,7 @@ def _subtasks(actions: list[_Span]) -> list[_Span]:
         elif action.label == "manipulate":
             stage = "manipulate"
         else:
-            following = next((a.label for a in actions[position:] if a.label not in ("wait",)), "")
+            following = next((a.label for a in actions[position:] if a.label != "wait"), "")
             stage = previous or ("manipulate" if following == "manipulate" else "pick")
         if stages and stages[-1].label == stage:
             stages[-1].end = action.end
@@ -305,6 +276,6 @@ def _subtasks(actions: list[_Span]) -> list[_Span]:
             stages.append(_Span(action.start, action.end, stage, action.confidence, action.source))
     # Without a grasp nothing is picked: the deed is one stage.
     if not carried:
-        whole = _Span(stages[0].start, stages[-1].end, "manipulate", stages[0].confidence, stages[0].source)
-        return [whole]
+        first = stages[0]
+        return [_Span(first.start, stages[-1].end, "manipulate", first.confidence, first.source)]
     return stages

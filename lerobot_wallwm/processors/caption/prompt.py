@@ -1,8 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """What is asked about a request's events, and what may be answered.
 
-The prompt has rules of our own, the contact sheet, and what the robot's own sensors say, as delimited data. Whatever comes from the dataset (the task string, camera names, what is written in a picture) is data. It stands in one
-JSON block between `<data>` and `</data>`, in which `<`, `>` and `&` are escaped, so that no string can close the block.
+Whatever comes from the dataset (the task string, camera names, the sensors' values) is data. It stands in one JSON block
+between `<data>` and `</data>`, in which `<`, `>` and `&` are escaped, so that no string can close the block.
 
 The answer must hold one caption for each event that was asked about, read by pydantic in strict mode. The model gives
 words only: an answer that brings spans of its own is refused as a whole.
@@ -82,11 +82,6 @@ def span_facts(span: Span, motion: Kinematics) -> dict[str, Any]:
 class PromptBuilder:
     """Makes prompts, one at a time: the dataset reader holds one file in memory, and decoding takes all cores anyway.
 
-    Args:
-        source: The dataset.
-        config: Settings.
-        kinematics: How state and action are read.
-
     Attributes:
         missing: Cameras without readable frames, with the number of requests.
         tasks: Instruction of each episode that was asked about.
@@ -135,24 +130,22 @@ class PromptBuilder:
     ) -> tuple[list[str], list[Sequence[Image.Image | None]]]:
         """Names of the cameras that show colours, and the request's frames of each."""
         source, meta = self.source, self.source.meta(position)
-        names: list[str] = []
+        cameras = [key for key in source.camera_keys if not _is_depth(source.info["features"][key])]
+        names = {camera: plain_line(camera.rsplit(".", 1)[-1], 24) for camera in cameras}
         found: list[Sequence[Image.Image | None]] = []
         problems: dict[str, str] = {}
-        for camera in source.camera_keys:
-            if _is_depth(source.info["features"][camera]):
-                continue
-            names.append(plain_line(camera.rsplit(".", 1)[-1], 24))
+        for camera in cameras:
             try:
                 decoded = pictures(source, meta, camera, request.frames, width=self.config.tile)
                 found.append([Image.fromarray(picture) for picture in decoded])
             except DataError as error:
                 found.append([None] * len(request.frames))
                 problems[camera] = str(error)
-        if len(problems) == len(found):
+        if len(problems) == len(cameras):
             reason = next(iter(problems.values()), "the dataset has no camera that shows colours")
             raise DataError(source.root, "cameras", reason, "record or download the videos again")
-        self.missing.update(plain_line(camera.rsplit(".", 1)[-1], 24) for camera in problems)
-        return names, found
+        self.missing.update(names[camera] for camera in problems)
+        return list(names.values()), found
 
     def _prompt(self, sheet: Image.Image, data: Mapping[str, Any], ids: list[str]) -> Prompt:
         config = self.config
@@ -161,10 +154,10 @@ class PromptBuilder:
             "it lies in. A bar at the left marks the first picture after a boundary: red of a task or subtask, orange "
             "of an action, blue of a segment. The data:"
         )
+        form = json.dumps({"captions": dict.fromkeys(ids, "...")})
         closing = (
             f"Caption these events: {', '.join(ids)}. Answer with JSON of exactly this form, every id once, "
-            f"each caption at most {config.max_caption} characters: "
-            + json.dumps({"captions": dict.fromkeys(ids, "...")})
+            f"each caption at most {config.max_caption} characters: {form}"
         )
         words = "\n\n".join((intro, data_block(data), closing))
         schema = response_schema(ids)
@@ -174,10 +167,7 @@ class PromptBuilder:
         key = fingerprint([PROMPT_VERSION, settings, schema, SYSTEM, words, pixels])
         picture = {"type": "image_url", "image_url": {"url": data_uri(sheet)}}
         content = [picture, {"type": "text", "text": words}]
-        messages: list[dict[str, Any]] = [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": content},
-        ]
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}]
         return Prompt(key, messages, schema)
 
 
@@ -196,31 +186,22 @@ class Answer(BaseModel):
 
 
 def response_schema(ids: Sequence[str]) -> dict[str, Any]:
-    """JSON schema of the answer for these span ids, for servers that can hold a model to one.
+    """JSON schema of `Answer` with every span id required and no other, for servers that can hold a model to one."""
 
-    The same shape as `Answer`, with every id required and no other allowed.
-    """
-    captions = {
-        "type": "object",
-        "properties": {name: {"type": "string"} for name in ids},
-        "required": list(ids),
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {"captions": captions},
-        "required": ["captions"],
-        "additionalProperties": False,
-    }
+    def only(properties: dict[str, Any]) -> dict[str, Any]:
+        required = list(properties)
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
+
+    return only({"captions": only({name: {"type": "string"} for name in ids})})
 
 
 def parse_answer(text: str, ids: Sequence[str], longest: int) -> Checked:
-    """The captions in a model's answer; see `read_json`.
-
-    Args:
-        text: The message's content.
-        ids: Span ids that were asked about.
-        longest: Most characters of a caption.
+    """The captions, of at most `longest` characters, in a model's answer about the spans `ids`; see `read_json`.
 
     Raises:
         AnswerError: If the answer is not exactly such JSON, speaks of other events, or holds no usable caption.

@@ -22,14 +22,9 @@ class CaptionRecord:
     """Provenance of one event's caption.
 
     Attributes:
-        event_id: The event.
-        episode_index: Its source episode.
-        level: Its level.
         caption_source: `vlm` or `kinematic`.
         caption: The caption in the event table.
-        kinematic_caption: What the kinematic captioner said.
         fallback_reason: Why the caption is kinematic (`timeout`, `http_500`, `schema`, ...); empty for `vlm`.
-        model: The model that was asked.
         request: SHA-256 of the prompt, the key of its answer in the cache; empty if no prompt could be made.
         attempts: How often the request was sent; 0 if it never was.
     """
@@ -55,21 +50,14 @@ SCHEMA = pa.schema(
 
 def write_records(records: Iterable[CaptionRecord], path: str | Path) -> None:
     """Writes the table, one row per event; the file appears whole or not at all."""
+    table = pa.Table.from_pylist([asdict(record) for record in records], SCHEMA)
     with replacing(path) as partial:
-        pq.write_table(
-            pa.Table.from_pylist([asdict(r) for r in records], SCHEMA), partial, compression="zstd"
-        )
+        pq.write_table(table, partial, compression="zstd")
 
 
 @dataclass
 class Result:
-    """How one request ended, in whichever run.
-
-    Attributes:
-        outcome: Its captions, or why there are none, and what it cost.
-        key: Hash of the prompt; empty if none could be made.
-        kept: Whether the answer is from an earlier run.
-    """
+    """How one request ended. `key` is the prompt's hash, empty if none could be made; `kept`: in an earlier run."""
 
     outcome: Outcome = field(default_factory=Outcome)
     key: str = ""
@@ -97,7 +85,7 @@ def make_report(
     gave_up: str,
     cameras: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Counts: what this run asked and spent, what earlier runs had, and what fell back and why.
+    """Counts of what this run asked and spent, what earlier runs had, and what fell back and why.
 
     Args:
         config: Settings.

@@ -7,7 +7,7 @@ with their segments. A segment that is the whole of its action takes the action'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lerobot_wallwm.processors.source.events import LEVELS, Event
@@ -106,22 +106,21 @@ def plan_requests(events: Sequence[Event], max_spans: int, max_frames: int) -> l
 
 
 def _request(spans: Sequence[Span], by_id: dict[int, Span], max_frames: int) -> CaptionRequest:
-    asked = {s.event.event_id for s in spans}
+    def ordered(some: Iterable[Span]) -> tuple[Span, ...]:
+        return tuple(sorted(some, key=lambda s: (LEVELS.index(s.event.level), s.event.start)))
+
     context: dict[str, Span] = {}
     for span in spans:
         parent = by_id.get(span.event.parent)
         while parent is not None:
-            if parent.event.event_id not in asked:
+            if parent not in spans:
                 context[parent.id] = parent
             parent = by_id.get(parent.event.parent)
     parents = {s.event.parent for s in spans}
     leaves = sorted((s for s in spans if s.event.event_id not in parents), key=lambda s: s.event.start)
-    ordered = sorted(spans, key=lambda s: (LEVELS.index(s.event.level), s.event.start))
-    told = sorted(context.values(), key=lambda s: (LEVELS.index(s.event.level), s.event.start))
     frames = choose_frames([(s.event.start, s.event.end) for s in leaves], max_frames)
-    return CaptionRequest(
-        spans[0].event.episode_index, tuple(ordered), tuple(told), tuple(frames), tuple(leaves)
-    )
+    about = ordered(spans), ordered(context.values()), tuple(frames), tuple(leaves)
+    return CaptionRequest(spans[0].event.episode_index, *about)
 
 
 def choose_frames(spans: Sequence[tuple[int, int]], max_frames: int) -> list[int]:

@@ -33,13 +33,7 @@ from lerobot_wallwm.storage.errors import DataError
 
 @dataclass(frozen=True)
 class Captioned:
-    """What `VlmCaptioner` gives.
-
-    Attributes:
-        events: The table with its new captions, same order, same spans.
-        records: One per event.
-        report: Counts for `summary.json`.
-    """
+    """What `VlmCaptioner` gives: the table with new captions, same order and spans, a record per event, and counts."""
 
     events: list[Event]
     records: list[CaptionRecord]
@@ -59,10 +53,7 @@ class VlmCaptioner:
     """
 
     def __init__(
-        self,
-        config: VlmConfig,
-        cache: str | Path | None = None,
-        kinematics: KinematicsConfig | None = None,
+        self, config: VlmConfig, cache: str | Path | None = None, kinematics: KinematicsConfig | None = None
     ) -> None:
         cache = cache or config.cache
         if not config.model:
@@ -81,9 +72,7 @@ class VlmCaptioner:
         events: Sequence[Event],
         progress: Callable[[int, int], object] | None = None,
     ) -> Captioned:
-        """Captions all events.
-
-        What a server or a video does wrong ends in a fallback, never in an exception.
+        """Captions all events. What a server or a video does wrong ends in a fallback, never in an exception.
 
         Args:
             source: The dataset.
@@ -97,15 +86,11 @@ class VlmCaptioner:
         for event in events:
             by_episode[event.episode_index].append(event)
         if unknown := set(by_episode) - set(source.episode_indices):
-            problem = "has events but is not in the dataset"
-            raise DataError(
-                source.root, f"episode_index {min(unknown)}", problem, "caption the events' own dataset"
-            )
-        requests = [
-            request
-            for episode in sorted(by_episode)
-            for request in plan_requests(by_episode[episode], self.config.max_spans, self.config.max_frames)
-        ]
+            what, fix = "has events but is not in the dataset", "caption the events' own dataset"
+            raise DataError(source.root, f"episode_index {min(unknown)}", what, fix)
+        requests: list[CaptionRequest] = []
+        for episode in sorted(by_episode):
+            requests += plan_requests(by_episode[episode], self.config.max_spans, self.config.max_frames)
         builder = PromptBuilder(source, self.config, self.kinematics)
         progress = progress or (lambda done, total: None)
         progress(0, len(requests))
@@ -145,29 +130,19 @@ class VlmCaptioner:
             known = kept.prompt_tokens is not None
             usage = Usage(kept.attempts, kept.prompt_tokens or 0, kept.completion_tokens or 0, int(not known))
             return Result(Outcome(checked, usage=usage), prompt.key, kept=True)
-        outcome = await client.ask(
-            prompt, lambda text: parse_answer(text, request.ids, self.config.max_caption)
-        )
+        longest = self.config.max_caption
+        outcome = await client.ask(prompt, lambda text: parse_answer(text, request.ids, longest))
         if outcome.checked is not None:
-            usage = outcome.usage
-            cache.put(
-                KeptAnswer(
-                    key=prompt.key,
-                    model=self.config.model,
-                    captions=outcome.checked.captions,
-                    refused=outcome.checked.refused,
-                    attempts=usage.attempts,
-                    prompt_tokens=None if usage.unknown else usage.prompt_tokens,
-                    completion_tokens=None if usage.unknown else usage.completion_tokens,
-                )
-            )
+            spent = {"attempts": outcome.usage.attempts}
+            if not outcome.usage.unknown:
+                spent["prompt_tokens"] = outcome.usage.prompt_tokens
+                spent["completion_tokens"] = outcome.usage.completion_tokens
+            cache.put(KeptAnswer(key=prompt.key, model=self.config.model, **vars(outcome.checked), **spent))
         return Result(outcome, prompt.key)
 
     def _still_good(self, kept: KeptAnswer, request: CaptionRequest) -> Checked | None:
         """A kept answer that passes the checks of today, or None."""
-        if set(kept.captions) | set(kept.refused) != set(request.ids) or set(kept.captions) & set(
-            kept.refused
-        ):
+        if sorted([*kept.captions, *kept.refused]) != sorted(request.ids):
             return None
         try:
             if any(clean_caption(text, self.config.max_caption) != text for text in kept.captions.values()):

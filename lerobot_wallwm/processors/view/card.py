@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +32,18 @@ def write_card(
     info: Mapping[str, Any],
     sidecar: Mapping[str, Any],
 ) -> None:
-    """Writes `README.md` of a view.
+    """Writes `README.md` of the view in `root`. Licence, tags and languages come from the card of the source.
 
-    Args:
-        root: The view's folder.
-        source_root: The dataset that was carved; licence, tags and languages come from its card.
-        events: The whole event table, all levels.
-        meta: A row an event copy, as in the view's `meta/episodes`.
-        info: The view's `info.json`.
-        sidecar: The view's `wallwm.json`.
+    `events` is the whole event table, `meta` has a row an event copy as in the view's `meta/episodes`, `info` is its
+    `info.json` and `sidecar` its `wallwm.json`.
     """
     from huggingface_hub import DatasetCard, DatasetCardData
 
     theirs = source_card_data(source_root)
     # A set would not keep the order, and the same input must give the same bytes.
     tags = list(dict.fromkeys(["LeRobot", "wallwm", "events", *theirs.pop("tags", ())]))
-    data = DatasetCardData(
-        **theirs,
-        tags=tags,
-        task_categories=["robotics"],
-        configs=[{"config_name": "default", "data_files": "data/*/*.parquet"}],
-    )
+    files = [{"config_name": "default", "data_files": "data/*/*.parquet"}]
+    data = DatasetCardData(**theirs, tags=tags, task_categories=["robotics"], configs=files)
     fps, name = float(info["fps"]), plain(sidecar["source"]["name"])
     once = [row for row in meta if row["wallwm/copy"] == 0]
     episodes = {row["wallwm/source_episode"] for row in once}
@@ -63,8 +56,7 @@ def write_card(
     labels = []
     copies = Counter(row["wallwm/label"] for row in meta)
     for label, count in _commonest(row["wallwm/label"] for row in once):
-        own = [row for row in once if row["wallwm/label"] == label]
-        seconds = [(row["wallwm/end"] - row["wallwm/start"]) / fps for row in own]
+        seconds = [(r["wallwm/end"] - r["wallwm/start"]) / fps for r in once if r["wallwm/label"] == label]
         numbers = [f"{value:.2f}" for value in (np.median(seconds), min(seconds), max(seconds))]
         labels.append([plain(label), count, copies[label], *numbers])
     card = DatasetCard.from_template(
@@ -93,7 +85,6 @@ def write_card(
 
 
 def _commonest(names: Iterable[str]) -> list[tuple[str, int]]:
-    """Names and how often each occurs, the most frequent first."""
     return sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
 
 
@@ -102,25 +93,21 @@ def command_line(config: Any, default: Any) -> str:
 
     Folders lose their path, which is the machine's own business; quotes keep the line one shell command.
     """
-    import dataclasses
-    import shlex
 
-    flags: list[str] = []
-
-    def walk(prefix: str, ours: Any, theirs: Any) -> None:
-        for field in dataclasses.fields(ours):
-            mine, other = getattr(ours, field.name), getattr(theirs, field.name)
-            name = f"{prefix}{field.name}"
+    def differing(prefix: str, ours: Any, theirs: Any) -> Iterator[str]:
+        for name, mine in vars(ours).items():
+            other = getattr(theirs, name)
             if dataclasses.is_dataclass(mine) and dataclasses.is_dataclass(other):
-                walk(f"{name}.", mine, other)
+                yield from differing(f"{prefix}{name}.", mine, other)
             elif mine != other:
-                if isinstance(mine, Path):
-                    value = mine.name
-                elif isinstance(mine, bool | list | tuple | dict) or mine is None:
-                    value = json.dumps(mine, default=str)
-                else:
-                    value = str(mine)
-                flags.append(shlex.quote(f"--{name}={value}"))
+                as_json = mine is None or isinstance(mine, bool | list | tuple | dict)
+                value = (
+                    json.dumps(mine, default=str)
+                    if as_json
+                    else mine.name
+                    if isinstance(mine, Path)
+                    else mine
+                )
+                yield f"--{prefix}{name}={value}"
 
-    walk("", config, default)
-    return " ".join(["wallwm prepare", *flags])
+    return shlex.join(["wallwm", "prepare", *differing("", config, default)])

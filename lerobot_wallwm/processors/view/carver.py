@@ -82,26 +82,23 @@ class EventCarver:
         return self._rows(source)
 
     def _rows(self, batch: Mapping[str, list]) -> dict[str, list]:
-        columns: dict[str, list] = {
-            name: [] for name in ("event_id", "episode_index", "ordinal", "start", "end")
-        }
-        columns |= {name: [] for name in ("label", "template", "task", "instruction", "fps", STATE, ACTION)}
-        for row, events in enumerate(batch["events"]):
-            own = sorted((e for e in events if e["level"] == self.level), key=lambda e: e["start"])
-            values = dict(zip(batch.keys(), (column[row] for column in batch.values()), strict=True))
-            kept = None if self.pruner is None else self.pruner(Episode.from_row(values))
+        taken = ("event_id", "start", "end", "label", "template")
+        added = ("task", "ordinal", "instruction", "episode_index", "fps", STATE, ACTION)
+        columns: dict[str, list] = {name: [] for name in (*taken, *added)}
+        for values in zip(*batch.values(), strict=True):
+            row = dict(zip(batch, values, strict=True))
+            own = sorted((e for e in row["events"] if e["level"] == self.level), key=lambda e: e["start"])
+            kept = None if self.pruner is None else self.pruner(Episode.from_row(row))
             for ordinal, event in enumerate(own):
                 bounds = event["start"], event["end"]
                 frames = np.arange(*bounds) if kept is None else kept(*bounds)
-                for name in ("event_id", "start", "end", "label", "template"):
-                    columns[name].append(event[name])
-                columns["episode_index"].append(batch["episode_index"][row])
-                columns["ordinal"].append(ordinal)
-                columns["task"].append(event["caption"])
-                columns["instruction"].append(batch["task"][row])
-                columns["fps"].append(batch["fps"][row])
-                columns[STATE].append([batch[STATE][row][k] for k in frames])
-                columns[ACTION].append([batch[ACTION][row][k] for k in frames])
+                new = {name: event[name] for name in taken} | {
+                    name: row[name] for name in ("episode_index", "fps")
+                }
+                new |= {"task": event["caption"], "ordinal": ordinal, "instruction": row["task"]}
+                new |= {key: [row[key][k] for k in frames] for key in (STATE, ACTION)}
+                for name, value in new.items():
+                    columns[name].append(value)
         return columns
 
     def carve(
@@ -139,17 +136,14 @@ class EventCarver:
                 by_episode[event.episode_index].append(event)
         own = [(e.length, copies.get(e.event_id, 1)) for group in by_episode.values() for e in group]
         if not any(count > 0 for _, count in own):
-            raise DataError(
-                out, "events", f"there is no {self.level} event to carve", "check the level and the split"
-            )
+            problem = f"there is no {self.level} event to carve"
+            raise DataError(out, "events", problem, "check the level and the split")
         weight = sum(length * count for length, count in own) / sum(length for length, _ in own)
         language = None if self.language is None else LanguageRows(events, self.language)
         with full_disk_explained(out), atomic_folder(out) as partial:
             check_space(estimate_space(source, partial, [list(by_episode)], self.copy_videos, weight), out)
             writer = ViewWriter(source, partial, self.pruner, language=language, copy_videos=self.copy_videos)
             counts = writer.write(by_episode, copies, self.level, sidecar or {}, progress)
-            info, about = (
-                json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)
-            )
-            write_card(partial, source.root, events, writer.meta, info, about)
+            about = [json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)]
+            write_card(partial, source.root, events, writer.meta, *about)
         return CarveResult(out, **counts)

@@ -21,22 +21,11 @@ _LEAST = 1_000_000
 
 @dataclass(frozen=True)
 class SpaceEstimate:
-    """Bytes that an output needs.
-
-    Attributes:
-        rows: Tables.
-        copies: Videos, where they cannot be hard-linked or copies are asked for; 0 elsewhere.
-        asked: Whether copies are asked for.
-    """
+    """Bytes that an output needs: tables, and videos where they cannot be hard-linked or copies are asked for."""
 
     rows: int
     copies: int
     asked: bool = False
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.rows + self.copies
 
 
 def can_link(source: Path, folder: Path) -> bool:
@@ -57,13 +46,12 @@ def estimate_space(
     copy_videos: bool = False,
     weight: float = 1.0,
 ) -> SpaceEstimate:
-    """How much the views of a dataset need at most. Files that are missing or damaged count as nothing: no view uses them.
+    """How much the views of a dataset need at most in `folder`, which exists.
+
+    Files that are missing or damaged count as nothing, because no view uses them.
 
     Args:
-        source: The dataset.
-        folder: Where the views will lie; it exists.
         splits: Episode indices of each view. Two views that share a video file need a copy each.
-        copy_videos: Videos are copied even where they could be linked.
         weight: Rows of the views per row of the source, more than 1 where events are written several times.
     """
     position = {episode: i for i, episode in enumerate(source.episode_indices)}
@@ -76,9 +64,8 @@ def estimate_space(
             meta = source.meta(position[episode])
             frames += meta["length"] or 0
             data.add(source.data_path(meta))
-            used.update(
-                source.video_path(meta, key) for key in source.video_keys if source.has_video(meta, key)
-            )
+            keys = (key for key in source.video_keys if source.has_video(meta, key))
+            used.update(source.video_path(meta, key) for key in keys)
         present = sorted(path for path in used if path.is_file())
         videos += sum(path.stat().st_size for path in present)
         probe = probe or next(iter(present), None)
@@ -92,11 +79,7 @@ def estimate_space(
 
 
 def check_space(estimate: SpaceEstimate, out: Path) -> None:
-    """Compares an estimate with what is free.
-
-    Raises:
-        DataError: There is not enough.
-    """
+    """Compares an estimate with what is free; raises `DataError` where there is not enough."""
     parts = f"{readable_size(estimate.rows)} of tables"
     fix = "free some space, or choose another --out.root"
     if estimate.copies:
@@ -104,4 +87,4 @@ def check_space(estimate: SpaceEstimate, out: Path) -> None:
         parts += f" and {readable_size(estimate.copies)} of videos, {why}"
         fix += "; on the source's own file system videos are hard-linked and need no space"
         fix += " without --copy_videos=true" if estimate.asked else ""
-    require_space(out, estimate.total, parts, fix)
+    require_space(out, estimate.rows + estimate.copies, parts, fix)

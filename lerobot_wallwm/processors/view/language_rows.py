@@ -47,25 +47,17 @@ class LanguageRows:
     """
 
     def __init__(self, events: Iterable[Event], level: str) -> None:
-        self.level = level
         self.by_episode: dict[int, list[Event]] = {}
-        for event in events:
-            if event.level == level:
-                self.by_episode.setdefault(event.episode_index, []).append(event)
-        for group in self.by_episode.values():
-            group.sort(key=lambda event: event.start)
+        for event in sorted((e for e in events if e.level == level), key=lambda e: e.start):
+            self.by_episode.setdefault(event.episode_index, []).append(event)
 
     def rows(self, episode: int, frames: np.ndarray, clock: np.ndarray) -> list[dict[str, Any]]:
-        """The persistent rows of one carved event.
+        """The persistent rows of one carved event: `plan` and `subtask`, each at the time of the first row it holds for.
 
         Args:
             episode: Source episode.
-            frames: (T,) source frames of the view's rows, ascending.
+            frames: (T,) source frames of the view's rows, ascending. Events without any of them get no row.
             clock: (T,) float32 timestamps of these rows in the view.
-
-        Returns:
-            Rows of `subtask` and `plan` in the order of time, each at the timestamp of the first row it holds for. An
-            event none of whose frames is in the view has none.
         """
         own: list[tuple[float, str]] = []
         for event in self.by_episode.get(episode, ()):
@@ -76,16 +68,8 @@ class LanguageRows:
         for at, (timestamp, caption) in enumerate(own):
             # LeRobot's own order within one moment is that of the styles' names.
             for style, content in (("plan", plan_text(c for _, c in own[at:])), ("subtask", caption)):
-                rows.append(
-                    {
-                        "role": "assistant",
-                        "content": content,
-                        "style": style,
-                        "timestamp": timestamp,
-                        "camera": None,
-                        "tool_calls": None,
-                    }
-                )
+                row = {"role": "assistant", "content": content, "style": style, "timestamp": timestamp}
+                rows.append(row | {"camera": None, "tool_calls": None})
         return rows
 
     def add(self, part: pa.Table, episode: int, frames: np.ndarray, clock: np.ndarray) -> pa.Table:

@@ -88,9 +88,8 @@ def verify_view(
     source, view = SourceDataset.open(source_root), SourceDataset.open(view_root)
     sidecar = view.root / "meta" / SIDECAR
     if not sidecar.is_file():
-        raise DataError(
-            sidecar, "file", "is missing, so this is not a carved view", "point --view.root at <out>/train"
-        )
+        problem = "is missing, so this is not a carved view"
+        raise DataError(sidecar, "file", problem, "point --view.root at <out>/train")
     # Language rows are on the event's clock, so they differ from the source's by design.
     dropped = {*json.loads(sidecar.read_text()).get("dropped_features", []), PERSISTENT, FRAME}
     report = VerifyReport()
@@ -121,24 +120,18 @@ def _compare_rows(
     rows = pa.concat_tables(tables)
     clock = {name: rows.column(name).to_numpy() for name in REINDEXED}
     cached: dict[int, dict[str, list[bytes]]] = {}
-    mine = {
-        name: _bits(rows.column(name))
-        for name in rows.column_names
-        if name not in REINDEXED and name not in dropped
-    }
+
+    def bits(table: pa.Table) -> dict[str, list[bytes]]:
+        return {n: _bits(table.column(n)) for n in table.column_names if n not in dropped.union(REINDEXED)}
+
+    mine = bits(rows)
     for e in range(len(view)):
         meta = view.meta(e)
         begin, end = meta["dataset_from_index"], meta["dataset_to_index"]
         origin = meta["wallwm/source_episode"]
         if origin not in cached:
             part = source.rows(source.meta(position[origin]))
-            cached = {
-                origin: {
-                    n: _bits(part.column(n))
-                    for n in part.column_names
-                    if n not in REINDEXED and n not in dropped
-                }
-            }
+            cached = {origin: bits(part)}
             moments = part.column("timestamp").to_numpy().astype(np.float64)
         theirs = cached[origin]
         frames, on_time = _source_frames(meta, clock["timestamp"][begin:end], moments, view.fps)
@@ -151,10 +144,8 @@ def _compare_rows(
             column = theirs.get(name)
             at = frames - rows_behind(name, source.camera_keys, *_lags(meta))
             inside = (at >= 0) & (at < len(moments))
-            expected = [
-                b"missing" if column is None or not ok else column[k]
-                for k, ok in zip(at, inside, strict=True)
-            ]
+            known = zip(at, inside, strict=True)
+            expected = [column[k] if ok and column is not None else b"missing" for k, ok in known]
             wrong |= np.array([a != b for a, b in zip(ours, expected, strict=True)])
         report.row_mismatches += int(wrong.sum())
         length = np.arange(end - begin)
@@ -220,9 +211,8 @@ def _compare_frames(
     deltas = {key: [k / view.fps for k in offsets] for key in [*view.camera_keys, ACTION]}
     ours = LeRobotDataset("wallwm/view", root=view.root, delta_timestamps=deltas)
     theirs = LeRobotDataset("wallwm/source", root=source.root, delta_timestamps=deltas)
-    first = dict(
-        zip(source.episode_indices, source.episodes.column("dataset_from_index").to_pylist(), strict=True)
-    )
+    begins = source.episodes.column("dataset_from_index").to_pylist()
+    first = dict(zip(source.episode_indices, begins, strict=True))
     for e in tqdm(range(len(view)), unit=" events", desc="verify", file=sys.stderr, disable=quiet):
         meta = view.meta(e)
         begin, length = meta["dataset_from_index"], meta["length"]

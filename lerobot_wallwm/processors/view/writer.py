@@ -6,6 +6,7 @@ Rows are re-indexed event by event and written many events at a time; everything
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -37,15 +39,7 @@ ROWS_PER_FILE = 1_000_000
 
 
 class ViewWriter:
-    """One view while it is being written.
-
-    Args:
-        source: The dataset that the events were found in.
-        root: The new dataset's folder.
-        pruner: Leaves quasi-static frames out; None keeps all.
-        language: Writes LeRobot's language columns; None leaves them out.
-        copy_videos: Copies videos, so that the view shares no file with its source.
-    """
+    """One view while it is being written to the folder `root`; the other arguments are as in `EventCarver`."""
 
     def __init__(
         self,
@@ -56,8 +50,7 @@ class ViewWriter:
         language: LanguageRows | None = None,
         copy_videos: bool = False,
     ) -> None:
-        self.source, self.pruner, self.pruned = source, pruner, 0
-        self.root = root
+        self.source, self.root, self.pruner, self.pruned = source, root, pruner, 0
         self.language, self.copy_videos = language, copy_videos
         # `language_persistent` rows and the like carry times of the source episode, which an event's clock no longer
         # shares; the caption takes their place. `language_events` has no clock.
@@ -69,16 +62,12 @@ class ViewWriter:
         other = ("video", "image", "string", "language")
         # The view's own rows, copies included, for their statistics. Exact quantiles need all values: at float32 a
         # million rows of 12 numbers are 48 MB.
-        self.values: dict[str, list[np.ndarray]] = {
-            key: [] for key, value in self.features.items() if value["dtype"] not in other
-        }
+        numeric = (key for key, value in self.features.items() if value["dtype"] not in other)
+        self.values: dict[str, list[np.ndarray]] = {key: [] for key in numeric}
         self.meta: list[dict[str, Any]] = []
         self.pending: list[pa.Table] = []
-        self.pending_rows = 0
         self.reindexed: dict[str, list[np.ndarray]] = {name: [] for name in REINDEXED}
-        self.frames = 0
-        self.file_index = 0
-        self.file_rows = 0
+        self.frames = self.file_index = self.file_rows = self.pending_rows = 0
         self.writer: pq.ParquetWriter | None = None
 
     def write(
@@ -89,19 +78,11 @@ class ViewWriter:
         sidecar: Mapping[str, Any],
         progress: Callable[[int], object] | None,
     ) -> dict[str, int]:
-        """Writes the view; see `EventCarver.carve`.
-
-        Returns:
-            The numbers of a `CarveResult`.
-
-        Raises:
-            DataError: The source cannot be read, or lacks statistics of a camera.
-        """
+        """Writes the view; see `EventCarver.carve`. Returns the numbers of a `CarveResult`."""
         source = self.source
         image_stats = self._image_stats()
-        captions = sorted(
-            {e.caption for group in by_episode.values() for e in group if copies.get(e.event_id, 1) > 0}
-        )
+        written = (e for group in by_episode.values() for e in group if copies.get(e.event_id, 1) > 0)
+        captions = sorted({event.caption for event in written})
         task_index = {caption: i for i, caption in enumerate(captions)}
         videos: dict[Path, Path] = {}
         events = 0
@@ -120,21 +101,11 @@ class ViewWriter:
         self._flush()
         if self.writer is not None:
             self.writer.close()
-        linked = sum(
-            place_file(path, self.root / relative, copy=self.copy_videos) for path, relative in videos.items()
-        )
+        linked = sum(place_file(path, self.root / to, copy=self.copy_videos) for path, to in videos.items())
         self._write_meta(captions, image_stats, level, sidecar, events)
-        return {
-            "events": events,
-            "episodes": len(self.meta),
-            "frames": self.frames,
-            "linked": linked,
-            "copied": len(videos) - linked,
-            "captions": len(captions),
-            "pruned": self.pruned,
-        }
+        counts = {"events": events, "episodes": len(self.meta), "frames": self.frames, "pruned": self.pruned}
+        return counts | {"linked": linked, "copied": len(videos) - linked, "captions": len(captions)}
 
-    # -- rows --------------------------------------------------------------------------------------------------------
     def _carve_episode(
         self,
         position: int,
@@ -145,8 +116,7 @@ class ViewWriter:
     ) -> None:
         source, fps = self.source, self.source.fps
         rows = source.rows(meta)
-        keep = [name for name in rows.column_names if name in self.features]
-        rows = rows.select(keep)
+        rows = rows.select([name for name in rows.column_names if name in self.features])
         instruction = source.tasks[rows.column("task_index")[0].as_py()]
         clock = rows.column("timestamp").to_numpy().astype(np.float64)
         grid = np.arange(len(clock)) / fps
@@ -157,12 +127,9 @@ class ViewWriter:
         kept = None if self.pruner is None else self.pruner(source.read(position))
         for ordinal, event in enumerate(group):
             if event.end > len(rows):
-                raise DataError(
-                    source.data_path(meta),
-                    f"episode_index {event.episode_index}",
-                    f"has {len(rows)} frames, but event {event.event_id} ends at {event.end}",
-                    "run the segmenter on this very dataset",
-                )
+                where = source.data_path(meta), f"episode_index {event.episode_index}"
+                problem = f"has {len(rows)} frames, but event {event.event_id} ends at {event.end}"
+                raise DataError(*where, problem, "run the segmenter on this very dataset")
             if copies.get(event.event_id, 1) <= 0:
                 continue
             part, at, pruned = self._rows(rows, clock, event, kept)
@@ -172,19 +139,20 @@ class ViewWriter:
                 index = len(self.meta)
                 if self.file_rows and self.file_rows + length > ROWS_PER_FILE:
                     self._next_file()
+                chunk, file = self._chunk()
                 row: dict[str, Any] = {
                     "episode_index": index,
                     "tasks": [event.caption],
                     "length": length,
-                    "data/chunk_index": self._chunk()[0],
-                    "data/file_index": self._chunk()[1],
+                    "data/chunk_index": chunk,
+                    "data/file_index": file,
                     "dataset_from_index": self.frames,
                     "dataset_to_index": self.frames + length,
                 }
                 for key in source.video_keys:
                     begin = meta[f"videos/{key}/from_timestamp"] + float(at[0])
-                    row[f"videos/{key}/chunk_index"] = int(meta[f"videos/{key}/chunk_index"])
-                    row[f"videos/{key}/file_index"] = int(meta[f"videos/{key}/file_index"])
+                    for name in ("chunk_index", "file_index"):
+                        row[f"videos/{key}/{name}"] = int(meta[f"videos/{key}/{name}"])
                     row[f"videos/{key}/from_timestamp"] = begin
                     row[f"videos/{key}/to_timestamp"] = begin + span
                 row |= {
@@ -224,17 +192,7 @@ class ViewWriter:
     def _rows(
         self, rows: pa.Table, clock: np.ndarray, event: Event, kept: Callable[[int, int], np.ndarray] | None
     ) -> tuple[pa.Table, np.ndarray, int | None]:
-        """The view's rows of one event.
-
-        Args:
-            rows: All rows of the source episode.
-            clock: Their timestamps, in seconds.
-            event: Which of them.
-            kept: Chooses among the frames of an interval; None takes all.
-
-        Returns:
-            T rows, their timestamps (T,) in the source episode, and how many were left out; None where none may be.
-        """
+        """T rows of one event, their source timestamps (T,), and how many were left out; None where none may be."""
         frames = np.arange(event.start, event.end) if kept is None else kept(event.start, event.end)
         at = clock[frames]
         part = rows.slice(event.start, event.length) if kept is None else rows.take(frames)
@@ -276,15 +234,13 @@ class ViewWriter:
             self.writer = pq.ParquetWriter(path, table.schema, compression="snappy")
         self.writer.write_table(table, row_group_size=ROWS_PER_GROUP)
 
-    # -- metadata ----------------------------------------------------------------------------------------------------
     def _numeric_stats(self) -> dict[str, Any]:
         """`{key: {min, max, mean, std, count, q01, q10, q50, q90, q99}}`, each a list over dimensions."""
         stats: dict[str, Any] = {}
         for key, parts in self.values.items():
             values = np.concatenate(parts).astype(np.float64)
-            stats[key] = {
-                name: getattr(values, name)(0).tolist() for name in ("min", "max", "mean", "std")
-            } | {"count": [len(values)]}
+            stats[key] = {name: getattr(values, name)(0).tolist() for name in ("min", "max", "mean", "std")}
+            stats[key]["count"] = [len(values)]
             for q, row in zip(QUANTILES, np.quantile(values, QUANTILES, axis=0), strict=True):
                 stats[key][f"q{round(q * 100):02d}"] = row.tolist()
         return stats
@@ -294,20 +250,12 @@ class ViewWriter:
         try:
             stats = json.loads(path.read_text())
         except (OSError, json.JSONDecodeError) as error:
-            raise DataError(
-                path,
-                "file",
-                f"cannot be read ({error})",
-                "record the dataset again, or restore its meta/stats.json",
-            ) from error
+            fix = "record the dataset again, or restore its meta/stats.json"
+            raise DataError(path, "file", f"cannot be read ({error})", fix) from error
         for key in self.source.camera_keys:
             if key not in stats:
-                raise DataError(
-                    path,
-                    key,
-                    "has no statistics of this camera",
-                    "run `lerobot-edit-dataset` to recompute stats",
-                )
+                fix = "run `lerobot-edit-dataset` to recompute stats"
+                raise DataError(path, key, "has no statistics of this camera", fix)
         return {key: stats[key] for key in self.source.camera_keys}
 
     def _write_meta(
@@ -320,17 +268,11 @@ class ViewWriter:
     ) -> None:
         folder = self.root / "meta"
         (folder / "episodes" / "chunk-000").mkdir(parents=True)
-        pq.write_table(
-            pa.Table.from_pylist(self.meta),
-            folder / "episodes" / "chunk-000" / "file-000.parquet",
-            compression="snappy",
-        )
-        import pandas as pd
-
+        path = folder / "episodes" / "chunk-000" / "file-000.parquet"
+        pq.write_table(pa.Table.from_pylist(self.meta), path, compression="snappy")
         tasks = pd.DataFrame({"task_index": range(len(captions))}, index=pd.Index(captions, name="task"))
         tasks.to_parquet(folder / "tasks.parquet")
-        info = dict(self.source.info)
-        info |= {
+        info = self.source.info | {
             "features": self.features,
             "total_episodes": len(self.meta),
             "total_frames": self.frames,
@@ -338,41 +280,33 @@ class ViewWriter:
             "splits": {"train": f"0:{len(self.meta)}"},
             "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         }
-        _write_json(folder / "info.json", info)
-        _write_json(folder / "stats.json", image_stats | self._numeric_stats())
-        _write_json(
-            folder / SIDECAR,
-            {
-                "format": "wallwm-view",
-                "format_version": FORMAT_VERSION,
-                "version": __version__,
-                "level": level,
-                "events": events,
-                "source": {
-                    "name": self.source.root.name,
-                    "total_episodes": self.source.info.get("total_episodes", len(self.source)),
-                    "total_frames": self.source.info.get("total_frames"),
-                },
-                "dropped_features": self.dropped,
-                **sidecar,
+        about = {
+            "format": "wallwm-view",
+            "format_version": FORMAT_VERSION,
+            "version": __version__,
+            "level": level,
+            "events": events,
+            "source": {
+                "name": self.source.root.name,
+                "total_episodes": self.source.info.get("total_episodes", len(self.source)),
+                "total_frames": self.source.info.get("total_frames"),
             },
-        )
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+            "dropped_features": self.dropped,
+            **sidecar,
+        }
+        stats = image_stats | self._numeric_stats()
+        for name, content in (("info.json", info), ("stats.json", stats), (SIDECAR, about)):
+            (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def place_file(source: Path, target: Path, *, copy: bool = False) -> bool:
     """Hard-links a file, or copies it where links are impossible or not wanted. Returns True for a link."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if not copy:
-        try:
+        with contextlib.suppress(OSError):
             os.link(
                 source.resolve(), target
             )  # resolved: on the Hub's cache the file is a symlink into blobs/
             return True
-        except OSError:
-            pass
     shutil.copyfile(source, target)
     return False
