@@ -112,18 +112,14 @@ class PrepareConfig:
     quiet: bool = False
 
     def check(self) -> None:
-        """Refuses values out of range, naming the flag.
-
-        Raises:
-            ValueError: A value is out of range.
-        """
-        if self.level not in LEVELS:
-            raise ValueError(f"--level must be one of {', '.join(LEVELS)}, got {self.level!r}")
+        """Refuses values out of range, naming the flag."""
+        for name in ("level", "language"):
+            value = getattr(self, name)
+            if value not in LEVELS and not (name == "language" and value is None):
+                raise ValueError(f"--{name} must be one of {', '.join(LEVELS)}, got {value!r}")
         if not 0 <= self.heldout < 1:
             raise ValueError(f"--heldout must be in [0, 1), got {self.heldout}")
         if not 0 <= self.prune_quasi_static < np.inf:
             raise ValueError(
                 f"--prune_quasi_static must be at least 0, got {self.prune_quasi_static}. Fix: 0 prunes nothing"
             )
-        if self.language is not None and self.language not in LEVELS:
-            raise ValueError(f"--language must be one of {', '.join(LEVELS)}, got {self.language!r}")

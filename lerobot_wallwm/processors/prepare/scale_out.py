@@ -2,8 +2,8 @@
 """`wallwm prepare` in shards of episodes, on one machine or many; the output equals the single process's.
 
 Annotating (reading, segmenting, captioning) is per episode, so it is shared out: shard i of n holds a run of neighbouring
-episodes and becomes one parquet file that appears whole or not at all. Merging is `prepare` itself, which takes an episode's events
-from the shards if the episode is bit for bit the one they were found in, and finds them anew if not.
+episodes and becomes one parquet file that appears whole or not at all. Merging is `prepare` itself, which takes an
+episode's events from the shards if the episode is bit for bit the one they were found in, and finds them anew if not.
 
 A shard carries the fingerprint of the source and of the parameters. A run that was killed takes up the shards that are
 there and match; the others are made again. Nothing but these parquet files is read back. datatrove pickles the task to its
@@ -40,11 +40,7 @@ _MARK, _EPISODES = b"wallwm_shard", b"wallwm_episodes"
 
 
 def shard_positions(episodes: int, tasks: int, task: int) -> range:
-    """Positions of a shard's episodes: neighbours, which lie in one file; shards differ by one episode at most.
-
-    Raises:
-        ValueError: If there is no such shard.
-    """
+    """Positions of a shard's episodes: neighbours, which lie in one file; shards differ by one episode at most."""
     if not 0 <= task < tasks:
         raise ValueError(f"there is no shard {task} of {tasks}")
     return range(task * episodes // tasks, (task + 1) * episodes // tasks)
@@ -142,20 +138,14 @@ def merged(config: PrepareConfig, folder: Path) -> dict[str, list[Event]]:
             everything.update(shard)
     if missing:
         few = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-        raise DataError(
-            folder,
-            f"shards {few} of {tasks}",
-            "are missing, damaged, or of another source or other parameters",
-            "run --scale.step=annotate for them with the flags of this run",
-        )
+        problem = "are missing, damaged, or of another source or other parameters"
+        fix = "run --scale.step=annotate for them with the flags of this run"
+        raise DataError(folder, f"shards {few} of {tasks}", problem, fix)
     return everything
 
 
 def prepare_in_shards(config: PrepareConfig) -> dict[str, Any] | None:
-    """Does what `prepare` does, the annotating in `config.scale.tasks` shards.
-
-    Returns:
-        The summary; None where `scale.step` is annotate.
+    """Does what `prepare` does, the annotating in `config.scale.tasks` shards; no summary where `scale.step` is annotate.
 
     Raises:
         DataError: As `prepare`, or shards are missing; finished shards stay for the next run.

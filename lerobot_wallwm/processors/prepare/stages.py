@@ -46,7 +46,6 @@ class Preparation:
     """What the stages hand on.
 
     Attributes:
-        config: The flags.
         folder: The output while it is being written.
         source: The dataset, without what the stages so far left out of it.
         journals: Results of long steps, for a run that goes on after a kill.
@@ -54,11 +53,9 @@ class Preparation:
         annotations: What people marked in the dataset; from the segmenting stage, as the next six.
         warnings: For the summary.
         lengths: Frames of each episode, by its index.
-        low: Least value of each state and action dimension, by feature.
-        high: Greatest value of each.
+        low: Least value of each state and action dimension, by feature; `high` has the greatest.
         pruner: Leaves quasi-static frames out of the views; None keeps all.
         events: The event table so far.
-        balance: The clusters; None where the stage is off.
         copies: How often each event of the training view is written, by `event_id`; None: once.
     """
 
@@ -95,12 +92,7 @@ class Preparation:
 
 
 class Stage:
-    """One step of `wallwm prepare`.
-
-    Attributes:
-        name: Key of its report in `summary.json`.
-        settings: Fields of the config that its result depends on.
-    """
+    """One step; `name` is the key of its report in `summary.json`, `settings` the fields of the config it depends on."""
 
     name: str
     settings: tuple[str, ...] = ()
@@ -156,12 +148,7 @@ def annotator(config: PrepareConfig) -> Annotate:
 
 
 class SegmentStage(Stage):
-    """Cuts each episode into events with kinematic captions; spans that a person annotated win.
-
-    Args:
-        config: The flags.
-        annotate: Finds the events of an episode, where they were found elsewhere; None: `annotator(config)`.
-    """
+    """Cuts each episode into events with kinematic captions, if `annotate` does not; spans that a person annotated win."""
 
     name, settings = "segmentation", ("segmenter", "kinematics")
 
@@ -198,12 +185,7 @@ class SegmentStage(Stage):
 
 
 class CaptionStage(Stage):
-    """A vision-language model words the events anew; writes `captions.parquet`.
-
-    Raises:
-        ValueError: No model is named, the `openai` package is missing, or the answers would lie inside the source or
-            the output.
-    """
+    """A vision-language model words the events anew; writes `captions.parquet`."""
 
     name = "captioning"
 
@@ -281,16 +263,9 @@ class RecoveryStage(Stage):
     name, settings = "recovery", ("recovery",)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        prepared.copies, figures = recovery_copies(
-            self.config.recovery,
-            self.config.kinematics,
-            prepared.source,
-            prepared.events,
-            self.config.level,
-            prepared.split()[0],
-            prepared.folder,
-            prepared.copies,
-        )
+        how = self.config.recovery, self.config.kinematics
+        what = prepared.source, prepared.events, self.config.level, prepared.split()[0]
+        prepared.copies, figures = recovery_copies(*how, *what, prepared.folder, prepared.copies)
         return figures
 
 
@@ -307,18 +282,15 @@ class CarveStage(Stage):
         for split, episodes in zip(("train", "heldout"), prepared.split(), strict=True):
             if not episodes:
                 continue
+            about = {"split": split, "command": command_of(config), "parameters": prepared.parameters}
             with prepared.progress(None, "events", f"carve {split}") as bar:
-                result = carver(
+                result = carver.carve(
                     prepared.source,
                     prepared.events,
                     prepared.folder / split,
                     episodes=episodes,
                     copies=prepared.copies if split == "train" else None,
-                    sidecar={
-                        "split": split,
-                        "command": command_of(config),
-                        "parameters": prepared.parameters,
-                    },
+                    sidecar=about,
                     progress=bar.update,
                 )
             if balance is not None:
@@ -338,12 +310,7 @@ class CarveStage(Stage):
 def stages_of(
     config: PrepareConfig, source: SourceDataset, out: Path, annotate: Annotate | None = None
 ) -> list[Stage]:
-    """The stages that the flags ask for, in order.
-
-    Raises:
-        DataError: A file of corrections cannot be used.
-        ValueError: A flag is wrong.
-    """
+    """The stages that the flags ask for, in order; a wrong flag or file of corrections is refused here."""
     if config.captioner not in CAPTIONERS:
         raise ValueError(f"--captioner must be one of {', '.join(CAPTIONERS)}, got {config.captioner!r}")
     stages: list[Stage | None] = [

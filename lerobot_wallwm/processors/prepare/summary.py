@@ -19,12 +19,7 @@ from lerobot_wallwm.processors.synchronize.dataset import print_synchronization
 
 
 def summarise(prepared: Preparation, seconds: float) -> dict[str, Any]:
-    """What every run says of its events; the stages' own reports are added to it.
-
-    Args:
-        prepared: After all stages.
-        seconds: That the run took.
-    """
+    """What every run that took so many seconds says of its events; the stages' own reports are added to it."""
     config, source, events, lengths = prepared.config, prepared.source, prepared.events, prepared.lengths
     frozen = []
     for key in prepared.low:

@@ -18,7 +18,7 @@ from lerobot.robots import RobotConfig
 
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
-from lerobot_wallwm.processors.recover.driver import ArmBlockedError, drive
+from lerobot_wallwm.processors.recover.driver import ArmBlockedError, check_speed, drive
 from lerobot_wallwm.processors.recover.starts import PerturbedStart, perturbed_starts
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
@@ -76,15 +76,12 @@ def register_robots() -> None:
 
 
 def recover(config: RecoverConfig, ask: Callable[[str], str] = input, **driving: Any) -> int:
-    """Prints the starts; with a robot, drives to them one after the other.
+    """Prints the starts; with a robot, drives to them one after the other. Returns 0, or 130 after Ctrl-C.
 
     Args:
         config: See `RecoverConfig`.
         ask: Asks the user a question; the answer `y` drives, `q` ends, anything else skips.
         **driving: For `driver.drive`.
-
-    Returns:
-        0, or 130 after Ctrl-C.
 
     Raises:
         DataError: The dataset, or the event table, cannot be used.
@@ -112,10 +109,7 @@ def recover(config: RecoverConfig, ask: Callable[[str], str] = input, **driving:
     print_starts(names, chosen, as_json=config.json)
     if config.robot is None:
         return 0
-    if not (np.isfinite(config.speed) and config.speed > 0):
-        raise ValueError(
-            f"--speed must be above 0 degrees a second, got {config.speed}. Fix: 10 is the default"
-        )
+    check_speed(config.speed)
     return _drive_all(config, names, chosen, ask, driving)
 
 

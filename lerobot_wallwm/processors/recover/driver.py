@@ -20,6 +20,12 @@ class ArmBlockedError(RuntimeError):
     """The arm does not follow its commands."""
 
 
+def check_speed(speed: float) -> None:
+    """Refuses a speed that is no number above 0."""
+    if not (np.isfinite(speed) and speed > 0):
+        raise ValueError(f"--speed must be above 0 degrees a second, got {speed}. Fix: 10 is the default")
+
+
 def timed_path(points: np.ndarray, speed: float, rate: float = RATE_HZ) -> np.ndarray:
     """Commands along a polyline, from rest to rest, so that no joint is faster than `speed`.
 
@@ -33,8 +39,7 @@ def timed_path(points: np.ndarray, speed: float, rate: float = RATE_HZ) -> np.nd
     Returns:
         (T, J) commands; the last row is the last point, and the present position is left out.
     """
-    if not (np.isfinite(speed) and speed > 0):
-        raise ValueError(f"--speed must be above 0 degrees a second, got {speed}. Fix: 10 is the default")
+    check_speed(speed)
     lengths = np.abs(np.diff(points, axis=0)).max(axis=1)
     along = np.concatenate([[0.0], np.cumsum(lengths)])
     steps = max(1, int(np.ceil(1.875 * along[-1] / speed * rate)))
@@ -56,19 +61,19 @@ def drive(
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.perf_counter,
 ) -> None:
-    """Drives a connected robot from where it is along `points`.
+    """Drives a connected LeRobot robot from where it is along `points`.
 
     Whatever ends it early (Ctrl-C, a blocked arm, an error of the bus), the arm is told to stay where it is.
 
     Args:
-        robot: A connected LeRobot robot.
+        robot: The robot.
         names: J names, as in its observation and action, e.g. `shoulder_pan.pos`.
         points: (N, J) positions to pass, in the dataset's units.
         speed: Fastest joint, units a second.
         rate: Commands a second.
         most_lag: Stops where a joint is farther than this from all commands of the last tenth of a second.
         sleep: Waits so many seconds.
-        clock: Seconds.
+        clock: Tells the seconds.
 
     Raises:
         ArmBlockedError: The arm does not follow.
@@ -91,13 +96,8 @@ def drive(
                     "off. It stays where it is"
                 )
     except BaseException:
-        hold(robot, names)
+        robot.send_action(dict(zip(names, map(float, position_of(robot, names)), strict=True)))
         raise
-
-
-def hold(robot: Any, names: Sequence[str]) -> None:
-    """Tells the arm to stay where it is."""
-    robot.send_action(dict(zip(names, map(float, position_of(robot, names)), strict=True)))
 
 
 def position_of(robot: Any, names: Sequence[str]) -> np.ndarray:

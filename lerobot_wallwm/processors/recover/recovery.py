@@ -78,8 +78,7 @@ def find_recoveries(
     Args:
         events: Events of any number of episodes, levels action and segment at least (task for re-grasps).
         episodes: The same episodes, in any order, read one at a time; without them no correction is found.
-        cycles: Common number of grasps with a carry by task template, see `common_cycles`; learnt from `events` if left
-            out.
+        cycles: Of `common_cycles`; learnt from `events` if left out.
         config: How state and action are read.
 
     Returns:
@@ -91,12 +90,8 @@ def find_recoveries(
     """
     table = list(events)
     cycles = common_cycles(table) if cycles is None else cycles
-    by_episode: dict[int, list[Event]] = defaultdict(list)
-    for event in table:
-        by_episode[event.episode_index].append(event)
-    found: list[Recovery] = []
-    for own in by_episode.values():
-        found += _of_actions(own, cycles)
+    by_episode = _by_episode(table)
+    found = [recovery for own in by_episode.values() for recovery in _of_actions(own, cycles)]
     for episode in episodes or ():
         found += _corrections(episode, by_episode.get(episode.index, []), config or KinematicsConfig())
     first: dict[int, Recovery] = {}
@@ -111,11 +106,8 @@ def common_cycles(events: Iterable[Event]) -> dict[str, int]:
     Templates with fewer than `LEAST_EPISODES` episodes, or whose episodes differ too much for one number to be common
     (clearing a table of any number of things), are left out. Of two equally common numbers the larger counts.
     """
-    by_episode: dict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        by_episode[event.episode_index].append(event)
     counts: dict[str, list[int]] = defaultdict(list)
-    for own in by_episode.values():
+    for own in _by_episode(events).values():
         counts[_instruction(own)].append(sum(cycle.carry > 0 for cycle in _cycles(_actions(own))))
     common = {}
     for template, numbers in counts.items():
@@ -123,6 +115,13 @@ def common_cycles(events: Iterable[Event]) -> dict[str, int]:
         if len(numbers) >= LEAST_EPISODES and times >= COMMON_SHARE * len(numbers):
             common[template] = number
     return common
+
+
+def _by_episode(events: Iterable[Event]) -> dict[int, list[Event]]:
+    groups: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        groups[event.episode_index].append(event)
+    return groups
 
 
 def _instruction(own: Sequence[Event]) -> str:
@@ -139,10 +138,8 @@ def _cycles(actions: Sequence[Event]) -> list[_Cycle]:
     for position, action in enumerate(actions):
         if action.label != "grasp":
             continue
-        opening = next(
-            (i for i in range(position + 1, len(actions)) if actions[i].label in (*_OPENS, "grasp")),
-            len(actions),
-        )
+        ends = (i for i, a in enumerate(actions) if i > position and a.label in (*_OPENS, "grasp"))
+        opening = next(ends, len(actions))
         carry = sum(a.length for a in actions[position + 1 : opening] if a.label != "wait")
         found.append(_Cycle(position, opening, carry))
     return found
@@ -152,9 +149,8 @@ def _of_actions(own: Sequence[Event], common: Mapping[str, int]) -> list[Recover
     """Retries and re-grasps of one episode, with the segments inside them."""
     actions = _actions(own)
     cycles = _cycles(actions)
-    spans: list[
-        tuple[str, int, int, int, str]
-    ] = []  # kind, cause, first and one past the last position, evidence
+    # Kind, cause, first and one past the last position, evidence.
+    spans: list[tuple[str, int, int, int, str]] = []
     carried: list[int] = []
     for place, cycle in enumerate(cycles):
         opened = cycle.opening < len(actions) and actions[cycle.opening].label in _OPENS
@@ -174,10 +170,8 @@ def _of_actions(own: Sequence[Event], common: Mapping[str, int]) -> list[Recover
         cause = actions[cycle.grasp]
         evidence = f"grasp {len(carried)} times with a carry, {usual} are common; this carry lasted {cycle.carry} frames"
         if place + 1 < len(cycles):
-            begin, end = (
-                cycle.opening + (cycle.opening < cycles[place + 1].grasp),
-                cycles[place + 1].grasp + 1,
-            )
+            again = cycles[place + 1].grasp
+            begin, end = cycle.opening + (cycle.opening < again), again + 1
         else:
             begin, end = (cycles[place - 1].opening + 1 if place else 0), cycle.opening + 1
             while begin < cycle.grasp and actions[begin].label == "retreat":
@@ -185,13 +179,9 @@ def _of_actions(own: Sequence[Event], common: Mapping[str, int]) -> list[Recover
         spans.append(("re-grasp", cause.event_id, begin, end, evidence))
     found = []
     for kind, cause_id, begin, end, evidence in spans:
-        ids = {action.event_id for action in actions[begin:end]}
-        found += [Recovery(event_id, kind, cause_id, evidence) for event_id in sorted(ids)]
-        found += [
-            Recovery(event.event_id, kind, cause_id, evidence)
-            for event in own
-            if event.level == "segment" and event.parent in ids
-        ]
+        ids = sorted({action.event_id for action in actions[begin:end]})
+        inside = [event.event_id for event in own if event.level == "segment" and event.parent in ids]
+        found += [Recovery(event_id, kind, cause_id, evidence) for event_id in ids + inside]
     return found
 
 
@@ -208,12 +198,9 @@ def _corrections(episode: Episode, own: Sequence[Event], config: KinematicsConfi
     groups: dict[int, list[Event]] = defaultdict(list)
     for event in own:
         if event.end > len(arm):
-            raise DataError(
-                "events",
-                f"event_id {event.event_id}",
-                f"ends at frame {event.end}, but episode {episode.index} has {len(arm)}",
-                "pass the event table of this very dataset",
-            )
+            problem = f"ends at frame {event.end}, but episode {episode.index} has {len(arm)}"
+            fix = "pass the event table of this very dataset"
+            raise DataError("events", f"event_id {event.event_id}", problem, fix)
         if event.level == "segment" and event.label != "wait":
             groups[event.parent].append(event)
     found = []
@@ -223,12 +210,10 @@ def _corrections(episode: Episode, own: Sequence[Event], config: KinematicsConfi
         for before, after in zip(segments, segments[1:], strict=False):
             away, home = (arm[min(e.end, len(arm) - 1)] - arm[e.start] for e in (before, after))
             size, undone = float(np.linalg.norm(away)), float(np.linalg.norm(home))
-            if min(size, undone) < LEAST_MOVE or any(
-                s.start < after.end and s.end > before.start for s in switches
-            ):
+            switched = any(s.start < after.end and s.end > before.start for s in switches)
+            if switched or min(size, undone) < LEAST_MOVE:
                 continue
-            cosine = float(away @ home) / (size * undone)
-            part = -float(away @ home) / size**2
+            cosine, part = float(away @ home) / (size * undone), -float(away @ home) / size**2
             if cosine < OPPOSED and part >= UNDONE:
                 evidence = (
                     f"moves back: cosine {cosine:.2f} to the segment before, undoes {100 * part:.0f} % of it"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,8 @@ from lerobot_wallwm.processors.recover.recovery import KINDS, Recovery, find_rec
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 
-SCHEMA = pa.schema(
-    [
-        pa.field("event_id", pa.int64(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("cause", pa.int64(), nullable=False),
-        pa.field("evidence", pa.string(), nullable=False),
-    ]
-)
+_TYPES = {"event_id": pa.int64(), "kind": pa.string(), "cause": pa.int64(), "evidence": pa.string()}
+SCHEMA = pa.schema([pa.field(name, dtype, nullable=False) for name, dtype in _TYPES.items()])
 
 
 @dataclass
@@ -105,15 +99,9 @@ def recovery_counts(
 
 
 def lift_to_level(table: Sequence[Event], recoveries: Iterable[Recovery], level: str) -> list[Recovery]:
-    """Recoveries as events of `level`: an event recovers if it, or an event inside it, does.
+    """Recoveries as events of `level`: an event recovers if it, or an event inside it in the whole `table`, does.
 
-    Args:
-        table: All levels of the event table.
-        recoveries: From `find_recoveries`.
-        level: One of `LEVELS`.
-
-    Returns:
-        One row per recovering event of the level; of several inside one event the first in order of `KINDS`.
+    Of several inside one event the first in order of `KINDS` counts.
     """
     by_id = {event.event_id: event for event in table}
     depth = LEVELS.index(level)
@@ -123,8 +111,7 @@ def lift_to_level(table: Sequence[Event], recoveries: Iterable[Recovery], level:
         while event is not None and LEVELS.index(event.level) > depth:
             event = by_id.get(event.parent)
         if event is not None and event.level == level:
-            row = Recovery(event.event_id, recovery.kind, recovery.cause, recovery.evidence)
-            first.setdefault(event.event_id, row)
+            first.setdefault(event.event_id, replace(recovery, event_id=event.event_id))
     return [first[event_id] for event_id in sorted(first)]
 
 
@@ -138,7 +125,7 @@ def recovery_copies(
     out: Path,
     copies: Mapping[int, int] | None = None,
 ) -> tuple[dict[int, int], dict[str, Any]]:
-    """The stage of `wallwm prepare`: writes `recoveries.parquet` and returns copies and figures.
+    """The stage of `wallwm prepare`: writes `recoveries.parquet` and returns copies by `event_id`, and figures.
 
     Args:
         config: Share and cap.
@@ -149,9 +136,6 @@ def recovery_copies(
         episodes: Source episodes of the training view; only these are copied.
         out: Folder of the output.
         copies: Copies of other steps, multiplied in.
-
-    Returns:
-        Copies by `event_id`, and what goes into the summary.
     """
     having = {event.episode_index for event in table}
     wanted = (source.read(i) for i, index in enumerate(source.episode_indices) if index in having)
@@ -160,8 +144,7 @@ def recovery_copies(
     pq.write_table(rows, out / "recoveries.parquet", compression="zstd")
     train = set(episodes)
     events = [event for event in table if event.level == level and event.episode_index in train]
-    lifted = lift_to_level(table, found, level)
-    kinds = {row.event_id: row.kind for row in lifted}
+    kinds = {row.event_id: row.kind for row in lift_to_level(table, found, level)}
     result = recovery_counts(events, kinds, config, copies)
     recovers = [event for event in events if event.event_id in kinds]
 

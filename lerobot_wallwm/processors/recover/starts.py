@@ -23,7 +23,7 @@ class PerturbedStart:
     """One start.
 
     Attributes:
-        event: The contact's event.
+        event: The contact.
         contact: (J,) recorded joint positions at the event's first frame, in the dataset's units.
         start: (J,) the same, moved within the ball and clamped to what the dataset has seen; grippers as recorded.
         way: (T, J) recorded positions on the way to the contact, last row the contact; grippers as at the contact.
@@ -75,21 +75,16 @@ def perturbed_starts(
     contacts = [event for event in table if event.level == "action" and event.label in labels]
     if not contacts:
         known = sorted({event.label for event in table if event.level == "action"})
-        raise DataError(
-            source.root,
-            f"events {','.join(labels)}",
-            "occur nowhere in the dataset",
-            f"pass --events= one or more of {','.join(known) or 'none, there is no action at all'}",
-        )
+        fix = f"pass --events= one or more of {','.join(known) or 'none, there is no action at all'}"
+        raise DataError(source.root, f"events {','.join(labels)}", "occur nowhere in the dataset", fix)
     every = source.names(STATE)
     width = source.read(0, min_frames=1).state.shape[1]
     joints = [d for d, name in enumerate(every) if name.endswith(".pos")] or list(range(width))
     fixed = set(gripper_dims(every, width, config or KinematicsConfig()))
     arm = [k for k, d in enumerate(joints) if d not in fixed]
     if not arm:
-        raise DataError(
-            source.root, STATE, "holds no arm joint besides grippers", "set --kinematics.gripper_dims"
-        )
+        problem = "holds no arm joint besides grippers"
+        raise DataError(source.root, STATE, problem, "set --kinematics.gripper_dims")
     names = [every[d] if d < len(every) else f"joint_{d}" for d in joints]
 
     rng = np.random.default_rng(seed)
@@ -105,22 +100,17 @@ def perturbed_starts(
             states[index] = state
     found = []
     for k in order:
-        event = contacts[k]
-        state = states[event.episode_index]
+        event, state = contacts[k], states[contacts[k].episode_index]
         if event.start >= len(state):
-            raise DataError(
-                source.root,
-                f"event_id {event.event_id}",
-                f"starts at frame {event.start}, but episode {event.episode_index} has {len(state)}",
-                "pass the event table of this very dataset",
-            )
+            problem = f"starts at frame {event.start}, but episode {event.episode_index} has {len(state)}"
+            fix = "pass the event table of this very dataset"
+            raise DataError(source.root, f"event_id {event.event_id}", problem, fix)
         direction = rng.normal(size=len(arm))
         offset = direction / np.linalg.norm(direction) * radius * rng.random() ** (1 / len(arm))
         contact = state[event.start].copy()
         start = contact.copy()
         start[arm] = np.clip(start[arm] + offset, low[arm], high[arm])
-        way = state[max(0, event.start - round(way_s * source.fps)) : event.start + 1].copy()
-        still = [j for j in range(len(joints)) if j not in arm]
-        way[:, still] = contact[still]
+        recorded = state[max(0, event.start - round(way_s * source.fps)) : event.start + 1]
+        way = np.where(np.isin(np.arange(len(joints)), arm), recorded, contact)
         found.append(PerturbedStart(event, contact, start, way))
     return names, found
