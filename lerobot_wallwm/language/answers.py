@@ -13,23 +13,21 @@ MAX_ANSWER_CHARS = 65_536
 _MAX_TOKENS_COUNTED = 10**9
 
 
-class _Message(BaseModel):
+class _Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
+
+class _Message(_Part):
     content: str
 
 
-class _Choice(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class _Choice(_Part):
     message: _Message
     finish_reason: str | None = None
 
 
-class Completion(BaseModel):
+class Completion(_Part):
     """The part of an OpenAI chat completion that is used; servers add fields of their own."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     choices: list[_Choice] = Field(min_length=1)
     usage: Any = None
@@ -59,11 +57,9 @@ class AnswerError(ValueError):
 
 @dataclass(frozen=True)
 class Checked:
-    """The captions of an answer that passed, and why the others did not.
+    """The captions of an answer that passed, by span id, and why the others did not.
 
-    Attributes:
-        captions: Span id to caption.
-        refused: Span id to reason: `missing`, or a reason of `RefusedCaptionError`.
+    A reason is `missing`, or one of `RefusedCaptionError`.
     """
 
     captions: dict[str, str]
@@ -71,11 +67,7 @@ class Checked:
 
 
 def parse_completion(body: bytes) -> Completion:
-    """The completion in a response's body.
-
-    Raises:
-        AnswerError: `not_completion`, if it is not JSON of that shape.
-    """
+    """The completion in a response's body; raises `AnswerError("not_completion")` if it is not JSON of that shape."""
     try:
         return Completion.model_validate_json(body)
     except ValidationError as error:

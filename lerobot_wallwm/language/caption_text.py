@@ -12,7 +12,7 @@ import re
 import unicodedata
 
 LONGEST = 160
-_PUNCTUATION = frozenset("'’-–,.;:()/%+°!?")
+_ALLOWED = frozenset(" '’-–,.;:()/%+°!?")
 # Our choice: what models say instead of a caption, and text that addresses a model rather than describing the robot.
 # A help for clean data, not a defence: the defence is that a caption stays text.
 _NOT_A_CAPTION = re.compile(
@@ -37,13 +37,9 @@ class RefusedCaptionError(ValueError):
 def clean_caption(text: str, longest: int = LONGEST) -> str:
     """The caption in normal form (NFKC, single spaces, without quotes, dashes and stops at its ends).
 
-    Args:
-        text: What a model wrote for one event.
-        longest: Most characters of the result.
-
     Raises:
-        RefusedCaptionError: If the text is empty or too long, holds control, format or line-break characters, or
-            characters of markup, or does not read like a caption.
+        RefusedCaptionError: If the text is empty or longer than `longest` characters, holds control, format or
+            line-break characters, or characters of markup, or does not read like a caption.
     """
     # Before normalising, which can multiply the length of a text by 18.
     if len(text) > 8 * longest:
@@ -51,15 +47,12 @@ def clean_caption(text: str, longest: int = LONGEST) -> str:
     text = unicodedata.normalize("NFKC", text).strip()
     if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for char in text):
         raise RefusedCaptionError("control")
-    text = " ".join(text.split())
-    text = re.sub(r"[\"“”]", "'", text).strip(" '‘’-–.,;:")
+    text = re.sub(r"[\"“”]", "'", " ".join(text.split())).strip(" '‘’-–.,;:")
     if sum(char.isalpha() for char in text) < 2:
         raise RefusedCaptionError("empty")
     if len(text) > longest:
         raise RefusedCaptionError("long")
-    if not all(
-        char == " " or char in _PUNCTUATION or unicodedata.category(char)[0] in "LMN" for char in text
-    ):
+    if any(char not in _ALLOWED and unicodedata.category(char)[0] not in "LMN" for char in text):
         raise RefusedCaptionError("markup")
     if _NOT_A_CAPTION.search(text):
         raise RefusedCaptionError("not_a_caption")
@@ -69,8 +62,7 @@ def clean_caption(text: str, longest: int = LONGEST) -> str:
 def plain_line(text: str, longest: int) -> str:
     """Foreign text as one printable line of at most `longest` characters, for prompts, reports and terminals.
 
-    Control, format and surrogate characters become spaces, so that neither a terminal nor a parquet file trips over
-    them.
+    Control, format and surrogate characters, over which a terminal or a parquet file would trip, become spaces.
     """
     shown = (" " if unicodedata.category(char)[0] in "CZ" else char for char in text[: 8 * longest])
     line = " ".join("".join(shown).split())

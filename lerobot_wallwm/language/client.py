@@ -38,12 +38,9 @@ _SAY_AGAIN = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """A request in words and pictures.
+    """A request: its messages with the sheet as a data URI, and the JSON schema of the answer.
 
-    Attributes:
-        key: SHA-256 of everything that decides the answer: model, settings, words and the sheet's pixels.
-        messages: Chat messages with the sheet as a data URI.
-        schema: JSON schema of the answer.
+    `key` is the SHA-256 of everything that decides the answer: model, settings, words and the sheet's pixels.
     """
 
     key: str
@@ -59,31 +56,18 @@ def data_block(data: Any) -> str:
     return f"<data>\n{text}\n</data>"
 
 
+@dataclass(eq=False)
 class _FailedAttemptError(Exception):
-    """One attempt that gave no answer.
+    """One attempt that gave no answer."""
 
-    Attributes:
-        reason: `timeout`, `connection`, `http_<status>`, `rate_limited`, `too_large`, `encoding`, a reason of
-            `AnswerError`, or `secret` (the answer held the key).
-        detail: The server's own words or the library's, as one plain line.
-        again: Whether to try again.
-        wait_s: How long the server wants to be left alone; None if it does not say.
-        content: Whether it was the answer's content that was refused.
-        plainer: Whether the server refused the response format.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        detail: str = "",
-        again: bool = True,
-        wait_s: float | None = None,
-        content: bool = False,
-        plainer: bool = False,
-    ) -> None:
-        self.reason, self.detail, self.again = reason, plain_line(detail, 200), again
-        self.wait_s, self.content, self.plainer = wait_s, content, plainer
-        super().__init__(reason)
+    # `timeout`, `connection`, `http_<status>`, `rate_limited`, `too_large`, `encoding`, a reason of `AnswerError`, or
+    # `secret` (the answer held the key).
+    reason: str
+    detail: str = ""  # the server's own words or the library's
+    again: bool = True  # whether to try again
+    wait_s: float | None = None  # how long the server wants to be left alone; None if it does not say
+    content: bool = False  # whether it was the answer's content that was refused
+    plainer: bool = False  # whether the server refused the response format
 
 
 @dataclass
@@ -97,11 +81,10 @@ class Usage:
 
     def add(self, tokens: tuple[int, int] | None) -> None:
         """Counts one answer."""
-        if tokens is None:
-            self.unknown += 1
-        else:
-            self.prompt_tokens += tokens[0]
-            self.completion_tokens += tokens[1]
+        prompt, answer = tokens or (0, 0)
+        self.prompt_tokens += prompt
+        self.completion_tokens += answer
+        self.unknown += tokens is None
 
     def cost(self, config: VlmConfig) -> float:
         """In the currency of the prices."""
@@ -110,14 +93,7 @@ class Usage:
 
 @dataclass
 class Outcome:
-    """How a request ended.
-
-    Attributes:
-        checked: The captions, or None if there are none.
-        reason: Why there are none, or why the last attempt was refused.
-        detail: More about the reason, for the report.
-        usage: Of all attempts.
-    """
+    """How a request ended: its captions or None, why there are none (or the last attempt was refused), and its cost."""
 
     checked: Checked | None = None
     reason: str = ""
@@ -146,10 +122,8 @@ class VlmClient:
                 "a vision-language model is asked through the `openai` package, which is not installed. "
                 "Fix: pip install 'lerobot_policy_wallwm[vlm]'"
             ) from error
-        self._package = openai
-        self.config = config
-        self.gave_up = ""
-        self.usage = Usage()
+        self._package, self.config = openai, config
+        self.gave_up, self.usage = "", Usage()
         self._key = config.api_key()
         self._failed_in_a_row = 0
         self._format = "json_schema" if config.response_format == "auto" else config.response_format
@@ -209,13 +183,12 @@ class VlmClient:
                     raise _FailedAttemptError("secret", content=True)
                 if outcome.checked is None or len(checked.captions) > len(outcome.checked.captions):
                     outcome.checked = checked
-                outcome.reason = next(iter(checked.refused.values()), "")
-                outcome.detail = ""
+                outcome.reason, outcome.detail = next(iter(checked.refused.values()), ""), ""
                 if not checked.refused:
                     break
                 again = outcome.reason
             except _FailedAttemptError as failed:
-                outcome.reason, outcome.detail = failed.reason, failed.detail
+                outcome.reason, outcome.detail = failed.reason, plain_line(failed.detail, 200)
                 again = failed.reason if failed.content else ""
                 if not failed.again:
                     break
@@ -240,15 +213,13 @@ class VlmClient:
         elif self._failed_in_a_row >= config.give_up_after:
             self.gave_up = f"{self._failed_in_a_row} requests in a row failed, the last with {outcome.reason}"
         elif config.max_cost and self.usage.cost(config) >= config.max_cost:
-            self.gave_up = (
-                f"this run has cost {self.usage.cost(config):.4f}, --vlm.max_cost={config.max_cost:g}"
-            )
+            cost = self.usage.cost(config)
+            self.gave_up = f"this run has cost {cost:.4f}, --vlm.max_cost={config.max_cost:g}"
 
     async def _pause(self, attempt: int, failed: _FailedAttemptError, rng: random.Random) -> bool:
         """Waits before the next attempt: doubling, with full jitter, and never shorter than the server asked for.
 
-        Returns:
-            False if the server wants to be left alone for longer than `max_wait_s`.
+        False if the server wants to be left alone for longer than `max_wait_s`.
         """
         config = self.config
         if failed.wait_s is not None and failed.wait_s > config.max_wait_s:
@@ -285,9 +256,8 @@ class VlmClient:
                     body = (await create(**self._request(prompt, again, sent))).content
                 break
             except TimeoutError as error:
-                raise _FailedAttemptError(
-                    "timeout", f"no answer within {self.config.timeout_s:g} s"
-                ) from error
+                detail = f"no answer within {self.config.timeout_s:g} s"
+                raise _FailedAttemptError("timeout", detail) from error
             except self._package.APIStatusError as error:
                 failed = self._refused(error.response)
                 if not (failed.plainer and self.config.response_format == "auto" and sent in _STEPS):

@@ -81,10 +81,9 @@ class VlmConfig:
                 f"--vlm.max_frames={self.max_frames} must be at least --vlm.max_spans={self.max_spans}. "
                 "Fix: every event needs a picture"
             )
-        if not 32 <= self.tile <= 1024:
-            raise ValueError(f"--vlm.tile must be 32 to 1024 pixels, got {self.tile}")
-        if not 16 <= self.max_caption <= 1000:
-            raise ValueError(f"--vlm.max_caption must be 16 to 1000 characters, got {self.max_caption}")
+        for name, low, high, unit in (("tile", 32, 1024, "pixels"), ("max_caption", 16, 1000, "characters")):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"--vlm.{name} must be {low} to {high} {unit}, got {getattr(self, name)}")
         if self.response_format not in RESPONSE_FORMATS:
             raise ValueError(
                 f"--vlm.response_format must be one of {', '.join(RESPONSE_FORMATS)}, got {self.response_format!r}"
@@ -122,11 +121,7 @@ class VlmConfig:
             return host == "localhost"
 
     def api_key(self) -> str:
-        """The key from the environment; empty where the variable is not set.
-
-        Raises:
-            ValueError: It holds characters that no HTTP header may hold.
-        """
+        """The key from the environment, empty where it is not set; refuses what no HTTP header may hold."""
         key = os.environ.get(self.api_key_env, "").strip()
         if not key.isascii() or not key.isprintable():
             raise ValueError(

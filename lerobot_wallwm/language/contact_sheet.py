@@ -17,12 +17,8 @@ _GAP = 2
 _LARGEST = 2048  # pixels of a sheet's longer side; vision encoders shrink what is larger
 _GREY, _WHITE, _BLACK = (128, 128, 128), (255, 255, 255), (0, 0, 0)
 # Bar at the first picture of an event, by the level whose boundary it is. Our choice of colours.
-BAR_COLOURS = {
-    "task": (220, 40, 40),
-    "subtask": (220, 40, 40),
-    "action": (235, 140, 20),
-    "segment": (60, 130, 235),
-}
+_RED, _ORANGE, _BLUE = (220, 40, 40), (235, 140, 20), (60, 130, 235)
+BAR_COLOURS = {"task": _RED, "subtask": _RED, "action": _ORANGE, "segment": _BLUE}
 
 
 @dataclass(frozen=True)
@@ -70,29 +66,19 @@ def draw_sheet(cells: Sequence[Cell], cameras: Sequence[str]) -> Image:
             else:
                 sheet.paste(picture, corner)
             if i == 0:
-                draw.text(
-                    (corner[0] + 3, corner[1] + 2),
-                    cameras[camera],
-                    fill=_WHITE,
-                    font=font,
-                    stroke_width=2,
-                    stroke_fill=_BLACK,
-                )
+                how = {"fill": _WHITE, "font": font, "stroke_width": 2, "stroke_fill": _BLACK}
+                draw.text((corner[0] + 3, corner[1] + 2), cameras[camera], **how)
             top += size[1] + _GAP
-    longest = max(sheet.size)
-    if longest > _LARGEST:
-        scale = _LARGEST / longest
-        sheet = sheet.resize(
-            (max(1, round(sheet.width * scale)), max(1, round(sheet.height * scale))), PilImage.Resampling.BOX
-        )
+    if (scale := _LARGEST / max(sheet.size)) < 1:
+        size = max(1, round(sheet.width * scale)), max(1, round(sheet.height * scale))
+        sheet = sheet.resize(size, PilImage.Resampling.BOX)
     return sheet
 
 
 def _size_of(cells: Sequence[Cell], camera: int) -> tuple[int, int]:
     """Size of a camera's pictures; a small grey box where it has none at all."""
     found = (cell.pictures[camera] for cell in cells)
-    first = next((picture for picture in found if picture is not None), None)
-    return first.size if first is not None else (96, 24)
+    return next((picture.size for picture in found if picture is not None), (96, 24))
 
 
 def data_uri(sheet: Image, quality: int = 85) -> str:

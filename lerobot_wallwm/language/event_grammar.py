@@ -15,14 +15,9 @@ ORDER = 12  # long enough to count the rounds of a task that repeats itself ("so
 
 
 def learn_transitions(sequences: Iterable[Sequence[str]], order: int = ORDER) -> dict[str, dict[str, int]]:
-    """Counts how event templates follow each other, for contexts of 1 to ``order`` events.
+    """Counts how the event templates of each source episode follow each other, for contexts of 1 to ``order`` events.
 
-    Args:
-        sequences: Templates of each source episode, in order.
-        order: Longest context.
-
-    Returns:
-        ``{"a || b": {"c": count}}``; `START` pads the front, `END` closes each sequence.
+    Returns ``{"a || b": {"c": count}}``; `START` pads the front, `END` closes each sequence.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for sequence in sequences:

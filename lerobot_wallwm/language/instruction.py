@@ -49,23 +49,10 @@ def _noun(phrase: str) -> str:
     return "" if phrase.lower() in _PRONOUN else phrase
 
 
-def _place_split(phrase: str) -> tuple[str, str]:
-    """`(before, after)` the first preposition of place; `after` is empty where there is none."""
-    found = _PLACE.search(phrase)
-    if found is None:
-        return phrase, ""
-    return phrase[: found.start()], phrase[found.end() :]
-
-
 def parse_instruction(text: str) -> dict[str, str]:
-    """The object and target that an instruction names.
+    """The object and target that an instruction such as "put the cup on the plate" names, without articles.
 
-    Args:
-        text: An instruction such as "put the cup on the plate".
-
-    Returns:
-        `{"object": ...}`, with `"target"` where the sentence names one. Articles are dropped. Where nothing is found,
-        object is "object".
+    Returns `{"object": ...}`, with `"target"` where the sentence names one. Where nothing is found, object is "object".
     """
     slots: dict[str, str] = {}
     sentence = re.sub(r"\s+", " ", str(text or "").replace("_", " ")).strip()
@@ -76,12 +63,11 @@ def parse_instruction(text: str) -> dict[str, str]:
         verb = _VERB_AT_START.match(clause)
         if verb is None:
             continue
-        rest = clause[verb.end() :]
-        before, after = _place_split(rest)
+        before, *places = _PLACE.split(clause[verb.end() :], maxsplit=1)
         taken = re.match(r"(?:pick|grab|grasp|take|get|fetch|lift|remove)", verb["verb"], re.I) is not None
         and_place = re.search(r"place|put", verb["verb"], re.I) is not None
         thing = _noun(_SOURCE.split(before, maxsplit=1)[0])
-        goal = _noun(_SOURCE.split(after, maxsplit=1)[0])
+        goal = _noun(_SOURCE.split("".join(places), maxsplit=1)[0])
         if thing and "object" not in slots:
             slots["object"] = thing
         # "pick up the cup on the table": the table is where the cup stands, not where it should go.
@@ -102,16 +88,9 @@ def target_preposition(text: str) -> str:
     before = re.sub(r"[\s_]+", " ", str(text or ""))
     found = re.search(rf"(\w+)\s+(?:{_ARTICLE})*{re.escape(target)}", before, re.I) if target else None
     word = found[1].lower() if found else "on"
-    return {
-        "in": "in",
-        "into": "in",
-        "inside": "in",
-        "on": "on",
-        "onto": "on",
-        "upon": "on",
-        "top": "on",
-        "of": "on",
-    }.get(word, "at")
+    if word in ("in", "into", "inside"):
+        return "in"
+    return "on" if word in ("on", "onto", "upon", "top", "of") else "at"
 
 
 def fill(template: str, slots: Mapping[str, str]) -> str:

@@ -1,10 +1,10 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Text that is safe in Markdown, and tables of it."""
+"""Text that is safe in Markdown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,9 @@ def source_card_data(root: Path) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {}
     for name in ("license", "tags", "language"):
-        value = data.get(name)
-        words = [
-            w
-            for w in (value if isinstance(value, list) else [value])
-            if isinstance(w, str) and _WORD.fullmatch(w)
-        ]
+        values = data.get(name)
+        values = values if isinstance(values, list) else [values]
+        words = [word for word in values if isinstance(word, str) and _WORD.fullmatch(word)]
         if words:
             found[name] = words[0] if name == "license" and len(words) == 1 else words
     for name in ("license_name", "license_link"):
@@ -49,10 +46,3 @@ def plain(text: str, letters: int = _LETTERS) -> str:
     line = " ".join(text.split())
     line = line if len(line) <= letters else line[: letters - 3] + "..."
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&-])", r"\\\1", line)
-
-
-def table(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> list[str]:
-    """Lines of a Markdown table; cells are text that is already Markdown."""
-    header = list(header)
-    lines = ["| " + " | ".join(map(str, header)) + " |", "|" + "---|" * len(header)]
-    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]

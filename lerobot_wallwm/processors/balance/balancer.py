@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import isotonic_regression
 from scipy.stats import entropy
 
@@ -50,18 +51,17 @@ class BalancerConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        for name, ok in (
-            ("temperature", self.temperature >= 1),
-            ("cap", 1 <= self.cap < np.inf),
-            ("growth", 0 < self.growth < np.inf and self.growth >= self.min_copies),
-            ("min_copies", self.min_copies >= 0),
-        ):
-            if not ok:
-                value = getattr(self, name)
-                raise ValueError(
-                    f"--balancer.{name}={value} is out of range. Fix: temperature and cap are at least 1, min_copies is at "
-                    "least 0, growth is above 0 and at least min_copies"
-                )
+        fine = {
+            "temperature": self.temperature >= 1,
+            "cap": 1 <= self.cap < np.inf,
+            "growth": 0 < self.growth < np.inf and self.growth >= self.min_copies,
+            "min_copies": self.min_copies >= 0,
+        }
+        for name in (name for name, ok in fine.items() if not ok):
+            raise ValueError(
+                f"--balancer.{name}={getattr(self, name)} is out of range. Fix: temperature and cap are at least 1, "
+                "min_copies is at least 0, growth is above 0 and at least min_copies"
+            )
 
 
 def gini(shares: np.ndarray) -> float:
@@ -80,16 +80,9 @@ def normalised_entropy(shares: np.ndarray) -> float:
 
 
 def balance_figures(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """How even the draws are over the clusters, before and after.
+    """How even the draws of each event, ``(N,)`` before and after, are over the clusters `labels` ``(N,)``.
 
-    Args:
-        labels: ``(N,)`` clusters.
-        before: ``(N,)`` draws of each event, e.g. its rows.
-        after: ``(N,)`` the same when balanced, e.g. its rows times its copies.
-
-    Returns:
-        Clusters, Gini and normalised entropy of both, how much more often the rarest tenth of the clusters is drawn, and
-        how much more often perfectly even draws would: what there is to gain.
+    The gain is how much more often the rarest tenth of the clusters is drawn; the even gain is that of even draws.
     """
     _, cluster = np.unique(labels, return_inverse=True)
     old, new = (np.bincount(cluster, np.asarray(w, dtype=np.float64)) for w in (before, after))
@@ -109,11 +102,7 @@ def balance_figures(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -
 class ClusterBalancer:
     """`balanced_weights` as a transform of one row per event, in a Hugging Face dataset.
 
-    `ds.map(ClusterBalancer().fit(ds), batched=True)` reads the columns `columns` and adds `weight`.
-
-    Args:
-        config: Temperature and cap.
-        columns: The clusterings' columns.
+    `ds.map(ClusterBalancer().fit(ds), batched=True)` reads the clusterings' `columns` and adds `weight`.
     """
 
     def __init__(
@@ -126,40 +115,29 @@ class ClusterBalancer:
         """Fits the weights to all rows; see `balanced_weights`."""
         labels = [np.asarray(rows[name]) for name in self.columns]
         weights = balanced_weights(labels, sizes, self.config)
-        self._weight = dict(
-            zip(zip(*(label.tolist() for label in labels), strict=True), weights.tolist(), strict=True)
-        )
+        cells = zip(*(label.tolist() for label in labels), strict=True)
+        self._weight = dict(zip(cells, weights.tolist(), strict=True))
         return self
 
     def __call__(self, batch: Mapping[str, list]) -> dict[str, Any]:
-        """See the class.
-
-        Raises:
-            ValueError: A combination of clusters was not among the fitted rows.
-        """
-        try:
-            weights = [
-                self._weight[cell] for cell in zip(*(batch[name] for name in self.columns), strict=True)
-            ]
-        except KeyError as error:
+        """See the class. Raises `ValueError` for a combination of clusters that was not among the fitted rows."""
+        cells = list(zip(*(batch[name] for name in self.columns), strict=True))
+        if unknown := set(cells) - set(self._weight):
             raise ValueError(
-                f"clusters {error.args[0]} were not fitted. Fix: fit on all events that are to be drawn"
-            ) from error
-        return {**batch, "weight": weights}
+                f"clusters {min(unknown)} were not fitted. Fix: fit on all events that are to be drawn"
+            )
+        return {**batch, "weight": [self._weight[cell] for cell in cells]}
 
 
 def balanced_weights(
     labels: Sequence[Any], sizes: Any | None = None, config: BalancerConfig | None = None
 ) -> np.ndarray:
-    """Weights under which the draws balance several clusterings.
+    """Weights ``(N,)`` under which the draws balance several clusterings: above 0, at most `cap`, of mean 1 over the draws.
 
     Args:
         labels: One array ``(N,)`` of cluster numbers for each clustering.
         sizes: ``(N,)`` draws that one copy of each event gets, i.e. its rows in the view; None: one each.
         config: Temperature and cap.
-
-    Returns:
-        ``(N,)`` above 0, at most `cap`, of mean 1 over the draws.
 
     Raises:
         ValueError: No events, arrays of different lengths, or a size that is not above 0.
@@ -227,10 +205,8 @@ def _sizes(sizes: Any | None, count: int) -> np.ndarray:
 
 def _cells(labels: Sequence[Any], sizes: Any | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distinct combinations ``(M, C)`` in ascending order, that of each event ``(N,)``, and their draws ``(C,)``."""
-    import pandas as pd
-
-    if not len(labels) or len({len(column) for column in labels}) != 1 or len(labels[0]) == 0:
-        lengths = [len(column) for column in labels]
+    lengths = [len(column) for column in labels]
+    if len(set(lengths)) != 1 or not lengths[0]:
         raise ValueError(f"every clustering needs a label for each of at least one event, got {lengths}")
     table = np.stack([np.asarray(column) for column in labels])
     if not np.issubdtype(table.dtype, np.integer):
@@ -245,19 +221,14 @@ def _cells(labels: Sequence[Any], sizes: Any | None) -> tuple[np.ndarray, np.nda
 def _rake(codes: list[np.ndarray], mass: np.ndarray, temperature: float) -> np.ndarray:
     """``(C,)`` weights; see the head of the file."""
     sizes = [np.bincount(code, mass) for code in codes]
-    targets = []
-    for size in sizes:
-        # Relative to the greatest, or a power of a large number loses digits.
-        share = (size / size.max()) ** (1 / temperature)
-        targets.append(share / share.sum() * mass.sum())
+    # Relative to the greatest, or a power of a large number loses digits.
+    shares = [(size / size.max()) ** (1 / temperature) for size in sizes]
+    targets = [share / share.sum() * mass.sum() for share in shares]
     logs = [np.zeros(len(size)) for size in sizes]
 
     def weight(leave_out: int | None = None) -> np.ndarray:
-        total = np.zeros(len(mass))
-        for m, code in enumerate(codes):
-            if m != leave_out:
-                total += logs[m][code]
-        return np.exp(total)
+        factors = (logs[m][code] for m, code in enumerate(codes) if m != leave_out)
+        return np.exp(sum(factors, np.zeros(len(mass))))
 
     for _ in range(_ROUNDS):
         for m, code in enumerate(codes):

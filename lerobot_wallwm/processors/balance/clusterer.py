@@ -1,7 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Two clusterings of events: by what is seen and said, and by how the arm moves (paper p. 17).
 
-The paper gives neither encoder, algorithm nor number of clusters. Ours: `embedder.py`, and scikit-learn's MiniBatchKMeans. Shapes: N events, K clusters, D numbers.
+The paper gives neither encoder, algorithm nor number of clusters. Ours: `embedder.py`, and scikit-learn's
+MiniBatchKMeans. Shapes: N events, K clusters, D numbers.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        if self.vl_clusters < 0 or self.action_clusters < 0:
-            raise ValueError(
-                f"--cluster.vl_clusters={self.vl_clusters} and --cluster.action_clusters={self.action_clusters} must be at "
-                "least 0. Fix: 0 chooses by the number of events"
-            )
+        for name in ("vl_clusters", "action_clusters"):
+            if (count := getattr(self, name)) < 0:
+                raise ValueError(
+                    f"--cluster.{name}={count} must be at least 0. Fix: 0 chooses by the number of events"
+                )
         if not 0 <= self.text_weight <= 1:
             raise ValueError(
                 f"--cluster.text_weight={self.text_weight} must be between 0 and 1. Fix: 0.5 counts both alike"
@@ -52,9 +53,6 @@ class EventClusterer:
     `fit(image, text, action)` finds the centres, `predict` the nearest ones. As a transform of one row per event,
     `ds.map(clusterer, batched=True)` reads the columns `image_embedding`, `text_embedding` and `action_feature` and adds
     `vl_cluster` and `action_cluster`.
-
-    Args:
-        config: Numbers of clusters, weight of the caption, seed.
     """
 
     def __init__(self, config: ClusterConfig | None = None) -> None:
@@ -68,12 +66,7 @@ class EventClusterer:
         return {**batch, "vl_cluster": vl.tolist(), "action_cluster": action.tolist()}
 
     def fit(self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray) -> EventClusterer:
-        """Finds the centres of both clusterings.
-
-        Args:
-            image_ND: Of an `EventEncoder`.
-            text_ND: Of the same encoder; its width may differ.
-            action_NF: Of `ActionFeatures`.
+        """Finds the centres of both clusterings, from an `EventEncoder`'s pictures and captions and `ActionFeatures`.
 
         Raises:
             ValueError: No events, different numbers of rows, or a value that is not finite.
@@ -94,9 +87,7 @@ class EventClusterer:
         ]
         return self
 
-    def predict(
-        self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray) -> list[np.ndarray]:
         """``(N,)`` vision-language clusters and ``(N,)`` action clusters, int64.
 
         Raises:
@@ -105,18 +96,15 @@ class EventClusterer:
         if not self._centres:
             raise ValueError("EventClusterer has no centres yet. Fix: call fit() first")
         _check(image_ND, text_ND, action_NF)
-        vl, action = map(nearest, self._points(image_ND, text_ND, action_NF), self._centres)
-        return vl, action
+        return list(map(nearest, self._points(image_ND, text_ND, action_NF), self._centres))
 
-    def _points(
-        self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _points(self, image_ND: np.ndarray, text_ND: np.ndarray, action_NF: np.ndarray) -> list[np.ndarray]:
         seen = []
         for values, (mean, scale) in zip((image_ND, text_ND), self._seen, strict=True):
             part = values.astype(np.float32) - mean
             part *= scale
             seen.append(part)
-        return np.concatenate(seen, axis=1), action_NF.astype(np.float32) / self._action_scale
+        return [np.concatenate(seen, axis=1), action_NF.astype(np.float32) / self._action_scale]
 
 
 def _check(*parts: np.ndarray) -> None:
@@ -138,13 +126,7 @@ def default_clusters(count: int) -> int:
 
 
 def kmeans(points_ND: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
-    """Centres ``(K, D)`` float32; fewer than asked where there are fewer points. Same input, same centres.
-
-    Args:
-        points_ND: Float32.
-        clusters: K.
-        seed: Of the first centres and of the batches.
-    """
+    """Centres ``(K, D)`` float32; fewer than asked where there are fewer points. Same input, same centres."""
     from sklearn.cluster import MiniBatchKMeans
 
     count = len(points_ND)

@@ -51,10 +51,7 @@ class EmbeddedEncoder:
     The picture is told by the mean colours of 8 x 8 patches and by histograms of its gradients' directions in 4 x 4 cells;
     the caption by its words and pairs of words, hashed. Each part goes through a fixed random projection. Every camera has
     a projection of its own, so that their sum keeps them apart and does not depend on their order. Our choice throughout:
-    enough to tell scenes, colours and verbs; it knows nothing of synonyms or of objects.
-
-    Args:
-        width: Numbers of each part.
+    enough to tell scenes, colours and verbs; it knows nothing of synonyms or of objects. Each part has `width` numbers.
     """
 
     THUMBNAIL, CELLS, DIRECTIONS, WORDS = 8, 4, 8, 4096
@@ -102,9 +99,7 @@ class EmbeddedEncoder:
         direction %= self.DIRECTIONS
         cell = np.arange(small[0]) * self.CELLS // small[0]
         place = (cell[:, None] * self.CELLS + cell[None]) * self.DIRECTIONS + direction
-        edges = np.bincount(
-            place.ravel(), strength.ravel(), minlength=self.CELLS * self.CELLS * self.DIRECTIONS
-        )
+        edges = np.bincount(place.ravel(), strength.ravel(), minlength=self.CELLS**2 * self.DIRECTIONS)
         # A grey picture without edges says nothing; both parts count alike.
         return np.concatenate([colours.ravel() - 0.5, np.sqrt(edges) / 4])
 
@@ -112,10 +107,7 @@ class EmbeddedEncoder:
 class TransformersEncoder:
     """A dual encoder of transformers with `get_image_features` and `get_text_features`, such as CLIP or SigLIP.
 
-    Args:
-        name: A local folder, or a name on the Hub.
-        device: Where it runs.
-        batch_size: Pictures or captions at a time.
+    `name` is a local folder or a name on the Hub; `batch_size` counts pictures or captions.
 
     Raises:
         ValueError: It cannot be loaded, or does not encode both pictures and text.
@@ -173,13 +165,7 @@ class TransformersEncoder:
 class EventEmbedder:
     """Embeds events: keyframe, caption and trajectory.
 
-    Args:
-        encoder: See `make_encoder`; loaded at once, so that a wrong name is refused before any long work.
-        kinematics: How state and action are read.
-        device: Where a transformers encoder runs.
-
-    Raises:
-        ValueError: The encoder cannot be loaded.
+    The encoder (`make_encoder`) is loaded at once, so that a wrong name is refused with a `ValueError` before any long work.
     """
 
     def __init__(
@@ -208,14 +194,10 @@ class EventEmbedder:
         position = {episode: i for i, episode in enumerate(source.episode_indices)}
         by_episode: dict[int, list[int]] = defaultdict(list)
         for i, event in enumerate(events):
-            if event.episode_index not in position:
-                raise DataError(
-                    source.root,
-                    f"episode_index {event.episode_index}",
-                    "is not in this dataset",
-                    "use the dataset that the events were found in",
-                )
             by_episode[event.episode_index].append(i)
+        if unknown := set(by_episode) - set(position):
+            fix = "use the dataset that the events were found in"
+            raise DataError(source.root, f"episode_index {min(unknown)}", "is not in this dataset", fix)
         image: list[Any] = [None] * len(events)
         action: list[Any] = [None] * len(events)
         # In the dataset's order, so that each parquet file is read once.
@@ -224,10 +206,8 @@ class EventEmbedder:
             episode = source.read(position[index])
             path = trajectory(episode, self.features.config)
             meta, starts = source.meta(position[index]), [event.start for event in own]
-            keyframes = {
-                camera: np.stack(list(pictures(source, meta, camera, starts)))
-                for camera in source.cameras(meta)
-            }
+            cameras = source.cameras(meta)
+            keyframes = {key: np.stack(list(pictures(source, meta, key, starts))) for key in cameras}
             embedded = self.encoder.images(keyframes, len(own))
             for i, event, vector in zip(by_episode[index], own, embedded, strict=True):
                 image[i], action[i] = vector, self.features(episode, path, event.start, event.end)

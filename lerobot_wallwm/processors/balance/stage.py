@@ -6,6 +6,7 @@ The clusters are found in the training events alone; held-out events go to the n
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,23 +78,17 @@ class Balance:
         columns: dict[str, Any] = {
             "event_id": pa.array([event.event_id for event in self.events], pa.int64())
         }
-        columns |= {
-            f"{name}_cluster": pa.array(label) for name, label in zip(CLUSTERINGS, self.labels, strict=True)
-        }
-        columns["split"] = pa.array(np.where(self.in_train, "train", "heldout"))
-        columns["weight"], columns["copies"] = pa.array(self.weight), pa.array(self.count)
-        pq.write_table(pa.table(columns), path)
+        columns |= zip((f"{name}_cluster" for name in CLUSTERINGS), self.labels, strict=True)
+        columns |= {"split": np.where(self.in_train, "train", "heldout"), "weight": self.weight}
+        pq.write_table(pa.table(columns | {"copies": self.count}), path)
 
     def mark(self, view: Path, balanced: bool) -> None:
         """Adds `wallwm/vl_cluster`, `wallwm/action_cluster` and `wallwm/weight` to a view's episodes.
 
         Also writes the view's `weights.parquet` (`index`, `weight`; one line a row of the view, mean 1), the shape of
         LeRobot's pull request 4222: what a row must still count so that uniform draws from the view become the exact
-        balance. A view without copies gets the weights themselves; in a view with copies they only mend the rounding.
-
-        Args:
-            view: Its folder, not yet in place.
-            balanced: Whether its events were copied.
+        balance. A view without copies gets the weights themselves; in one with copies (`balanced`) they only mend the
+        rounding.
         """
         order = {event.event_id: i for i, event in enumerate(self.events)}
         index, weight = [], []
@@ -165,21 +160,18 @@ def print_figures(figures: Mapping[str, Any]) -> None:
         )
         gain = f"{row['rarest_decile_gain']:.1f} x ({row['rarest_decile_even_gain']:.1f} x)"
         print(f"{name:<20}{row['clusters']:>8}{gini:>16}{entropy:>18}{gain:>26}")
-    left_out = figures["events_left_out"]
-    print(
-        f"{figures['events']} events in {figures['copies']} copies, at most {figures['most']} of one"
-        + (f", {left_out} events left out" if left_out else "")
-        + "\n"
-    )
+    left_out = f", {figures['events_left_out']} events left out" if figures["events_left_out"] else ""
+    copies = f"{figures['copies']} copies, at most {figures['most']} of one"
+    print(f"{figures['events']} events in {copies}{left_out}\n")
 
 
 def _rows(source: SourceDataset, events: Sequence[Event], pruner: QuasiStaticPruner | None) -> np.ndarray:
+    rows = np.array([event.length for event in events])
     if pruner is None:
-        return np.array([event.length for event in events])
-    rows = np.zeros(len(events), dtype=np.int64)
-    by_episode: dict[int, list[int]] = {}
+        return rows
+    by_episode: dict[int, list[int]] = defaultdict(list)
     for i, event in enumerate(events):
-        by_episode.setdefault(event.episode_index, []).append(i)
+        by_episode[event.episode_index].append(i)
     for position, episode in enumerate(source.episode_indices):
         if episode in by_episode:
             kept = pruner(source.read(position))
