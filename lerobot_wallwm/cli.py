@@ -21,8 +21,7 @@ def _parse(command: str, config_class: type, args: Sequence[str]) -> Any:
 
 def _prepare(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors.prepare.config import PrepareConfig
-    from lerobot_wallwm.processors.prepare.prepare import prepare
-    from lerobot_wallwm.processors.prepare.summary import print_summary
+    from lerobot_wallwm.processors.prepare.prepare import prepare, print_summary
 
     config = _parse("prepare", PrepareConfig, args)
     if config.scale.tasks:

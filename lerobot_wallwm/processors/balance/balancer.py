@@ -67,11 +67,8 @@ class BalancerConfig:
 def gini(shares: np.ndarray) -> float:
     """Gini coefficient of non-negative shares: 0 if all are alike, near 1 if one has everything."""
     ordered = np.sort(np.asarray(shares, dtype=np.float64))
-    count = len(ordered)
-    if count == 0 or ordered.sum() == 0:
-        return 0.0
-    rank = np.arange(1, count + 1)
-    return float((2 * rank - count - 1) @ ordered / (count * ordered.sum()))
+    count, total = len(ordered), ordered.sum()
+    return float((2 * np.arange(1, count + 1) - count - 1) @ ordered / (count * total)) if total else 0.0
 
 
 def normalised_entropy(shares: np.ndarray) -> float:

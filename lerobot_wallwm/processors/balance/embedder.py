@@ -178,10 +178,7 @@ class EventEmbedder:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``(N, D)`` embeddings of keyframes and of captions and ``(N, F)`` action features, float32.
 
-        Args:
-            source: The dataset as it was segmented, e.g. cleaned and synchronised.
-            events: Of one level, in any order; at least one.
-            progress: Called with the number of events done since its last call.
+        `source` is the dataset as it was segmented; `progress` is called with the events done since its last call.
 
         Raises:
             DataError: There is no event, a keyframe does not decode, or an event lies outside the dataset.

@@ -32,15 +32,10 @@ CLUSTERINGS = ("vl", "action")
 
 
 class Balance:
-    """The clusters, weights and copies of a dataset's events.
+    """The clusters, weights and copies of the carved level's events.
 
-    Args:
-        events: Of the carved level.
-        labels: ``(N,)`` of each of `CLUSTERINGS`.
-        rows: ``(N,)`` rows that one copy of each event has in the view.
-        train: Source episodes of the training view.
-        config: How to balance.
-        seed: Of the rounding to copies.
+    `labels` are ``(N,)`` of each of `CLUSTERINGS`, `rows` ``(N,)`` those that one copy of each event has in the view;
+    `train` are the source episodes of the training view, and `seed` is of the rounding to copies.
     """
 
     def __init__(
@@ -56,8 +51,7 @@ class Balance:
         chosen = set(train)
         self.in_train = np.array([event.episode_index in chosen for event in events])
         self.weight, self.count = np.ones(len(events)), np.ones(len(events), np.int64)
-        own = [label[self.in_train] for label in labels]
-        size = rows[self.in_train]
+        own, size = [label[self.in_train] for label in labels], rows[self.in_train]
         weight = balanced_weights(own, size, config)
         self.weight[self.in_train] = weight
         self.count[self.in_train] = balanced_copies(weight, own, size, config, seed)
@@ -122,19 +116,10 @@ def balance_events(
     seed: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> Balance:
-    """Embeds, clusters and weighs events.
+    """Embeds, clusters and weighs the events of one level; writes `clusters.parquet` to `out`.
 
-    Args:
-        embedder: Of keyframes, captions and trajectories.
-        source: The dataset, cleaned and synchronised as it is carved.
-        events: Those that become episodes, i.e. of one level.
-        train: Source episodes of the training view.
-        out: Folder for `clusters.parquet`.
-        cluster: How to cluster.
-        balancer: How to balance.
-        pruner: Leaves quasi-static frames out of the view, which changes how many rows an event has.
-        seed: Of the rounding to copies.
-        progress: Called with the number of events embedded since its last call.
+    `source` is cleaned and synchronised as it is carved; the pruner changes how many rows an event has in the view.
+    `progress` is called with the number of events embedded since its last call.
 
     Raises:
         DataError: A keyframe does not decode, or there is no event to balance.

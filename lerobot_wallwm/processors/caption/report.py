@@ -85,16 +85,9 @@ def make_report(
     gave_up: str,
     cameras: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Counts of what this run asked and spent, what earlier runs had, and what fell back and why.
+    """Counts: what this run asked and `spent`, what earlier runs had, and what fell back and why.
 
-    Args:
-        config: Settings.
-        cache: Where the answers are kept.
-        records: One per event.
-        results: One per request.
-        spent: What this run cost.
-        gave_up: Why the server was asked no more, or empty.
-        cameras: Cameras without readable frames, with the number of requests.
+    There is a record per event and a result per request; `cameras` without readable frames have the number of requests.
     """
     kept = Usage()
     examples: dict[str, str] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import batched
 
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 
@@ -28,7 +29,6 @@ class CaptionRequest:
     """What one request asks.
 
     Attributes:
-        episode_index: The source episode.
         spans: The events to caption, coarse levels first, then in time order.
         context: Enclosing events that are told but not asked about.
         frames: Frames to show, ascending, counted from the episode's first.
@@ -58,24 +58,15 @@ class CaptionRequest:
 
 def shared_captions(events: Sequence[Event]) -> dict[int, int]:
     """Segments that are the whole of their action: `event_id` of the segment to that of the action."""
-    actions = {e.event_id: e for e in events if e.level == "action"}
-    return {
-        e.event_id: e.parent
-        for e in events
-        if e.level == "segment" and e.parent in actions and actions[e.parent].length == e.length
-    }
+    length = {e.event_id: e.length for e in events if e.level == "action"}
+    segments = (e for e in events if e.level == "segment")
+    return {e.event_id: e.parent for e in segments if length.get(e.parent) == e.length}
 
 
 def plan_requests(events: Sequence[Event], max_spans: int, max_frames: int) -> list[CaptionRequest]:
-    """The requests of one episode.
+    """The requests of one episode's events, all levels, with so many spans and (at least as many) frames at most each.
 
-    Args:
-        events: The episode's events, all levels.
-        max_spans: Most events of one request.
-        max_frames: Most frames of one request; at least `max_spans`.
-
-    Returns:
-        Requests in which every event occurs once, except those in `shared_captions`.
+    Every event occurs once, except those in `shared_captions`.
     """
     shared = shared_captions(events)
     levels: dict[str, list[Span]] = {}
@@ -89,18 +80,15 @@ def plan_requests(events: Sequence[Event], max_spans: int, max_frames: int) -> l
     by_id = {s.event.event_id: s for level in levels.values() for s in level}
     if len(every) <= max_spans:
         return [_request(every, by_id, max_frames)]
-    overview = [*levels["task"], *levels["subtask"]]
-    groups = [overview[i : i + max_spans] for i in range(0, len(overview), max_spans)]
-    details: list[Span] = []
+    groups = list(batched([*levels["task"], *levels["subtask"]], max_spans))
+    details: tuple[Span, ...] = ()
     for action in levels["action"]:
         unit = [action, *(s for s in segments if s.event.parent == action.event.event_id)]
         if details and len(details) + len(unit) > max_spans:
             groups.append(details)
-            details = []
-        details += unit
-        while len(details) > max_spans:
-            groups.append(details[:max_spans])
-            details = details[max_spans:]
+            details = ()
+        *full, details = batched([*details, *unit], max_spans)
+        groups += full
     groups += [details] if details else []
     return [_request(group, by_id, max_frames) for group in groups]
 
@@ -133,17 +121,11 @@ def choose_frames(spans: Sequence[tuple[int, int]], max_frames: int) -> list[int
         spans: Disjoint half-open intervals.
         max_frames: Most frames; at least the number of spans.
     """
-    count = [1] * len(spans)
+    count, lengths = [1] * len(spans), [end - start for start, end in spans]
     for _ in range(max_frames - len(spans)):
-        steps = [
-            (end - start) / k if k < (end - start) // 2 else 0.0
-            for (start, end), k in zip(spans, count, strict=True)
-        ]
-        if not steps or max(steps) == 0:
+        steps = [length / k if k < length // 2 else 0.0 for length, k in zip(lengths, count, strict=True)]
+        if not any(steps):
             break
         count[steps.index(max(steps))] += 1
-    return sorted(
-        start + (2 * i + 1) * (end - start) // (2 * k)
-        for (start, end), k in zip(spans, count, strict=True)
-        for i in range(k)
-    )
+    parts = zip(spans, lengths, count, strict=True)
+    return sorted(s + (2 * i + 1) * length // (2 * k) for (s, _), length, k in parts for i in range(k))

@@ -57,9 +57,8 @@ class VlmCaptioner:
     ) -> None:
         cache = cache or config.cache
         if not config.model:
-            raise ValueError(
-                "--vlm.model is not set. Fix: pass the model's name on the server, as its /v1/models lists it"
-            )
+            fix = "pass the model's name on the server, as its /v1/models lists it"
+            raise ValueError(f"--vlm.model is not set. Fix: {fix}")
         if cache is None:
             raise ValueError("--vlm.cache is not set. Fix: pass a file for the answers")
         VlmClient(config)  # refuses a missing package and a wrong key before any long work
@@ -76,11 +75,8 @@ class VlmCaptioner:
 
         Args:
             source: The dataset.
-            events: Its events with kinematic captions, unique ids.
+            events: Its events with kinematic captions, unique ids; `DataError` if one lies outside the dataset.
             progress: Called with (requests done since the last call, requests in all).
-
-        Raises:
-            DataError: An event's episode is not in the dataset.
         """
         by_episode: dict[int, list[Event]] = defaultdict(list)
         for event in events:

@@ -240,18 +240,12 @@ class BalanceStage(Stage):
         self.embedder = EventEmbedder(config.cluster.encoder, config.kinematics, config.cluster.device)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
+        own = [event for event in prepared.events if event.level == self.config.level]
+        what = self.embedder, prepared.source, own, prepared.split()[0], prepared.folder
+        how = self.config.cluster, self.config.balancer
         with prepared.progress(None, "events", "embed") as bar:
             prepared.balance = balance_events(
-                self.embedder,
-                prepared.source,
-                [event for event in prepared.events if event.level == self.config.level],
-                prepared.split()[0],
-                prepared.folder,
-                self.config.cluster,
-                self.config.balancer,
-                pruner=prepared.pruner,
-                seed=self.config.seed,
-                progress=bar.update,
+                *what, *how, pruner=prepared.pruner, seed=self.config.seed, progress=bar.update
             )
         prepared.copies = prepared.balance.copies
         return prepared.balance.figures()
@@ -283,16 +277,10 @@ class CarveStage(Stage):
             if not episodes:
                 continue
             about = {"split": split, "command": command_of(config), "parameters": prepared.parameters}
+            copies = prepared.copies if split == "train" else None
             with prepared.progress(None, "events", f"carve {split}") as bar:
-                result = carver.carve(
-                    prepared.source,
-                    prepared.events,
-                    prepared.folder / split,
-                    episodes=episodes,
-                    copies=prepared.copies if split == "train" else None,
-                    sidecar=about,
-                    progress=bar.update,
-                )
+                how = {"episodes": episodes, "copies": copies, "sidecar": about, "progress": bar.update}
+                result = carver.carve(prepared.source, prepared.events, prepared.folder / split, **how)
             if balance is not None:
                 balance.mark(prepared.folder / split, balanced=split == "train")
             views[split] = {

@@ -125,17 +125,10 @@ def recovery_copies(
     out: Path,
     copies: Mapping[int, int] | None = None,
 ) -> tuple[dict[int, int], dict[str, Any]]:
-    """The stage of `wallwm prepare`: writes `recoveries.parquet` and returns copies by `event_id`, and figures.
+    """The stage of `wallwm prepare`: writes `recoveries.parquet` to `out` and returns copies by `event_id`, and figures.
 
-    Args:
-        config: Share and cap.
-        kinematics: How state and action are read.
-        source: The dataset; its episodes are read once more, for the corrections.
-        table: All events.
-        level: The level that is carved.
-        episodes: Source episodes of the training view; only these are copied.
-        out: Folder of the output.
-        copies: Copies of other steps, multiplied in.
+    The dataset's episodes are read once more, for the corrections. Events of `level` in `episodes`, the training view's,
+    are copied, and the copies of other steps are multiplied in.
     """
     having = {event.episode_index for event in table}
     wanted = (source.read(i) for i, index in enumerate(source.episode_indices) if index in having)
@@ -175,9 +168,9 @@ def print_recovery(figures: Mapping[str, Any]) -> None:
         print("recoveries none found: --recovery.share changes nothing")
         return
     kinds = ", ".join(f"{kind} {count}" for kind, count in figures["kinds"].items())
-    short = figures["frames_after"] < figures["frames_wanted"] - 0.01
+    before, wanted, after = (figures[f"frames_{name}"] for name in ("before", "wanted", "after"))
+    short = " (--recovery.cap holds it back)" if after < wanted - 0.01 else ""
     print(
-        f"recoveries {figures['events']} events ({kinds}): {100 * figures['frames_before']:.1f} % of the frames before, "
-        f"{100 * figures['frames_after']:.1f} % after, {100 * figures['frames_wanted']:.1f} % asked for"
-        + (" (--recovery.cap holds it back)" if short else "")
+        f"recoveries {figures['events']} events ({kinds}): {100 * before:.1f} % of the frames before, "
+        f"{100 * after:.1f} % after, {100 * wanted:.1f} % asked for{short}"
     )

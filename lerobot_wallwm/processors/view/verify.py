@@ -73,12 +73,8 @@ def verify_view(
 ) -> VerifyReport:
     """Compares a view with its source.
 
-    Args:
-        source_root: The dataset that was carved.
-        view_root: The view.
-        frames: Also load every row through `LeRobotDataset` with a window that runs past the event's end, and compare
-            images and pad masks.
-        quiet: No progress bar.
+    With `frames`, every row is also loaded through `LeRobotDataset` with a window that runs past the event's end, and its
+    images and pad masks are compared.
 
     Raises:
         DataError: If one of the two cannot be read, or the view was not written by `EventCarver`.

@@ -59,7 +59,7 @@ def test_the_view_holds_the_copies_and_the_clusters(balanced, tiny_dataset):
 
 
 def test_figures_are_those_of_the_rows_that_are_drawn(balanced, capsys):
-    from lerobot_wallwm.processors.prepare.summary import print_summary
+    from lerobot_wallwm.processors.prepare.prepare import print_summary
 
     summary = json.loads((balanced / "summary.json").read_text())
     rows = episodes(balanced / "train")
