@@ -139,9 +139,9 @@ class WallwmPolicy(PreTrainedPolicy):
             policy.action_space.set_range(kwargs["dataset_stats"])
         return policy
 
-    def _save_pretrained(self, save_directory: Path, state_dict: dict[str, Tensor] | None = None) -> None:
+    def _save_pretrained(self, save_directory: Path, **kwargs: Any) -> None:
         """LeRobot's hook: weights, what a person chose, and what was learned."""
-        super()._save_pretrained(save_directory, state_dict=state_dict)
+        super()._save_pretrained(save_directory, **kwargs)  # `state_dict` in 0.6.1, nothing later
         self.config.learned.write(save_directory)
 
     @classmethod
