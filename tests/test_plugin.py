@@ -249,9 +249,8 @@ def test_next_chunk_starts_from_an_event_checkpoint(trained, tiny_dataset, tmp_p
     folder = out / "checkpoints" / "last" / "pretrained_model"
     config = json.loads((folder / "config.json").read_text())
     assert config["stage"] == "next_chunk" and config["planner"] == "instruction"
-    assert (
-        learned["event_transitions"] == json.loads((event / "config.json").read_text())["event_transitions"]
-    )
+    learned, before = (json.loads((path / "learned.json").read_text()) for path in (folder, event))
+    assert learned["event_transitions"] == before["event_transitions"]
     before, after = (load_file(path / "model.safetensors") for path in (event, folder))
     fresh = after.keys() - before.keys()
     assert len(fresh) == 4 and all(".chunk_tables." in key and after[key].any() for key in fresh)
