@@ -17,29 +17,17 @@ PHASE_BINS = 50
 
 @dataclass(frozen=True)
 class EventRows:
-    """One event of a carved view, without its images.
+    """One event of a carved view, without its images."""
 
-    Attributes:
-        caption: Its task string.
-        template: The caption with slots, for captions that training never shows.
-        state: ``(L, D)`` in dataset units.
-        action: ``(L, D)`` in dataset units.
-        first_row: Where it starts in its view.
-        kind: Label of the event, empty where the data was not carved.
-        source: Episode of the source dataset that it was carved from; its own number where it was not.
-        start: Its first frame in that episode.
-        instruction: Task of that episode.
-    """
-
-    caption: str
-    template: str
-    state: np.ndarray
-    action: np.ndarray
-    first_row: int = 0
-    kind: str = ""
-    source: int = 0
-    start: int = 0
-    instruction: str = ""
+    caption: str  # its task string
+    template: str  # the caption with slots, for captions that training never shows
+    state: np.ndarray  # ``(L, D)`` in dataset units
+    action: np.ndarray  # ``(L, D)`` in dataset units
+    first_row: int = 0  # where it starts in its view
+    kind: str = ""  # label of the event, empty where the data was not carved
+    source: int = 0  # episode of the source dataset that it was carved from; its own number where it was not
+    start: int = 0  # its first frame in that episode
+    instruction: str = ""  # task of that episode
 
 
 def hold_pose(state: np.ndarray, horizon: int) -> np.ndarray:

@@ -61,25 +61,17 @@ def baseline_actions(
 
 @dataclass
 class OpenLoopErrors:
-    """Errors of the policy and the baselines.
+    """Errors of the policy and the baselines."""
 
-    Attributes:
-        error: By reach, ``near`` or ``event``.
-        intervals: 95 % over source episodes, by reach; None where there is but one episode.
-        baselines: Error by name and reach.
-        against_hold: By reach: the policy's error as a part of that of holding the pose, with its interval or None.
-        by_joint: Name to error over the event.
-        hold_by_joint: The same of holding the pose.
-        by_event: Kind of event to errors; empty where events are unknown.
-    """
-
-    error: dict[str, float]
+    error: dict[str, float]  # by reach, ``near`` or ``event``
+    # 95 % over source episodes, by reach; None where there is but one episode.
     intervals: dict[str, tuple[float, float] | None]
-    baselines: dict[str, dict[str, float]]
+    baselines: dict[str, dict[str, float]]  # error by name and reach
+    # By reach: the policy's error as a part of that of holding the pose, with its interval or None.
     against_hold: dict[str, tuple[float, tuple[float, float] | None]]
-    by_joint: dict[str, float]
-    hold_by_joint: dict[str, float]
-    by_event: dict[str, dict[str, float]]
+    by_joint: dict[str, float]  # name to error over the event
+    hold_by_joint: dict[str, float]  # the same of holding the pose
+    by_event: dict[str, dict[str, float]]  # kind of event to errors; empty where events are unknown
 
 
 def open_loop(

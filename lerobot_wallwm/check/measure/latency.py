@@ -42,19 +42,13 @@ class Times:
 
 @dataclass
 class Timings:
-    """Times of looks by imagination, of ticks, and what they mean.
+    """Times of looks by imagination, of ticks, and what they mean."""
 
-    Attributes:
-        looks: By imagination: observation to a plan's actions, pipelines included.
-        ticks: `WITH_LOOK` and `WITHOUT_LOOK`: `select_action` with its pipelines, as configured.
-        imagination: The configured one.
-        steps_between_looks: Actions executed of each plan.
-    """
-
-    looks: dict[str, Times]
+    looks: dict[str, Times]  # by imagination: observation to a plan's actions, pipelines included
+    # `WITH_LOOK` and `WITHOUT_LOOK`: `select_action` with its pipelines, as configured.
     ticks: dict[str, Times]
-    imagination: str
-    steps_between_looks: float
+    imagination: str  # as configured
+    steps_between_looks: float  # actions executed of each plan
 
     def named(self) -> dict[str, Times]:
         """Looks and ticks, by names for people."""
@@ -148,10 +142,7 @@ def _time_looks(
 
 
 def _time_ticks(
-    checkpoint: Checkpoint,
-    observations: Sequence[dict[str, Any]],
-    timings: int,
-    bar: str | None,
+    checkpoint: Checkpoint, observations: Sequence[dict[str, Any]], timings: int, bar: str | None
 ) -> dict[str, Times]:
     """From an observation to the action of a tick, with the ticks that plan apart from those that do not."""
     policy, began = checkpoint.policy, time.perf_counter()

@@ -20,19 +20,13 @@ STILL = 1e-3
 
 @dataclass
 class JointRange:
-    """One joint's values, in the dataset's units.
+    """One joint's values, in the dataset's units."""
 
-    Attributes:
-        name: For people.
-        trained: Lowest and highest of the training data, or None where the checkpoint does not know.
-        here: The same of the data that is checked.
-        outside: Share of the latter that lies outside of the former.
-    """
-
-    name: str
+    name: str  # for people
+    # Lowest and highest of the training data, or None where the checkpoint does not know.
     trained: tuple[float, float] | None
-    here: tuple[float, float]
-    outside: float
+    here: tuple[float, float]  # the same of the data that is checked
+    outside: float  # share of the latter that lies outside of the former
 
 
 @dataclass
@@ -46,32 +40,19 @@ class CameraMatch:
 
 @dataclass
 class Match:
-    """What agrees and what does not.
+    """What agrees and what does not."""
 
-    Attributes:
-        states: By joint.
-        actions: By joint.
-        names: What differs about the joints' names or order; None if nothing does.
-        cameras: All of either side.
-        still: Joints that never moved in training.
-        still_here: Joints that moved in training but not in the data.
-        trained_fps: Of the training data; None where the checkpoint does not know.
-        data_fps: Of the data.
-        control_fps: Of the arm.
-        unknown_captions: Captions that are of no kind that the checkpoint was trained on.
-        captions: Distinct captions.
-    """
-
-    states: list[JointRange]
-    actions: list[JointRange]
-    names: str | None
-    cameras: list[CameraMatch]
-    still: list[str]
-    still_here: list[str]
-    trained_fps: float | None
-    data_fps: float
-    control_fps: float
+    states: list[JointRange]  # by joint
+    actions: list[JointRange]  # by joint
+    names: str | None  # what differs about the joints' names or order; None if nothing does
+    cameras: list[CameraMatch]  # all of either side
+    still: list[str]  # joints that never moved in training
+    still_here: list[str]  # joints that moved in training but not in the data
+    trained_fps: float | None  # of the training data; None where the checkpoint does not know
+    data_fps: float  # of the data
+    control_fps: float  # of the arm
     captions: int
+    # Captions that are of no kind that the checkpoint was trained on.
     unknown_captions: list[str] = field(default_factory=list)
 
 

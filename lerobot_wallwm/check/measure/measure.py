@@ -41,55 +41,34 @@ LOOKS_PER_EPISODE = 40
 
 @dataclass
 class Measured:
-    """What the rules judge; parts that were not measured are None.
+    """What the rules judge; parts that were not measured are None."""
 
-    Attributes:
-        stage: The checkpoint's.
-        acts: Whether that stage trains actions.
-        bad_weights: Names of weights that are not finite.
-        bad_outputs: Share of predicted actions that are not finite.
-        carved: Whether the data's events are known.
-        from_training: Whether the data look like the checkpoint's own training view.
-        episodes: Source episodes.
-        unit: Of the errors.
-        observations: Number of them.
-        open_loop: Errors.
-        clamped: Share of predicted actions outside of the data's range.
-        first_step: 99th percentile of the first action's distance from the pose, predicted and recorded.
-        sensitivity: Changes by exchanged inputs.
-        remaining: Mean error of the predicted end, and of guessing the median, in frames.
-        latency: On this machine.
-        load: Of the machine while it was measured (mean number of running processes), and its cores.
-        match: Of data and checkpoint.
-        imagination: The configured one.
-        psnr: Of the imagined video, and of repeating the keyframe.
-        predicted_end: Frames to the event's end, predicted and true; None where events are unknown.
-        shown: Episodes that are drawn whole.
-        clips: Imagined beside real.
-    """
-
-    stage: str = "joint"
-    acts: bool = True
-    bad_weights: list[str] = field(default_factory=list)
-    bad_outputs: float = 0.0
-    carved: bool = True
-    from_training: bool = False
+    stage: str = "joint"  # the checkpoint's
+    acts: bool = True  # whether that stage trains actions
+    bad_weights: list[str] = field(default_factory=list)  # names of weights that are not finite
+    bad_outputs: float = 0.0  # share of predicted actions that are not finite
+    carved: bool = True  # whether the data's events are known
+    from_training: bool = False  # whether the data look like the checkpoint's own training view
     episodes: int = 0
-    unit: str = "dataset units"
+    unit: str = "dataset units"  # of the errors
     observations: int = 0
     open_loop: OpenLoopErrors | None = None
-    clamped: float | None = None
+    clamped: float | None = None  # share of predicted actions outside of the data's range
+    # 99th percentile of the first action's distance from the pose, predicted and recorded.
     first_step: tuple[float, float] | None = None
-    sensitivity: InputChanges | None = None
+    sensitivity: InputChanges | None = None  # changes by exchanged inputs
+    # Mean error of the predicted end, and of guessing the median, in frames.
     remaining: tuple[float, float] | None = None
-    latency: Timings | None = None
+    latency: Timings | None = None  # on this machine
+    # Of the machine while it was measured (mean number of running processes), and its cores.
     load: tuple[float, int] | None = None
-    match: Match | None = None
-    imagination: str = "none"
-    psnr: tuple[float, float] | None = None
+    match: Match | None = None  # of data and checkpoint
+    imagination: str = "none"  # as configured
+    psnr: tuple[float, float] | None = None  # of the imagined video, and of repeating the keyframe
+    # Frames to the event's end, predicted and true; None where events are unknown.
     predicted_end: tuple[np.ndarray, np.ndarray] | None = None
-    shown: list[WholeEpisode] = field(default_factory=list)
-    clips: Clips | None = None
+    shown: list[WholeEpisode] = field(default_factory=list)  # episodes that are drawn whole
+    clips: Clips | None = None  # imagined beside real
 
 
 def unmeasured(policy: Any, heldout: HeldOut) -> Measured:

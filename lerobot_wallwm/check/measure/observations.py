@@ -25,25 +25,15 @@ MAX_OBSERVATIONS = 180
 
 @dataclass
 class Observations:
-    """Held-out observations, ready for the policy.
+    """Held-out observations, ready for the policy."""
 
-    Attributes:
-        anchors: Where each is from.
-        batches: Preprocessed batches of at most `BATCH` observations.
-        captions: N strings.
-        true: ``(N, H, D)`` recorded actions.
-        valid: ``(N, H)``, False beyond the event's end.
-        state: ``(N, D)``.
-        remaining: ``(N,)`` frames to the event's end.
-    """
-
-    anchors: list[Anchor]
-    batches: list[dict[str, Any]]
-    captions: list[str]
-    true: np.ndarray
-    valid: np.ndarray
-    state: np.ndarray
-    remaining: np.ndarray
+    anchors: list[Anchor]  # where each is from
+    batches: list[dict[str, Any]]  # preprocessed batches of at most `BATCH` observations
+    captions: list[str]  # N strings
+    true: np.ndarray  # ``(N, H, D)`` recorded actions
+    valid: np.ndarray  # ``(N, H)``, False beyond the event's end
+    state: np.ndarray  # ``(N, D)``
+    remaining: np.ndarray  # ``(N,)`` frames to the event's end
 
     def seen(
         self,
@@ -112,16 +102,11 @@ def load_observations(
 
 @dataclass
 class Prediction:
-    """What the policy would do from N observations.
+    """What the policy would do from N observations."""
 
-    Attributes:
-        actions: ``(N, H, D)`` in dataset units, past the predicted end the last one.
-        remaining: ``(N,)`` predicted frames to the event's end.
-        normalized: ``(N, H, D)`` as they enter the postprocessor, where -1 and 1 are the ends of the data's range.
-    """
-
-    actions: np.ndarray
-    remaining: np.ndarray
+    actions: np.ndarray  # ``(N, H, D)`` in dataset units, past the predicted end the last one
+    remaining: np.ndarray  # ``(N,)`` predicted frames to the event's end
+    # ``(N, H, D)`` as they enter the postprocessor, where -1 and 1 are the ends of the data's range.
     normalized: np.ndarray
 
 
@@ -183,20 +168,11 @@ def derangement(count: int, rng: np.random.Generator) -> list[int]:
 
 @dataclass
 class WholeEpisode:
-    """One source episode with every look into it.
-
-    Attributes:
-        index: Its number.
-        instruction: Its task.
-        true: ``(T, D)`` recorded actions; NaN where the view left frames out.
-        events: ``(start, end, kind)`` in frames.
-        looks: ``(frame, actions (L, D))`` up to each look's predicted end.
-        fps: Of the data.
-    """
+    """One source episode with every look into it."""
 
     index: int
     instruction: str
-    true: np.ndarray
-    events: list[tuple[int, int, str]]
-    looks: list[tuple[int, np.ndarray]]
-    fps: float
+    true: np.ndarray  # ``(T, D)`` recorded actions; NaN where the view left frames out
+    events: list[tuple[int, int, str]]  # ``(start, end, kind)`` in frames
+    looks: list[tuple[int, np.ndarray]]  # ``(frame, actions (L, D))`` up to each look's predicted end
+    fps: float  # of the data

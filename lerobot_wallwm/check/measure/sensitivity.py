@@ -30,15 +30,10 @@ IMAGES, CAPTION, STATE, NOISE = "other_images", "other_caption", "other_state", 
 
 @dataclass
 class InputChanges:
-    """Changes of the predicted motion, mean absolute in the dataset's units.
+    """Changes of the predicted motion, mean absolute in the dataset's units."""
 
-    Attributes:
-        change: By input; NaN where it could not be exchanged (all captions equal).
-        natural: By input: how far the recorded motions of the same pairs differ.
-    """
-
-    change: dict[str, float]
-    natural: dict[str, float]
+    change: dict[str, float]  # by input; NaN where it could not be exchanged (all captions equal)
+    natural: dict[str, float]  # by input: how far the recorded motions of the same pairs differ
 
     def share(self, name: str) -> float:
         """The change as a part of what the data would have; NaN where unknown."""

@@ -23,22 +23,13 @@ MOVED = 0.1
 
 @dataclass
 class Clips:
-    """Imagined and real frames.
+    """Imagined and real frames."""
 
-    Attributes:
-        imagined: ``(N, V, F, H, W, 3)`` uint8.
-        real: The same.
-        valid: ``(N, F)``, False beyond the event's end.
-        captions: N strings.
-        seconds: ``(F,)`` since the keyframe.
-        metrics: See `video_metrics`.
-    """
-
-    imagined: np.ndarray
-    real: np.ndarray
-    valid: np.ndarray
-    captions: list[str]
-    seconds: list[float]
+    imagined: np.ndarray  # ``(N, V, F, H, W, 3)`` uint8
+    real: np.ndarray  # the same
+    valid: np.ndarray  # ``(N, F)``, False beyond the event's end
+    captions: list[str]  # N strings
+    seconds: list[float]  # ``(F,)`` since the keyframe
     metrics: dict[str, Any]
 
     def part(self, chosen: Sequence[int]) -> Clips:
@@ -51,11 +42,7 @@ class Clips:
 
 
 def imagine(
-    checkpoint: Checkpoint,
-    observations: Observations,
-    fps: float,
-    seed: int = 0,
-    told_length: bool = False,
+    checkpoint: Checkpoint, observations: Observations, fps: float, seed: int = 0, told_length: bool = False
 ) -> Clips:
     """Lets the model imagine each observation's future in full.
 

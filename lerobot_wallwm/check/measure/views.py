@@ -21,16 +21,10 @@ PER_EVENT = 3
 
 @dataclass(frozen=True)
 class Anchor:
-    """One observation inside one event.
+    """One observation inside one event."""
 
-    Attributes:
-        event: Index of the event in its view.
-        offset: Frames from the event's start.
-        row: Row of the dataset.
-    """
-
-    event: int
-    offset: int
+    event: int  # index of the event in its view
+    offset: int  # frames from the event's start
     row: int
 
 
@@ -128,21 +122,13 @@ def open_view(root: str | Path, config: Any, pictures_ahead: bool = True) -> Any
 
 @dataclass
 class HeldOut:
-    """A dataset without its images.
-
-    Attributes:
-        root: Its folder.
-        meta: LeRobot's metadata.
-        events: Events, or whole episodes where `carved` is false.
-        carved: Whether it is a view that `wallwm prepare` wrote.
-        joints: Names of the action dimensions, for people.
-    """
+    """A dataset without its images."""
 
     root: Path
     meta: Any
-    events: list[EventRows]
-    carved: bool
-    joints: list[str]
+    events: list[EventRows]  # events, or whole episodes where `carved` is false
+    carved: bool  # whether it is a view that `wallwm prepare` wrote
+    joints: list[str]  # names of the action dimensions, for people
 
     @property
     def sources(self) -> list[int]:

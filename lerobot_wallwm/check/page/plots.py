@@ -155,12 +155,7 @@ def kinds_figure(result: OpenLoopErrors, unit: str) -> Any:
 
 def sensitivity_figure(result: InputChanges, unit: str) -> Any:
     """Change by each exchanged input, and what the recordings of the same pairs differ by."""
-    labels = {
-        IMAGES: "other images",
-        CAPTION: "another caption",
-        STATE: "another pose",
-        NOISE: "fresh noise",
-    }
+    labels = {IMAGES: "other images", CAPTION: "another caption", STATE: "another pose", NOISE: "fresh noise"}
     shown = [name for name in labels if np.isfinite(result.change[name])]
     figure = _grouped(
         [labels[name] for name in shown],

@@ -13,21 +13,13 @@ from lerobot_wallwm.hub.files.safe_files import read_object
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One row of the success table.
+    """One row of the success table."""
 
-    Attributes:
-        name: What was evaluated, in the publisher's words.
-        task: Group and number of the environment's task, as `lerobot-eval` names them.
-        successes: Episodes that succeeded.
-        episodes: Episodes.
-        interval: Wilson's, 95 %.
-    """
-
-    name: str
-    task: str
-    successes: int
+    name: str  # what was evaluated, in the publisher's words
+    task: str  # group and number of the environment's task, as `lerobot-eval` names them
+    successes: int  # episodes that succeeded
     episodes: int
-    interval: tuple[float, float]
+    interval: tuple[float, float]  # Wilson's, 95 %
 
 
 def read_evaluations(argument: str) -> list[Evaluation]:

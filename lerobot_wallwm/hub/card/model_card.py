@@ -71,30 +71,18 @@ class WeightsFacts:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """All that a card is made from.
+    """All that a card is made from."""
 
-    Attributes:
-        repo_id: Where it is published, or None.
-        config: The checkpoint's settings and what it learned, portable.
-        train: `train_config.json`, portable, or None.
-        weights: See `WeightsFacts`; None while they are not written yet.
-        view: The training data, or None.
-        check: Report of `wallwm check`, or None.
-        evaluations: Of `lerobot-eval`.
-        figures: Paths in the repository.
-        license: What the publisher states, or None.
-        data: `repo_id`, episodes and frames as LeRobot knows them, where there is no view.
-    """
-
-    repo_id: str | None
-    config: Mapping[str, Any]
-    train: Mapping[str, Any] | None = None
-    weights: WeightsFacts | None = None
-    view: ViewFacts | None = None
-    check: CheckReport | None = None
-    evaluations: Sequence[Evaluation] = ()
-    figures: Sequence[str] = ()
-    license: str | None = None
+    repo_id: str | None  # where it is published, or None
+    config: Mapping[str, Any]  # the checkpoint's settings and what it learned, portable
+    train: Mapping[str, Any] | None = None  # `train_config.json`, portable, or None
+    weights: WeightsFacts | None = None  # None while they are not written yet
+    view: ViewFacts | None = None  # the training data, or None
+    check: CheckReport | None = None  # report of `wallwm check`, or None
+    evaluations: Sequence[Evaluation] = ()  # of `lerobot-eval`
+    figures: Sequence[str] = ()  # paths in the repository
+    license: str | None = None  # what the publisher states, or None
+    # `repo_id`, episodes and frames as LeRobot knows them, where there is no view.
     data: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -30,37 +30,21 @@ class LabelFacts:
 
 @dataclass(frozen=True)
 class ViewFacts:
-    """A carved view in numbers.
+    """A carved view in numbers."""
 
-    Attributes:
-        source: Name of the dataset that was carved.
-        split: Of the view, or None.
-        level: Whose events are its episodes.
-        robot: `robot_type` of the dataset, or None.
-        fps: Frames per second.
-        frames: Rows of the view.
-        source_episodes: Demonstrations with at least one event.
-        events: Without copies.
-        copies: Episodes of the view, copies included.
-        captions: Different captions.
-        cameras: Shape by key.
-        labels: One entry a kind of event, the commonest first.
-        license: From the dataset's card, or None.
-    """
-
-    source: str
-    split: str | None
-    level: str
-    robot: str | None
+    source: str  # name of the dataset that was carved
+    split: str | None  # of the view, or None
+    level: str  # whose events are its episodes
+    robot: str | None  # `robot_type` of the dataset, or None
     fps: float
-    frames: int
-    source_episodes: int
-    events: int
-    copies: int
+    frames: int  # rows of the view
+    source_episodes: int  # demonstrations with at least one event
+    events: int  # copies not counted
+    copies: int  # episodes of the view, copies included
     captions: int
-    cameras: dict[str, tuple[int, ...]]
-    labels: list[LabelFacts]
-    license: str | None
+    cameras: dict[str, tuple[int, ...]]  # shape by key
+    labels: list[LabelFacts]  # one entry a kind of event, the commonest first
+    license: str | None  # from the dataset's card, or None
 
 
 def read_view(root: Path) -> ViewFacts:

@@ -56,22 +56,14 @@ class WanShape:
 
 @dataclass(frozen=True)
 class Backbone:
-    """Numbers of a published backbone.
+    """Numbers of a published backbone."""
 
-    Attributes:
-        repo_id: On the Hub, in diffusers' layout.
-        video: Its transformer.
-        spatial_stride: Pixels per latent pixel of its VAE; all have 4 frames per latent.
-        max_text_tokens: Tokens that its text is padded to in pre-training.
-        flow_shift: Timestep shift of its schedule.
-        policy: Defaults of `WallwmConfig` that go with its size. Our choices; the paper gives no action width.
-    """
-
-    repo_id: str
+    repo_id: str  # on the Hub, in diffusers' layout
     video: WanShape
-    spatial_stride: int
-    max_text_tokens: int = 512
-    flow_shift: float = 5.0
+    spatial_stride: int  # pixels per latent pixel of its VAE; all have 4 frames per latent
+    max_text_tokens: int = 512  # tokens that its text is padded to in pre-training
+    flow_shift: float = 5.0  # timestep shift of its schedule
+    # Defaults of `WallwmConfig` that go with its size. Our choices; the paper gives no action width.
     policy: dict[str, Any] = field(default_factory=dict)
 
 
@@ -108,17 +100,11 @@ _DEFAULTS: dict[str, Any] = {"patch_size": [1, 2, 2], "freq_dim": 256, "text_dim
 
 @dataclass
 class BackboneSource:
-    """A backbone's files.
+    """A backbone's files."""
 
-    Args:
-        name: Key of `BACKBONES`.
-        path: Local folder; None takes the Hub's.
-        revision: Branch, tag or commit on the Hub; None takes the newest.
-    """
-
-    name: str
-    path: str | None = None
-    revision: str | None = None
+    name: str  # key of `BACKBONES`
+    path: str | None = None  # local folder; None takes the Hub's
+    revision: str | None = None  # branch, tag or commit on the Hub; None takes the newest
 
     def part(self, name: str) -> Path:
         """Folder of one part (``transformer``, ``vae``, ``text_encoder``, ``tokenizer``), downloaded if need be.

@@ -20,29 +20,23 @@ _SIZES = ("step", "lead", "acceleration")
 
 @dataclass
 class Learned:
-    """Facts of the training data, and of the backbone that training started from.
+    """Facts of the training data, and of the backbone that training started from."""
 
-    Attributes:
-        fps: Frames per second; the unit of all counts of steps. None in a policy that was never trained.
-        action_feature_names: Names of the action's dimensions, or None where the dataset has none.
-        state_feature_names: The same of the state's.
-        camera_rows: The camera that each row of the view tables belongs to.
-        event_transitions: How events follow each other: context (``template`` or ``template || template``) -> next
-            template -> count.
-        event_max_frames: Longest event per template, in frames.
-        motion_limits: How the joints move, in the dataset's units; see `learn_motion_limits`.
-        backbone_shape: Numbers of the backbone's transformer, so that a checkpoint loads without it.
-        text_encoder_id: Fingerprint of its umT5, so that a checkpoint acts without it on captions that it knows.
-    """
-
+    # Frames per second; the unit of all counts of steps. None in a policy that was never trained.
     fps: float | None = None
+    # Names of the action's dimensions, or None where the dataset has none.
     action_feature_names: list[str] | None = None
-    state_feature_names: list[str] | None = None
+    state_feature_names: list[str] | None = None  # the same of the state's
+    # The camera that each row of the view tables belongs to.
     camera_rows: list[str] = field(default_factory=list)
+    # How events follow each other: context (``template`` or ``template || template``) -> next template -> count.
     event_transitions: dict[str, dict[str, int]] = field(default_factory=dict)
-    event_max_frames: dict[str, int] = field(default_factory=dict)
+    event_max_frames: dict[str, int] = field(default_factory=dict)  # longest event per template, in frames
+    # How the joints move, in the dataset's units; see `learn_motion_limits`.
     motion_limits: dict[str, list[float]] = field(default_factory=dict)
+    # Numbers of the backbone's transformer, so that a checkpoint loads without it.
     backbone_shape: dict[str, int] = field(default_factory=dict)
+    # Fingerprint of its umT5, so that a checkpoint acts without it on captions that it knows.
     text_encoder_id: str | None = None
 
     def check(self, where: str | Path = LEARNED) -> None:

@@ -32,33 +32,21 @@ class DatasetPart:
 
 @dataclass
 class PublishConfig:
-    """Flags of `wallwm publish`.
-
-    Args:
-        policy: See `PolicyPart`.
-        dataset: See `DatasetPart`.
-        repo_id: Name of the checkpoint on the Hub, ``user/name``.
-        private: Whether a repository that is made now is private; None leaves it to the Hub.
-        branch: Branch to publish on; None is the main one.
-        check: Folder that `wallwm check` wrote for this checkpoint.
-        eval: `eval_info.json` of `lerobot-eval`, one flag a file, ``--eval=PATH`` or ``--eval=NAME=PATH``.
-        license: Of the checkpoint, as the Hub writes it (``apache-2.0``).
-        dry_run: Write what would be published into `out` and talk to nobody, except to look up a backbone.
-        out: Folder for `dry_run`.
-        overwrite: Replace an earlier `out`.
-    """
+    """Flags of `wallwm publish`."""
 
     policy: PolicyPart = field(default_factory=PolicyPart)
     dataset: DatasetPart = field(default_factory=DatasetPart)
-    repo_id: str | None = None
-    private: bool | None = None
-    branch: str | None = None
-    check: Path | None = None
+    repo_id: str | None = None  # name of the checkpoint on the Hub, ``user/name``
+    private: bool | None = None  # whether a repository that is made now is private; None leaves it to the Hub
+    branch: str | None = None  # branch to publish on; None is the main one
+    check: Path | None = None  # folder that `wallwm check` wrote for this checkpoint
+    # `eval_info.json` of `lerobot-eval`, one flag a file, ``--eval=PATH`` or ``--eval=NAME=PATH``.
     eval: list[str] = field(default_factory=list)
-    license: str | None = None
+    license: str | None = None  # of the checkpoint, as the Hub writes it (``apache-2.0``)
+    # Write what would be published into `out` and talk to nobody, except to look up a backbone.
     dry_run: bool = False
-    out: Path = Path("outputs/publish")
-    overwrite: bool = False
+    out: Path = Path("outputs/publish")  # folder for `dry_run`
+    overwrite: bool = False  # replace an earlier `out`
 
 
 def gather_evaluations(args: Sequence[str]) -> list[str]:

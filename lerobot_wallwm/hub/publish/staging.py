@@ -20,12 +20,7 @@ from lerobot_wallwm.hub.card.model_card import CardFacts, WeightsFacts, model_ca
 from lerobot_wallwm.hub.card.view_facts import ViewFacts
 from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource
 from lerobot_wallwm.hub.files.portable import portable
-from lerobot_wallwm.hub.files.safe_files import (
-    COMMIT,
-    UnsafeCheckpointError,
-    read_object,
-    safetensors_header,
-)
+from lerobot_wallwm.hub.files.safe_files import COMMIT, UnsafeCheckpointError, read_object, safetensors_header
 from lerobot_wallwm.hub.files.safe_settings import (
     CONFIG,
     LEARNED,
@@ -43,31 +38,17 @@ from lerobot_wallwm.storage.fingerprint import sha256_of
 
 CALIBRATION = "calibration.json"
 # What a publication owns in its repository; see `push_files`.
-MANAGED = (
-    CALIBRATION,
-    "policy_preprocessor*",
-    "policy_postprocessor*",
-    "figures/*.png",
-    "*.safetensors",
-)
+MANAGED = (CALIBRATION, "policy_preprocessor*", "policy_postprocessor*", "figures/*.png", "*.safetensors")
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What goes with a checkpoint.
+    """What goes with a checkpoint."""
 
-    Attributes:
-        check: Folder of `wallwm check`, or None.
-        evaluations: See `read_evaluations`.
-        view: Facts of the training data, or None.
-        license: As the publisher states it; None takes `config.json`'s.
-        data: See `CardFacts`.
-    """
-
-    check: Path | None = None
+    check: Path | None = None  # folder of `wallwm check`, or None
     evaluations: Sequence[str] = ()
-    view: ViewFacts | None = None
-    license: str | None = None
+    view: ViewFacts | None = None  # facts of the training data, or None
+    license: str | None = None  # as the publisher states it; None takes `config.json`'s
     data: Mapping[str, Any] | None = None
 
 

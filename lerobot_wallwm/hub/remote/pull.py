@@ -32,21 +32,13 @@ CARD = "README.md"
 
 @dataclass
 class PullConfig:
-    """Flags of `wallwm pull`.
+    """Flags of `wallwm pull`."""
 
-    Args:
-        repo_id: Checkpoint on the Hub; may also stand without a flag: `wallwm pull me/cups`.
-        revision: Branch, tag or commit; None takes the newest.
-        out: Folder to make, with the checkpoint in it. None: the cache's.
-        overwrite: Replace an earlier `out`.
-        force_download: Download again what is in the cache.
-    """
-
-    repo_id: str = ""
-    revision: str | None = None
-    out: Path | None = None
-    overwrite: bool = False
-    force_download: bool = False
+    repo_id: str = ""  # checkpoint on the Hub; may also stand without a flag: `wallwm pull me/cups`
+    revision: str | None = None  # branch, tag or commit; None takes the newest
+    out: Path | None = None  # Folder to make, with the checkpoint in it. None: the cache's.
+    overwrite: bool = False  # replace an earlier `out`
+    force_download: bool = False  # download again what is in the cache
 
 
 def fetch_checkpoint(

@@ -63,38 +63,23 @@ SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Moment:
-    """What the cameras showed.
+    """What the cameras showed."""
 
-    Attributes:
-        age: Seconds before the question.
-        pictures: ``(3, H, W)`` in [0, 1] by camera.
-    """
-
-    age: float
-    pictures: dict[str, Tensor]
+    age: float  # seconds before the question
+    pictures: dict[str, Tensor]  # ``(3, H, W)`` in [0, 1] by camera
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What the question tells.
+    """What the question tells."""
 
-    Attributes:
-        task: The instruction.
-        done: Captions of the events before, in order.
-        now: The event at hand; empty before the first.
-        left: Seconds that it still takes; None if nobody knows.
-        stalled: Whether the arm does not move.
-        expected: What the grammar would do next; empty if it does not know.
-        known: Templates of the checkpoint's events.
-    """
-
-    task: str
-    done: tuple[str, ...]
-    now: str
-    left: float | None
-    stalled: bool
-    expected: str
-    known: tuple[str, ...]
+    task: str  # the instruction
+    done: tuple[str, ...]  # captions of the events before, in order
+    now: str  # the event at hand; empty before the first
+    left: float | None  # seconds that it still takes; None if nobody knows
+    stalled: bool  # whether the arm does not move
+    expected: str  # what the grammar would do next; empty if it does not know
+    known: tuple[str, ...]  # templates of the checkpoint's events
 
 
 def build_prompt(situation: Situation, moments: Sequence[Moment]) -> Prompt:
