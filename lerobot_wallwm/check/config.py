@@ -63,23 +63,14 @@ def check_config(config: CheckConfig) -> None:
         raise ValueError("no checkpoint. Fix: pass --policy.path=<.../pretrained_model or a name on the Hub>")
     if config.out is None:
         raise ValueError("no output folder. Fix: pass --out=<folder>")
-    for name, least in (
-        ("observations", 8),
-        ("episodes_shown", 1),
-        ("clips", 1),
-        ("timings", 5),
-        ("seed", 0),
-    ):
-        if getattr(config, name) < least:
-            raise ValueError(
-                f"--{name} must be at least {least}, got {getattr(config, name)}. Fix: leave it out"
-            )
+    for name, least in {"observations": 8, "episodes_shown": 1, "clips": 1, "timings": 5, "seed": 0}.items():
+        if (given := getattr(config, name)) < least:
+            raise ValueError(f"--{name} must be at least {least}, got {given}. Fix: leave it out")
     if config.fps is not None and not 0 < config.fps < 1000:
         raise ValueError(f"--fps must lie between 0 and 1000, got {config.fps}. Fix: leave it out")
     if config.device is not None:
         from lerobot.utils.device_utils import is_torch_device_available
 
         if not is_torch_device_available(config.device):
-            raise ValueError(
-                f"--device={config.device} is not there. Fix: leave it out, or pass --device=cpu"
-            )
+            fix = "leave it out, or pass --device=cpu"
+            raise ValueError(f"--device={config.device} is not there. Fix: {fix}")

@@ -1,8 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """From measurements to the verdict: named rules, each of which says yes, care or no, and why.
 
-A rule returns its level and a sentence for a person, or None where nothing was measured that it could judge. The
-thresholds are in `thresholds`.
+A rule returns its level and a sentence for a person, a sentence alone for care, or None where nothing was measured that
+it could judge. The thresholds are in `thresholds`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lerobot_wallwm.check.measure.measure import Measured
 from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE
 
 LEVELS = ("yes", "care", "no")
-Answer = tuple[str, str] | None
+Answer = tuple[str, str] | str | None  # level and sentence; a sentence alone asks for care
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,8 @@ def beats_the_mean(m: Measured) -> Answer:
     error, mean = m.open_loop.error["event"], m.open_loop.baselines[MEAN]["event"]
     if not error > t.NO_BETTER_THAN_MEAN * mean:
         return None
-    return (
-        "care",
-        "the captions' mean motions, made without looking, come as near: "
-        f"{error:.2f} against {mean:.2f} to the event's end",
-    )
+    lead = "the captions' mean motions, made without looking, come as near"
+    return f"{lead}: {error:.2f} against {mean:.2f} to the event's end"
 
 
 def every_joint(m: Measured) -> Answer:
@@ -114,7 +111,7 @@ def every_joint(m: Measured) -> Answer:
     if not worse:
         return None
     shown = ", ".join(f"{name} {error[name]:.2f} against {hold[name]:.2f}" for name in worse)
-    return "care", f"these joints would be nearer if they were held: {shown}"
+    return f"these joints would be nearer if they were held: {shown}"
 
 
 def sees(m: Measured) -> Answer:
@@ -126,11 +123,11 @@ def reads(m: Measured) -> Answer:
     """Other captions change what it does."""
     answer = _follows(m, CAPTION, "captions", t.IGNORES_CAPTION, t.HARDLY_READS)
     if answer is not None and answer[0] == "no" and not m.carved:
-        return "care", answer[1]  # whole tasks: the images may tell them apart
+        return answer[1]  # whole tasks: the images may tell them apart
     return answer
 
 
-def _follows(m: Measured, name: str, what: str, ignored: float, hardly: float) -> Answer:
+def _follows(m: Measured, name: str, what: str, ignored: float, hardly: float) -> tuple[str, str] | None:
     if m.sensitivity is None or isnan(share := m.sensitivity.share(name)):
         return None
     text = f"exchanging its {what} moves the actions by {_percent(share)} of what the recordings differ by"
@@ -148,15 +145,14 @@ def steady(m: Measured) -> Answer:
     noise, images = m.sensitivity.change[NOISE], m.sensitivity.change[IMAGES]
     if not noise > t.NOISE_AGAINST_IMAGES * images:
         return None
-    return "care", f"fresh noise moves the actions more than other images do: {noise:.2f}, {images:.2f}"
+    return f"fresh noise moves the actions more than other images do: {noise:.2f}, {images:.2f}"
 
 
 def inside_range(m: Measured) -> Answer:
     """What it predicts lies in the range that the data have seen."""
     if m.clamped is None or m.clamped <= t.CLAMPED:
         return None
-    share = _percent(m.clamped)
-    return "care", f"{share} of its actions lie beyond what the data have seen and are clamped"
+    return f"{_percent(m.clamped)} of its actions lie beyond what the data have seen and are clamped"
 
 
 def begins_softly(m: Measured) -> Answer:
@@ -167,9 +163,8 @@ def begins_softly(m: Measured) -> Answer:
     if predicted <= t.FIRST_STEP * recorded:
         return None
     return (
-        "care",
         f"a plan's first action lies up to {predicted:.1f} from the arm's pose, in recordings {recorded:.1f}: "
-        "expect jerks, and set --robot.max_relative_target",
+        "expect jerks, and set --robot.max_relative_target"
     )
 
 
@@ -203,14 +198,12 @@ def quick_enough(m: Measured) -> Answer:
     if holds["background"]:
         some = "some" if look.median <= t.ROOM * period else "its"
         return (
-            "care",
             f"{text}: the arm would halt at {some} looks. Let it look in the background "
-            f"(--policy.background_inference=true), or use a faster machine{busy}",
+            f"(--policy.background_inference=true), or use a faster machine{busy}"
         )
     return (
-        "care",
         f"{text}: the arm will stop and go, even with looks in the background, {span:.0f} ms apart. Use a faster "
-        f"machine, or raise --policy.replan_steps{busy}",
+        f"machine, or raise --policy.replan_steps{busy}"
     )
 
 
@@ -221,8 +214,7 @@ def knows_the_end(m: Measured) -> Answer:
     error, guess = m.remaining
     if error > t.END_UNKNOWN * guess:
         return (
-            "care",
-            f"it does not know when an event ends: off by {error:.1f} frames, a constant guess by {guess:.1f}",
+            f"it does not know when an event ends: off by {error:.1f} frames, a constant guess by {guess:.1f}"
         )
     return "yes", f"it predicts an event's end to {error:.1f} frames"
 
@@ -236,9 +228,8 @@ def same_units(m: Measured) -> Answer:
     """States and actions lie in the range of training."""
     if m.match is None:
         return None
-    joints = [("states", joint) for joint in m.match.states] + [
-        ("actions", joint) for joint in m.match.actions
-    ]
+    both = {"states": m.match.states, "actions": m.match.actions}
+    joints = [(what, joint) for what, of in both.items() for joint in of]
     if not any(joint.trained for _, joint in joints):
         return None
     what, worst = max(joints, key=lambda pair: pair[1].outside)
@@ -246,7 +237,7 @@ def same_units(m: Measured) -> Answer:
     if worst.outside > t.OTHER_UNITS:
         return "no", f"{text}: other units, another calibration or another arm"
     if worst.outside > t.OUTSIDE:
-        return "care", f"{text}: it has not been where this arm goes"
+        return f"{text}: it has not been where this arm goes"
     return "yes", "states and actions lie in the range of the training data"
 
 
@@ -258,11 +249,9 @@ def same_clock(m: Measured) -> Answer:
     for where, rate in (("the data", m.match.data_fps), ("the arm (--fps)", m.match.control_fps)):
         off = abs(rate / trained - 1)
         if off > t.RATE_DIFFERS:
-            return (
-                "no" if off > t.RATE_WRONG else "care",
-                f"it was trained at {trained:g} frames a second, and {where} runs at {rate:g}: motions come out "
-                f"{rate / trained:.2f} times as fast",
-            )
+            fast = f"motions come out {rate / trained:.2f} times as fast"
+            text = f"it was trained at {trained:g} frames a second, and {where} runs at {rate:g}: {fast}"
+            return ("no", text) if off > t.RATE_WRONG else text
     return None
 
 
@@ -270,26 +259,21 @@ def known_captions(m: Measured) -> Answer:
     """The captions are of kinds that training had."""
     if m.match is None or len(m.match.unknown_captions) <= t.UNKNOWN_CAPTIONS * m.match.captions:
         return None
-    unknown = m.match.unknown_captions
-    return (
-        "care",
-        f"{len(unknown)} of {m.match.captions} captions are of no kind that it was trained on, such as {unknown[0]!r}",
-    )
+    unknown, all_of_them = m.match.unknown_captions, m.match.captions
+    return f"{len(unknown)} of {all_of_them} captions are of no kind that it was trained on, such as {unknown[0]!r}"
 
 
 def all_cameras(m: Measured) -> Answer:
     """No camera of training is missing."""
     missing = [c.name for c in m.match.cameras if c.trained and not c.here] if m.match else []
-    if not missing:
-        return None
-    return "care", f"without the camera {', '.join(missing)}, which it was trained with"
+    return f"without the camera {', '.join(missing)}, which it was trained with" if missing else None
 
 
 def moving_joints(m: Measured) -> Answer:
     """Every joint moved in training."""
     if m.match is None or not m.match.still:
         return None
-    return "care", f"in its training data these never moved: {', '.join(m.match.still)}"
+    return f"in its training data these never moved: {', '.join(m.match.still)}"
 
 
 def imagines(m: Measured) -> Answer:
@@ -297,17 +281,15 @@ def imagines(m: Measured) -> Answer:
     if m.psnr is None or m.imagination == "none" or m.psnr[0] >= m.psnr[1]:
         return None
     return (
-        "care",
         f"it acts on imagined video (--policy.imagination={m.imagination}) that is worse than a still picture: "
-        f"{m.psnr[0]:.1f} dB, {m.psnr[1]:.1f} dB",
+        f"{m.psnr[0]:.1f} dB, {m.psnr[1]:.1f} dB"
     )
 
 
 def held_out(m: Measured) -> Answer:
     """The data are not what it was trained on."""
-    if not m.from_training:
-        return None
-    return "care", "these data look like its own training view: errors flatter it. Pass heldout"
+    text = "these data look like its own training view: errors flatter it. Pass heldout"
+    return text if m.from_training else None
 
 
 def events_known(m: Measured) -> Answer:
@@ -315,9 +297,8 @@ def events_known(m: Measured) -> Answer:
     if m.from_training or m.carved or m.stage == "next_chunk":
         return None
     return (
-        "care",
         "these are whole episodes, whose events are unknown, so that it was told the whole task at once. Cut them with "
-        "`wallwm prepare` and check on its heldout view",
+        "`wallwm prepare` and check on its heldout view"
     )
 
 
@@ -325,7 +306,7 @@ def enough_data(m: Measured) -> Answer:
     """The data say something about the next episode; asked only where nothing worse is wrong with them."""
     if m.episodes >= t.FEW_EPISODES or held_out(m) or events_known(m):
         return None
-    return "care", f"{m.episodes} held-out episode{'s' * (m.episodes != 1)} say little about the next one"
+    return f"{m.episodes} held-out episode{'s' * (m.episodes != 1)} say little about the next one"
 
 
 RULES: dict[str, Callable[[Measured], Answer]] = {
@@ -357,7 +338,11 @@ RULES: dict[str, Callable[[Measured], Answer]] = {
 def judge(measured: Measured) -> Judgement:
     """Asks every rule; the worst answer is the verdict."""
     answers = {name: rule(measured) for name, rule in RULES.items()}
-    findings = [RuleFinding(name, *answer) for name, answer in answers.items() if answer is not None]
+    findings = [
+        RuleFinding(name, *(("care", answer) if isinstance(answer, str) else answer))
+        for name, answer in answers.items()
+        if answer is not None
+    ]
     findings.sort(key=lambda finding: -LEVELS.index(finding.level))
     reasons = [f.text for f in findings if f.level != "yes"] or [f.text for f in findings]
     return Judgement(findings[0].level, reasons, findings)

@@ -78,12 +78,7 @@ def check(config: CheckConfig, arguments: Sequence[str] = ()) -> Judgement:
 
 
 def _checkpoint_folder(path: str, revision: str | None) -> Path:
-    """The folder of a checkpoint on this machine; a name on the Hub is fetched first, and checked.
-
-    Raises:
-        DataError: There is no such folder, or a file is missing.
-        ValueError: The Hub does not have it, or cannot be reached.
-    """
+    """The folder of a checkpoint on this machine; a name on the Hub is fetched first, and checked."""
     folder, other = Path(path).expanduser(), "pass the pretrained_model folder of a lerobot-train run"
     if not folder.is_dir():
         from lerobot_wallwm.hub.files.safe_files import is_repo_id
@@ -91,7 +86,7 @@ def _checkpoint_folder(path: str, revision: str | None) -> Path:
 
         if not is_repo_id(path):
             raise DataError(path, "folder", "is not there", f"{other}, or a name on the Hub")
-        folder = fetch_checkpoint(path, revision).folder
+        folder = fetch_checkpoint(path, revision)
     for name in ("config.json", WEIGHTS, "policy_preprocessor.json", "policy_postprocessor.json"):
         if not (folder / name).is_file():
             inside = (folder / "pretrained_model" / name).is_file()
@@ -100,11 +95,7 @@ def _checkpoint_folder(path: str, revision: str | None) -> Path:
 
 
 def _dataset_folder(config: CheckConfig) -> Path:
-    """The data's folder; the Hub is asked where only a name is given.
-
-    Raises:
-        ValueError: Neither is given, or the Hub does not have it or cannot be reached.
-    """
+    """The data's folder; the Hub is asked where only a name is given."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -117,11 +108,7 @@ def _dataset_folder(config: CheckConfig) -> Path:
 
 
 def _configuration(folder: Path, shown: str) -> Any:
-    """The checkpoint's configuration.
-
-    Raises:
-        DataError: It cannot be read, or is another policy's.
-    """
+    """The checkpoint's configuration; another policy's is refused."""
     from draccus.utils import DraccusException
     from lerobot.configs import PreTrainedConfig
 
@@ -141,5 +128,4 @@ def _configuration(folder: Path, shown: str) -> Any:
 
 def summary(verdict: Judgement) -> str:
     """A check's result for the terminal."""
-    lines = [f"Switch the arm on? {verdict.answer.upper()}"]
-    return "\n".join([*lines, *(f"  - {reason}" for reason in verdict.reasons)])
+    return "\n  - ".join([f"Switch the arm on? {verdict.answer.upper()}", *verdict.reasons])

@@ -8,13 +8,19 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.check.measure.baselines import EventRows
-from lerobot_wallwm.check.measure.errors import HOLD, MEAN, baseline_actions, first_step, open_loop
+from lerobot_wallwm.check.measure.errors import (
+    HOLD,
+    MEAN,
+    baseline_actions,
+    clustered_interval,
+    first_step,
+    open_loop,
+)
 from lerobot_wallwm.check.measure.latency import WITH_LOOK, WITHOUT_LOOK, Times, Timings, control_rate
 from lerobot_wallwm.check.measure.observations import Observations
 from lerobot_wallwm.check.measure.sensitivity import partners_elsewhere, partners_with_other_captions
 from lerobot_wallwm.check.measure.video import ssim
 from lerobot_wallwm.check.measure.views import Anchor, choose_anchors
-from lerobot_wallwm.hub.card.intervals import clustered_interval
 
 
 def test_ssim_equals_that_of_scikit_image():

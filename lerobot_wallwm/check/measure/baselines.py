@@ -93,12 +93,13 @@ class _Mean:
 
     def __init__(self, events: Sequence[EventRows]):
         longest = max(len(event.action) for event in events)
-        self.step_action = _mean_by_step([event.action for event in events], longest)
-        self.step_state = _mean_by_step([event.state for event in events], longest)
+        actions, states = [event.action for event in events], [event.state for event in events]
+        self.step_action, self.step_state = (_mean_by_step(rows, longest) for rows in (actions, states))
         moves = [e.action[t:] - e.state[t] for e in events for t in range(len(e.action))]
         self.displacement = _mean_by_step(moves, longest)
-        self.phase_action = np.mean([resample(event.action, PHASE_BINS) for event in events], axis=0)
-        self.phase_state = np.mean([resample(event.state, PHASE_BINS) for event in events], axis=0)
+        self.phase_action, self.phase_state = (
+            np.mean([resample(row, PHASE_BINS) for row in rows], axis=0) for rows in (actions, states)
+        )
 
     @staticmethod
     def at_step(mean: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -106,15 +107,12 @@ class _Mean:
 
     @staticmethod
     def at_phase(mean: np.ndarray, steps: np.ndarray, length: int) -> np.ndarray:
-        at = np.clip(steps / max(length - 1, 1), 0, 1) * (PHASE_BINS - 1)
-        grid = np.arange(PHASE_BINS)
-        return np.stack([np.interp(at, grid, mean[:, d]) for d in range(mean.shape[1])], axis=1)
+        return _interpolated(mean, np.clip(steps / max(length - 1, 1), 0, 1) * (PHASE_BINS - 1))
 
 
 def _mean_by_step(rows: Sequence[np.ndarray], longest: int) -> np.ndarray:
     """Mean over the events that still last at each step, ``(longest, D)``."""
-    total = np.zeros((longest, rows[0].shape[1]))
-    count = np.zeros((longest, 1))
+    total, count = np.zeros((longest, rows[0].shape[1])), np.zeros((longest, 1))
     for values in rows:
         total[: len(values)] += values
         count[: len(values)] += 1
@@ -123,6 +121,8 @@ def _mean_by_step(rows: Sequence[np.ndarray], longest: int) -> np.ndarray:
 
 def resample(values: np.ndarray, bins: int) -> np.ndarray:
     """A trajectory ``(L, D)`` at ``bins`` equally spaced phases, linearly interpolated."""
-    at = np.linspace(0, len(values) - 1, bins)
-    grid = np.arange(len(values))
-    return np.stack([np.interp(at, grid, values[:, d]) for d in range(values.shape[1])], axis=1)
+    return _interpolated(values, np.linspace(0, len(values) - 1, bins))
+
+
+def _interpolated(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    return np.stack([np.interp(at, np.arange(len(values)), column) for column in values.T], axis=1)

@@ -14,7 +14,6 @@ import numpy as np
 
 from lerobot_wallwm.check.measure.baselines import CaptionMean, EventRows, hold_pose
 from lerobot_wallwm.check.measure.observations import Observations
-from lerobot_wallwm.hub.card.intervals import clustered_interval
 
 # Steps ahead that count as near: twice what is executed between two looks by default (our choice).
 NEAR = 8
@@ -27,10 +26,8 @@ def baseline_actions(
 ) -> dict[str, np.ndarray]:
     """What one would do without the policy, ``(N, H, D)`` by the name of the baseline.
 
-    Args:
-        observations: Of `events`.
-        events: Of the held-out data.
-        train: Events to take the captions' means from; None takes, for each episode, the other held-out ones.
+    The captions' means are those of the ``train`` events, or where it is None, for each episode those of the other
+    held-out ones.
     """
     horizon = observations.true.shape[1]
     hold = np.stack([hold_pose(state, horizon) for state in observations.state])
@@ -59,6 +56,31 @@ def baseline_actions(
     return {HOLD: hold, MEAN: variants[plain], TOLD: variants[min(errors, key=lambda v: errors[v])]}
 
 
+def clustered_interval(
+    values: np.ndarray, weights: np.ndarray, clusters: np.ndarray, seed: int = 0
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of ``sum(values) / sum(weights)``, drawing whole clusters.
+
+    Observations of one episode resemble each other: drawn one by one they would pretend to know too much.
+    All are ``(N,)``, weights at least 0. None for fewer than two clusters, or where a value is not finite.
+    """
+    from scipy.stats import bootstrap
+
+    names, index = np.unique(clusters, return_inverse=True)
+    sums = [np.bincount(index, part, len(names)) for part in (values, weights)]
+    if len(names) < 2 or not np.isfinite(sums).all():
+        return None
+
+    def ratio(top: np.ndarray, bottom: np.ndarray, axis: int) -> np.ndarray:
+        total = bottom.sum(axis)
+        return np.divide(top.sum(axis), total, out=np.full(np.shape(total), np.inf), where=total > 0)
+
+    drawn = bootstrap(
+        sums, ratio, paired=True, vectorized=True, n_resamples=5_000, method="percentile", rng=seed
+    )
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
+
+
 @dataclass
 class OpenLoopErrors:
     """Errors of the policy and the baselines."""
@@ -83,14 +105,7 @@ def open_loop(
     seed: int = 0,
 ) -> OpenLoopErrors:
     """Compares predictions ``(N, H, D)`` and those of `baseline_actions` with what was recorded inside the events.
-
-    Args:
-        predicted: NaN where the policy's output was not finite.
-        baselines: By name.
-        observations: What was recorded.
-        events: Of the held-out data.
-        joints: D names.
-        seed: Of the bootstrap.
+    ``predicted`` is NaN where the policy's output was not finite, ``joints`` has D names, and ``seed`` is the bootstrap's.
     """
     valid, true = observations.valid, observations.true
     near = valid.copy()
@@ -133,10 +148,9 @@ def open_loop(
 
 
 def first_step(predicted: np.ndarray, observations: Observations) -> tuple[float, float]:
-    """How far the first action lies from the observed pose at its worst joint: predicted, and as recorded.
+    """How far the first action lies from the observed pose at its worst joint, predicted and as recorded.
 
-    Returns:
-        99th percentiles over observations. NaN where actions are not the state's joints.
+    Both are 99th percentiles over observations, or NaN where actions are not the state's joints.
     """
     if observations.state.shape[1] != predicted.shape[2]:
         return float("nan"), float("nan")

@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -80,31 +81,25 @@ def measure_latency(
         observations: From `inference_batches`.
         timings: Looks for each imagination, and looks within the ticks.
         mean_event: Frames of a mean event, for what runs each event open loop.
-        bar: Text of the progress bars; None for none.
+        bar: As in `observations.steps`.
     """
     policy, config = checkpoint.policy, checkpoint.config
     policy.reset()
-    with _without_warnings():
+    # The guards in front of an arm work as in use, and are timed, but have nobody to warn here.
+    logger = logging.getLogger("lerobot_wallwm.policies")
+    loudness = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
         looks = {name: _time_looks(checkpoint, observations, timings, name, bar) for name in IMAGINATIONS}
         ticks = _time_ticks(checkpoint, observations, timings, bar)
+    finally:
+        logger.setLevel(loudness)
     policy.guards.diary.forget()  # nothing of this left for an arm
     policy.reset()
     between = (
         config.chunk_length if config.chunked else config.replan_steps or min(mean_event, config.horizon)
     )
     return Timings(looks, ticks, config.imagination, float(between))
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """The guards in front of an arm work as in use, and are timed, but have nobody to warn here."""
-    logger = logging.getLogger("lerobot_wallwm.policies")
-    loudness = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(loudness)
 
 
 @contextmanager
@@ -146,12 +141,13 @@ def _time_ticks(
 ) -> dict[str, Times]:
     """From an observation to the action of a tick, with the ticks that plan apart from those that do not."""
     policy, began = checkpoint.policy, time.perf_counter()
+    counts = policy.rollout.log.counts
     seconds: dict[str, list[float]] = {WITH_LOOK: [], WITHOUT_LOOK: []}
     for number in steps(range(200 * timings), bar):
-        item, taken, before = dict(observations[number % len(observations)]), [], _looks(policy)
+        item, taken, before = dict(observations[number % len(observations)]), [], counts.get("look", 0)
         with _timed(checkpoint, taken):
             checkpoint.postprocess(policy.select_action(checkpoint.preprocess(item)))
-        looked = _looks(policy) > before
+        looked = counts.get("look", 0) > before
         if number:  # the first warms up
             seconds[WITH_LOOK if looked else WITHOUT_LOOK] += taken
         done = len(seconds[WITH_LOOK])
@@ -160,27 +156,17 @@ def _time_ticks(
     return {name: Times.of(values) for name, values in seconds.items() if values}
 
 
-def _looks(policy: Any) -> int:
-    return policy.rollout.log.counts.get("look", 0)
-
-
 def control_rate(latency: Timings, fps: float, room: float) -> dict[str, bool]:
-    """Whether ``sync`` and ``background`` inference hold a control rate.
+    """Whether ``sync`` and ``background`` inference hold ``fps`` ticks a second.
 
-    Args:
-        latency: As measured.
-        fps: Ticks per second.
-        room: Part of the time that the policy may take; the rest is for the bus and the cameras.
+    The policy may take the part ``room`` of the time; the rest is for the bus and the cameras.
     """
-    period = 1000 / fps
-    look = latency.looks[latency.imagination].p99
-    quick = all(times.p99 <= room * period for name, times in latency.ticks.items() if name == WITHOUT_LOOK)
+    allowed, look = room * 1000 / fps, latency.looks[latency.imagination].p99
+    quick = WITHOUT_LOOK not in latency.ticks or latency.ticks[WITHOUT_LOOK].p99 <= allowed
     return {
-        "sync": quick
-        and all(times.p99 <= room * period for times in latency.ticks.values())
-        and look <= room * period,
+        "sync": look <= allowed and all(times.p99 <= allowed for times in latency.ticks.values()),
         # The next plan must be there before the last one's actions are used up.
-        "background": quick and look <= room * period * max(latency.steps_between_looks, 1),
+        "background": quick and look <= allowed * max(latency.steps_between_looks, 1),
     }
 
 
@@ -211,8 +197,6 @@ def machine_facts(device: str) -> dict[str, Any]:
 
 def _cpu_name() -> str:
     file = Path("/proc/cpuinfo")
-    if file.is_file():
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    named = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.M)
+    return named[1].strip() if named else platform.processor() or platform.machine()

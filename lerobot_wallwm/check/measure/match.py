@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ class JointRange:
     outside: float  # share of the latter that lies outside of the former
 
 
-@dataclass
-class CameraMatch:
+class CameraMatch(NamedTuple):
     """One camera: its picture (height, width) in training and in the data, None where it is not there."""
 
     name: str
@@ -57,16 +56,15 @@ class Match:
 
 
 def require_same_shape(config: Any, heldout: HeldOut, shown: str) -> None:
-    """Refuses data, which the user named ``shown``, that the checkpoint cannot be run on.
+    """Raises DataError for data, which the user named ``shown``, that the checkpoint cannot be run on.
 
-    Raises:
-        DataError: Another number of joints, a camera that is missing, or another size of a camera's pictures.
+    They have another number of joints, lack a camera, or have other sizes of a camera's pictures.
     """
-    problems = []
-    for feature, expected in (
-        ("observation.state", config.robot_state_feature),
-        ("action", config.action_feature),
-    ):
+    problems, expected_of = (
+        [],
+        {"observation.state": config.robot_state_feature, "action": config.action_feature},
+    )
+    for feature, expected in expected_of.items():
         found = tuple(heldout.meta.features[feature]["shape"])
         if tuple(expected.shape) != found:
             problems.append(f"{feature} has shape {found}, in training {tuple(expected.shape)}")
@@ -95,8 +93,8 @@ def _picture_sizes(heldout: HeldOut) -> dict[str, tuple[int, int]]:
     sizes = {}
     for key in heldout.meta.camera_keys:
         shape, names = (heldout.meta.features[key][name] for name in ("shape", "names"))
-        first = names is not None and str(names[0]).startswith("channel")
-        sizes[key] = (int(shape[1]), int(shape[2])) if first else (int(shape[0]), int(shape[1]))
+        first = int(names is not None and str(names[0]).startswith("channel"))
+        sizes[key] = (int(shape[first]), int(shape[first + 1]))
     return sizes
 
 
@@ -114,12 +112,9 @@ def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match
     spread = trained_action[1] - trained_action[0]
     widest = max(float(spread.max()), 1e-9)
     names = zip(heldout.joints, spread, actions, strict=True)
-    still, still_here = [], []
-    for name, width, joint in names:
-        if width < STILL * widest:
-            still.append(name)
-        elif joint.here[1] - joint.here[0] < STILL * widest:
-            still_here.append(name)
+    rests = [
+        (name, width < STILL * widest, np.ptp(joint.here) < STILL * widest) for name, width, joint in names
+    ]
     here = _picture_sizes(heldout)
     trained = {key: (int(f.shape[1]), int(f.shape[2])) for key, f in config.image_features.items()}
     captions = sorted({event.caption for event in heldout.events})
@@ -131,15 +126,13 @@ def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match
         cameras=[
             CameraMatch(key, trained.get(key), here.get(key)) for key in dict.fromkeys([*trained, *here])
         ],
-        still=still,
-        still_here=still_here,
+        still=[name for name, then, _ in rests if then],
+        still_here=[name for name, then, now in rests if now and not then],
         trained_fps=config.learned.fps,
         data_fps=float(heldout.meta.fps),
         control_fps=fps,
         captions=len(captions),
-        unknown_captions=[c for c in captions if not any(matches(t, c) for t in templates)]
-        if templates
-        else [],
+        unknown_captions=[c for c in captions if templates and not any(matches(t, c) for t in templates)],
     )
 
 
@@ -153,25 +146,20 @@ def _state_range(checkpoint: Checkpoint) -> np.ndarray | None:
 
 
 def _ranges(names: list[str], trained: np.ndarray | None, values: np.ndarray) -> list[JointRange]:
-    out = []
-    for d, name in enumerate(names):
-        column = values[:, d]
-        low, high = (None, None) if trained is None else (float(trained[0, d]), float(trained[1, d]))
-        outside, known = 0.0, None
-        if low is not None and high is not None:
-            # A joint that stood still in training has no range: an edge of the widest one's keeps noise inside.
-            edge = EDGE * max(high - low, STILL * float((trained[1] - trained[0]).max()))  # type: ignore[index]
-            outside = float(((column < low - edge) | (column > high + edge)).mean())
-            known = (low, high)
-        out.append(JointRange(name, known, (float(column.min()), float(column.max())), outside))
-    return out
+    here = zip(names, values.min(0).tolist(), values.max(0).tolist(), strict=True)
+    if trained is None:
+        return [JointRange(name, None, (low, high), 0.0) for name, low, high in here]
+    low_high = trained.astype(np.float64)
+    # A joint that stood still in training has no range: an edge of the widest one's keeps noise inside.
+    edge = EDGE * np.maximum(low_high[1] - low_high[0], STILL * float((trained[1] - trained[0]).max()))
+    outside = ((values < low_high[0] - edge) | (values > low_high[1] + edge)).mean(0).tolist()
+    known = [(low, high) for low, high in low_high.T.tolist()]
+    return [JointRange(name, known[d], (low, high), outside[d]) for d, (name, low, high) in enumerate(here)]
 
 
 def _difference(config: Any, heldout: HeldOut) -> str | None:
-    for feature, trained in (
-        ("observation.state", config.learned.state_feature_names),
-        ("action", config.action_feature_names),
-    ):
+    known = {"observation.state": config.learned.state_feature_names, "action": config.action_feature_names}
+    for feature, trained in known.items():
         here = heldout.names(feature)
         if not trained or not here or list(trained) == here:
             continue

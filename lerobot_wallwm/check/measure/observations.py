@@ -42,13 +42,9 @@ class Observations:
         images_from: Sequence[int] | None = None,
         states_from: Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """Some observations as a robot has them, without past or future, for `Checkpoint.plan`.
+        """Observations ``rows`` as a robot has them, without past or future, for `Checkpoint.plan`.
 
-        Args:
-            checkpoint: Knows its cameras.
-            rows: Which observations.
-            images_from: Of which ones the images are; the same by default.
-            states_from: Of which ones the states are; the same by default.
+        ``images_from`` and ``states_from`` say which ones' images and states they get instead of their own.
         """
         import torch
 
@@ -126,9 +122,9 @@ def predict(
         observations: What it sees.
         seed: Of the sampling noise; the same seed gives each observation the same noise.
         captions: Replace the observations' own.
-        images_from: Observation ``i`` sees the images of observation ``images_from[i]``.
-        states_from: Observation ``i`` has the state of observation ``states_from[i]``.
-        bar: Text of a progress bar; None for none.
+        images_from: Observation ``i`` sees the images of observation ``images_from[i]``; ``states_from`` likewise.
+        states_from: See ``images_from``.
+        bar: As in `steps`.
     """
     import torch
 
@@ -141,8 +137,9 @@ def predict(
         batch, chunk = batches[number], chunks[number]
         rows = list(range(done, done + len(batch["task"])))
         done += len(rows)
-        shown = rows if images_from is None else [images_from[i] for i in rows]
-        felt = rows if states_from is None else [states_from[i] for i in rows]
+        shown, felt = (
+            rows if other is None else [other[i] for i in rows] for other in (images_from, states_from)
+        )
         seen = observations.seen(checkpoint, rows, shown, felt)
         if captions is not None:
             seen["task"] = [captions[i] for i in rows]
@@ -161,9 +158,7 @@ def mean_absolute(difference: np.ndarray, valid: np.ndarray) -> float:
 def derangement(count: int, rng: np.random.Generator) -> list[int]:
     """A permutation that leaves nothing in its place (count >= 2)."""
     order = rng.permutation(count)
-    partner = np.empty(count, dtype=int)
-    partner[order] = np.roll(order, 1)
-    return partner.tolist()
+    return np.roll(order, 1)[np.argsort(order)].tolist()
 
 
 @dataclass

@@ -79,16 +79,7 @@ def measure_sensitivity(
     seed: int,
     bar: str | None = None,
 ) -> InputChanges:
-    """Exchanges images, captions, states and noise.
-
-    Args:
-        checkpoint: The policy.
-        observations: What it sees.
-        base: What it does there, with the same seed.
-        events: Of the held-out data.
-        seed: Of noise and partners.
-        bar: Text of the progress bars; None for none.
-    """
+    """Exchanges images, captions, states and noise; ``base`` is what the policy does without, with the same seed."""
     rng = np.random.default_rng(seed)
     sources = [events[anchor.event].source for anchor in observations.anchors]
     elsewhere = partners_elsewhere(sources, observations.captions, rng)

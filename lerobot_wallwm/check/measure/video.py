@@ -44,14 +44,9 @@ class Clips:
 def imagine(
     checkpoint: Checkpoint, observations: Observations, fps: float, seed: int = 0, told_length: bool = False
 ) -> Clips:
-    """Lets the model imagine each observation's future in full.
+    """Lets the model imagine the future of each observation, best a keyframe, in full.
 
-    Args:
-        checkpoint: The policy.
-        observations: Best at keyframes.
-        fps: Of the data.
-        seed: Of the sampling noise.
-        told_length: The model is told how long each event lasts, as one that was trained on video alone must be.
+    With ``told_length`` it is told how long each event lasts, as one that was trained on video alone must be.
     """
     import torch
 
@@ -98,18 +93,13 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Structural similarity of two uint8 images ``(H, W, C)``, mean over pixels and channels (Wang et al. 2004).
 
     Windows of 7 x 7 equal weights, sample covariance, K1 = 0.01, K2 = 0.03, windows inside the picture only. The same
-    numbers as scikit-image's (tested), without asking every user to install it.
-
-    Raises:
-        ValueError: A side is shorter than a window.
+    numbers as scikit-image's (tested), without asking every user to install it. ValueError for pictures below 7 x 7.
     """
     from scipy.ndimage import uniform_filter
 
     side, pad = 7, 3
     if min(a.shape[:2]) < side:
-        raise ValueError(
-            f"pictures of {a.shape[0]} x {a.shape[1]} are smaller than a window of {side} x {side}"
-        )
+        raise ValueError(f"pictures of {a.shape[:2]} are smaller than a window of {side} x {side}")
     x, y = a.astype(np.float64), b.astype(np.float64)
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -125,25 +115,18 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def video_metrics(imagined: np.ndarray, real: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
-    """Means over all future frames inside their events, of all cameras.
-
-    Args:
-        imagined: ``(N, V, F, H, W, 3)`` uint8.
-        real: The same.
-        valid: ``(N, F)``.
+    """Means over all future frames inside their events, of all cameras; shapes as in `Clips`.
 
     Returns:
         ``{"frames", "imagined": {"psnr", "ssim", "psnr_moved"}, "repeat_keyframe": {...}}``. ``psnr_moved`` looks
         only at pixels that differ from the keyframe, where repeating it is no answer; None if nothing ever moved.
     """
+    kinds = ("psnr", "ssim", "psnr_moved")
     scores: dict[str, dict[str, list[float]]] = {
-        name: {"psnr": [], "ssim": [], "psnr_moved": []} for name in ("imagined", "repeat_keyframe")
+        name: {kind: [] for kind in kinds} for name in ("imagined", "repeat_keyframe")
     }
-    frames = 0
-    for n, v, f in np.ndindex(*real.shape[:3]):
-        if f == 0 or not valid[n, f]:
-            continue
-        frames += 1
+    shown = [(n, v, f) for n, v, f in np.ndindex(*real.shape[:3]) if f and valid[n, f]]
+    for n, v, f in shown:
         truth, keyframe = real[n, v, f], real[n, v, 0]
         moved = np.abs(truth.astype(int) - keyframe).max(axis=-1) > MOVED * 255
         for name, guess in (("imagined", imagined[n, v, f]), ("repeat_keyframe", keyframe)):
@@ -151,7 +134,7 @@ def video_metrics(imagined: np.ndarray, real: np.ndarray, valid: np.ndarray) -> 
             scores[name]["ssim"].append(ssim(guess, truth))
             if moved.any():
                 scores[name]["psnr_moved"].append(psnr(guess, truth, moved))
-    return {"frames": frames} | {
+    return {"frames": len(shown)} | {
         name: {metric: float(np.mean(values)) if values else None for metric, values in by_metric.items()}
         for name, by_metric in scores.items()
     }
@@ -168,7 +151,6 @@ def comparison_film(clips: Clips, scale: int = 2) -> np.ndarray:
     for n in range(len(clips.captions)):
         frames = [f for f in range(clips.real.shape[2]) if clips.valid[n, f]]
         for f in [*frames, frames[-1], frames[-1]]:
-            film.append(
-                np.concatenate([side_by_side(clips.real[n, :, f]), side_by_side(clips.imagined[n, :, f])])
-            )
+            rows = [side_by_side(side[n, :, f]) for side in (clips.real, clips.imagined)]
+            film.append(np.concatenate(rows))
     return np.stack(film).repeat(scale, axis=1).repeat(scale, axis=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,38 +31,23 @@ class Anchor:
 def read_event_rows(root: str | Path) -> list[EventRows]:
     """Events of a view in its order, copies left out; of a dataset that was not carved, its episodes."""
     root = Path(root)
-    meta = [
-        row
-        for file in sorted(root.glob("meta/episodes/*/*.parquet"))
-        for row in pq.read_table(file).to_pylist()
-    ]
-    columns = ["index", "observation.state", "action"]
+    files = sorted(root.glob("meta/episodes/*/*.parquet"))
+    meta = [row for file in files for row in pq.read_table(file).to_pylist()]
+    columns = ["observation.state", "action"]
     tables = [pq.read_table(file, columns=columns) for file in sorted(root.glob("data/*/*.parquet"))]
     state, action = (
-        np.concatenate([np.stack(table[key].to_numpy(zero_copy_only=False)) for table in tables]).astype(
-            np.float64
-        )
-        for key in columns[1:]
+        np.concatenate([np.stack(t[key].to_numpy(zero_copy_only=False)) for t in tables]).astype(np.float64)
+        for key in columns
     )
     events = []
     for row in meta:
         if row.get("wallwm/copy", 0):
             continue
         part = slice(row["dataset_from_index"], row["dataset_to_index"])
-        caption = row["tasks"][0]
-        events.append(
-            EventRows(
-                caption,
-                row.get("wallwm/template", ""),
-                state[part],
-                action[part],
-                part.start,
-                row.get("wallwm/label", ""),
-                row.get("wallwm/source_episode", row["episode_index"]),
-                row.get("wallwm/start", 0),
-                row.get("wallwm/instruction", caption),
-            )
-        )
+        caption, source = row["tasks"][0], row.get("wallwm/source_episode", row["episode_index"])
+        event = EventRows(caption, row.get("wallwm/template", ""), state[part], action[part], part.start)
+        told = {"kind": row.get("wallwm/label", ""), "instruction": row.get("wallwm/instruction", caption)}
+        events.append(replace(event, source=source, start=row.get("wallwm/start", 0), **told))
     return events
 
 
@@ -97,12 +82,10 @@ def thin(anchors: Sequence[Anchor], at_most: int) -> list[Anchor]:
 
 
 def open_view(root: str | Path, config: Any, pictures_ahead: bool = True) -> Any:
-    """The view as a ``LeRobotDataset`` with the windows that a policy asks for.
+    """The view as a ``LeRobotDataset`` with the windows that a policy's configuration asks for.
 
-    Args:
-        root: The view's folder; that of the dataset it was carved from for windows centred on the observation.
-        config: The policy's configuration (its delta indices are used).
-        pictures_ahead: Decode the future pictures, too, which acting never sees.
+    ``root`` is that of the dataset it was carved from for windows centred on the observation. ``pictures_ahead`` decodes
+    the future pictures, too, which acting never sees.
     """
     from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
 
@@ -163,11 +146,7 @@ class HeldOut:
 
 
 def open_heldout(root: str | Path, shown: str) -> HeldOut:
-    """Reads a dataset's tables.
-
-    Args:
-        root: Its folder.
-        shown: How the user named it, for messages.
+    """Reads a dataset's tables; ``shown`` is how the user named it, for messages.
 
     Raises:
         DataError: It cannot be read; says what is missing and what to pass instead.
@@ -182,18 +161,16 @@ def open_heldout(root: str | Path, shown: str) -> HeldOut:
     meta = LeRobotDatasetMetadata(f"local/{root.name}", root=root)
     for feature in ("observation.state", "action"):
         if feature not in meta.features:
-            raise DataError(
-                f"{shown}/meta/info.json", feature, "is no feature", "record it; the policy needs it"
-            )
-    missing = _missing_videos(meta, root)
-    if missing is not None:
-        raise DataError(shown, missing, "is missing", "copy the whole dataset, or carve the view again")
+            fix = "record it; the policy needs it"
+            raise DataError(f"{shown}/meta/info.json", feature, "is no feature", fix)
+    named = {meta.get_video_file_path(e, key) for key in meta.video_keys for e in range(meta.total_episodes)}
+    for missing in sorted(file for file in named if not (root / file).is_file())[:1]:
+        raise DataError(shown, str(missing), "is missing", "copy the whole dataset, or carve the view again")
     try:
         events = read_event_rows(root)
     except (KeyError, ValueError, OSError) as error:
-        raise DataError(
-            shown, "data", f"cannot be read ({error})", "copy the dataset again, or carve the view again"
-        ) from error
+        fix = "copy the dataset again, or carve the view again"
+        raise DataError(shown, "data", f"cannot be read ({error})", fix) from error
     if not events:
         raise DataError(shown, "meta/episodes", "holds no episodes", "pass a dataset that has some")
     carved = "wallwm/source_episode" in meta.episodes.column_names
@@ -201,16 +178,6 @@ def open_heldout(root: str | Path, shown: str) -> HeldOut:
     names = heldout.names("action") or [f"joint {d + 1}" for d in range(events[0].action.shape[1])]
     heldout.joints = [name.removesuffix(".pos").replace("_", " ") for name in names]
     return heldout
-
-
-def _missing_videos(meta: Any, root: Path) -> str | None:
-    """The first video file that the metadata names and the folder lacks."""
-    files = {
-        meta.get_video_file_path(episode, key)
-        for key in meta.video_keys
-        for episode in range(meta.total_episodes)
-    }
-    return next((str(file) for file in sorted(files) if not (root / file).is_file()), None)
 
 
 def choose_anchors(events: Sequence[EventRows], count: int, seed: int) -> list[Anchor]:

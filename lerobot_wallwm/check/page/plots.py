@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from lerobot_wallwm.check.measure.errors import NEAR, OpenLoopErrors
+from lerobot_wallwm.check.measure.errors import HOLD, NEAR, OpenLoopErrors
 from lerobot_wallwm.check.measure.latency import Timings
 from lerobot_wallwm.check.measure.match import JointRange
 from lerobot_wallwm.check.measure.observations import WholeEpisode
@@ -67,18 +67,10 @@ def episode_figure(episode: WholeEpisode, joints: Sequence[str], unit: str) -> A
             axis.plot(at[:1], actions[:1, d], color=colour, marker="o", markersize=2.6)
         axis.set_ylabel(joint, rotation=0, ha="right", va="center")
         _at_least(axis, 6.0)
+    above = {"transform": axes[0].get_xaxis_transform(), "ha": "center", "fontsize": 8, "color": INK}
     for k, (start, end, kind) in enumerate(episode.events):
         if kind:
-            middle = (start + end) / 2 / episode.fps
-            axes[0].text(
-                middle,
-                1.04 + 0.14 * (k % 2),
-                kind,
-                transform=axes[0].get_xaxis_transform(),
-                ha="center",
-                fontsize=8,
-                color=INK,
-            )
+            axes[0].text((start + end) / 2 / episode.fps, 1.04 + 0.14 * (k % 2), kind, **above)
     axes[0].set_xlim(0, len(episode.true) / episode.fps)
     axes[-1].set_xlabel(f"seconds   ({unit})")
     handles, labels = axes[0].get_legend_handles_labels()
@@ -136,35 +128,28 @@ def errors_figure(result: OpenLoopErrors, unit: str) -> Any:
 
 def joints_figure(result: OpenLoopErrors, unit: str) -> Any:
     """Error of each joint beside holding the pose."""
-    series = {
-        "this policy": list(result.by_joint.values()),
-        "hold the pose": list(result.hold_by_joint.values()),
-    }
-    return _grouped(list(result.by_joint), series, unit)
+    own, still = list(result.by_joint.values()), list(result.hold_by_joint.values())
+    return _grouped(list(result.by_joint), {"this policy": own, HOLD: still}, unit)
 
 
 def kinds_figure(result: OpenLoopErrors, unit: str) -> Any:
     """Error of each kind of event beside holding the pose."""
     rows = result.by_event
-    series = {
-        "this policy": [row["event"] for row in rows.values()],
-        "hold the pose": [row["hold_event"] for row in rows.values()],
-    }
-    return _grouped([f"{kind} ({row['observations']:.0f})" for kind, row in rows.items()], series, unit)
+    own, still = ([row[name] for row in rows.values()] for name in ("event", "hold_event"))
+    names = [f"{kind} ({row['observations']:.0f})" for kind, row in rows.items()]
+    return _grouped(names, {"this policy": own, HOLD: still}, unit)
 
 
 def sensitivity_figure(result: InputChanges, unit: str) -> Any:
     """Change by each exchanged input, and what the recordings of the same pairs differ by."""
     labels = {IMAGES: "other images", CAPTION: "another caption", STATE: "another pose", NOISE: "fresh noise"}
     shown = [name for name in labels if np.isfinite(result.change[name])]
-    figure = _grouped(
-        [labels[name] for name in shown],
-        {
-            "change of this policy's actions": [result.change[name] for name in shown],
-            "difference of the recordings": [result.natural[name] for name in shown],
-        },
-        unit,
-    )
+    series = {
+        "change of this policy's actions": result.change,
+        "difference of the recordings": result.natural,
+    }
+    bars = {label: [values[name] for name in shown] for label, values in series.items()}
+    figure = _grouped([labels[name] for name in shown], bars, unit)
     figure.axes[0].set_xlabel(f"mean absolute change ({unit})")
     return figure
 

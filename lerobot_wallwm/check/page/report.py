@@ -59,57 +59,39 @@ def page_templates(*folders: Path) -> jinja2.Environment:
 def build_page(m: Measured, verdict: Judgement, heldout: HeldOut, album: Album, about: dict[str, Any]) -> str:
     """The page as HTML; its figures go into the album. ``about`` is the part of ``check.json`` that `results` takes."""
     figures = {}
+
+    def draw(name: str, drawing: Any) -> None:
+        figures[name] = album.add(name, drawing)
+
     episodes = [
         (episode, album.add(f"actions_{number}", plots.episode_figure(episode, heldout.joints, m.unit)))
         for number, episode in enumerate(m.shown, 1)
     ]
     if m.open_loop is not None:
-        figures["errors"] = album.add("errors", plots.errors_figure(m.open_loop, m.unit))
-        figures["errors_by_joint"] = album.add("errors_by_joint", plots.joints_figure(m.open_loop, m.unit))
+        draw("errors", plots.errors_figure(m.open_loop, m.unit))
+        draw("errors_by_joint", plots.joints_figure(m.open_loop, m.unit))
         if m.open_loop.by_event:
-            figures["errors_by_event"] = album.add("errors_by_event", plots.kinds_figure(m.open_loop, m.unit))
+            draw("errors_by_event", plots.kinds_figure(m.open_loop, m.unit))
     if m.sensitivity is not None:
-        figures["sensitivity"] = album.add("sensitivity", plots.sensitivity_figure(m.sensitivity, m.unit))
+        draw("sensitivity", plots.sensitivity_figure(m.sensitivity, m.unit))
     clips = _clips(m.clips, album) if m.clips is not None and m.clips.metrics["frames"] else None
     if m.predicted_end is not None:
-        figures["remaining"] = album.add("remaining", plots.remaining_figure(*m.predicted_end))
+        draw("remaining", plots.remaining_figure(*m.predicted_end))
     speed = None
     if m.latency is not None and m.match is not None:
         fps = m.match.control_fps
-        figures["latency"] = album.add("latency", plots.latency_figure(m.latency, fps))
-        speed = {
-            "look": m.latency.looks[m.latency.imagination],
-            "holds": control_rate(m.latency, fps, thresholds.ROOM),
-        }
+        draw("latency", plots.latency_figure(m.latency, fps))
+        look, holds = m.latency.looks[m.latency.imagination], control_rate(m.latency, fps, thresholds.ROOM)
+        speed = {"look": look, "holds": holds}
     if m.match is not None:
-        figures["ranges_action"] = album.add("ranges_action", plots.ranges_figure(m.match.actions, m.unit))
-        figures["ranges_state"] = album.add("ranges_state", plots.ranges_figure(m.match.states, m.unit))
-    there = {
-        "actions": episodes,
-        "errors": m.open_loop,
-        "inputs": m.sensitivity,
-        "video": clips,
-        "ends": m.predicted_end,
-        "speed": speed,
-        "match": m.match,
-    }
-    return (
-        page_templates()
-        .get_template("check.html.jinja")
-        .render(
-            navigation=[(name, label) for name, label in SECTIONS.items() if there.get(name, True)],
-            m=m,
-            verdict=verdict,
-            heldout=heldout,
-            episodes=episodes,
-            figures=figures,
-            clips=clips,
-            speed=speed,
-            **about,
-            t=thresholds,
-            near=NEAR,
-        )
-    )
+        draw("ranges_action", plots.ranges_figure(m.match.actions, m.unit))
+        draw("ranges_state", plots.ranges_figure(m.match.states, m.unit))
+    there = {"actions": episodes, "errors": m.open_loop, "inputs": m.sensitivity, "video": clips}
+    there |= {"ends": m.predicted_end, "speed": speed, "match": m.match}
+    navigation = [(name, label) for name, label in SECTIONS.items() if there.get(name, True)]
+    shown = {"m": m, "verdict": verdict, "heldout": heldout, "episodes": episodes, "figures": figures}
+    shown |= {"clips": clips, "speed": speed, "t": thresholds, "near": NEAR, "navigation": navigation}
+    return page_templates().get_template("check.html.jinja").render(**shown, **about)
 
 
 def _clips(clips: Clips, album: Album) -> dict[str, Any]:

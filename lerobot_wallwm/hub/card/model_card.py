@@ -13,15 +13,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lerobot_wallwm import __version__
 from lerobot_wallwm.hub.card.check_report import CheckReport
-from lerobot_wallwm.hub.card.evaluations import Evaluation
 from lerobot_wallwm.hub.card.view_facts import ViewFacts
 from lerobot_wallwm.hub.files.backbones import BACKBONES
 from lerobot_wallwm.hub.files.portable import portable_command, without_folders
-from lerobot_wallwm.hub.files.safe_files import is_repo_id
+from lerobot_wallwm.hub.files.safe_files import is_repo_id, read_object
 from lerobot_wallwm.hub.files.safe_settings import policy_config
 from lerobot_wallwm.language.event_grammar import END
 from lerobot_wallwm.language.markdown import plain
@@ -49,10 +48,8 @@ _FIGURES = {
 
 # Settings that are not in the card's training command: written by LeRobot or the policy itself, or where a run
 # happened, and not what it was.
-_LEARNED = re.compile(
-    r"type|input_features|output_features|event_transitions|event_max_frames|fps|motion_limits"
-    r"|camera_rows|action_feature_names|state_feature_names|backbone_shape|text_encoder_id"
-    r"|pretrained_path|pretrained_revision|push_to_hub|repo_id|private|device|normalization_mapping"
+_NOT_CHOSEN = re.compile(
+    r"type|(input|output)_features|pretrained_(path|revision)|push_to_hub|repo_id|private|device"
 )
 _ELSEWHERE = re.compile(
     r"output_dir|job_name|resume|checkpoint_path|config_path|reward_model|job|optimizer|scheduler"
@@ -60,13 +57,58 @@ _ELSEWHERE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class WeightsFacts:
+class WeightsFacts(NamedTuple):
     """The published `model.safetensors`: how many numbers, how many bytes, and their sum."""
 
     parameters: int
     size: int
     sha256: str
+
+
+class Evaluation(NamedTuple):
+    """One row of the success table, with Wilson's 95 % interval."""
+
+    name: str  # what was evaluated, in the publisher's words
+    task: str  # group and number of the environment's task, as `lerobot-eval` names them
+    successes: int
+    episodes: int
+    interval: tuple[float, float]
+
+
+def read_evaluations(argument: str) -> list[Evaluation]:
+    """Counts the successes of each task in what `lerobot-eval` wrote.
+
+    Args:
+        argument: ``PATH`` or ``NAME=PATH`` of an `eval_info.json`, or of the folder that holds it.
+
+    Raises:
+        ValueError: The file holds no outcomes of single episodes.
+    """
+    from scipy.stats import binomtest
+
+    name, _, path = argument.rpartition("=")
+    file = Path(path).expanduser()
+    if file.is_dir():
+        file = file / "eval_info.json"
+    tasks = read_object(file).get("per_task")
+    if not isinstance(tasks, list) or not tasks:
+        fix = "give an eval_info.json that lerobot-eval 0.6 wrote"
+        raise ValueError(f"{file}: 'per_task' holds no task. Fix: {fix}")
+    rows = []
+    for number, task in enumerate(tasks):
+        metrics = task.get("metrics") if isinstance(task, dict) else None
+        outcomes = metrics.get("successes") if isinstance(metrics, dict) else None
+        if not isinstance(outcomes, list) or not outcomes or not all(type(o) is bool for o in outcomes):
+            raise ValueError(
+                f"{file}: per_task.{number}.metrics.successes must be a list of true and false, one an episode. "
+                "Fix: run lerobot-eval again"
+            )
+        label = f"{task.get('task_group', '')} {task.get('task_id', '')}".strip()
+        wins, trials = sum(outcomes), len(outcomes)
+        interval = binomtest(wins, trials).proportion_ci(method="wilson")
+        ends = float(interval.low), float(interval.high)
+        rows.append(Evaluation(name or file.parent.name, label, wins, trials, ends))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -122,11 +164,17 @@ def model_card(facts: CardFacts) -> ModelCard:
     from huggingface_hub import ModelCard
 
     f, data = facts, facts.check and facts.check.dataset
-    dataset = _dataset_name(f)
+    trained_on = (f.train or {}).get("dataset")
+    named = trained_on.get("repo_id") if isinstance(trained_on, Mapping) else None
+    dataset = named if isinstance(named, str) else f.data.get("repo_id")
+    # Users of LeRobot name what is nowhere else ``local/cups``, which a link must not be made of.
+    only_local = dataset is not None and dataset.split("/")[0] == "local"
+    backbone, pinned = f.config.get("backbone"), f.config.get("backbone_revision")
+    base = BACKBONES[backbone].repo_id if backbone in BACKBONES else None
     counts = {key: getattr(data, key, None) for key in ("episodes", "events", "frames")}
     longest = f.config.get("event_max_frames") or {}
     card = ModelCard.from_template(
-        _front_matter(f, dataset),
+        _front_matter(f, None if only_local else dataset, base),
         template_path=str(_TEMPLATE),
         f=f,
         check=f.check,
@@ -135,15 +183,19 @@ def model_card(facts: CardFacts) -> ModelCard:
         robot=(f.view.robot if f.view else None) or f.data.get("robot_type"),
         actions=", ".join(map(str, f.config.get("action_feature_names") or ())),
         states=", ".join(map(str, f.config.get("state_feature_names") or ())),
-        cameras=", ".join(_cameras(f)),
+        cameras=", ".join(
+            f"{key} ({' x '.join(map(str, value.get('shape', ())))})"
+            for key, value in (f.config.get("input_features") or {}).items()
+            if isinstance(value, Mapping) and value.get("type") == "VISUAL"
+        ),
         dataset=dataset,
-        only_local=_only_local(dataset),
+        only_local=only_local,
         events=[_event(f, template, frames) for template, frames in list(longest.items())[:_EVENTS]],
         event_count=len(longest),
         command=training_command(f.train) if f.train is not None else [],
         heldout_counts=", ".join(f"{n} {what}" for what, n in counts.items() if n is not None),
         figures=[_figure(path) for path in f.figures],
-        backbone=_backbone(f),
+        backbone=base and base + (f" at `{pinned}`" if isinstance(pinned, str) and pinned.isalnum() else ""),
         shown=shown,
         stated=stated,
         number=number,
@@ -154,11 +206,11 @@ def model_card(facts: CardFacts) -> ModelCard:
     return ModelCard(re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n")
 
 
-def _front_matter(f: CardFacts, dataset: str | None) -> ModelCardData:
+def _front_matter(f: CardFacts, dataset: str | None, backbone: str | None) -> ModelCardData:
     from huggingface_hub import ModelCardData
 
-    backbone, start = f.config.get("backbone"), f.config.get("pretrained_path")
-    base = [BACKBONES[backbone].repo_id] if backbone in BACKBONES else []
+    start = f.config.get("pretrained_path")
+    base = [backbone] if backbone else []
     if isinstance(start, str) and is_repo_id(start) and start != f.repo_id:
         base.append(start)
     tags = [tag for tag in (f.config.get("tags") or []) if isinstance(tag, str)]
@@ -167,28 +219,9 @@ def _front_matter(f: CardFacts, dataset: str | None) -> ModelCardData:
         library_name="lerobot",
         pipeline_tag="robotics",
         tags=list(dict.fromkeys(["robotics", "lerobot", "wallwm", "world-model", *tags])),
-        datasets=[dataset] if dataset and is_repo_id(dataset) and not _only_local(dataset) else None,
+        datasets=[dataset] if dataset and is_repo_id(dataset) else None,
         base_model=base or None,
     )
-
-
-def _dataset_name(f: CardFacts) -> str | None:
-    data = (f.train or {}).get("dataset")
-    name = data.get("repo_id") if isinstance(data, Mapping) else None
-    return name if isinstance(name, str) else f.data.get("repo_id")
-
-
-def _only_local(dataset: str | None) -> bool:
-    """Whether a name is a placeholder such as ``local/cups``, which a link must not be made of; users of LeRobot write so."""
-    return dataset is not None and dataset.split("/")[0] == "local"
-
-
-def _cameras(f: CardFacts) -> list[str]:
-    return [
-        f"{key} ({' x '.join(map(str, value.get('shape', ())))})"
-        for key, value in (f.config.get("input_features") or {}).items()
-        if isinstance(value, Mapping) and value.get("type") == "VISUAL"
-    ]
 
 
 def _event(f: CardFacts, template: str, frames: int) -> tuple[str, str, str]:
@@ -203,15 +236,6 @@ def _figure(path: str) -> tuple[str, str, str]:
     """A figure's path, name and caption, the latter as Markdown."""
     name = path.rsplit("/", 1)[-1].removesuffix(".png").replace("_", " ")
     return path, name, next((said for start, said in _FIGURES.items() if name.startswith(start)), shown(name))
-
-
-def _backbone(f: CardFacts) -> str | None:
-    """Name and commit of the published backbone, as Markdown; None for nano."""
-    backbone, pinned = f.config.get("backbone"), f.config.get("backbone_revision")
-    if backbone not in BACKBONES:
-        return None
-    at = f" at `{pinned}`" if isinstance(pinned, str) and pinned.isalnum() else ""
-    return BACKBONES[backbone].repo_id + at
 
 
 def training_command(train: Mapping[str, Any]) -> list[str]:
@@ -243,7 +267,7 @@ def training_command(train: Mapping[str, Any]) -> list[str]:
     flags = [
         f"--policy.path={start}" if isinstance(start, str) and is_repo_id(start) else "--policy.type=wallwm"
     ]
-    own = {key: value for key, value in policy.items() if not _LEARNED.fullmatch(key)}
+    own = {key: value for key, value in policy.items() if not _NOT_CHOSEN.fullmatch(key)}
     flags += _flags("policy.", own, draccus.encode(plain, PreTrainedConfig))
     rest = {key: value for key, value in train.items() if not _ELSEWHERE.fullmatch(key)}
     flags += _flags("", rest, defaults)

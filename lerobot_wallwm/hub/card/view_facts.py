@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lerobot_wallwm.hub.files.safe_files import read_object
 from lerobot_wallwm.language.markdown import source_card_data
@@ -16,8 +16,7 @@ from lerobot_wallwm.language.markdown import source_card_data
 _COLUMNS = ("wallwm/label", "wallwm/copy", "wallwm/source_episode", "wallwm/start", "wallwm/end", "tasks")
 
 
-@dataclass(frozen=True)
-class LabelFacts:
+class LabelFacts(NamedTuple):
     """Events of one kind: how many, how many copies, and their lengths in seconds."""
 
     label: str

@@ -33,11 +33,7 @@ class WanShape:
     patch: int = 2
 
     def wan_kwargs(self) -> dict[str, Any]:
-        """Arguments of `WanTransformer3DModel`.
-
-        Raises:
-            ValueError: Heads do not divide the width into even bands that RoPE can rotate.
-        """
+        """Arguments of `WanTransformer3DModel`; ValueError where heads do not divide the width into even bands for RoPE."""
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(f"video width {self.width} must split into {self.heads} heads of even width.")
         return {
@@ -109,10 +105,8 @@ class BackboneSource:
     def part(self, name: str) -> Path:
         """Folder of one part (``transformer``, ``vae``, ``text_encoder``, ``tokenizer``), downloaded if need be.
 
-        From the Hub, ``revision`` becomes the commit that was found, so that a checkpoint remembers it.
-
-        Raises:
-            WeightsError: It is not there, or the Hub cannot be reached.
+        From the Hub, ``revision`` becomes the commit that was found, so that a checkpoint remembers it. WeightsError
+        where it is not there, or the Hub cannot be reached.
         """
         if self.path is not None:
             folder = Path(self.path).expanduser() / name
@@ -128,11 +122,7 @@ class BackboneSource:
         return root / name
 
     def video_shape(self) -> WanShape:
-        """Numbers of the transformer, read from its own configuration.
-
-        Raises:
-            WeightsError: An architecture that the tower cannot represent; the field is named.
-        """
+        """Numbers of the transformer, read from its own configuration; see `wan_shape`."""
         folder = self.part("transformer")
         # Where a second transformer lies beside it, the first is only trained for high noise.
         if (folder.parent / "transformer_2").is_dir():
@@ -145,15 +135,13 @@ def _snapshot(repo_id: str, revision: str | None, part: str) -> Path:
     import httpx
     from huggingface_hub import snapshot_download
 
-    patterns = [f"{part}/*"]
+    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": [f"{part}/*"]}
     try:
-        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(repo_id, **wanted))
     except (OSError, ValueError, httpx.HTTPError) as error:
         # What is in the cache will do. A known commit is asked for online even where the network is off.
         try:
-            return Path(
-                snapshot_download(repo_id, revision=revision, allow_patterns=patterns, local_files_only=True)
-            )
+            return Path(snapshot_download(repo_id, **wanted, local_files_only=True))
         except (OSError, ValueError):
             reason = f"cannot be had from the Hub ({type(error).__name__}: {error})."
             raise WeightsError(f"{repo_id}/{part}", reason, FIX) from error

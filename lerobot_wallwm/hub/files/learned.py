@@ -4,18 +4,35 @@
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from lerobot_wallwm.hub.files.safe_files import TRUST, UnsafeCheckpointError, read_object
+from lerobot_wallwm.hub.files.safe_settings import LEARNED
 
-LEARNED = "learned.json"
 # Measured as sizes of a movement, and not as places.
 _SIZES = ("step", "lead", "acceleration")
+
+
+def _different(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("names must differ")
+    return names
+
+
+def _sized(limits: dict[str, list[float]]) -> dict[str, list[float]]:
+    if any(value < 0 for name in _SIZES for value in limits.get(name, ())):
+        raise ValueError(f"{', '.join(_SIZES)} must be at least 0")
+    return limits
+
+
+Rate = Annotated[float, Field(gt=0, lt=1e4)]
+Counts = dict[str, Annotated[int, Field(gt=0, lt=2**53)]]
+Limits = Annotated[dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]], AfterValidator(_sized)]
+Fingerprint = Annotated[str, Field(pattern=r"^[\w.:-]{1,128}$")]
 
 
 @dataclass
@@ -23,39 +40,21 @@ class Learned:
     """Facts of the training data, and of the backbone that training started from."""
 
     # Frames per second; the unit of all counts of steps. None in a policy that was never trained.
-    fps: float | None = None
+    fps: Rate | None = None
     # Names of the action's dimensions, or None where the dataset has none.
     action_feature_names: list[str] | None = None
     state_feature_names: list[str] | None = None  # the same of the state's
     # The camera that each row of the view tables belongs to.
-    camera_rows: list[str] = field(default_factory=list)
+    camera_rows: Annotated[list[str], AfterValidator(_different)] = field(default_factory=list)
     # How events follow each other: context (``template`` or ``template || template``) -> next template -> count.
-    event_transitions: dict[str, dict[str, int]] = field(default_factory=dict)
-    event_max_frames: dict[str, int] = field(default_factory=dict)  # longest event per template, in frames
+    event_transitions: dict[str, Counts] = field(default_factory=dict)
+    event_max_frames: Counts = field(default_factory=dict)  # longest event per template, in frames
     # How the joints move, in the dataset's units; see `learn_motion_limits`.
-    motion_limits: dict[str, list[float]] = field(default_factory=dict)
+    motion_limits: Limits = field(default_factory=dict)
     # Numbers of the backbone's transformer, so that a checkpoint loads without it.
-    backbone_shape: dict[str, int] = field(default_factory=dict)
+    backbone_shape: Counts = field(default_factory=dict)
     # Fingerprint of its umT5, so that a checkpoint acts without it on captions that it knows.
-    text_encoder_id: str | None = None
-
-    def check(self, where: str | Path = LEARNED) -> None:
-        """Refuses values of another kind than training writes.
-
-        Raises:
-            UnsafeCheckpointError: Names file and key.
-        """
-        for name, (right, kind) in _KINDS.items():
-            value = getattr(self, name)
-            if not right(value):
-                raise UnsafeCheckpointError(where, f"'{name}' must be {kind}, got {str(value)[:80]}.", TRUST)
-        for name, values in self.motion_limits.items():
-            least = 0.0 if name in _SIZES else -math.inf
-            if not all(least <= value < math.inf and value > -math.inf for value in values):
-                kind = "finite numbers of at least 0" if name in _SIZES else "finite numbers"
-                raise UnsafeCheckpointError(
-                    where, f"motion_limits['{name}'] must be {kind}, got {values}.", TRUST
-                )
+    text_encoder_id: Fingerprint | None = None
 
     def write(self, folder: Path) -> None:
         """Writes `learned.json` into a checkpoint's folder."""
@@ -73,45 +72,12 @@ class Learned:
         known = {f.name for f in fields(cls)}
         if values.keys() != known:
             wrong = ", ".join(sorted(values.keys() ^ known))
-            fix = f"install the version that wrote it, or {TRUST}"
-            raise UnsafeCheckpointError(
-                file, f"has other keys than this version writes ({wrong[:200]}).", fix
-            )
-        learned = cls(**values)
-        learned.check(file)
-        return learned
-
-
-def _strings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _counts(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(k, str) and type(n) is int and 0 < n < 2**53 for k, n in value.items()
-    )
-
-
-def _numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(row, list) and all(type(x) in (int, float) for x in row) for row in value.values()
-    )
-
-
-_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "fps": (lambda v: v is None or (type(v) in (int, float) and 0 < v < 1e4), "a rate in Hz"),
-    "action_feature_names": (lambda v: v is None or _strings(v), "a list of names"),
-    "state_feature_names": (lambda v: v is None or _strings(v), "a list of names"),
-    "camera_rows": (lambda v: _strings(v) and len(set(v)) == len(v), "a list of different names"),
-    "event_transitions": (
-        lambda v: isinstance(v, dict) and all(map(_counts, v.values())),
-        "counts by template",
-    ),
-    "event_max_frames": (_counts, "frames by template"),
-    "motion_limits": (_numbers, "lists of numbers by name"),
-    "backbone_shape": (_counts, "whole numbers by name"),
-    "text_encoder_id": (
-        lambda v: v is None or (isinstance(v, str) and bool(re.fullmatch(r"[\w.:-]{1,128}", v))),
-        "a fingerprint",
-    ),
-}
+            problem = f"has other keys than this version writes ({wrong[:200]})."
+            raise UnsafeCheckpointError(file, problem, f"install the version that wrote it, or {TRUST}")
+        try:
+            # From JSON text, so that strict mode takes an object for the dataclass.
+            return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key, got = ".".join(map(str, first["loc"])), str(first["input"])[:80]
+            raise UnsafeCheckpointError(file, f"'{key}': {first['msg']}, got {got}.", TRUST) from None

@@ -62,13 +62,9 @@ def is_repo_id(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Refuses a file name that leaves its folder, or whose format can hold code.
+    """Raises UnsafeCheckpointError for a file name, relative and with ``/`` as the Hub lists it, that is unsafe.
 
-    Args:
-        name: Relative, with ``/`` between its parts, as the Hub lists it.
-
-    Raises:
-        UnsafeCheckpointError: It escapes, or it is a pickle or a program.
+    It leaves its folder, or its format can hold code: a pickle or a program.
     """
     parts = name.split("/")
     if (
@@ -94,11 +90,7 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def check_plain_name(value: Any, where: str | Path, suffix: str) -> str:
-    """A file named by another one: beside it, without any folder.
-
-    Raises:
-        UnsafeCheckpointError: Anything else.
-    """
+    """A file named by another one, beside it and without any folder; UnsafeCheckpointError for anything else."""
     if not isinstance(value, str) or not _PLAIN_NAME.fullmatch(value) or not value.endswith(suffix):
         problem = f"names the file {value!r}; it may only name a {suffix} file that lies beside it."
         raise UnsafeCheckpointError(where, problem, TRUST)
@@ -108,26 +100,22 @@ def check_plain_name(value: Any, where: str | Path, suffix: str) -> str:
 def read_object(file: Path, fix: str = "download or save the checkpoint again") -> dict[str, Any]:
     """A JSON object of bounded size, without duplicate keys (which two readers may see differently).
 
-    Args:
-        file: The file.
-        fix: For errors: what the user can do.
-
     Raises:
-        UnsafeCheckpointError: It is none.
+        UnsafeCheckpointError: It is none; ``fix`` says what the user can do.
     """
     try:
         size = file.stat().st_size
         if size > MAX_JSON_BYTES:
-            raise UnsafeCheckpointError(
-                file, f"has {size} bytes; settings have at most {MAX_JSON_BYTES}.", TRUST
-            )
+            problem = f"has {size} bytes; settings have at most {MAX_JSON_BYTES}."
+            raise UnsafeCheckpointError(file, problem, TRUST)
         value = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except FileNotFoundError:
         raise UnsafeCheckpointError(file, "there is no such file.", fix) from None
+    except UnsafeCheckpointError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, UnsafeCheckpointError):
-            raise
-        raise UnsafeCheckpointError(file, f"cannot be read as JSON ({_short(error)}).", fix) from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnsafeCheckpointError(file, f"cannot be read as JSON ({reason}).", fix) from None
     if not isinstance(value, dict):
         raise UnsafeCheckpointError(file, "must hold a JSON object.", fix)
     return value
@@ -140,17 +128,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text[:200] or type(error).__name__
-
-
 def safetensors_header(file: Path, fix: str | None = None) -> tuple[str, dict[str, Any]]:
     """The header of a safetensors file, after checking that it tells the truth about the file.
-
-    Args:
-        file: The file.
-        fix: For errors: what the user can do; None: get it again.
 
     Returns:
         Its text as it is in the file (with padding), and what it says: name -> ``{dtype, shape, data_offsets}``, and
@@ -175,17 +154,16 @@ def safetensors_header(file: Path, fix: str | None = None) -> tuple[str, dict[st
         header = json.loads(text, object_pairs_hook=_unique)
     except FileNotFoundError:
         raise UnsafeCheckpointError(file, "is no complete safetensors file (there is none).", fix) from None
+    except UnsafeCheckpointError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, UnsafeCheckpointError):
-            raise
-        raise UnsafeCheckpointError(file, f"its header is no JSON ({_short(error)}).", fix) from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnsafeCheckpointError(file, f"its header is no JSON ({reason}).", fix) from None
     if not isinstance(header, dict):
         raise UnsafeCheckpointError(file, "its header must be a JSON object.", fix)
-    problem = _lie(header, size - 8 - length)
-    if problem:
-        raise UnsafeCheckpointError(
-            file, f"is no complete safetensors file, or its header lies: {problem}.", fix
-        )
+    if lie := _lie(header, size - 8 - length):
+        problem = f"is no complete safetensors file, or its header lies: {lie}."
+        raise UnsafeCheckpointError(file, problem, fix)
     return text, header
 
 

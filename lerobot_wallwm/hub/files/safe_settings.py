@@ -25,12 +25,8 @@ from lerobot_wallwm.hub.files.safe_files import (
 
 # What a checkpoint consists of, besides the state of its processors and a calibration. `LEARNED` is what a policy learned
 # from its data, apart from what a person chose; all other names of settings are LeRobot's.
-WEIGHTS, CONFIG, LEARNED, TRAIN_CONFIG = (
-    "model.safetensors",
-    "config.json",
-    "learned.json",
-    "train_config.json",
-)
+WEIGHTS, TRAIN_CONFIG = "model.safetensors", "train_config.json"
+CONFIG, LEARNED = "config.json", "learned.json"
 PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
 # LeRobot's own steps of our pipelines; the others are ours and begin with `wallwm_`. Steps that load further files,
 # such as its tokenizer steps, are not among them.
@@ -108,11 +104,7 @@ def check_config(file: Path, given: Mapping[str, Any] | None = None) -> dict[str
 def check_settings(
     folder: Path, names: Collection[str], given: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`check_config` for `config.json`, and the same for what was learned, if `names` has it.
-
-    Returns:
-        The configuration.
-    """
+    """`check_config` for `config.json`, which it returns, and the same for what was learned, if `names` has it."""
     if LEARNED in names:
         _check_strings(folder / LEARNED, read_object(folder / LEARNED))
     return check_config(folder / CONFIG, given)

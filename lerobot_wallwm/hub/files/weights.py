@@ -45,9 +45,8 @@ def weight_files(folder: Path, fix: str) -> list[Path]:
         files = sorted(folder.glob("*.safetensors"))
         if len(files) != 1:
             found = ", ".join(file.name for file in files) or "none"
-            raise WeightsError(
-                folder, f"must hold one .safetensors file or an index of several; found {found}.", fix
-            )
+            problem = f"must hold one .safetensors file or an index of several; found {found}."
+            raise WeightsError(folder, problem, fix)
         return files
     shards = read_object(indices[0], fix).get("weight_map")
     if not isinstance(shards, dict) or not shards:
@@ -75,9 +74,8 @@ def contents(files: Iterable[Path], fix: str) -> dict[str, Entry]:
                 for key in opened.keys():  # noqa: SIM118  not a mapping
                     part = opened.get_slice(key)
                     if key in entries:
-                        raise WeightsError(
-                            file, f"holds '{key}', which {entries[key].file.name} holds too.", fix, [key]
-                        )
+                        problem = f"holds '{key}', which {entries[key].file.name} holds too."
+                        raise WeightsError(file, problem, fix, [key])
                     floating = part.get_dtype().startswith(("F", "BF"))
                     entries[key] = Entry(file, tuple(part.get_shape()), floating, key)
         except (SafetensorError, OSError) as error:
@@ -90,28 +88,20 @@ def check_fit(expected: dict[str, Tensor], found: dict[str, Entry], where: str |
     """Raises WeightsError with lists of all keys that are missing, unexpected or of another shape or kind."""
     missing = sorted(expected.keys() - found.keys())
     unexpected = sorted(found.keys() - expected.keys())
-    other = sorted(
-        key
-        for key in expected.keys() & found.keys()
-        if tuple(expected[key].shape) != found[key].shape
-        or expected[key].is_floating_point() != found[key].is_floating
-    )
-    lists = []
-    for name, keys in (("missing", missing), ("unexpected", unexpected)):
-        if keys:
-            lists.append(f"{len(keys)} {name}: {_some(keys)}")
-    if other:
-        shapes = [
-            f"{key} {found[key].shape} instead of {tuple(expected[key].shape)}"
-            if found[key].shape != tuple(expected[key].shape)
-            else f"{key} (numbers of another kind)"
-            for key in other
-        ]
-        lists.append(f"{len(other)} mis-shaped: {_some(shapes)}")
-    if lists:
-        raise WeightsError(
-            where, f"keys do not fit the model; {'; '.join(lists)}.", fix, [*missing, *unexpected, *other]
-        )
+    other, shapes = [], []
+    for key in sorted(expected.keys() & found.keys()):
+        wanted, there = expected[key], found[key]
+        if tuple(wanted.shape) != there.shape:
+            shapes.append(f"{key} {there.shape} instead of {tuple(wanted.shape)}")
+        elif wanted.is_floating_point() != there.is_floating:
+            shapes.append(f"{key} (numbers of another kind)")
+        else:
+            continue
+        other.append(key)
+    lists = {"missing": missing, "unexpected": unexpected, "mis-shaped": shapes}
+    told = "; ".join(f"{len(keys)} {name}: {_some(keys)}" for name, keys in lists.items() if keys)
+    if told:
+        raise WeightsError(where, f"keys do not fit the model; {told}.", fix, [*missing, *unexpected, *other])
 
 
 def load_weights(
@@ -135,8 +125,7 @@ def load_weights(
         keys: Keys of the module's state to fill; None for all.
         dtype: Of floating tensors that replace meta ones; None keeps the module's own.
         device: For tensors that replace meta ones.
-        names: Keys of the module's state by keys of the files; what it does not name is not read. None: they are the
-            same.
+        names: Keys of the module's state by keys of the files; what it does not name is not read. None: the same.
 
     Raises:
         WeightsError: A damaged file, or keys that do not fit.
@@ -149,12 +138,9 @@ def load_weights(
     state = module.state_dict()
     wanted = {key: state[key] for key in (state if keys is None else keys)}
     check_fit(wanted, found, where, fix)
-    by_file: dict[Path, list[str]] = {}
-    for key in wanted:
-        by_file.setdefault(found[key].file, []).append(key)
-    for file, targets in by_file.items():
+    for file in dict.fromkeys(found[key].file for key in wanted):
         with safe_open(file, framework="pt") as opened:
-            for target in targets:
+            for target in (key for key in wanted if found[key].file == file):
                 _place(module, target, opened.get_tensor(found[target].key), dtype, device)
 
 
@@ -181,22 +167,12 @@ def _some(items: list[str]) -> str:
 
 
 def require_finite_weights(weights: nn.Module | Path, file: Path, fix: str) -> None:
-    """Reads every weight and buffer once.
-
-    Args:
-        weights: A module with a checkpoint's weights, or the safetensors file itself.
-        file: Where they come from, for the error.
-        fix: For the error: what the user can do.
-
-    Raises:
-        WeightsError: Some are NaN or infinite.
-    """
+    """Raises WeightsError, about ``file``, if a tensor of a module or a safetensors file holds NaN or infinity."""
     broken = broken_weights(weights)
     if broken:
         named = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
-        raise WeightsError(
-            file, f"{len(broken)} of its tensors hold NaN or infinity ({named}).", fix + ".", broken
-        )
+        problem = f"{len(broken)} of its tensors hold NaN or infinity ({named})."
+        raise WeightsError(file, problem, fix + ".", broken)
 
 
 def broken_weights(weights: nn.Module | Path) -> list[str]:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +13,7 @@ from tempfile import TemporaryDirectory
 from lerobot_wallwm.hub.card.view_facts import read_view
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
 from lerobot_wallwm.hub.publish.dataset import publish_dataset
-from lerobot_wallwm.hub.publish.staging import MANAGED, Extras, Staged, place, stage_checkpoint
+from lerobot_wallwm.hub.publish.staging import MANAGED, Extras, stage_checkpoint
 from lerobot_wallwm.hub.remote.push import Pushed, push_files
 
 
@@ -51,8 +53,6 @@ class PublishConfig:
 
 def gather_evaluations(args: Sequence[str]) -> list[str]:
     """Several ``--eval=`` flags as the one list that draccus understands."""
-    import json
-
     given = [arg.removeprefix("--eval=") for arg in args if arg.startswith("--eval=")]
     rest = [arg for arg in args if not arg.startswith("--eval=")]
     if not given or (len(given) == 1 and given[0].startswith("[")):
@@ -91,27 +91,26 @@ def publish(config: PublishConfig, read_calibration: Callable[[str], object]) ->
     view = None if config.dataset.root is None else read_view(config.dataset.root.expanduser())
     extras = Extras(config.check, config.eval, view, config.license)
     with TemporaryDirectory(prefix="wallwm_publish_") as work:
-        staged = stage_checkpoint(folder, name, extras, Path(work), read_calibration)
-        print_staged(staged)
+        files = stage_checkpoint(folder, name, extras, Path(work), read_calibration)
+        for place, file in sorted(files.items()):
+            print(f"  {place:<60} {file.stat().st_size:>14,} bytes")
         if not config.dry_run:
-            return push_checkpoint(staged, name, config.private, config.branch)
+            return push_checkpoint(files, name, config.private, config.branch)
         from lerobot_wallwm.storage.atomic import atomic_folder
 
         with atomic_folder(config.out, overwrite=config.overwrite, marker="config.json") as out:
-            place(staged, out)
+            for place, file in files.items():
+                (out / place).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, out / place)
     return config.out
 
 
-def push_checkpoint(staged: Staged, repo_id: str, private: bool | None, branch: str | None = None) -> Pushed:
+def push_checkpoint(
+    files: Mapping[str, Path], repo_id: str, private: bool | None, branch: str | None = None
+) -> Pushed:
     """One commit with a staged checkpoint; see `push_files`."""
     message = "Publish a WALL-WM checkpoint"
-    return push_files(staged.files, repo_id, private=private, branch=branch, message=message, managed=MANAGED)
-
-
-def print_staged(staged: Staged) -> None:
-    """What is about to be published, for the terminal."""
-    for name, path in sorted(staged.files.items()):
-        print(f"  {name:<60} {path.stat().st_size:>14,} bytes")
+    return push_files(files, repo_id, private=private, branch=branch, message=message, managed=MANAGED)
 
 
 def _name(repo_id: str | None, flag: str) -> str:

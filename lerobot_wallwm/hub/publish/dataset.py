@@ -18,11 +18,7 @@ _SETTINGS = ("meta/info.json", "meta/wallwm.json")
 
 
 def view_files(root: Path) -> dict[str, Path]:
-    """Files of a view by their path in the repository; hidden ones are left out.
-
-    Raises:
-        ValueError: A name that is no data, or a link out of the folder that leads to no file.
-    """
+    """Files of a view by their path in the repository, without hidden ones; ValueError for what is no data."""
     files = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
@@ -36,14 +32,7 @@ def view_files(root: Path) -> dict[str, Path]:
 
 
 def check_view(root: Path, repo_id: str) -> dict[str, Path]:
-    """Checks that a view is whole, and that nothing in it leads elsewhere.
-
-    Returns:
-        See `view_files`.
-
-    Raises:
-        ValueError: Names file and fix.
-    """
+    """`view_files`, if the view is whole and nothing in it leads elsewhere; else ValueError, naming file and fix."""
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     read_view(root)
@@ -62,20 +51,14 @@ def check_view(root: Path, repo_id: str) -> dict[str, Path]:
         dataset = LeRobotDataset(repo_id, root=root)
         for index in {0, len(dataset) - 1}:
             dataset[index]  # decodes its frames
-        expected = {str(path) for i in range(dataset.meta.total_episodes) for path in _paths(dataset.meta, i)}
+        meta, episodes = dataset.meta, range(dataset.meta.total_episodes)
+        expected = {str(meta.get_data_file_path(i)) for i in episodes}
+        expected |= {str(meta.get_video_file_path(i, key)) for i in episodes for key in meta.video_keys}
     except Exception as error:  # whatever LeRobot finds wrong with it, a reader would find, too
         raise ValueError(f"{root}: LeRobot cannot load it ({error}). Fix: {again}") from error
-    absent = sorted(expected - files.keys())
-    if absent:
-        raise ValueError(f"{root / absent[0]}: there is no such file. Fix: {again}")
+    for absent in sorted(expected - files.keys())[:1]:
+        raise ValueError(f"{root / absent}: there is no such file. Fix: {again}")
     return files
-
-
-def _paths(meta, episode: int) -> list[Path]:
-    return [
-        meta.get_data_file_path(episode),
-        *(meta.get_video_file_path(episode, k) for k in meta.video_keys),
-    ]
 
 
 def publish_dataset(
@@ -110,7 +93,7 @@ def publish_dataset(
     if branch is not None:
         return pushed
     # LeRobot finds a dataset by this tag.
-    tag = f"{read_object(root / 'meta' / 'info.json')['codebase_version']}"
+    tag = str(read_object(root / "meta" / "info.json")["codebase_version"])
     api = HfApi()
 
     def move_tag() -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lerobot_wallwm.hub.card.check_report import read_check
-from lerobot_wallwm.hub.card.evaluations import Evaluation, read_evaluations
-from lerobot_wallwm.hub.card.model_card import CardFacts, WeightsFacts, model_card
+from lerobot_wallwm.hub.card.model_card import CardFacts, WeightsFacts, model_card, read_evaluations
 from lerobot_wallwm.hub.card.view_facts import ViewFacts
 from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource
 from lerobot_wallwm.hub.files.portable import portable
@@ -52,17 +50,9 @@ class Extras:
     data: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class Staged:
-    """Files by their path in the repository, and what the card says of the weights."""
-
-    files: dict[str, Path]
-    weights: WeightsFacts
-
-
 def stage_checkpoint(
     folder: Path, repo_id: str, extras: Extras, work: Path, read_calibration: Callable[[str], object]
-) -> Staged:
+) -> dict[str, Path]:
     """Checks a checkpoint and writes what differs from it in its published form.
 
     Args:
@@ -72,6 +62,9 @@ def stage_checkpoint(
         work: Empty folder for what is written.
         read_calibration: Reads a calibration file's text and raises ValidationError where it is none: whatever else
             the configuration names is not published.
+
+    Returns:
+        Files by their path in the repository.
 
     Raises:
         ValueError: Something is absent, unsafe, or not this checkpoint's; the message names file and fix.
@@ -111,33 +104,26 @@ def stage_checkpoint(
         files[TRAIN_CONFIG] = _write(work / TRAIN_CONFIG, train)
 
     report, figures = (None, []) if extras.check is None else read_check(extras.check, sha256)
-    placed = {f"figures/{_plain(figure.stem)}.png": figure for figure in figures}
+    placed = {f"figures/{re.sub(r'[^A-Za-z0-9_-]+', '_', figure.stem)}.png": figure for figure in figures}
     if len(placed) < len(figures):
         raise ValueError(f"{extras.check}: two figures have the same name. Fix: rename one of them")
     files |= placed
-    evaluations: list[Evaluation] = [row for text in extras.evaluations for row in read_evaluations(text)]
-    weights = _weights_facts(weights_file, sha256)
-    card = model_card(
-        CardFacts(
-            repo_id=repo_id,
-            config=public | learned,
-            train=train,
-            weights=weights,
-            view=extras.view,
-            check=report,
-            evaluations=evaluations,
-            figures=list(placed),
-            license=extras.license or config.get("license"),
-            data=extras.data or {},
-        )
+    _, header = safetensors_header(weights_file)
+    count = sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    facts = CardFacts(
+        repo_id=repo_id,
+        config=public | learned,
+        train=train,
+        weights=WeightsFacts(count, weights_file.stat().st_size, sha256),
+        view=extras.view,
+        check=report,
+        evaluations=[row for text in extras.evaluations for row in read_evaluations(text)],
+        figures=list(placed),
+        license=extras.license or config.get("license"),
+        data=extras.data or {},
     )
-    (work / CARD).write_text(str(card), encoding="utf-8")
-    files[CARD] = work / CARD
-    return Staged(files, weights)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
+    (work / CARD).write_text(str(model_card(facts)), encoding="utf-8")
+    return files | {CARD: work / CARD}
 
 
 def _write(file: Path, value: Mapping[str, Any]) -> Path:
@@ -186,16 +172,3 @@ def _pinned_backbone(config: Mapping[str, Any]) -> dict[str, Any]:
                 fix = "publish only checkpoints that were trained from the published backbone"
                 raise WeightsError(file, problem, fix)
     return {"backbone_path": None, "backbone_revision": info.sha}
-
-
-def _weights_facts(file: Path, sha256: str) -> WeightsFacts:
-    _, header = safetensors_header(file)
-    count = sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    return WeightsFacts(count, file.stat().st_size, sha256)
-
-
-def place(staged: Staged, out: Path) -> None:
-    """Copies staged files into a folder laid out like the repository."""
-    for name, path in staged.files.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, out / name)

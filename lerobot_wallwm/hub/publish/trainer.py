@@ -54,8 +54,8 @@ def push_trained(
         _save_processors(config, cfg, dataset_meta, folder)
         extras = Extras(view=_view(dataset_meta), license=config.license, data=_data(dataset_meta))
         try:
-            staged = stage_checkpoint(folder, config.repo_id, extras, work, read_calibration)
-            pushed = push_checkpoint(staged, config.repo_id, config.private)
+            files = stage_checkpoint(folder, config.repo_id, extras, work, read_calibration)
+            pushed = push_checkpoint(files, config.repo_id, config.private)
         except ValueError as error:
             where = f"{cfg.output_dir}/checkpoints/last/pretrained_model"
             later = f"Or later: wallwm publish --policy.path={where} --repo_id={config.repo_id}"
@@ -78,27 +78,16 @@ def trained_card(
     data = _data(dataset_meta)
     if dataset_repo_id is not None:
         data["repo_id"] = dataset_repo_id
-    facts = CardFacts(
-        repo_id=config.repo_id,
-        config=settings,
-        train=train,
-        view=_view(dataset_meta),
-        license=license,
-        data=data,
-    )
-    return model_card(facts)
+    view = _view(dataset_meta)
+    return model_card(CardFacts(config.repo_id, settings, train, view=view, license=license, data=data))
 
 
 def _save_processors(config: Any, cfg: Any, dataset_meta: Any, folder: Path) -> None:
     """The run's processors: from the checkpoint of its last step, or else as a fresh run makes them."""
-    last = Path(cfg.output_dir) / "checkpoints" / "last" if cfg.output_dir else None
-    saved = None if last is None else last / "pretrained_model"
-    if (
-        saved is not None
-        and last is not None
-        and _is_step(last, cfg.steps)
-        and (saved / PROCESSORS[0]).is_file()
-    ):
+    last = Path(cfg.output_dir or "", "checkpoints", "last")
+    saved, step = last / "pretrained_model", last.resolve().name
+    finished = bool(cfg.output_dir) and step.isdecimal() and int(step) == cfg.steps
+    if finished and (saved / PROCESSORS[0]).is_file():
         for name in PROCESSORS:
             for file in (name, *check_processor(saved / name)):
                 shutil.copyfile(saved / file, folder / file)
@@ -107,11 +96,6 @@ def _save_processors(config: Any, cfg: Any, dataset_meta: Any, folder: Path) -> 
 
     for pipeline in make_pre_post_processors(config, dataset_stats=getattr(dataset_meta, "stats", None)):
         pipeline.save_pretrained(folder)
-
-
-def _is_step(checkpoint: Path, steps: int) -> bool:
-    name = checkpoint.resolve().name
-    return name.isdecimal() and int(name) == steps
 
 
 def _view(dataset_meta: Any) -> ViewFacts | None:

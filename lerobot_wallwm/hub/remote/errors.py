@@ -36,13 +36,7 @@ def _status_and_url(error: BaseException) -> tuple[int | None, str]:
 def patiently[T](call: Callable[[], T], doing: str, repo_id: str) -> T:
     """Calls the Hub, repeats what failed for a moment, and turns what remains into a `HubError`.
 
-    Args:
-        call: Idempotent.
-        doing: For the message, as in "uploading".
-        repo_id: For the message.
-
-    Raises:
-        HubError: The Hub refused, or did not answer.
+    ``call`` must be idempotent; ``doing`` ("uploading") and ``repo_id`` are for the message.
     """
     import httpx
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -57,12 +51,9 @@ def patiently[T](call: Callable[[], T], doing: str, repo_id: str) -> T:
                     raise
                 cause = cause.__cause__
             status, url = _status_and_url(cause)
-            # 412: somebody else's commit came first.
-            busy = (
-                isinstance(cause, httpx.TransportError)
-                if status is None
-                else status in (412, 429) or status >= 500
-            )
+            busy = isinstance(cause, httpx.TransportError)
+            if status is not None:  # 412: somebody else's commit came first
+                busy = status in (412, 429) or status >= 500
             if wait is None or not busy or not any(part in url for part in _NOT_REPEATED):
                 raise HubError(explain(cause, doing, repo_id)) from error
             logger.warning("%s %s: %s. Trying again in %.0f s.", doing, repo_id, _line(cause), wait)
@@ -92,11 +83,8 @@ def explain(error: BaseException, doing: str, repo_id: str) -> str:
         reason, fix = "there is no such repository (404)", f"check the name; if it is private, {LOGIN}"
     elif status is not None:
         reason = f"the Hub answered {status}"
-        fix = (
-            f"wait a while, then {again}"
-            if status >= 500 or status == 429
-            else f"see its answer: {_line(error)}"
-        )
+        wait = status >= 500 or status == 429
+        fix = f"wait a while, then {again}" if wait else f"see its answer: {_line(error)}"
     elif isinstance(error, httpx.TransportError):
         reason, fix = f"the connection failed ({_line(error)})", again
     else:

@@ -24,6 +24,7 @@ from lerobot_wallwm.hub.files.safe_settings import (
     needed_files,
 )
 from lerobot_wallwm.hub.remote.errors import HubError, patiently
+from lerobot_wallwm.storage.fingerprint import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -132,13 +133,14 @@ def _listing(repo_id: str, folder: Path, download: dict[str, Any]) -> dict[str, 
     if info is None:
         files = [file for file in folder.rglob("*") if file.is_file()]
         return {file.relative_to(folder).as_posix(): None for file in files}
-    sums: dict[str, tuple[str, str] | None] = {}
-    for file in info.siblings or []:
-        if file.lfs is not None:
-            sums[file.rfilename] = ("sha256", file.lfs.sha256)
-        else:
-            sums[file.rfilename] = ("git", file.blob_id) if file.blob_id else None
-    return sums
+    return {
+        file.rfilename: ("sha256", file.lfs.sha256)
+        if file.lfs
+        else ("git", file.blob_id)
+        if file.blob_id
+        else None
+        for file in info.siblings or []
+    }
 
 
 def _download(repo_id: str, name: str, revision: str | None, download: dict[str, Any]) -> str:
@@ -159,36 +161,33 @@ def _download(repo_id: str, name: str, revision: str | None, download: dict[str,
     return patiently(call, f"downloading {name} of", repo_id)
 
 
+def _git_sum(path: Path) -> str:
+    """Of a blob, as git names small files; these are read at once."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 def _verify(path: Path, name: str, told: tuple[str, str] | None) -> None:
     if told is None:
         return
     kind, value = told
-    digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(usedforsecurity=False)
-    if kind == "git":
-        digest.update(f"blob {path.stat().st_size}\0".encode())
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != value:
+    found = sha256_of(path) if kind == "sha256" else _git_sum(path)
+    if found != value:
         raise HubError(
-            f"{name} is damaged: its {kind} sum is {digest.hexdigest()}, the Hub lists {value}. "
+            f"{name} is damaged: its {kind} sum is {found}, the Hub lists {value}. "
             "Fix: pull again with --force_download=true"
         )
 
 
 def pull(config: PullConfig) -> Path:
-    """Runs `wallwm pull`.
-
-    Returns:
-        A folder for ``--policy.path``.
+    """Runs `wallwm pull`: a folder for ``--policy.path``.
 
     Raises:
         UnsafeCheckpointError, HubError: See `fetch_checkpoint`.
         FileExistsError: `out` exists.
     """
-    folder = fetch_checkpoint(
-        config.repo_id, config.revision, verify=True, force_download=config.force_download
-    )
+    again = config.force_download
+    folder = fetch_checkpoint(config.repo_id, config.revision, verify=True, force_download=again)
     if config.out is None:
         return folder
     from lerobot_wallwm.storage.atomic import atomic_folder
@@ -201,11 +200,7 @@ def pull(config: PullConfig) -> Path:
 
 
 def refuse_unsafe(folder: Path) -> None:
-    """Checks a local checkpoint folder before LeRobot builds anything from it.
-
-    Raises:
-        UnsafeCheckpointError: See `check_checkpoint`.
-    """
+    """`check_checkpoint` for a local folder, before LeRobot builds anything from it."""
     if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
         names = [file.name for file in folder.iterdir() if file.is_file()]
         check_checkpoint(folder, names, foreign=False)

@@ -11,6 +11,7 @@ import fnmatch
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lerobot_wallwm.hub.remote.errors import LOGIN, HubError, patiently
 
@@ -55,26 +56,17 @@ def push_files(
     if get_token() is None:
         raise HubError(f"publishing {repo_id}: there is no token. Fix: {LOGIN}")
     api = HfApi()
-
-    def call(doing, function):
-        return patiently(function, doing, repo_id)
-
-    url = call(
-        "creating", lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
-    )
+    there: dict[str, Any] = {"repo_type": repo_type, "exist_ok": True}
+    url = patiently(lambda: api.create_repo(repo_id, private=private, **there), "creating", repo_id)
     if branch is not None:
-        call(
-            "branching", lambda: api.create_branch(repo_id, branch=branch, repo_type=repo_type, exist_ok=True)
-        )
+        patiently(lambda: api.create_branch(repo_id, branch=branch, **there), "branching", repo_id)
 
     def commit() -> CommitInfo:
         # On top of the head that is looked at here, or not at all: with somebody else's commit in between, files that
         # were left out because they had not changed would be theirs.
         head = api.repo_info(repo_id, repo_type=repo_type, revision=branch).sha
-        there = api.list_repo_files(repo_id, repo_type=repo_type, revision=head)
-        stale = [
-            n for n in there if n not in files and any(fnmatch.fnmatch(n, pattern) for pattern in managed)
-        ]
+        others = set(api.list_repo_files(repo_id, repo_type=repo_type, revision=head)) - files.keys()
+        stale = sorted(n for n in others if any(fnmatch.fnmatch(n, pattern) for pattern in managed))
         # New operations each time: huggingface_hub marks used ones.
         operations = [CommitOperationAdd(name, str(path.resolve())) for name, path in sorted(files.items())]
         return api.create_commit(
@@ -86,5 +78,5 @@ def push_files(
             parent_commit=head,
         )
 
-    info = call("uploading to", commit)
+    info = patiently(commit, "uploading to", repo_id)
     return Pushed(str(info.commit_url), info.oid, str(url))

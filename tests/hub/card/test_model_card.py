@@ -17,7 +17,7 @@ import yaml
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.hub.card.check_report import CheckReport, Errors, write_check
-from lerobot_wallwm.hub.card.model_card import shown
+from lerobot_wallwm.hub.card.model_card import read_evaluations, shown
 from lerobot_wallwm.hub.card.view_facts import read_view
 from lerobot_wallwm.hub.files.portable import NotPortableError, portable, portable_command, without_folders
 
@@ -282,6 +282,23 @@ def test_what_check_writes_is_what_a_card_reads(check, tmp_path):
         write_check(tmp_path / "check.json", {**report, "ssim": 0.5})
 
 
+@pytest.mark.parametrize(
+    ("wins", "trials", "low", "high"),
+    [
+        # Newcombe (1998), Statistics in Medicine 17, table I, method 3 (score without continuity correction).
+        (81, 263, 0.2553, 0.3662),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (20, 20, 1 - 0.1611, 1.0000),
+    ],
+)
+def test_intervals_of_successes_match_published_values(tmp_path, wins, trials, low, high):
+    outcomes = [i < wins for i in range(trials)]
+    (row,) = read_evaluations(str(evaluation(tmp_path / "seen" / "eval_info.json", outcomes)))
+    assert row[:4] == ("seen", "so101_sim 0", wins, trials)
+    assert row.interval == pytest.approx((low, high), abs=5e-5)
+
+
 @pytest.mark.parametrize("outcomes", [[], [1, 0], ["true"], None, 0.5])
 def test_an_evaluation_without_outcomes_is_refused(checkpoint, tmp_path, capsys, outcomes):
     file = evaluation(tmp_path / "e" / "eval_info.json", outcomes)
@@ -293,13 +310,14 @@ def test_an_evaluation_without_outcomes_is_refused(checkpoint, tmp_path, capsys,
 def evil(checkpoint) -> Path:
     """A checkpoint whose texts, all of which come from a dataset, try to be more than text."""
     config = json.loads((checkpoint / "config.json").read_text())
-    config |= {
+    (checkpoint / "config.json").write_text(json.dumps(config | {"tags": [EVIL]}))
+    learned = json.loads((checkpoint / "learned.json").read_text())
+    learned |= {
         "event_transitions": {"": {EVIL: 3}, EVIL: {EVIL: 2, "<end>": 1}},
         "event_max_frames": {EVIL: 12},
-        "action_feature_names": [EVIL, *config["action_feature_names"][1:]],
-        "tags": [EVIL],
+        "action_feature_names": [EVIL, *learned["action_feature_names"][1:]],
     }
-    (checkpoint / "config.json").write_text(json.dumps(config))
+    (checkpoint / "learned.json").write_text(json.dumps(learned))
     train = json.loads((checkpoint / "train_config.json").read_text())
     train["dataset"]["repo_id"] = EVIL
     train["policy"]["script"] = [EVIL]
