@@ -71,12 +71,8 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
         by_episode[event.episode_index].append(event)
     foreign = sorted(set(by_episode) - set(source.episode_indices))
     if foreign:
-        raise DataError(
-            folder / "events.parquet",
-            f"episode_index {foreign[0]}",
-            f"is not in {source.root.name}",
-            "pass the --dataset.root that was prepared",
-        )
+        key, problem = f"episode_index {foreign[0]}", f"is not in {source.root.name}"
+        raise DataError(folder / "events.parquet", key, problem, "pass the --dataset.root that was prepared")
     warnings: list[str] = []
     facts, summary = episode_facts(folder, warnings), read_summary(folder, warnings)
     warnings += [str(line) for line in summary.get("warnings", [])]
@@ -176,23 +172,11 @@ def _episode(
         curves = _curves(source.read(position, 1), first, length, sync, kinematics)
     except DataError as error:
         curves = {"problem": str(error)}
-    columns = ("start", "end", "label", "caption", "confidence", "source")
-    levels = {
-        level: [
-            [round(v, 4) if isinstance(v, float) else v for v in (getattr(e, c) for c in columns)]
-            for e in sorted(events, key=lambda e: e.start)
-            if e.level == level
-        ]
-        for level in LEVELS
-    }
-    return {
-        "i": int(meta["episode_index"]),
-        "length": length,
-        "events": levels,
-        "sheets": sheets,
-        "curves": curves,
-        "facts": facts,
-    }
+    levels: dict[str, list[Any]] = {level: [] for level in LEVELS}
+    for e in sorted(events, key=lambda e: e.start):
+        levels[e.level].append([e.start, e.end, e.label, e.caption, round(float(e.confidence), 4), e.source])
+    parts = {"events": levels, "sheets": sheets, "curves": curves, "facts": facts}
+    return {"i": int(meta["episode_index"]), "length": length, **parts}
 
 
 def _curves(
@@ -209,19 +193,12 @@ def _curves(
         for d in range(values.shape[1]):
             sampled = envelope(values[frames, d])
             low, high = float(sampled.min()), float(sampled.max())
-            unit = (
-                np.round((sampled - low) / (high - low) * 255) if high > low else np.full(len(sampled), 128)
-            )
-            rows.append(
-                {
-                    "kind": name,
-                    "name": names[d] if d < len(names) else f"{name}[{d}]",
-                    "grip": d in grip,
-                    "low": float(f"{low:.5g}"),
-                    "high": float(f"{high:.5g}"),
-                    "data": base64.b64encode(unit.astype(np.uint8).tobytes()).decode(),
-                }
-            )
+            flat = np.full(len(sampled), 128)
+            unit = np.round((sampled - low) / (high - low) * 255) if high > low else flat
+            data = base64.b64encode(unit.astype(np.uint8).tobytes()).decode()
+            ends = {"low": float(f"{low:.5g}"), "high": float(f"{high:.5g}")}
+            shown = names[d] if d < len(names) else f"{name}[{d}]"
+            rows.append({"kind": name, "name": shown, "grip": d in grip, **ends, "data": data})
     return {"rows": rows}
 
 

@@ -44,12 +44,9 @@ def plan_sheets(sheets: int, budget: float, aspect: float = 0.75) -> SheetPlan:
 
 
 def choose_frames(length: int, bounds: Sequence[int], count: int) -> list[int]:
-    """At most `count` frames of `[0, length)`, ascending.
+    """At most `count` frames (at least 2) of `[0, length)`, ascending.
 
-    Args:
-        length: Frames of the episode.
-        bounds: Boundaries, the most telling first; they take at most half of the frames.
-        count: How many frames, at least 2.
+    ``bounds`` are boundaries, the most telling first; they take at most half of the frames.
     """
     chosen = {0, length - 1}
     for bound in bounds:

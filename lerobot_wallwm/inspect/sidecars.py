@@ -80,17 +80,12 @@ def read_clusters(folder: Path, events: Sequence[Event], warnings: list[str]) ->
         for cluster, own in sorted(members.items(), key=lambda item: -len(item[1]))[:_MOST_CLUSTERS]:
             inside = [by_id[row["event_id"]] for row in own]
             some = inside[:: max(1, len(inside) // _EXAMPLES)][:_EXAMPLES]
-            captions = Counter(event.caption for event in inside).most_common(3)
-            clusters.append(
-                {
-                    "id": int(cluster),
-                    "events": len(own),
-                    "before": round(len(own) / len(rows), 6),
-                    "after": round(sum(row["copies"] for row in own) / drawn, 6) if drawn else 0,
-                    "captions": [caption for caption, _ in captions],
-                    "examples": [[e.episode_index, e.start, e.end, e.level] for e in some],
-                }
-            )
+            captions = [caption for caption, _ in Counter(e.caption for e in inside).most_common(3)]
+            examples = [[e.episode_index, e.start, e.end, e.level] for e in some]
+            after = round(sum(row["copies"] for row in own) / drawn, 6) if drawn else 0
+            share = {"before": round(len(own) / len(rows), 6), "after": after}
+            told = {"captions": captions, "examples": examples}
+            clusters.append({"id": int(cluster), "events": len(own), **share, **told})
         shares = {side: np.array([c[side] for c in clusters]) for side in ("before", "after")}
         measures = {k: {"gini": gini(v), "entropy": normalised_entropy(v)} for k, v in shares.items()}
         result.append({"name": name, "clusters": clusters, "measures": measures})

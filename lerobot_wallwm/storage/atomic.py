@@ -44,9 +44,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 def _refuse_existing(out: Path, overwrite: bool, marker: str, flag: str) -> None:
     if out.exists() and not overwrite:
-        raise FileExistsError(
-            f"{out}: the output folder exists. Fix: choose another {flag}, or pass --overwrite=true"
-        )
+        fix = f"choose another {flag}, or pass --overwrite=true"
+        raise FileExistsError(f"{out}: the output folder exists. Fix: {fix}")
     if out.exists() and not ((out / marker).is_file() or (out.is_dir() and not any(out.iterdir()))):
         raise FileExistsError(
             f"{out}: holds no {marker}, so it is not an earlier output and --overwrite=true will not delete it. "
@@ -81,9 +80,8 @@ def atomic_folder(
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise BlockingIOError(
-            f"{out}: another process is writing it ({lock_path}). Fix: wait for it to end"
-        ) from error
+        problem = f"another process is writing it ({lock_path})"
+        raise BlockingIOError(f"{out}: {problem}. Fix: wait for it to end") from error
     try:
         for leftover in sorted(out.parent.glob(f".{out.name}.partial-*")):
             # A run killed between its two renames has moved the old output aside and not put the new one there.

@@ -21,36 +21,21 @@ def require_space(
     parts: str = "",
     fix: str = "free some space, or choose a folder on another disk",
 ) -> None:
-    """Refuses work that the disk of `folder` has no room for.
+    """Raises DataError if the disk of `folder`, which need not exist yet, has less than so many bytes.
 
-    Args:
-        folder: Where it will be written; it need not exist yet.
-        needed: Bytes, at most.
-        parts: What they are for, for the message.
-        fix: What the user can do about it.
-
-    Raises:
-        DataError: Less is free.
+    ``parts`` says what they are for, ``fix`` what the user can do about it.
     """
-    folder = Path(folder)
-    free = shutil.disk_usage(_existing_parent(folder)).free
+    whole = Path(folder).absolute()
+    free = shutil.disk_usage(next(path for path in (whole, *whole.parents) if path.exists())).free
     if free < needed:
-        raise DataError(
-            folder,
-            "free space",
-            f"is {readable_size(free)}, but up to {readable_size(needed)} are needed{parts and f' ({parts})'}; "
-            "nothing was written",
-            fix,
-        )
+        wanted = f"{readable_size(needed)} are needed{parts and f' ({parts})'}"
+        problem = f"is {readable_size(free)}, but up to {wanted}; nothing was written"
+        raise DataError(folder, "free space", problem, fix)
 
 
 @contextlib.contextmanager
 def full_disk_explained(out: str | Path) -> Iterator[None]:
-    """Turns a full disk, a quota or a file size limit into a `DataError`. The block itself must remove what it wrote.
-
-    Raises:
-        DataError: The block met one of them.
-    """
+    """Turns a full disk, a quota or a file size limit into a `DataError`. The block itself must remove what it wrote."""
     try:
         yield
     except OSError as error:
@@ -71,8 +56,3 @@ def readable_size(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
-
-
-def _existing_parent(path: Path) -> Path:
-    """`path`, or its nearest parent that exists."""
-    return path if path.exists() else _existing_parent(path.absolute().parent)

@@ -20,18 +20,15 @@ def sha256_of(file: str | Path) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """64 hexadecimal digits that follow from a value.
+    """64 hexadecimal digits that follow from what JSON can hold.
 
-    Args:
-        value: What JSON can hold. Bytes and contiguous arrays in it count by their bytes, without shape and type.
+    Bytes and contiguous arrays in it count by their bytes, without shape and type.
     """
-    text = json.dumps(
-        value,
-        sort_keys=True,
-        ensure_ascii=False,
-        separators=(",", ":"),
-        default=lambda buffer: hashlib.sha256(buffer).hexdigest(),
-    )
+
+    def plain(buffer: Any) -> str:
+        return hashlib.sha256(buffer).hexdigest()
+
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=plain)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

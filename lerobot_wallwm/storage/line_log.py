@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 MOST_WAITING = 10_000
 # Seconds that the end of the process waits for the disk.
 _LAST_WAIT_S = 2.0
+_CANNOT = (
+    "%s=%s cannot be written (%s): the rollout goes on without it. Fix: free the disk, or name another file"
+)
 
 
 class LineLog:
@@ -86,13 +89,7 @@ class LineLog:
                     file.write(text)
             except OSError as error:
                 if not self.lost:
-                    logger.warning(
-                        "%s=%s cannot be written (%s): the rollout goes on without it. Fix: free the disk, or name "
-                        "another file",
-                        self.flag,
-                        self.path,
-                        error,
-                    )
+                    logger.warning(_CANNOT, self.flag, self.path, error)
                 self.lost += taken
             for _ in range(taken):
                 self._lines.task_done()

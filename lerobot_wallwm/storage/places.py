@@ -30,11 +30,7 @@ class OutputConfig:
 
 
 def output_root(out: OutputConfig) -> Path:
-    """The folder to write.
-
-    Raises:
-        ValueError: None is given.
-    """
+    """The folder to write; ValueError where none is given."""
     if out.root is not None:
         return Path(out.root)
     if out.repo_id is None:
@@ -45,17 +41,12 @@ def output_root(out: OutputConfig) -> Path:
 
 
 def source_root(dataset: DatasetConfig) -> Path:
-    """The folder to read; LeRobot fetches it where only the name on the Hub is given.
-
-    Raises:
-        ValueError: Neither is given.
-    """
+    """The folder to read; LeRobot fetches it where only the name on the Hub is given. ValueError where neither is."""
     if dataset.root is not None:
         return Path(dataset.root)
     if dataset.repo_id is None:
-        raise ValueError(
-            "no dataset. Fix: pass --dataset.root=<folder> or --dataset.repo_id=<name on the Hub>"
-        )
+        fix = "pass --dataset.root=<folder> or --dataset.repo_id=<name on the Hub>"
+        raise ValueError(f"no dataset. Fix: {fix}")
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     return Path(LeRobotDataset(dataset.repo_id, revision=dataset.revision).root)

@@ -129,14 +129,13 @@ def work_folder(out: str | Path, source: Path) -> Iterator[WorkFolder]:
     out = Path(os.path.abspath(out))
     root = out.with_name(f".{out.name}.work")
     work = WorkFolder(root, source_fingerprint(source))
+    keep = False
     try:
         yield work
     except KeyboardInterrupt:
-        work.close()
+        keep = True
         raise
-    except BaseException:
+    finally:
         work.close()
-        shutil.rmtree(root, ignore_errors=True)
-        raise
-    work.close()
-    shutil.rmtree(root, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(root, ignore_errors=True)

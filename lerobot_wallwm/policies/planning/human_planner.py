@@ -160,13 +160,8 @@ class HumanPlanner(Planner):
         say: Callable[[bool, str, str], None],
         prompt: Callable[[str], None] | None = None,
     ):
-        self.orders, self.templates, self.grammar, self.say, self.prompt = (
-            orders,
-            templates,
-            grammar,
-            say,
-            prompt,
-        )
+        self.orders, self.templates, self.grammar = orders, templates, grammar
+        self.say, self.prompt = say, prompt
         self.waiting = True
         self._pending: tuple[str, float | None] | None = None
         self._asked = False
@@ -211,13 +206,13 @@ class HumanPlanner(Planner):
 
     def peek(self) -> str | None:
         """The caption that was ordered, or what the grammar expects."""
-        if self._pending is not None:
-            return self._pending[0]
+        return self._expected() if self._pending is None else self._pending[0]
+
+    def _expected(self) -> str | None:
         return None if self.grammar is None else self.grammar.peek()
 
-    def _suggested(self) -> tuple[str, float | None]:
-        caption = None if self.grammar is None else self.grammar.peek()
-        if caption is None:
+    def _suggested(self) -> tuple[str, None]:
+        if (caption := self._expected()) is None:
             raise ValueError("nothing follows in the checkpoint's grammar. Fix: type a caption")
         return caption, None
 
@@ -232,8 +227,7 @@ class HumanPlanner(Planner):
         return caption, seconds
 
     def _question(self) -> str:
-        expected = None if self.grammar is None else self.grammar.peek()
-        known = "; ".join(self.templates) or "any caption"
+        expected, known = self._expected(), "; ".join(self.templates) or "any caption"
         hint = f" (next: {expected})" if expected else ""
         return f"Event?{hint} A caption [{known}], or {', '.join(COMMANDS)}:"
 

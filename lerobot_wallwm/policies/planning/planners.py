@@ -58,14 +58,7 @@ class Planner:
 
 
 class ScriptPlanner(Planner):
-    """Follows a list of captions.
-
-    Args:
-        lines: Captions, each with its duration where the plan gives one: "grasp the red cube | 2.0 s".
-
-    Raises:
-        ValueError: A duration makes no sense.
-    """
+    """Follows a list of captions, each with its duration where the plan gives one; see `parse_line`."""
 
     source = "script"
 
@@ -95,8 +88,7 @@ class InstructionPlanner(Planner):
 
     source = "instruction"
 
-    def __init__(self) -> None:
-        self.instruction = ""
+    instruction = ""
 
     def begin(self, instruction: str) -> None:
         """Remembers the instruction."""
@@ -106,9 +98,7 @@ class InstructionPlanner(Planner):
         """The instruction, every time."""
         return self.instruction
 
-    def peek(self) -> str | None:
-        """The instruction."""
-        return self.instruction
+    peek = next
 
 
 class GrammarPlanner(Planner):
@@ -143,22 +133,19 @@ class GrammarPlanner(Planner):
     def next(self) -> str | None:
         """The likeliest next event; ties go to the alphabetically first, so that a plan can be repeated."""
         template = self._likeliest()
-        if template is None:
-            return None
-        self.done.append(template)
-        return fill(template, self.slots)
+        if template is not None:
+            self.done.append(template)
+        return template and fill(template, self.slots)
 
     def peek(self) -> str | None:
         """The likeliest next event."""
         template = self._likeliest()
-        return None if template is None else fill(template, self.slots)
+        return template and fill(template, self.slots)
 
     def did(self, caption: str) -> None:
         """Counts an event that somebody else chose as done, so that `next` goes on from there."""
         known = sorted({t for nexts in self.transitions.values() for t in nexts if t != END})
-        template = next((t for t in known if matches(t, caption)), None)
-        if template is not None:
-            self.done.append(template)
+        self.done += [t for t in known if matches(t, caption)][:1]
 
     def _likeliest(self) -> str | None:
         if len(self.done) >= self.max_events:
@@ -195,15 +182,11 @@ def parse_line(line: str) -> tuple[str, float | None]:
 
 
 def check_captions(captions: Iterable[str], templates: Sequence[str]) -> None:
-    """Refuses captions that the checkpoint was never trained on.
-
-    Raises:
-        ValueError: Names the caption, and the ones that are known.
-    """
+    """Raises ValueError for a caption that the checkpoint was never trained on; names it, and those that are known."""
     for line in captions:
         caption = parse_line(line)[0]
         if not is_known(caption, templates):
+            known = "; ".join(sorted(templates))
             raise ValueError(
-                f"--policy.script holds an unknown caption {caption!r}. This checkpoint knows: "
-                + "; ".join(sorted(templates))
+                f"--policy.script holds an unknown caption {caption!r}. This checkpoint knows: {known}"
             )

@@ -128,10 +128,10 @@ class VlmPlanner(Planner):
     def order(self) -> str | None:
         """`switch` when a plan was thrown over while its event still runs."""
         question = self._question
-        asked = question is not None and question.over and question.caption == self.caption
-        if asked and self.caption and question.answer is not None and question.answer.decision == "Replan":  # type: ignore[union-attr]
-            return "switch"
-        return None
+        if question is None or not question.over or question.answer is None or not self.caption:
+            return None
+        thrown_over = question.caption == self.caption and question.answer.decision == "Replan"
+        return "switch" if thrown_over else None
 
     def next(self) -> str | None:
         """The event of the last answer, the grammar's where there is none, or None while the arm must wait."""
@@ -165,9 +165,10 @@ class VlmPlanner(Planner):
     def peek(self) -> str | None:
         """The answer's event if it is there, else the grammar's."""
         answer = self._question.answer if self._question is not None else None
-        if answer is not None and answer.event:
-            return answer.event
-        return self.grammar.peek() if self.grammar is not None else None
+        return answer.event if answer is not None and answer.event else self._expected()
+
+    def _expected(self) -> str | None:
+        return None if self.grammar is None else self.grammar.peek()
 
     def _go_on(self, caption: str, tell: bool) -> str:
         if tell and self.grammar is not None:
@@ -194,22 +195,13 @@ class VlmPlanner(Planner):
         if self._thread is not None and self._thread.is_alive():
             return
         question = _Question(self.caption, self.clock())
-        expected = (self.grammar.peek() if self.grammar is not None else None) or ""
-        situation = Situation(
-            self.instruction,
-            tuple(self.done),
-            self.caption,
-            None if self.left is None else round(self.left, 1),
-            self._stall,
-            expected,
-            self.templates,
-        )
+        left = None if self.left is None else round(self.left, 1)
+        at_hand = (self.instruction, tuple(self.done), self.caption, left, self._stall)
+        situation = Situation(*at_hand, self._expected() or "", self.templates)
         moments = [Moment((self.tick - tick) / self.fps, pictures) for tick, pictures in self.moments]
-        self._question = question
+        self._question, asked = question, (question, situation, moments)
         # A daemon: a server that hangs must not keep the process from ending.
-        self._thread = threading.Thread(
-            target=self._run, args=(question, situation, moments), name="wallwm-vlm-planner", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=asked, name="wallwm-vlm-planner", daemon=True)
         self._thread.start()
 
     def _run(self, question: _Question, situation: Situation, moments: list[Moment]) -> None:
@@ -224,22 +216,20 @@ class VlmPlanner(Planner):
                 question.answer = answer
                 return Checked({"decision": answer.decision, "event": answer.event}, {})
 
-            outcome = asyncio.run(self._request(prompt, check))
+            async def request() -> Any:
+                async with self.client as client:
+                    return await client.ask(prompt, check)
+
+            outcome = asyncio.run(request())
             if outcome.checked is None:
                 question.answer, question.failed = None, outcome.reason or "failed"
         except Exception as error:  # whatever goes wrong in here, the arm goes on
             question.answer, question.failed = None, plain_line(f"{type(error).__name__}: {error}", 200)
-        facts: dict[str, Any] = {
-            "seconds": round(self.clock() - began, 3),
-            "text": question.heard[-1] if question.heard else "",
-        }
+        heard = question.heard[-1] if question.heard else ""
+        facts: dict[str, Any] = {"seconds": round(self.clock() - began, 3), "text": heard}
         if question.answer is None:
             self.log("ask_failed", reason=question.failed, detail=self.client.gave_up, **facts)
             logger.warning("The planner's server gave no answer (%s).", question.failed)
         else:
             self.log("answer", decision=question.answer.decision, event=question.answer.event, **facts)
         question.over = True
-
-    async def _request(self, prompt: Any, check: Callable[[str], Checked]) -> Any:
-        async with self.client as client:
-            return await client.ask(prompt, check)

@@ -50,12 +50,10 @@ class PlannerAnswer(BaseModel):
     event: str
 
 
+_DECISIONS = {"type": "string", "enum": ["Continue", "Next", "Replan", "End"]}
 SCHEMA: dict[str, Any] = {
     "type": "object",
-    "properties": {
-        "decision": {"type": "string", "enum": ["Continue", "Next", "Replan", "End"]},
-        "event": {"type": "string"},
-    },
+    "properties": {"decision": _DECISIONS, "event": {"type": "string"}},
     "required": ["decision", "event"],
     "additionalProperties": False,
 }
@@ -96,28 +94,19 @@ def build_prompt(situation: Situation, moments: Sequence[Moment]) -> Prompt:
         "known_events": [plain_line(template, 200) for template in situation.known],
         "cameras_top_to_bottom": names,
     }
-    words = "\n\n".join(
-        (
-            "Moments in time order, left to right; above each stands how long ago it was. The data:",
-            data_block(data),
-            'Answer with JSON of exactly this form: {"decision": "Next", "event": "..."}',
-        )
-    )
+    lead = "Moments in time order, left to right; above each stands how long ago it was. The data:"
+    form = 'Answer with JSON of exactly this form: {"decision": "Next", "event": "..."}'
+    words = f"{lead}\n\n{data_block(data)}\n\n{form}"
     content: list[dict[str, Any]] = [{"type": "text", "text": words}]
     digest = hashlib.sha256((SYSTEM + words).encode("utf-8", "surrogatepass"))
     if moments and cameras:
-        cells = [
-            Cell(f"-{moment.age:.1f}s", tuple(_picture(moment.pictures.get(name)) for name in cameras))
-            for moment in moments
-        ]
+        shown = [tuple(_picture(moment.pictures.get(name)) for name in cameras) for moment in moments]
+        cells = [Cell(f"-{moment.age:.1f}s", row) for moment, row in zip(moments, shown, strict=True)]
         sheet = draw_sheet(cells, names)
         digest.update(sheet.tobytes())
         content.insert(0, {"type": "image_url", "image_url": {"url": data_uri(sheet)}})
-    messages: list[dict[str, Any]] = [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": content},
-    ]
-    return Prompt(digest.hexdigest(), messages, SCHEMA)
+    system, user = {"role": "system", "content": SYSTEM}, {"role": "user", "content": content}
+    return Prompt(digest.hexdigest(), [system, user], SCHEMA)
 
 
 def asked_text(prompt: Prompt) -> str:
@@ -127,15 +116,10 @@ def asked_text(prompt: Prompt) -> str:
 
 
 def parse_planner_answer(text: str, known: Sequence[str]) -> PlannerAnswer:
-    """A model's answer, with its caption in normal form.
-
-    Args:
-        text: The message's content.
-        known: Templates of the checkpoint's events.
+    """A model's answer, with its caption in normal form; ``known`` are the templates of the checkpoint's events.
 
     Raises:
-        AnswerError: It is not exactly such JSON, names no event where one is needed, or one that the checkpoint does not
-            know.
+        AnswerError: It is not such JSON, or names no event where one is needed, or one that the checkpoint does not know.
     """
     try:
         answer = PlannerAnswer.model_validate(read_json(text))
