@@ -123,7 +123,8 @@ def _time_looks(
     bar: str | None,
 ) -> Times:
     """From an observation to all actions of a plan."""
-    rollout, seconds, began = checkpoint.policy.rollout, [], time.perf_counter()
+    rollout, began = checkpoint.policy.rollout, time.perf_counter()
+    seconds: list[float] = []
     for number in steps(range(timings + 1), bar):
         item = dict(observations[number % len(observations)])
         with _timed(checkpoint, seconds):
@@ -144,7 +145,8 @@ def _time_ticks(
     counts = policy.rollout.log.counts
     seconds: dict[str, list[float]] = {WITH_LOOK: [], WITHOUT_LOOK: []}
     for number in steps(range(200 * timings), bar):
-        item, taken, before = dict(observations[number % len(observations)]), [], counts.get("look", 0)
+        item, before = dict(observations[number % len(observations)]), counts.get("look", 0)
+        taken: list[float] = []
         with _timed(checkpoint, taken):
             checkpoint.postprocess(policy.select_action(checkpoint.preprocess(item)))
         looked = counts.get("look", 0) > before

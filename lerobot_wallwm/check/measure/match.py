@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,8 @@ class JointRange:
     outside: float  # share of the latter that lies outside of the former
 
 
-class CameraMatch(NamedTuple):
+@dataclass
+class CameraMatch:
     """One camera: its picture (height, width) in training and in the data, None where it is not there."""
 
     name: str
@@ -153,8 +154,9 @@ def _ranges(names: list[str], trained: np.ndarray | None, values: np.ndarray) ->
     # A joint that stood still in training has no range: an edge of the widest one's keeps noise inside.
     edge = EDGE * np.maximum(low_high[1] - low_high[0], STILL * float((trained[1] - trained[0]).max()))
     outside = ((values < low_high[0] - edge) | (values > low_high[1] + edge)).mean(0).tolist()
-    known = [(low, high) for low, high in low_high.T.tolist()]
-    return [JointRange(name, known[d], (low, high), outside[d]) for d, (name, low, high) in enumerate(here)]
+    known = zip(*low_high.tolist(), strict=True)
+    rows = zip(here, known, outside, strict=True)
+    return [JointRange(name, then, (low, high), share) for (name, low, high), then, share in rows]
 
 
 def _difference(config: Any, heldout: HeldOut) -> str | None:

@@ -129,7 +129,7 @@ def predict(
     import torch
 
     batches, pasts, parts, done = observations.batches, None, [], 0
-    chunks = [None] * len(batches)
+    chunks: list[Any] = [None] * len(batches)
     if checkpoint.config.chunked:
         chunks = [checkpoint.policy.windows_from_batch(batch).chunk for batch in batches]
         pasts = torch.cat([chunk.past for chunk in chunks])

@@ -86,10 +86,21 @@ def build_page(m: Measured, verdict: Judgement, heldout: HeldOut, album: Album, 
     if m.match is not None:
         draw("ranges_action", plots.ranges_figure(m.match.actions, m.unit))
         draw("ranges_state", plots.ranges_figure(m.match.states, m.unit))
-    there = {"actions": episodes, "errors": m.open_loop, "inputs": m.sensitivity, "video": clips}
+    there: dict[str, Any] = {
+        "actions": episodes,
+        "errors": m.open_loop,
+        "inputs": m.sensitivity,
+        "video": clips,
+    }
     there |= {"ends": m.predicted_end, "speed": speed, "match": m.match}
     navigation = [(name, label) for name, label in SECTIONS.items() if there.get(name, True)]
-    shown = {"m": m, "verdict": verdict, "heldout": heldout, "episodes": episodes, "figures": figures}
+    shown: dict[str, Any] = {
+        "m": m,
+        "verdict": verdict,
+        "heldout": heldout,
+        "episodes": episodes,
+        "figures": figures,
+    }
     shown |= {"clips": clips, "speed": speed, "t": thresholds, "near": NEAR, "navigation": navigation}
     return page_templates().get_template("check.html.jinja").render(**shown, **about)
 
