@@ -154,9 +154,8 @@ def _ranges(names: list[str], trained: np.ndarray | None, values: np.ndarray) ->
     # A joint that stood still in training has no range: an edge of the widest one's keeps noise inside.
     edge = EDGE * np.maximum(low_high[1] - low_high[0], STILL * float((trained[1] - trained[0]).max()))
     outside = ((values < low_high[0] - edge) | (values > low_high[1] + edge)).mean(0).tolist()
-    known = zip(*low_high.tolist(), strict=True)
-    rows = zip(here, known, outside, strict=True)
-    return [JointRange(name, then, (low, high), share) for (name, low, high), then, share in rows]
+    rows = zip(here, low_high[0].tolist(), low_high[1].tolist(), outside, strict=True)
+    return [JointRange(name, (a, b), (low, high), share) for (name, low, high), a, b, share in rows]
 
 
 def _difference(config: Any, heldout: HeldOut) -> str | None:
