@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import random_event
 from tiny_wan import TRANSFORMER, save_backbone
 
+from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.hub.files.weights import WeightsError
 from lerobot_wallwm.policies.assembly.build import check_precision
 from lerobot_wallwm.policies.model import objectives
@@ -95,8 +95,8 @@ def test_frozen_encoders_are_neither_trained_nor_saved(make_wan, make_train_batc
     policy.save_pretrained(tmp_path)
     with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
         assert set(file.keys()) == policy.state_dict().keys()
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config["backbone_shape"]["width"] == 24 and len(config["text_encoder_id"]) == 32
+    learned = Learned.read(tmp_path)
+    assert learned.backbone_shape["width"] == 24 and len(learned.text_encoder_id) == 32
 
 
 def test_a_new_policy_predicts_what_wan_predicts(make_wan, folders):
