@@ -1,21 +1,27 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""`wallwm inspect`: gathers a prepared folder and its source into the page's data."""
+"""`wallwm inspect`: gathers a prepared folder and its source into one page.
+
+The page is one file without external resources; its data are inert JSON that no markup can break out of.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
-from lerobot_wallwm.inspect.page import write_page
 from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
 from lerobot_wallwm.inspect.sidecars import episode_facts, read_clusters, read_summary
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
@@ -29,6 +35,9 @@ from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig, output_ro
 
 # Our choice: enough for a curve across a wide screen; 8 bits are finer than its pixels are high.
 _CURVE_BUCKETS = 150
+
+SCRIPTS = ("corrections.js", "store.js", "frames.js", "timeline.js", "list.js", "clusters.js", "app.js")
+ASSETS = Path(__file__).parent / "assets"
 
 
 @dataclass
@@ -211,3 +220,38 @@ def envelope(values: np.ndarray) -> np.ndarray:
         low, high = int(part.argmin()), int(part.argmax())
         result += [part[min(low, high)], part[max(low, high)]]
     return np.array(result)
+
+
+def safe_json(value: Any) -> Markup:
+    """JSON for a script element: no `<`, `>`, `&` or line separator survives unescaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for mark in "<>&\u2028\u2029":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return Markup(text)
+
+
+def write_page(path: Path, title: str, index: dict[str, Any], episodes: Iterable[dict[str, Any]]) -> int:
+    """Writes the page, an episode at a time. Returns its size in bytes.
+
+    The Content-Security-Policy allows this page's one script and one style by their hashes and nothing from outside.
+    """
+    style, *parts = (Markup((ASSETS / name).read_text(encoding="utf-8")) for name in ("page.css", *SCRIPTS))
+    script = Markup("'use strict';(function(){\n%s\n})();") % Markup("\n").join(parts)
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, keep_trailing_newline=True
+    )
+    content = pages.get_template("page.html.jinja").stream(
+        title=title,
+        policy=Markup(policy),
+        style=style,
+        script=script,
+        index=safe_json(index),
+        episodes=((episode["i"], safe_json(episode)) for episode in episodes),
+    )
+    content.dump(str(path), encoding="utf-8")
+    return path.stat().st_size

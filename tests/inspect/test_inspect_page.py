@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.inspect.build import envelope
-from lerobot_wallwm.inspect.page import safe_json
+from lerobot_wallwm.inspect.build import envelope, safe_json
 from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
 from lerobot_wallwm.processors.segment.human_layer import HumanLayer
 from lerobot_wallwm.processors.source.events import LEVELS, read_events, write_events
