@@ -56,10 +56,10 @@ def train(view: Path, out: Path, *flags: str) -> Path:
 def test_it_trains_with_tubes_and_bars(tiny_view, tmp_path):
     flags = ["--policy.tube_probability=0.5", "--policy.resize=pad"]
     model = ["--policy.type=wallwm", "--policy.future_fraction=0.5"]
-    config = json.loads(
-        (train(tiny_view, tmp_path / "run", *model, *flags, *TINY_FLAGS) / "config.json").read_text()
+    learned = json.loads(
+        (train(tiny_view, tmp_path / "run", *model, *flags, *TINY_FLAGS) / "learned.json").read_text()
     )
-    assert config["camera_rows"] == CAMERAS
+    assert learned["camera_rows"] == CAMERAS
 
 
 def test_a_checkpoint_goes_on_with_one_camera_gone_and_one_added(
@@ -72,8 +72,8 @@ def test_a_checkpoint_goes_on_with_one_camera_gone_and_one_added(
         pipeline.save_pretrained(start)
     cameras = ["--policy.allow_missing_cameras=true", f'--policy.new_cameras=["{OVERHEAD}"]']
     last = train(tiny_view, tmp_path / "run", f"--policy.path={start}", *cameras)
-    config = json.loads((last / "config.json").read_text())
-    assert config["camera_rows"] == [SIDE, WRIST, OVERHEAD]
+    learned = json.loads((last / "learned.json").read_text())
+    assert learned["camera_rows"] == [SIDE, WRIST, OVERHEAD]
     before, after = (load_file(folder / "model.safetensors") for folder in (start, last))
     place = "model.action.place"
     assert torch.equal(before[place][0], after[place][0])  # nobody saw the side camera
