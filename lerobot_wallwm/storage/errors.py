@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 class DataError(ValueError):
@@ -26,3 +28,13 @@ class DataError(ValueError):
     def __reduce__(self):
         # ValueError would be rebuilt from the joined message alone, which breaks in `datasets.map(num_proc=...)`.
         return (type(self), (self.file, self.key, self.problem, self.fix))
+
+
+def check_fields(config: object, flag: str, must: str, allowed: Callable[[Any], bool], *names: str) -> None:
+    """Refuses fields of a config whose value is not `allowed`, naming the flag: "--flag.name must be `must`"."""
+    for name in names:
+        value = getattr(config, name)
+        if not allowed(value):
+            raise ValueError(
+                f"--{flag}.{name} must be {must}, got {value!r}. Fix: leave it out for the default"
+            )

@@ -25,7 +25,7 @@ from lerobot_wallwm.processors.clean.rules import (
     judge_episode,
 )
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
-from lerobot_wallwm.processors.source.episodes import read_parquet
+from lerobot_wallwm.processors.source.episodes import read_parquet, schema_of
 
 FILE_RULES = ("rows", "task", "camera_streams", "video", "video_frames")
 NORM_RULES = (
@@ -38,17 +38,8 @@ NORM_RULES = (
 )
 RULES = (*FILE_RULES, *EPISODE_RULES, *NORM_RULES)
 
-CLEANING_SCHEMA = pa.schema(
-    [
-        pa.field("episode_index", pa.int64(), nullable=False),
-        pa.field("rule", pa.string(), nullable=False),
-        pa.field("verdict", pa.string(), nullable=False),
-        pa.field("evidence", pa.string(), nullable=False),
-        pa.field("value", pa.float64(), nullable=False),
-        pa.field("threshold", pa.float64(), nullable=False),
-    ],
-    metadata={"wallwm_cleaning_version": "1"},
-)
+_EPISODE = pa.field("episode_index", pa.int64(), nullable=False)
+CLEANING_SCHEMA = schema_of(Finding, {"wallwm_cleaning_version": "1"}).insert(0, _EPISODE)
 
 
 @dataclass(frozen=True)
@@ -96,16 +87,13 @@ class EpisodeCleaner:
         self.norms: Norms | None = None
         for rule in self.config.skip:
             if rule in (*FIRST, "rows", "task", "camera_streams"):
-                raise ValueError(
-                    f"--clean.skip: {rule!r} cannot be skipped: without it an episode cannot be read. "
-                    "Fix: leave it out"
-                )
+                why = "cannot be skipped: without it an episode cannot be read"
+                raise ValueError(f"--clean.skip: {rule!r} {why}. Fix: leave it out")
         for flag in ("skip", "exclude"):
             for rule in getattr(self.config, flag):
                 if rule not in RULES:
-                    raise ValueError(
-                        f"--clean.{flag}: there is no rule {rule!r}. Fix: use some of {', '.join(RULES)}"
-                    )
+                    fix = f"Fix: use some of {', '.join(RULES)}"
+                    raise ValueError(f"--clean.{flag}: there is no rule {rule!r}. {fix}")
 
     def fit(self, episodes: Iterable[Recording]) -> EpisodeCleaner:
         """Learns what is usual from episodes that have no fault of their own. Returns itself."""
@@ -128,11 +116,9 @@ class EpisodeCleaner:
     def apply(self, findings: Iterable[Finding]) -> list[Finding]:
         """Leaves out the rules in `skip`, and turns the flags of those in `exclude` into exclusions."""
         kept = [found for found in findings if found.rule not in self.config.skip]
+        worse = [found.verdict == FLAG and found.rule in self.config.exclude for found in kept]
         return [
-            replace(found, verdict=EXCLUDE)
-            if found.verdict == FLAG and found.rule in self.config.exclude
-            else found
-            for found in kept
+            replace(found, verdict=EXCLUDE) if bad else found for found, bad in zip(kept, worse, strict=True)
         ]
 
 

@@ -41,39 +41,27 @@ class DatasetCleaner:
         self._videos: dict[Path, VideoFile] = {}  # the open file of each camera, by its folder
 
     def __call__(
-        self, source: SourceDataset, progress: Callable[[int], object] | None = None
+        self, source: SourceDataset, progress: Callable[[int], object] = lambda done: None
     ) -> list[Verdict]:
-        """Verdicts in the order of the episodes.
-
-        Args:
-            source: The dataset.
-            progress: Called with the number of episodes done since its last call.
-        """
+        """Verdicts in the order of the episodes; `progress` is called with the number of episodes done since its last call."""
         found: list[list[Finding]] = []
         digests: list[Digest | None] = []
         for position in range(len(source)):
             findings, digest = self._episode(source, position)
             found.append(self.cleaner.apply(findings))
             digests.append(digest)
-            if progress is not None:
-                progress(1)
+            progress(1)
         for video in self._videos.values():
             video.close()
         self._videos = {}
-        sound = [
-            digest
-            for digest, findings in zip(digests, found, strict=True)
-            if digest is not None and all(f.verdict != EXCLUDE for f in findings)
-        ]
+        pairs = list(zip(found, digests, strict=True))
+        sound = [digest for own, digest in pairs if digest and all(f.verdict != EXCLUDE for f in own)]
         if sound:
             norms = Norms(sound, len(sound[0].low))
-            for findings, digest in zip(found, digests, strict=True):
+            for own, digest in pairs:
                 if digest is not None:
-                    findings += self.cleaner.apply(norms.judge(digest, self.cleaner.config))
-        return [
-            Verdict(index, tuple(findings))
-            for index, findings in zip(source.episode_indices, found, strict=True)
-        ]
+                    own += self.cleaner.apply(norms.judge(digest, self.cleaner.config))
+        return [Verdict(index, tuple(own)) for index, own in zip(source.episode_indices, found, strict=True)]
 
     def _episode(self, source: SourceDataset, position: int) -> tuple[list[Finding], Digest | None]:
         key = str(position)
@@ -82,7 +70,7 @@ class DatasetCleaner:
             return [Finding(**f) for f in kept[0]], None if kept[1] is None else Digest(**kept[1])
         findings, digest = self._read(source, position)
         if self.journal is not None:
-            self.journal.put(key, [[asdict(f) for f in findings], digest and digest.to_json()])
+            self.journal.put(key, [[asdict(f) for f in findings], digest and asdict(digest)])
         return findings, digest
 
     def _read(self, source: SourceDataset, position: int) -> tuple[list[Finding], Digest | None]:
@@ -155,35 +143,25 @@ def _rows(source: SourceDataset, meta: dict[str, Any]) -> tuple[list[Finding], R
     found = [finding("rows", EXCLUDE, "", 0, 0), finding("task", EXCLUDE, evidence, float(not known), 0)]
     if not known:
         return found, None
-    return found, Recording(
-        index=meta["episode_index"],
-        task=source.tasks[task_index],
-        fps=source.fps,
-        state=arrays[STATE],
-        action=arrays[ACTION],
-        state_names=source.names(STATE),
-        action_names=source.names(ACTION),
-        timestamp=part.column("timestamp").to_numpy().astype(np.float64),
-        frame_index=part.column("frame_index").to_numpy(),
-    )
+    of_episode = meta["episode_index"], source.tasks[task_index], source.fps, arrays[STATE], arrays[ACTION]
+    clock = part.column("timestamp").to_numpy().astype(np.float64), part.column("frame_index").to_numpy()
+    names = source.names(STATE), source.names(ACTION)
+    return found, Recording(*of_episode, *names, timestamp=clock[0], frame_index=clock[1])
 
 
 def _empty_images(source: SourceDataset, meta: dict[str, Any]) -> list[str]:
     """Cameras stored as images in the rows that lack some."""
-    keys = [key for key in source.camera_keys if key not in source.video_keys]
-    if not keys:
-        return []
     part = source.rows(meta)
     empty = []
-    for key in keys:
-        if key not in part.column_names:
-            empty.append(key)
-            continue
-        column = part.column(key).combine_chunks()
-        bytes_of = pc.struct_field(column, "bytes") if "bytes" in [f.name for f in column.type] else column
-        size = pc.fill_null(pc.binary_length(bytes_of), 0)
-        if pc.min(size).as_py() == 0:
-            empty.append(key)
+    for key in (key for key in source.camera_keys if key not in source.video_keys):
+        if key in part.column_names:
+            column = part.column(key).combine_chunks()
+            bytes_of = (
+                pc.struct_field(column, "bytes") if "bytes" in [f.name for f in column.type] else column
+            )
+            if pc.min(pc.fill_null(pc.binary_length(bytes_of), 0)).as_py() != 0:
+                continue
+        empty.append(key)
     return empty
 
 
@@ -194,18 +172,9 @@ def clean_for_prepare(
     kinematics: KinematicsConfig,
     min_frames: int,
     journal: Journal | None = None,
-    progress: Callable[[int], object] | None = None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> tuple[SourceDataset, dict[str, Any]]:
-    """Judges a dataset and writes `cleaning.parquet`.
-
-    Args:
-        source: The dataset.
-        folder: Gets `cleaning.parquet`.
-        config: The rules.
-        kinematics: How state and action are read.
-        min_frames: Frames of the shortest event.
-        journal: See `DatasetCleaner`.
-        progress: Called with the number of episodes done since its last call.
+    """Judges a dataset, whose shortest event has `min_frames`, and writes `cleaning.parquet` to `folder`; see `DatasetCleaner`.
 
     Returns:
         The dataset without its excluded episodes, and the report for the summary.
@@ -227,29 +196,30 @@ def _error(source: SourceDataset, bad: Sequence[Verdict], total: int) -> DataErr
     first, found = bad[0], bad[0].of(EXCLUDE)[0]
     position = source.episode_indices.index(first.episode_index)
     file = source.root if found.rule == "rows" else source.data_path(source.meta(position))
-    key = f"episode_index {first.episode_index}"
-    problem, evidence = "", found.evidence
+    evidence = found.evidence
     name, _, rest = evidence.partition(": ")
     if (source.root / name).suffix in (".parquet", ".mp4"):
         file, evidence = source.root / name, rest
     elif found.rule == "camera_streams" and evidence.split(" ")[0].endswith(".mp4"):
         file = source.root / evidence.split(" ")[0]
     if len(bad) == total:
-        problem = f"no episode is usable; the first of {total}: "
-    return DataError(
-        file, f"{key}: {found.rule}", problem + evidence, _FIX.format(first.episode_index, found.rule)
+        evidence = f"no episode is usable; the first of {total}: {evidence}"
+    key, fix = (
+        f"episode_index {first.episode_index}: {found.rule}",
+        _FIX.format(first.episode_index, found.rule),
     )
+    return DataError(file, key, evidence, fix)
 
 
 def _report(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    def rows(verdict: str) -> list[dict[str, Any]]:
-        return [
+    bad, marked = (
+        [
             {"episode_index": v.episode_index, "rule": found.rule, "evidence": found.evidence}
             for v in verdicts
             for found in v.of(verdict)
         ]
-
-    bad, marked = rows(EXCLUDE), rows(FLAG)
+        for verdict in (EXCLUDE, FLAG)
+    )
     return {
         "episodes": dict(Counter(v.verdict for v in verdicts)),
         "excluded_by_rule": dict(Counter(row["rule"] for row in bad)),

@@ -8,13 +8,12 @@ digests, so that a few bad episodes do not shift what is usual.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from lerobot_wallwm.processors.clean.rules import EXCLUDE, FLAG, CleanConfig, Finding, Recording, finding
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, is_position
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, step_dims
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE
 
 # Our choice: fewer say little about what is usual.
@@ -51,10 +50,6 @@ class Digest:
     speed_start: float
     speed_end: float
 
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary of plain values."""
-        return asdict(self)
-
     @classmethod
     def of(cls, episode: Recording, kinematics: KinematicsConfig | None = None) -> Digest:
         """Reads an episode that has passed `judge_episode`."""
@@ -63,11 +58,8 @@ class Digest:
         own, read = grippers(episode, kinematics)
         values = np.hstack([state, action])
         # A gripper may snap, and a command that is a step or a velocity may change at will.
-        continuous = np.ones(values.shape[1], dtype=bool)
-        continuous[read] = False
-        arm_action, arm_state = np.delete(action, own, axis=1), np.delete(state, read, axis=1)
-        continuous[state.shape[1] :] = is_position(arm_action, arm_state)
-        continuous[[state.shape[1] + d for d in own]] = False
+        continuous = np.append(np.ones(state.shape[1], dtype=bool), ~step_dims(episode, kinematics))
+        continuous[[*read, *(state.shape[1] + d for d in own)]] = False
         for d in np.flatnonzero(continuous):
             continuous[d] = len(np.unique(values[:, d])) > 3  # a contact or a mode is no joint
         steps = np.abs(np.diff(values, axis=0))
@@ -99,47 +91,42 @@ def _isolated(steps_TD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return alone.max(axis=0), alone.argmax(axis=0) + 1
 
 
-@dataclass(frozen=True)
 class _TaskNorms:
     """What is usual for a task: the start (S,), its spread (S,), and the speed at both ends."""
 
-    start: np.ndarray
-    spread: np.ndarray
-    speed_start: float
-    speed_end: float
+    def __init__(self, group: list[Digest]) -> None:
+        starts = np.array([d.start for d in group])
+        self.start = np.median(starts, axis=0)
+        self.spread = 1.4826 * np.median(np.abs(starts - self.start), axis=0)
+        self.speed_start = float(np.median([d.speed_start for d in group]))
+        self.speed_end = float(np.median([d.speed_end for d in group]))
 
 
 class Norms:
     """What is usual in a dataset.
 
     Args:
-        digests: Of the episodes that are fit to be compared with.
+        digests: Of the episodes that are fit to be compared with; at least one.
         width: S, the state dimensions.
     """
 
     def __init__(self, digests: Iterable[Digest], width: int) -> None:
         every = list(digests)
         self.count, self.width = len(every), width
-        if not every:
-            return
         step = np.array([d.step for d in every])
         size = np.array([d.size for d in every])
         known = np.isfinite(step)
         # Medians by hand: numpy warns where a dimension is continuous in no episode.
-        self.step = np.array(
-            [np.median(c[k]) if k.any() else np.nan for c, k in zip(step.T, known.T, strict=True)]
-        )
+        columns = zip(step.T, known.T, strict=True)
+        self.step = np.array([np.median(c[k]) if k.any() else np.nan for c, k in columns])
         # The 90th percentile forgets the few that a fault has widened, and keeps a joint that few episodes use.
         usual = np.quantile(size, 0.9, axis=0)
         self.size = np.where(usual > 0, usual, size.max(axis=0))
-        self.low = _fence([d.low for d in every])
-        self.high = _fence([d.high for d in every])
+        self.low, self.high = (_fence([getattr(d, end) for d in every]) for end in ("low", "high"))
         groups: dict[str, list[Digest]] = {}
         for digest in every:
             groups.setdefault(digest.task, []).append(digest)
-        self.tasks = {
-            task: _task_norms(group) for task, group in groups.items() if len(group) >= _LEAST_SIBLINGS
-        }
+        self.tasks = {task: _TaskNorms(own) for task, own in groups.items() if len(own) >= _LEAST_SIBLINGS}
 
     def judge(self, digest: Digest, config: CleanConfig) -> list[Finding]:
         """The rules of this file. What too few others can tell gives no finding."""
@@ -169,16 +156,13 @@ class Norms:
         if config.workspace_low is None and config.workspace_high is None:
             return []
         evidence, worst = "", 0.0
-        for name, limit, values, sign in (
-            ("low", config.workspace_low, digest.low, -1),
-            ("high", config.workspace_high, digest.high, 1),
-        ):
+        ends = ("low", config.workspace_low, digest.low, -1), ("high", config.workspace_high, digest.high, 1)
+        for name, limit, values, sign in ends:
             if limit is None:
                 continue
             if len(limit) != self.width:
-                raise ValueError(
-                    f"--clean.workspace_{name} has {len(limit)} numbers, but the state has {self.width} dimensions"
-                )
+                has = f"has {len(limit)} numbers, but the state has {self.width} dimensions"
+                raise ValueError(f"--clean.workspace_{name} {has}")
             outside = sign * (np.array(values) - np.array(limit))
             d = int(outside.argmax())
             if outside[d] > max(worst, 0):
@@ -210,12 +194,11 @@ class Norms:
         beyond = away > 6 * usual.spread
         part = np.where(beyond & (size > 0), away / np.where(size > 0, size, 1.0), 0.0)
         d = int(part.argmax())
-        evidence = ""
-        if part[d] > config.reset_range:
-            evidence = (
-                f"{STATE}[{d}] starts at {digest.start[d]:.4g}, where its task starts at {usual.start[d]:.4g}"
-            )
-        return finding("failed_reset", FLAG, evidence, part[d], config.reset_range)
+        evidence = (
+            f"{STATE}[{d}] starts at {digest.start[d]:.4g}, where its task starts at {usual.start[d]:.4g}"
+        )
+        failed = part[d] > config.reset_range
+        return finding("failed_reset", FLAG, evidence if failed else "", part[d], config.reset_range)
 
     def _name(self, dim: int) -> str:
         return f"{STATE}[{dim}]" if dim < self.width else f"{ACTION}[{dim - self.width}]"
@@ -225,17 +208,6 @@ def _fence(values: list[list[float]]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """Quartiles of (N, S) values and the distance between them."""
     low, high = np.quantile(np.array(values), (0.25, 0.75), axis=0)
     return low, high, high - low
-
-
-def _task_norms(group: list[Digest]) -> _TaskNorms:
-    starts = np.array([d.start for d in group])
-    middle = np.median(starts, axis=0)
-    return _TaskNorms(
-        start=middle,
-        spread=1.4826 * np.median(np.abs(starts - middle), axis=0),
-        speed_start=float(np.median([d.speed_start for d in group])),
-        speed_end=float(np.median([d.speed_end for d in group])),
-    )
 
 
 def _truncated(digest: Digest, usual: _TaskNorms, config: CleanConfig) -> list[Finding]:

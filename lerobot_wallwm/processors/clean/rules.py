@@ -14,6 +14,7 @@ import numpy as np
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
 from lerobot_wallwm.processors.motion.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode
+from lerobot_wallwm.storage.errors import check_fields
 
 OK, FLAG, EXCLUDE = "ok", "flag", "exclude"
 # Our choice, a speed in ranges per second: the start that `--prune_quasi_static` suggests.
@@ -75,24 +76,10 @@ class CleanConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        for name, allowed in (("on_bad", ("exclude", "error")), ("decode", ("ends", "all"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"--clean.{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}"
-                )
-        for name in (
-            "rate_tolerance",
-            "gap_frames",
-            "jump_factor",
-            "jump_range",
-            "gripper_chatter",
-            "static",
-            "reset_range",
-            "cut_speed",
-            "workspace_iqr",
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"--clean.{name} must be above 0, got {getattr(self, name)}")
+        check_fields(self, "clean", "exclude or error", lambda value: value in ("exclude", "error"), "on_bad")
+        check_fields(self, "clean", "ends or all", lambda value: value in ("ends", "all"), "decode")
+        numbers = [name for name, value in vars(self).items() if isinstance(value, int | float)]
+        check_fields(self, "clean", "above 0", lambda value: value > 0, *numbers)
 
 
 @dataclass(frozen=True)
@@ -108,12 +95,21 @@ class Recording(Episode):
     frame_index: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a rule of `EPISODE_RULES` is asked with, beside the episode; `min_frames` is the shortest event's."""
+
+    config: CleanConfig
+    kinematics: KinematicsConfig
+    min_frames: int
+
+
 def finding(rule: str, verdict: str, evidence: str, value: float, threshold: float) -> Finding:
     """A finding whose verdict is `ok` if there is no evidence."""
     return Finding(rule, verdict if evidence else OK, evidence, float(value), float(threshold))
 
 
-def lengths(episode: Recording, config: CleanConfig) -> Finding:
+def lengths(episode: Recording, asked: Asked) -> Finding:
     """State, action and clock have one record per frame. Value: frames that differ."""
     sizes = {STATE: len(episode.state), ACTION: len(episode.action)}
     for name, values in (("timestamp", episode.timestamp), ("frame_index", episode.frame_index)):
@@ -124,14 +120,14 @@ def lengths(episode: Recording, config: CleanConfig) -> Finding:
     return finding("lengths", EXCLUDE, f"columns differ in length: {counts}" if differ else "", differ, 0)
 
 
-def too_short(episode: Recording, config: CleanConfig, min_frames: int) -> Finding:
+def too_short(episode: Recording, asked: Asked) -> Finding:
     """The episode can hold an event. Value: its frames."""
-    count = len(episode.action)
-    evidence = f"has {count} frames, too short to hold an event of {min_frames}"
-    return finding("too_short", EXCLUDE, evidence if count < min_frames else "", count, min_frames)
+    count, least = len(episode.action), asked.min_frames
+    evidence = f"has {count} frames, too short to hold an event of {least}"
+    return finding("too_short", EXCLUDE, evidence if count < least else "", count, least)
 
 
-def finite(episode: Recording, config: CleanConfig) -> Finding:
+def finite(episode: Recording, asked: Asked) -> Finding:
     """No NaN or infinity in state and action. Value: how many there are."""
     evidence, total = "", 0
     for key, values in ((STATE, episode.state), (ACTION, episode.action)):
@@ -139,14 +135,12 @@ def finite(episode: Recording, config: CleanConfig) -> Finding:
         total += len(bad)
         if len(bad) and not evidence:
             frame, dim = bad[0]
-            evidence = (
-                f"{key}[{dim}] is {values[frame, dim]} at episode {episode.index}, frame {frame} "
-                f"({len(bad)} such values in the episode)"
-            )
+            where = f"at episode {episode.index}, frame {frame}"
+            evidence = f"{key}[{dim}] is {values[frame, dim]} {where} ({len(bad)} such values in the episode)"
     return finding("finite", EXCLUDE, evidence, total, 0)
 
 
-def timestamps(episode: Recording, config: CleanConfig) -> Finding:
+def timestamps(episode: Recording, asked: Asked) -> Finding:
     """Time and frame number ascend. Value: records that do not."""
     evidence, total = "", 0
     for name, values in (("timestamp", episode.timestamp), ("frame_index", episode.frame_index)):
@@ -161,37 +155,33 @@ def timestamps(episode: Recording, config: CleanConfig) -> Finding:
     return finding("timestamps", EXCLUDE, evidence, total, 0)
 
 
-def frame_rate(episode: Recording, config: CleanConfig) -> Finding:
+def frame_rate(episode: Recording, asked: Asked) -> Finding:
     """The clock runs at the dataset's rate. Value: median rate over it."""
     assert episode.timestamp is not None
     ratio = 1 / (float(np.median(np.diff(episode.timestamp))) * episode.fps)
-    off = abs(ratio - 1) > config.rate_tolerance
+    off = abs(ratio - 1) > asked.config.rate_tolerance
     evidence = f"records come at {ratio * episode.fps:.2f} Hz, but the dataset says {episode.fps:g}"
-    return finding("frame_rate", EXCLUDE, evidence if off else "", ratio, 1 + config.rate_tolerance)
+    return finding("frame_rate", EXCLUDE, evidence if off else "", ratio, 1 + asked.config.rate_tolerance)
 
 
-def gaps(episode: Recording, config: CleanConfig) -> Finding:
+def gaps(episode: Recording, asked: Asked) -> Finding:
     """No record is missing. Value: longest time between two records, in frames."""
     assert episode.timestamp is not None
-    step = np.diff(episode.timestamp) * episode.fps
+    step, most = np.diff(episode.timestamp) * episode.fps, asked.config.gap_frames
     at = int(step.argmax())
     evidence = f"{step[at] / episode.fps:.3f} s without a record after frame {at}"
-    return finding(
-        "gaps", FLAG, evidence if step[at] > config.gap_frames else "", step[at], config.gap_frames
-    )
+    return finding("gaps", FLAG, evidence if step[at] > most else "", step[at], most)
 
 
-def constant_state(episode: Recording, config: CleanConfig) -> Finding:
+def constant_state(episode: Recording, asked: Asked) -> Finding:
     """The arm was read, and moved. Value: widest range of a state dimension, in its unit."""
     widest = float(np.ptp(episode.state, axis=0).max())
-    evidence = (
-        f"{STATE} is constant over all {len(episode.state)} frames of episode {episode.index}: "
-        "the arm was not read, or never moved"
-    )
+    where = f"over all {len(episode.state)} frames of episode {episode.index}"
+    evidence = f"{STATE} is constant {where}: the arm was not read, or never moved"
     return finding("constant_state", EXCLUDE, evidence if widest == 0 else "", widest, 0)
 
 
-def gripper_frozen(episode: Recording, config: CleanConfig, kinematics: KinematicsConfig) -> Finding:
+def gripper_frozen(episode: Recording, asked: Asked) -> Finding:
     """A gripper that is commanded is seen to move. Value: state range over command range; 1 with nothing to judge.
 
     Only for grippers that are the same dimension of state and action: elsewhere the two cannot be matched.
@@ -199,80 +189,68 @@ def gripper_frozen(episode: Recording, config: CleanConfig, kinematics: Kinemati
     threshold, value, evidence = 0.02, 1.0, ""  # Our choice: an encoder's last bits.
     if episode.state.shape == episode.action.shape:
         arm = np.ptp(episode.action, axis=0).max()
-        own, read = grippers(episode, kinematics)
+        own, read = grippers(episode, asked.kinematics)
         for d in sorted(set(own) & set(read)):
-            asked, moved = np.ptp(episode.action[:, d]), np.ptp(episode.state[:, d])
+            command, moved = np.ptp(episode.action[:, d]), np.ptp(episode.state[:, d])
             # A command that hardly moves says nothing about the encoder.
-            if asked > 0.1 * arm and moved / asked < value:
-                value = float(moved / asked)
+            if command > 0.1 * arm and moved / command < value:
+                value = float(moved / command)
                 if value <= threshold:
-                    evidence = f"{ACTION}[{d}] moves by {asked:g}, but {STATE}[{d}] by {moved:g}"
+                    evidence = f"{ACTION}[{d}] moves by {command:g}, but {STATE}[{d}] by {moved:g}"
     return finding("gripper_frozen", EXCLUDE, evidence, value, threshold)
 
 
-def gripper_chatter(episode: Recording, config: CleanConfig, kinematics: KinematicsConfig) -> Finding:
+def gripper_chatter(episode: Recording, asked: Asked) -> Finding:
     """A gripper's state does not leap to and fro. Value: leaps over half its range, per second."""
     value, evidence = 0.0, ""
-    for d in grippers(episode, kinematics)[1]:
+    for d in grippers(episode, asked.kinematics)[1]:
         signal = episode.state[:, d]
         size = np.ptp(signal)
         leaps = np.flatnonzero((np.abs(np.diff(signal)) > 0.5 * size) & (size > 0))
         rate = len(leaps) / len(signal) * episode.fps
         # Fewer than 4 are two openings and closings of a gripper that is written as 0 or 1.
-        if len(leaps) >= 4 and rate > max(value, config.gripper_chatter):
+        if len(leaps) >= 4 and rate > max(value, asked.config.gripper_chatter):
             evidence = f"{STATE}[{d}] leaps over half its range {len(leaps)} times, first at frame {leaps[0]}"
         value = max(value, rate)
-    return finding("gripper_chatter", EXCLUDE, evidence, value, config.gripper_chatter)
+    return finding("gripper_chatter", EXCLUDE, evidence, value, asked.config.gripper_chatter)
 
 
-def quasi_static(episode: Recording, config: CleanConfig, kinematics: KinematicsConfig) -> Finding:
+def quasi_static(episode: Recording, asked: Asked) -> Finding:
     """Something happens. Value: part of the frames that `QuasiStaticPruner` would leave out, on the episode's own scale."""
-    motion = Motion(kinematics)
+    motion = Motion(asked.kinematics)
     motion.add(episode)
     total = len(episode)
     part = 1 - len(QuasiStaticPruner(motion, _STATIC_SPEED)(episode)(0, total)) / total
-    evidence = f"{part:.0%} of {total} frames are quasi-static" if part > config.static else ""
-    return finding("quasi_static", FLAG, evidence, part, config.static)
+    evidence = f"{part:.0%} of {total} frames are quasi-static" if part > asked.config.static else ""
+    return finding("quasi_static", FLAG, evidence, part, asked.config.static)
 
 
 # Without these nothing else can be computed.
 FIRST = ("lengths", "too_short", "finite")
-_Rule = Callable[[Recording, CleanConfig, KinematicsConfig, int], Finding]
-EPISODE_RULES: dict[str, _Rule] = {
-    "lengths": lambda e, c, k, m: lengths(e, c),
-    "too_short": lambda e, c, k, m: too_short(e, c, m),
-    "finite": lambda e, c, k, m: finite(e, c),
-    "timestamps": lambda e, c, k, m: timestamps(e, c),
-    "frame_rate": lambda e, c, k, m: frame_rate(e, c),
-    "gaps": lambda e, c, k, m: gaps(e, c),
-    "constant_state": lambda e, c, k, m: constant_state(e, c),
-    "gripper_frozen": lambda e, c, k, m: gripper_frozen(e, c, k),
-    "gripper_chatter": lambda e, c, k, m: gripper_chatter(e, c, k),
-    "quasi_static": lambda e, c, k, m: quasi_static(e, c, k),
+EPISODE_RULES: dict[str, Callable[[Recording, Asked], Finding]] = {
+    rule.__name__: rule
+    for rule in (lengths, too_short, finite, timestamps, frame_rate, gaps, constant_state)
+    + (gripper_frozen, gripper_chatter, quasi_static)
 }
 
 
 def judge_episode(
-    episode: Recording,
-    config: CleanConfig,
-    kinematics: KinematicsConfig | None = None,
-    min_frames: int = 2,
+    episode: Recording, config: CleanConfig, kinematics: KinematicsConfig | None = None, min_frames: int = 2
 ) -> list[Finding]:
     """All rules of this file, in order, but those in `skip`.
 
     A rule that cannot be asked, for want of a clock or of numbers, gives no finding.
     """
-    kinematics = kinematics or KinematicsConfig()
+    asked = Asked(config, kinematics or KinematicsConfig(), min_frames)
     found: list[Finding] = []
     # Of a clock that stands still there is no rate.
-    clock = episode.timestamp is not None and timestamps(episode, config).verdict == OK
+    clock = episode.timestamp is not None and timestamps(episode, asked).verdict == OK
+    without = () if clock else ("frame_rate", "gaps")
+    without += () if episode.timestamp is not None else ("timestamps",)
     for name, rule in EPISODE_RULES.items():
-        asked = (
-            clock if name in ("frame_rate", "gaps") else name != "timestamps" or episode.timestamp is not None
-        )
-        if name in config.skip or not asked:
+        if name in config.skip or name in without:
             continue
-        found.append(rule(episode, config, kinematics, min_frames))
+        found.append(rule(episode, asked))
         if found[-1].verdict == EXCLUDE and name in FIRST:
             break
     return found

@@ -67,17 +67,7 @@ class VideoFile:
         return int(high - low)
 
     def decode_problem(self, start_s: float, end_s: float, fps: float, every: bool = False) -> str:
-        """Decodes frames of `[start_s, end_s)`.
-
-        Args:
-            start_s: Time of the first frame.
-            end_s: One frame after the last.
-            fps: Frames per second.
-            every: Decode all frames, not only the first and the last.
-
-        Returns:
-            What is wrong, or an empty string.
-        """
+        """Decodes the first and the last frame of `[start_s, end_s)`, or `every` one. Returns what is wrong, or nothing."""
         import av
 
         last_s = end_s - 1.0 / fps

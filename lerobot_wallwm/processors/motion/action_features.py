@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dct
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, is_position
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, step_dims
 from lerobot_wallwm.processors.source.episodes import Episode
 
 # Our choice: an event is one stroke; its shape is told by its mean and five half waves.
@@ -18,30 +18,14 @@ POINTS, COEFFICIENTS = 32, 6
 
 
 def trajectory(episode: Episode, config: KinematicsConfig | None = None) -> np.ndarray:
-    """The command as a path ``(T, A)``: positions as they are, steps and velocities of the arm summed up.
-
-    Args:
-        episode: The demonstration.
-        config: How state and action are read, as the segmenter reads them.
-    """
-    config = config or KinematicsConfig()
-    grip_action, grip_state = grippers(episode, config)
-    arm_action = np.delete(episode.action, grip_action, axis=1)
-    if is_position(arm_action, np.delete(episode.state, grip_state, axis=1)):
-        return episode.action
-    path = np.cumsum(episode.action, axis=0)
-    path[:, grip_action] = episode.action[:, grip_action]
-    return path
+    """The command as a path ``(T, A)``: positions as they are, steps and velocities of the arm summed up."""
+    return np.where(step_dims(episode, config), np.cumsum(episode.action, axis=0), episode.action)
 
 
 def resample(path_TA: np.ndarray, points: int = POINTS) -> np.ndarray:
     """``(R, A)``: the path at equal distances in time, linear between frames."""
-    length = len(path_TA)
-    at = np.linspace(0, length - 1, points)
-    before = np.minimum(at.astype(int), max(length - 2, 0))
-    after = np.minimum(before + 1, length - 1)
-    share = (at - before)[:, None]
-    return (1 - share) * path_TA[before] + share * path_TA[after]
+    at = np.linspace(0, len(path_TA) - 1, points)
+    return np.stack([np.interp(at, np.arange(len(path_TA)), path_T) for path_T in path_TA.T], axis=1)
 
 
 class ActionFeatures:
@@ -64,10 +48,7 @@ class ActionFeatures:
     """
 
     def __init__(
-        self,
-        config: KinematicsConfig | None = None,
-        points: int = POINTS,
-        coefficients: int = COEFFICIENTS,
+        self, config: KinematicsConfig | None = None, points: int = POINTS, coefficients: int = COEFFICIENTS
     ) -> None:
         if not 1 <= coefficients <= points:
             raise ValueError(f"coefficients must be between 1 and points={points}, got {coefficients}")
@@ -75,13 +56,7 @@ class ActionFeatures:
         self.points, self.coefficients = points, coefficients
 
     def __call__(self, episode: Episode, path_TA: np.ndarray, start: int, end: int) -> np.ndarray:
-        """Features of ``[start, end)``.
-
-        Args:
-            episode: The demonstration.
-            path_TA: Its `trajectory`.
-            start: First frame.
-            end: One past the last.
+        """Features of ``[start, end)`` of a demonstration and its `trajectory`.
 
         Raises:
             ValueError: The event is empty or runs past its episode.
@@ -111,6 +86,5 @@ def scale_of(features_NF: np.ndarray, coefficients: int = COEFFICIENTS) -> np.nd
     size = np.sqrt(variance[:-1].reshape(-1, coefficients).sum(axis=1))
     # Our choice: 0.02 of the widest, below the ratio of metres to radians in one action (0.1 m beside 1 rad).
     size = np.maximum(size, 0.02 * size.max())
-    duration = np.sqrt(variance[-1])
-    scale = np.append(np.repeat(size, coefficients), duration)
+    scale = np.append(np.repeat(size, coefficients), np.sqrt(variance[-1]))
     return np.where(scale > 0, scale, 1.0).astype(np.float32)

@@ -52,14 +52,11 @@ def contacts(
     grip_effort: Sequence[int],
     positions: bool,
 ) -> tuple[Contact, ...]:
-    """The contacts of an episode in time order.
+    """The contacts of an episode, with or without effort, in time order.
 
-    Args:
-        episode: With or without effort.
-        grip_action: Dimensions of the action that are grippers.
-        grip_state: Those of the state, in the same order; other numbers of them tell nothing of a finger.
-        grip_effort: Those of the effort.
-        positions: Commands are positions of the state's joints, so that their difference is a tracking error.
+    `grip_action`, `grip_state` and `grip_effort` are the dimensions of each that are grippers, in the same order; with other
+    numbers of them nothing is told of a finger. `positions`: commands are positions of the state's joints, so that their
+    difference is a tracking error.
     """
     found: list[Contact] = []
     effort = episode.effort
@@ -77,6 +74,12 @@ def contacts(
     return tuple(sorted(found, key=lambda contact: contact.start))
 
 
+def jitter_of(values: np.ndarray) -> np.ndarray:
+    """Robust standard deviation of a signal's steps from frame to frame, per dimension."""
+    steps = np.diff(values, axis=0) if len(values) > 1 else np.zeros_like(values)
+    return 1.4826 * np.median(np.abs(steps), axis=0)
+
+
 def _holds(
     force: np.ndarray, finger: np.ndarray, gripper: int, fps: float, confidence: float
 ) -> list[Contact]:
@@ -87,13 +90,11 @@ def _holds(
     rate = np.gradient(finger) / reach * fps
     resting = np.where(np.abs(rate) < _STILL, force, 0.0)
     peak = float(np.quantile(resting, 0.98))
-    noise = 1.4826 * float(np.median(np.abs(np.diff(force)))) / np.sqrt(2)
+    noise = float(jitter_of(force)) / np.sqrt(2)
     if peak <= max(4 * float(np.quantile(resting, 0.25)), 6 * noise):
         return []  # loaded as much at its least as at its most, or not more than by noise
-    return [
-        Contact(start, end, confidence, gripper)
-        for start, end in _runs(resting > 0.5 * peak, round(0.25 * fps), max(2, round(0.2 * fps)))
-    ]
+    runs = _runs(resting > 0.5 * peak, round(0.25 * fps), max(2, round(0.2 * fps)))
+    return [Contact(start, end, confidence, gripper) for start, end in runs]
 
 
 def _touches(effort: np.ndarray, fps: float) -> list[Contact]:
@@ -102,7 +103,7 @@ def _touches(effort: np.ndarray, fps: float) -> list[Contact]:
         return []
     sigma = 0.025 * fps
     smooth = gaussian_filter1d(effort, sigma, axis=0, mode="nearest") if sigma >= 0.5 else effort
-    noise = 1.4826 * np.median(np.abs(np.diff(effort, axis=0)), axis=0) / np.sqrt(2)
+    noise = jitter_of(effort) / np.sqrt(2)
     # What a Gaussian of this width lets through of white noise.
     passed = min(1.0, 1 / np.sqrt(2 * np.sqrt(np.pi) * sigma)) if sigma >= 0.5 else 1.0
     free = np.median(effort[: max(3, round(0.3 * fps))], axis=0)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from lerobot_wallwm.processors.motion.contact import Contact, contacts
+from lerobot_wallwm.processors.motion.contact import Contact, contacts, jitter_of
 from lerobot_wallwm.processors.source.episodes import Episode
+from lerobot_wallwm.storage.errors import check_fields
 
 # Of the widest arm joint's travel, where all joints share LeRobot's `.pos` units. Our choice: less travel over a whole
 # episode is a hand resting on the trigger.
@@ -40,14 +42,10 @@ class KinematicsConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        if self.gripper_open not in ("auto", "high", "low"):
-            raise ValueError(
-                f"--kinematics.gripper_open must be auto, high or low, got {self.gripper_open!r}"
-            )
-        if not self.smooth_s > 0 or not 0 < self.min_switch <= 1:
-            raise ValueError(
-                f"--kinematics.smooth_s={self.smooth_s} must be above 0 and min_switch={self.min_switch} in (0, 1]"
-            )
+        ends = ("auto", "high", "low")
+        check_fields(self, "kinematics", "auto, high or low", lambda value: value in ends, "gripper_open")
+        check_fields(self, "kinematics", "above 0", lambda value: value > 0, "smooth_s")
+        check_fields(self, "kinematics", "in (0, 1]", lambda value: 0 < value <= 1, "min_switch")
 
 
 @dataclass(frozen=True)
@@ -97,12 +95,15 @@ class Kinematics:
         return max(least, round(seconds * self.fps))
 
 
+def _named_grippers(names: tuple[str, ...]) -> list[int]:
+    return [d for d, name in enumerate(names) if any(word in name.lower() for word in _GRIPPER_WORDS)]
+
+
 def gripper_dims(names: tuple[str, ...], width: int, config: KinematicsConfig) -> list[int]:
     """Which of `width` dimensions are grippers."""
     if config.gripper_dims is not None:
         return [d % width for d in config.gripper_dims if -width <= d < width]
-    named = [d for d, name in enumerate(names) if any(word in name.lower() for word in _GRIPPER_WORDS)]
-    return named or ([width - 1] if width > 1 else [])
+    return _named_grippers(names) or ([width - 1] if width > 1 else [])
 
 
 def grippers(episode: Episode, config: KinematicsConfig) -> tuple[list[int], list[int]]:
@@ -112,10 +113,6 @@ def grippers(episode: Episode, config: KinematicsConfig) -> tuple[list[int], lis
     if not of_state and episode.action.shape == episode.state.shape:
         of_state = of_action
     return of_action, of_state
-
-
-def _named_grippers(names: tuple[str, ...]) -> list[int]:
-    return [d for d, name in enumerate(names) if any(word in name.lower() for word in _GRIPPER_WORDS)]
 
 
 def _gripper_efforts(episode: Episode, of_action: list[int]) -> list[int]:
@@ -153,16 +150,29 @@ def _scaled(velocity: np.ndarray) -> np.ndarray:
     """Divides each dimension by its own typical size, with a floor so that a still joint's noise is not blown up."""
     if velocity.shape[1] == 0:
         return velocity
-    size = np.quantile(np.abs(velocity), 0.95, axis=0)
-    peak = np.abs(velocity).max(axis=0)
-    size = np.maximum(size, 0.25 * peak)
+    size = typical_size(velocity)
     floor = 0.15 * size.max() if size.max() > 0 else 1.0
     return velocity / np.maximum(size, floor)
 
 
-def _steps(values: np.ndarray) -> np.ndarray:
+def typical_size(values_TD: np.ndarray) -> np.ndarray:
+    """(D,) 95th percentile of each dimension's size, but at least a quarter of its greatest."""
+    size = np.abs(values_TD)
+    return np.maximum(np.quantile(size, 0.95, axis=0), 0.25 * size.max(axis=0))
+
+
+def steps_of(values: np.ndarray) -> np.ndarray:
     """(T, D) differences; row t is what changed from t - 1 to t, row 0 is zero."""
     return np.diff(values, axis=0, prepend=values[:1])
+
+
+def step_dims(episode: Episode, config: KinematicsConfig | None = None) -> np.ndarray:
+    """(A,) bool: action dimensions that are steps or velocities. A gripper's command is a state in every action space."""
+    grip_action, grip_state = grippers(episode, config or KinematicsConfig())
+    arm = np.delete(episode.action, grip_action, axis=1), np.delete(episode.state, grip_state, axis=1)
+    steps = np.full(episode.action.shape[1], not is_position(*arm))
+    steps[grip_action] = False
+    return steps
 
 
 def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kinematics:
@@ -171,7 +181,6 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     episode = _of_the_action(episode)
     fps, action, state = episode.fps, episode.action, episode.state
     grip_action, grip_state = grippers(episode, config)
-    same_space = action.shape == state.shape
     arm_action = np.delete(action, grip_action, axis=1)
     arm_state = np.delete(state, grip_state, axis=1)
     sigma = config.smooth_s * fps
@@ -179,7 +188,7 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     positions = is_position(arm_action, arm_state)
     touched = contacts(episode, grip_action, grip_state, _gripper_efforts(episode, grip_action), positions)
     if positions:
-        velocity = _scaled(_steps(arm_action))
+        velocity = _scaled(steps_of(arm_action))
     else:
         # Steps or velocities: the command itself is a velocity, and the state shows what came of it one frame later.
         moved = np.vstack([np.diff(arm_state, axis=0), np.zeros((1, arm_state.shape[1]))])
@@ -197,14 +206,13 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
         command = action[:, d]
         low, high = command.min(), command.max()
         name = episode.action_names[d] if d < len(episode.action_names) else ""
-        if high - low <= max(
-            1e-6, _LEAST_TRAVEL * widest if name.endswith(".pos") else 0.0, 8 * _jitter(command)
-        ):
+        least = _LEAST_TRAVEL * widest if name.endswith(".pos") else 0.0
+        if high - low <= max(1e-6, least, 8 * float(jitter_of(command))):
             openings.append(np.ones(len(command)))
             continue
         unit = (command - low) / (high - low)
         finger = None
-        if same_space and d in grip_state:
+        if action.shape == state.shape and d in grip_state:
             finger = state[:, d]
         elif grip_state and len(grip_action) == 1:
             # Parallel fingers are written as two mirrored joints: their spread is the sum of the sizes.
@@ -228,11 +236,6 @@ def _noise_floor(velocity: np.ndarray, smooth: np.ndarray, sigma: float) -> floa
     removed = 1.4826 * np.median(np.abs(velocity - smooth), axis=0)
     passed = 1 / np.sqrt(4 * np.sqrt(np.pi) * sigma**3) / np.sqrt(2)
     return float(np.linalg.norm(removed) * passed)
-
-
-def _jitter(command: np.ndarray) -> float:
-    """Robust standard deviation of the frame-to-frame noise of a signal; 0 for one that mostly holds still."""
-    return float(1.4826 * np.median(np.abs(np.diff(command)))) if len(command) > 1 else 0.0
 
 
 def _opens_high(unit: np.ndarray, finger: np.ndarray | None, name: str, config: KinematicsConfig) -> bool:
@@ -262,17 +265,15 @@ def _find_switches(
     # Closing and opening are told apart frame by frame: after a missed grasp one follows the other without a rest.
     way = np.sign(rate) * (np.abs(rate) > 0.3)
     edges = np.flatnonzero(np.diff(way, prepend=0.0, append=0.0))
-    merged: list[list[float]] = []
+    merged: list[tuple[int, int]] = []
     gap = max(1, round(0.15 * fps))
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
-        if way[begin] == 0:
-            continue
-        if merged and begin - merged[-1][1] <= gap and way[begin] == merged[-1][2]:
-            merged[-1][1] = end
-        else:
-            merged.append([begin, end, way[begin]])
+    for begin, end in pairwise(edges.tolist()):
+        if merged and way[begin] and begin - merged[-1][1] <= gap and way[begin] == way[merged[-1][0]]:
+            merged[-1] = merged[-1][0], end
+        elif way[begin]:
+            merged.append((begin, end))
     switches: list[Switch] = []
-    for begin, end in ((int(run[0]), int(run[1])) for run in merged):
+    for begin, end in merged:
         change = unit[end - 1] - unit[max(begin - 1, 0)]
         if abs(change) < (_HELD_SWITCH if _meets(holds, begin, end, change < 0, fps) else config.min_switch):
             continue
@@ -307,13 +308,11 @@ def _settled(finger: np.ndarray, begin: int, end: int, fps: float) -> int:
     stop = min(len(finger), end + round(fps))
     # Along the way it took first: springing back from what it grasps is no longer the switch.
     rate = rate * np.sign(finger[stop - 1] - finger[begin])
-    frame = max(begin + 1, end)
-    started = False
-    while frame < min(stop, len(finger) - 1):
+    started, last = False, min(stop, len(finger) - 1)
+    for frame in range(max(begin + 1, end), last):
         started = started or rate[frame] > 0.3
         if started and rate[frame] <= 0.3:
-            break
+            return frame
         if not started and frame - begin > 0.3 * fps:
             return end
-        frame += 1
-    return frame if started else end
+    return last if started else end

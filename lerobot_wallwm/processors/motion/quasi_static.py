@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, is_position
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, step_dims
 from lerobot_wallwm.processors.source.episodes import Episode
 
 # Our choice: white noise passes 4 standard deviations about once in 16000 frames and dimension.
@@ -30,20 +30,18 @@ class Motion:
 
     def __init__(self, config: KinematicsConfig | None = None) -> None:
         self.config = config or KinematicsConfig()
-        self._low: np.ndarray | None = None
-        self._high: np.ndarray | None = None
-        self._step_size: np.ndarray | None = None
+        self._extent: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # least, greatest, largest step
 
     def add(self, episode: Episode) -> None:
         """Takes an episode into account; all of them come before the first `path`."""
         values = np.hstack([episode.state, episode.action])
-        steps = np.where(self._steps(episode), np.abs(episode.action).max(0), 0.0)
-        if self._low is None or self._high is None or self._step_size is None:
-            self._low, self._high, self._step_size = values.min(0), values.max(0), steps
-            return
-        self._low = np.minimum(self._low, values.min(0))
-        self._high = np.maximum(self._high, values.max(0))
-        self._step_size = np.maximum(self._step_size, steps)
+        steps = np.where(step_dims(episode, self.config), np.abs(episode.action).max(0), 0.0)
+        low, high, step = self._extent or (values.min(0), values.max(0), steps)
+        self._extent = (
+            np.minimum(low, values.min(0)),
+            np.maximum(high, values.max(0)),
+            np.maximum(step, steps),
+        )
 
     def path(self, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
         """Smoothed signals (T, D) in ranges, and the difference (D,) between two frames that noise alone can make.
@@ -51,28 +49,19 @@ class Motion:
         Raises:
             ValueError: No episode was added.
         """
-        if self._low is None or self._high is None or self._step_size is None:
+        if self._extent is None:
             raise ValueError("Motion knows no ranges yet. Fix: add() the dataset's episodes first")
-        step = self._steps(episode) & (self._step_size > 0)
+        step = step_dims(episode, self.config) & (self._extent[2] > 0)
         command = np.where(step, np.cumsum(episode.action, axis=0), episode.action)
         values = np.hstack([episode.state, command])
-        size = self._high - self._low
+        low, high, step_size = self._extent
+        size = high - low
         own = len(size) - len(step)
-        size[own:] = np.where(step, self._step_size * episode.fps, size[own:])
+        size[own:] = np.where(step, step_size * episode.fps, size[own:])
         values = values / np.where(size > 0, size, 1.0)
         sigma = self.config.smooth_s * episode.fps
         smooth = gaussian_filter1d(values, sigma, axis=0, mode="nearest")
         return smooth, _NOISE_SIGMAS * _noise_after(values, sigma)
-
-    def _steps(self, episode: Episode) -> np.ndarray:
-        """Which action dimensions are steps or velocities. A gripper's command is a state in every action space."""
-        grip_action, grip_state = grippers(episode, self.config)
-        arm_action = np.delete(episode.action, grip_action, axis=1)
-        steps = np.full(
-            episode.action.shape[1], not is_position(arm_action, np.delete(episode.state, grip_state, axis=1))
-        )
-        steps[grip_action] = False
-        return steps
 
 
 def _noise_after(values_TD: np.ndarray, sigma: float) -> np.ndarray:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,9 +87,8 @@ def read_annotation_file(path: str | Path) -> dict[int, list[AnnotatedSpan]]:
     spans: dict[int, list[AnnotatedSpan]] = {}
     for episode in content.episodes:
         if episode.episode_index in spans:
-            raise DataError(
-                path, "episodes", f"episode_index {episode.episode_index} occurs twice", "join its spans"
-            )
+            problem = f"episode_index {episode.episode_index} occurs twice"
+            raise DataError(path, "episodes", problem, "join its spans")
         spans[episode.episode_index] = [
             AnnotatedSpan(_NUMBERED.get(row.level, row.level), row.start, row.end, row.caption)
             for row in episode.spans
@@ -121,27 +121,16 @@ def subtask_spans(
         if not text:
             raise DataError(where, key, f"the subtask at {time:g} s has no text", "annotate it again")
         if not timestamps[0] - step / 2 <= time <= timestamps[-1] + step / 2:
-            raise DataError(
-                where,
-                key,
-                f"the subtask {text!r} starts at {time:g} s, but the episode lasts from {timestamps[0]:g} to "
-                f"{timestamps[-1]:g} s",
-                "annotate it again",
-            )
+            lasts = f"the episode lasts from {timestamps[0]:g} to {timestamps[-1]:g} s"
+            problem = f"the subtask {text!r} starts at {time:g} s, but {lasts}"
+            raise DataError(where, key, problem, "annotate it again")
         frame = int(np.argmin(np.abs(timestamps - time)))
         if starts.get(frame, text) != text:
-            raise DataError(
-                where,
-                key,
-                f"two subtasks start at {time:g} s: {starts[frame]!r}, {text!r}",
-                "keep one of them",
-            )
+            problem = f"two subtasks start at {time:g} s: {starts[frame]!r}, {text!r}"
+            raise DataError(where, key, problem, "keep one of them")
         starts[frame] = text
-    order = sorted(starts)
-    return [
-        AnnotatedSpan("subtask", start, end, starts[start], "language")
-        for start, end in zip(order, [*order[1:], length], strict=True)
-    ]
+    bounds = pairwise([*sorted(starts), length])
+    return [AnnotatedSpan("subtask", start, end, starts[start], "language") for start, end in bounds]
 
 
 def read_annotations(
@@ -175,9 +164,8 @@ def read_annotations(
         try:
             if has_column and not any(span.level == "subtask" for span in own):
                 part = source.rows(meta)
-                rows = (
-                    part.column(LANGUAGE_COLUMN)[0].as_py() if LANGUAGE_COLUMN in part.column_names else None
-                )
+                known = LANGUAGE_COLUMN in part.column_names
+                rows = part.column(LANGUAGE_COLUMN)[0].as_py() if known else None
                 found = subtask_spans(rows or (), part.column("timestamp").to_numpy(), where, index)
                 check_spans([*own, *found], meta["length"], where, index)
                 own += found
@@ -186,9 +174,8 @@ def read_annotations(
         if own:
             spans[index] = own
     for index in sorted(given):
-        refused.append(
-            str(DataError(path or "", f"episode_index {index}", "is not in the dataset", "remove it"))
-        )
+        error = DataError(path or "", f"episode_index {index}", "is not in the dataset", "remove it")
+        refused.append(str(error))
     return spans, refused
 
 
@@ -210,7 +197,7 @@ def check_spans(spans: Sequence[AnnotatedSpan], length: int, path: str | Path, e
             fail(span, f"a task covers its episode, here [0, {length})")
     for level in LEVELS:
         row = sorted((span for span in spans if span.level == level), key=lambda span: span.start)
-        for before, after in zip(row, row[1:], strict=False):
+        for before, after in pairwise(row):
             if after.start < before.end:
                 fail(after, f"overlaps [{before.start}, {before.end}) {before.caption!r}")
     for span in spans:
@@ -258,7 +245,7 @@ class AnnotationMerger:
             edges = [0, *sorted(bounds), length]
             fixed = {edge: span.source for span in spans for edge in (span.start, span.end)}
             row: list[Event] = []
-            for start, end in zip(edges, edges[1:], strict=False):
+            for start, end in pairwise(edges):
                 like = max(proposed, key=lambda e: min(e.end, end) - max(e.start, start))
                 parent = next((p.event_id for p in parents if p.start <= start < p.end), -1)
                 span = own.get(start)
@@ -267,21 +254,10 @@ class AnnotationMerger:
                     # Our choice: the label of a caption in somebody's words is its first word.
                     label, caption, template = span.caption.split()[0].lower(), span.caption, span.caption
                 known = span.source if span is not None else fixed.get(start)
-                row.append(
-                    Event(
-                        event_id=len(merged) + len(row),
-                        episode_index=events[0].episode_index,
-                        level=level,
-                        start=start,
-                        end=end,
-                        label=label,
-                        caption=caption,
-                        template=template,
-                        parent=parent,
-                        confidence=1.0 if known or start == 0 else like.confidence,
-                        source=known or ("episode" if start == 0 else like.source),
-                    )
-                )
+                sure = 1.0 if known or start == 0 else like.confidence
+                cue = known or ("episode" if start == 0 else like.source)
+                place = len(merged) + len(row), events[0].episode_index, level, start, end
+                row.append(Event(*place, label, caption, template, parent, sure, cue))
             merged += row
             parents = row
         return merged

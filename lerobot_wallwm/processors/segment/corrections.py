@@ -10,27 +10,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lerobot_wallwm.storage.json_file import read_json_as
 
-FORMAT = "wallwm-corrections"
-FORMAT_VERSION = 1
 _FIX = "export the file again with `wallwm inspect`, or correct this field"
 
 
-_LABEL = r"^[a-z][a-z0-9 _-]{0,39}$"
-
-
-def one_line(value: str) -> str:
-    """A caption as it is.
-
-    Raises:
-        ValueError: It is blank, or holds line breaks or control characters.
-    """
+def _one_line(value: str) -> str:
     if not value.strip() or not value.isprintable():
         raise ValueError("a caption is one line of printable text")
     return value
+
+
+_Count, _Inner = Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]
+_Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9 _-]{0,39}$")]
+_Caption = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_one_line)]
+_Level = Literal["subtask", "action", "segment"]
 
 
 class _Model(BaseModel):
@@ -53,10 +49,10 @@ class BoundaryMove(_Model):
     """
 
     kind: Literal["boundary"] = "boundary"
-    episode: int = Field(ge=0)
-    level: Literal["subtask", "action", "segment"]
-    old: int = Field(gt=0)
-    new: int = Field(gt=0)
+    episode: _Count
+    level: _Level
+    old: _Inner
+    new: _Inner
 
 
 class BoundaryInsert(_Model):
@@ -67,16 +63,11 @@ class BoundaryInsert(_Model):
     """
 
     kind: Literal["insert"] = "insert"
-    episode: int = Field(ge=0)
-    level: Literal["subtask", "action", "segment"]
-    at: int = Field(gt=0)
-    caption: str | None = Field(default=None, min_length=1, max_length=2000)
-    label: str | None = Field(default=None, pattern=_LABEL)
-
-    @field_validator("caption")
-    @classmethod
-    def _one_line(cls, value: str | None) -> str | None:
-        return value if value is None else one_line(value)
+    episode: _Count
+    level: _Level
+    at: _Inner
+    caption: _Caption | None = None
+    label: _Label | None = None
 
 
 class BoundaryDelete(_Model):
@@ -86,27 +77,22 @@ class BoundaryDelete(_Model):
     """
 
     kind: Literal["delete"] = "delete"
-    episode: int = Field(ge=0)
-    level: Literal["subtask", "action", "segment"]
-    at: int = Field(gt=0)
+    episode: _Count
+    level: _Level
+    at: _Inner
 
 
 class CaptionEdit(_Model):
     """Gives the event `[start, end)` of a level another caption and, where `label` is given, another label."""
 
     kind: Literal["caption"] = "caption"
-    episode: int = Field(ge=0)
+    episode: _Count
     level: Literal["task", "subtask", "action", "segment"]
-    start: int = Field(ge=0)
-    end: int = Field(gt=0)
+    start: _Count
+    end: _Inner
     old: str = ""
-    new: str = Field(min_length=1, max_length=2000)
-    label: str | None = Field(default=None, pattern=_LABEL)
-
-    @field_validator("new")
-    @classmethod
-    def _one_line(cls, value: str) -> str:
-        return one_line(value)
+    new: _Caption
+    label: _Label | None = None
 
 
 Correction = BoundaryMove | BoundaryInsert | BoundaryDelete | CaptionEdit

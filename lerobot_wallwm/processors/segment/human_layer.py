@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -33,13 +33,6 @@ HUMAN = "human"
 _STALE = "prepare with the parameters that the page was made with, or make the page again"
 
 
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    content: Corrections
-    by_episode: Mapping[int, list[Correction]]
-
-
 class HumanLayer:
     """Applies corrections files to events.
 
@@ -58,15 +51,15 @@ class HumanLayer:
     """
 
     def __init__(self, paths: str | Path | Sequence[str | Path], source: SourceDataset | None = None) -> None:
-        self.files: list[_File] = []
+        self.files: list[tuple[Path, dict[int, list[Correction]]]] = []
         for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
             content = read_corrections(path)
             if source is not None:
                 _check_dataset(path, content, source)
-            by_episode = defaultdict(list)
+            by_episode: dict[int, list[Correction]] = defaultdict(list)
             for item in content.corrections:
                 by_episode[item.episode].append(item)
-            self.files.append(_File(path, content, dict(by_episode)))
+            self.files.append((path, by_episode))
 
     def __call__(self, events: Sequence[Event]) -> list[Event]:
         """The events with all files applied; see the class.
@@ -79,52 +72,46 @@ class HumanLayer:
         for event in events:
             by_episode[event.episode_index].append(event)
         ids = count(max((event.event_id for event in events), default=-1) + 1)
-        for file in self.files:
-            for episode in by_episode:
-                if episode in file.by_episode:
-                    items = file.by_episode[episode]
-                    by_episode[episode] = _correct_episode(by_episode[episode], items, file.path, ids)
+        for path, corrections in self.files:
+            for episode in [index for index in by_episode if index in corrections]:
+                by_episode[episode] = _correct_episode(by_episode[episode], corrections[episode], path, ids)
         return [event for group in by_episode.values() for event in group]
 
     def counts(self) -> dict[str, int]:
         """How many boundaries and captions the files correct, for the summary."""
-        items = [item for file in self.files for item in file.content.corrections]
-        return {
-            "files": len(self.files),
-            "episodes": len({item.episode for item in items}),
-            "boundaries": sum(isinstance(item, BoundaryMove) for item in items),
-            "added": sum(isinstance(item, BoundaryInsert) for item in items),
-            "deleted": sum(isinstance(item, BoundaryDelete) for item in items),
-            "captions": sum(isinstance(item, CaptionEdit) for item in items),
+        items = [item for _, own in self.files for group in own.values() for item in group]
+        kinds = {
+            "boundaries": BoundaryMove,
+            "added": BoundaryInsert,
+            "deleted": BoundaryDelete,
+            "captions": CaptionEdit,
+        }
+        return {"files": len(self.files), "episodes": len({item.episode for item in items})} | {
+            name: sum(isinstance(item, kind) for item in items) for name, kind in kinds.items()
         }
 
 
 def _check_dataset(path: Path, content: Corrections, source: SourceDataset) -> None:
     if content.dataset.fingerprint != dataset_fingerprint(source):
-        raise DataError(
-            path,
-            "dataset.fingerprint",
-            f"is of another dataset ({content.dataset.name or 'without a name'}), not of {source.root.name}, "
-            "or episodes were added, removed or renamed since",
-            "pass the corrections that were made for this dataset, or make the page again",
+        other = (
+            f"is of another dataset ({content.dataset.name or 'without a name'}), not of {source.root.name}"
         )
+        problem = f"{other}, or episodes were added, removed or renamed since"
+        fix = "pass the corrections that were made for this dataset, or make the page again"
+        raise DataError(path, "dataset.fingerprint", problem, fix)
     unknown = sorted({item.episode for item in content.corrections} - set(source.episode_indices))
     if unknown:
-        raise DataError(
-            path,
-            "corrections.episode",
-            f"names episode {unknown[0]}, which is not in the dataset",
-            "correct that field",
-        )
+        problem = f"names episode {unknown[0]}, which is not in the dataset"
+        raise DataError(path, "corrections.episode", problem, "correct that field")
 
 
 def _correct_episode(
     events: Sequence[Event], items: Sequence[Correction], path: Path, ids: Iterator[int]
 ) -> list[Event]:
     """One episode with one file's corrections."""
-    corrected = _edit_captions(events, [item for item in items if isinstance(item, CaptionEdit)], path)
+    corrected = _edit_captions(events, [i for i in items if isinstance(i, CaptionEdit)], path)
     corrected = _delete_boundaries(corrected, [i for i in items if isinstance(i, BoundaryDelete)], path)
-    corrected = _move_boundaries(corrected, [item for item in items if isinstance(item, BoundaryMove)], path)
+    corrected = _move_boundaries(corrected, [i for i in items if isinstance(i, BoundaryMove)], path)
     return _add_boundaries(corrected, [i for i in items if isinstance(i, BoundaryInsert)], path, ids)
 
 
@@ -231,14 +218,9 @@ def _edit_captions(events: Sequence[Event], edits: Sequence[CaptionEdit], path: 
     for event in events:
         found = wanted.get((event.level, event.start, event.end))
         if found is not None:
-            event = replace(
-                event,
-                caption=found.new,
-                template=slot_template(found.new, parse_instruction(task)),
-                label=found.label or event.label,
-                confidence=1.0,
-                source=HUMAN,
-            )
+            template = slot_template(found.new, parse_instruction(task))
+            event = replace(event, caption=found.new, template=template, label=found.label or event.label)
+            event = replace(event, confidence=1.0, source=HUMAN)
         result.append(event)
     return result
 
@@ -253,9 +235,8 @@ def _move_boundaries(events: Sequence[Event], moves: Sequence[BoundaryMove], pat
         where = f"episode {move.episode}, {move.level} boundary {move.old}"
         _refuse_unknown(depth, move, move.old, path)
         if not 0 < move.new < length:
-            raise DataError(
-                path, where, f"moves to {move.new}, outside (0, {length})", "keep it inside the episode"
-            )
+            problem = f"moves to {move.new}, outside (0, {length})"
+            raise DataError(path, where, problem, "keep it inside the episode")
         other = target.setdefault(move.old, move)
         if other.new != move.new:
             raise DataError(path, where, f"moves to both {other.new} and {move.new}", "keep one of the two")
@@ -264,21 +245,20 @@ def _move_boundaries(events: Sequence[Event], moves: Sequence[BoundaryMove], pat
 
     place = {frame: target[frame].new if frame in target else frame for frame in depth}
     for frame in depth:
+        at = place[frame]
         passed = [
             move
             for move in target.values()
-            if (frame < move.old and place[frame] >= move.new)
-            or (frame > move.old and place[frame] <= move.new)
+            if (frame < move.old and at >= move.new) or (frame > move.old and at <= move.new)
         ]
         for move in passed:
             if frame in target or depth[frame] <= LEVELS.index(move.level):
-                raise DataError(
-                    path,
-                    f"episode {move.episode}, {move.level} boundary {move.old}",
-                    f"moves to {move.new} and would pass the {LEVELS[depth[frame]]} boundary at {frame}"
-                    + (f", which moves to {place[frame]}" if frame in target else ""),
-                    "leave at least one frame between the two",
+                where = f"episode {move.episode}, {move.level} boundary {move.old}"
+                too = f", which moves to {at}" if frame in target else ""
+                problem = (
+                    f"moves to {move.new} and would pass the {LEVELS[depth[frame]]} boundary at {frame}{too}"
                 )
+                raise DataError(path, where, problem, "leave at least one frame between the two")
         if passed:  # gives way: its event now begins where the moved boundary is
             right = [move.new for move in passed if move.old < frame]
             place[frame] = max(right) if right else min(move.new for move in passed)

@@ -17,6 +17,7 @@ from scipy.signal import find_peaks
 
 from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
 from lerobot_wallwm.processors.source.episodes import ACTION, Episode
+from lerobot_wallwm.storage.errors import check_fields
 
 
 @dataclass
@@ -40,16 +41,13 @@ class SegmenterConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        for name in ("min_event_s", "merge_s", "pause_ratio", "tap_ratio", "change_penalty_s"):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"--segmenter.{name} must be above 0, got {getattr(self, name)}. Fix: leave it out for the default"
-                )
-        if not 0 <= self.segment_confidence <= self.action_confidence <= 1:
-            raise ValueError(
-                f"--segmenter.segment_confidence={self.segment_confidence} and action_confidence={self.action_confidence} "
-                "must satisfy 0 <= segment <= action <= 1. Fix: leave them out for the defaults"
-            )
+        above = ("min_event_s", "merge_s", "pause_ratio", "tap_ratio", "change_penalty_s")
+        check_fields(self, "segmenter", "above 0", lambda value: value > 0, *above)
+        segment, action = self.segment_confidence, self.action_confidence
+        if not 0 <= segment <= action <= 1:
+            what = f"--segmenter.segment_confidence={segment} and action_confidence={action}"
+            fix = "Fix: leave them out for the defaults"
+            raise ValueError(f"{what} must satisfy 0 <= segment <= action <= 1. {fix}")
 
 
 @dataclass(frozen=True)
@@ -106,12 +104,12 @@ class EventSegmenter:
         """See the class."""
         if isinstance(item, Episode):
             return self.segment(item)
-        columns: dict[str, list] = {f"cut_{name}": [] for name in ("frame", "level", "confidence", "source")}
-        for values in zip(*item.values(), strict=True):
-            result = self.segment(Episode.from_row(dict(zip(item.keys(), values, strict=True))))
-            for name, column in columns.items():
-                column.append([getattr(cut, name.removeprefix("cut_")) for cut in result.cuts])
-        return {**item, **columns}
+        rows = (dict(zip(item.keys(), values, strict=True)) for values in zip(*item.values(), strict=True))
+        found = [self.segment(Episode.from_row(row)).cuts for row in rows]
+        names = ("frame", "level", "confidence", "source")
+        return {**item} | {
+            f"cut_{name}": [[getattr(cut, name) for cut in cuts] for cuts in found] for name in names
+        }
 
     def min_frames(self, fps: float) -> int:
         """Frames of the shortest event at this rate."""
@@ -137,31 +135,19 @@ class EventSegmenter:
         kept: list[tuple[int, float, str]] = []
         # The surest first: a weak proposal next to a sure one gives way.
         for frame, confidence, source in sorted(merged, key=lambda p: (-p[1], -_PRIORITY[p[2]], p[0])):
-            inside = least <= frame <= total - least
-            if (
-                confidence >= self.config.segment_confidence
-                and inside
-                and all(abs(frame - k[0]) >= least for k in kept)
-            ):
+            sure, inside = confidence >= self.config.segment_confidence, least <= frame <= total - least
+            if sure and inside and all(abs(frame - k[0]) >= least for k in kept):
                 kept.append((frame, confidence, source))
-        cuts = [
-            Cut(
-                frame,
-                "action" if confidence >= self.config.action_confidence else "segment",
-                round(confidence, 4),
-                source,
-            )
-            for frame, confidence, source in sorted(kept)
-        ]
+        cuts = []
+        for frame, confidence, source in sorted(kept):
+            level = "action" if confidence >= self.config.action_confidence else "segment"
+            cuts.append(Cut(frame, level, round(confidence, 4), source))
         return Segmentation(total, tuple(cuts))
 
-    # -- cues --------------------------------------------------------------------------------------------------------
     def _switches(self, motion: Kinematics) -> list[tuple[int, float, str]]:
-        found = []
-        for switch in motion.switches:
-            found.append((switch.start, _SWITCH, "gripper"))
-            found.append((_departure(motion, switch.start, switch.end), _SWITCH_END, "gripper"))
-        return found
+        starts = [(switch.start, _SWITCH, "gripper") for switch in motion.switches]
+        ends = (_departure(motion, switch.start, switch.end) for switch in motion.switches)
+        return starts + [(end, _SWITCH_END, "gripper") for end in ends]
 
     def _contacts(self, motion: Kinematics) -> list[tuple[int, float, str]]:
         """Where contact begins and ends. While the gripper closes or opens it confirms that, and adds no cut of its own."""
@@ -184,10 +170,7 @@ class EventSegmenter:
         speed = motion.speed
         valleys, _ = find_peaks(-np.concatenate([[speed.max()], speed, [speed.max()]]))
         found = []
-        strokes = (
-            [_stroke(speed, valley, -1) for valley in valleys - 1],
-            [_stroke(speed, valley, +1) for valley in valleys - 1],
-        )
+        strokes = [[_stroke(speed, valley, step) for valley in valleys - 1] for step in (-1, 1)]
         longest = max((way for side in strokes for _, way in side), default=0.0)
         for valley, left, right in zip(valleys - 1, *strokes, strict=True):
             around, way = min(left[0], right[0]), min(left[1], right[1])
@@ -213,11 +196,11 @@ class EventSegmenter:
         detector = ruptures.KernelCPD(kernel="linear", min_size=least, jump=1).fit(heading)
         bounds = [0, *detector.predict(pen=penalty)]
         found = []
-        for i in range(1, len(bounds) - 1):
-            before, after = heading[bounds[i - 1] : bounds[i]], heading[bounds[i] : bounds[i + 1]]
+        for start, frame, end in zip(bounds, bounds[1:], bounds[2:], strict=False):
+            before, after = heading[start:frame], heading[frame:end]
             weight = len(before) * len(after) / (len(before) + len(after))
             gain = weight * float(((before.mean(0) - after.mean(0)) ** 2).sum())
-            found.append((int(bounds[i]), 0.9 * (1 - np.exp(-gain / (3 * penalty))), "change"))
+            found.append((int(frame), 0.9 * (1 - np.exp(-gain / (3 * penalty))), "change"))
         return found
 
     def _merge(self, proposals: list[tuple[int, float, str]], window: int) -> list[tuple[int, float, str]]:

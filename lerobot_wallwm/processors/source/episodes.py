@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields as dataclass_fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,8 @@ EFFORT = "observation.effort"
 # As a feature (`observation.current`, also one by joint: `observation.current.gripper`), or as the end of a name in the
 # state (`gripper.torque`, as LeRobot's OpenArm writes it).
 _EFFORT_WORDS = ("effort", "current", "load", "torque", "force")
+# Where an episode's video lies.
+_WHERE = ("chunk_index", "file_index", "from_timestamp")
 _RERECORD = "record or download the dataset again"
 _DELETE = "remove it with `lerobot-edit-dataset --operation.type delete_episodes --operation.episode_indices '[{}]'`"
 
@@ -62,15 +64,9 @@ class Episode:
 
     def to_row(self) -> dict[str, Any]:
         """The episode as one row of an episodes-as-rows `datasets.Dataset`."""
-        row = {
-            "episode_index": self.index,
-            "task": self.task,
-            "fps": float(self.fps),
-            STATE: self.state.tolist(),
-            ACTION: self.action.tolist(),
-            "state_names": list(self.state_names),
-            "action_names": list(self.action_names),
-        }
+        row = {"episode_index": self.index, "task": self.task, "fps": float(self.fps)}
+        row |= {STATE: self.state.tolist(), ACTION: self.action.tolist()}
+        row |= {"state_names": list(self.state_names), "action_names": list(self.action_names)}
         if self.effort is not None:
             row |= {EFFORT: self.effort.tolist(), "effort_names": list(self.effort_names)}
         return row
@@ -78,18 +74,15 @@ class Episode:
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Episode:
         """The inverse of `to_row`."""
-        effort = row.get(EFFORT)
-        return cls(
-            index=int(row["episode_index"]),
-            task=str(row["task"]),
-            fps=float(row["fps"]),
-            state=np.asarray(row[STATE], dtype=np.float64),
-            action=np.asarray(row[ACTION], dtype=np.float64),
-            state_names=tuple(row.get("state_names") or ()),
-            action_names=tuple(row.get("action_names") or ()),
-            effort=None if effort is None else np.asarray(effort, dtype=np.float64),
-            effort_names=tuple(row.get("effort_names") or ()),
+        state, action, effort = (
+            None if row.get(key) is None else np.asarray(row[key], dtype=np.float64)
+            for key in (STATE, ACTION, EFFORT)
         )
+        of_state, of_action, of_effort = (
+            tuple(row.get(f"{part}_names") or ()) for part in ("state", "action", "effort")
+        )
+        index, task, fps = int(row["episode_index"]), str(row["task"]), float(row["fps"])
+        return cls(index, task, fps, state, action, of_state, of_action, effort, of_effort)  # type: ignore[arg-type]
 
 
 def _flat_names(names: Any) -> tuple[str, ...]:
@@ -101,12 +94,7 @@ def _flat_names(names: Any) -> tuple[str, ...]:
 
 
 def read_parquet(path: str | Path, needed: Iterable[str] = (), fix: str = _RERECORD) -> pa.Table:
-    """Reads a table.
-
-    Args:
-        path: The file.
-        needed: Columns that it must have.
-        fix: What the user can do about a file that is not as it must be.
+    """Reads a table with at least the columns `needed`; `fix` is what the user can do where that fails.
 
     Raises:
         DataError: The file is missing, cannot be read, or lacks a column.
@@ -123,12 +111,31 @@ def read_parquet(path: str | Path, needed: Iterable[str] = (), fix: str = _REREC
     return table
 
 
+def schema_of(row: type, version: Mapping[str, str], **special: pa.Field) -> pa.Schema:
+    """The Arrow schema of a dataclass's fields: int64, float64, string and bool without gaps, or the `special` ones given."""
+    kinds = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    hints = get_type_hints(row)
+    fields = [
+        special.get(n) or pa.field(n, kinds[hints[n]], nullable=False)
+        for n in (f.name for f in dataclass_fields(row))
+    ]
+    return pa.schema(fields, metadata=version)
+
+
+# What `info.json` must list: what a dataset without it has none of, and what to do.
+_NEEDED = {
+    ACTION: (
+        "actions",
+        "record with a teleoperator (lerobot-record --teleop.type=...), or rename your action column to `action`",
+    ),
+    STATE: ("robot state", "record it with lerobot-record"),
+    "observation.images.*": ("cameras", "record with at least one camera (--robot.cameras=...)"),
+}
+
+
 @dataclass
 class SourceDataset:
-    """A LeRobotDataset v3 on disk.
-
-    Build it with `SourceDataset.open`. `read(i)` gives an `Episode`.
-    """
+    """A LeRobotDataset v3 on disk. Build it with `SourceDataset.open`; `read(i)` gives an `Episode`."""
 
     root: Path
     info: dict[str, Any]
@@ -138,7 +145,6 @@ class SourceDataset:
     video_keys: list[str]
     _tables: dict[Path, pa.Table] = field(default_factory=dict, repr=False)
 
-    # -- opening -----------------------------------------------------------------------------------------------------
     @classmethod
     def open(cls, root: str | Path) -> SourceDataset:
         """Reads the metadata.
@@ -149,47 +155,21 @@ class SourceDataset:
         root = Path(root)
         info_path = root / "meta" / "info.json"
         if not info_path.is_file():
-            raise DataError(
-                info_path,
-                "file",
-                "is missing",
-                "point --dataset.root at the folder that holds meta/, data/ and videos/",
-            )
+            fix = "point --dataset.root at the folder that holds meta/, data/ and videos/"
+            raise DataError(info_path, "file", "is missing", fix)
         try:
             info = json.loads(info_path.read_text())
         except json.JSONDecodeError as error:
             raise DataError(info_path, "file", f"is not JSON ({error})", _RERECORD) from error
         version = str(info.get("codebase_version", "unknown"))
         if not version.startswith("v3"):
-            raise DataError(
-                info_path,
-                "codebase_version",
-                f"is {version}, but v3.0 is needed",
-                "convert it: python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=<repo_id> --root=<folder>",
-            )
+            fix = "convert it: python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=<repo_id> --root=<folder>"
+            raise DataError(info_path, "codebase_version", f"is {version}, but v3.0 is needed", fix)
         features = info.get("features", {})
-        if ACTION not in features:
-            raise DataError(
-                info_path,
-                f"features.{ACTION}",
-                "is missing: the dataset has no actions",
-                "record with a teleoperator (lerobot-record --teleop.type=...), or rename your action column to `action`",
-            )
-        if STATE not in features:
-            raise DataError(
-                info_path,
-                f"features.{STATE}",
-                "is missing: the dataset has no robot state",
-                "record it with lerobot-record",
-            )
         cameras = [key for key, value in features.items() if value.get("dtype") in ("video", "image")]
-        if not cameras:
-            raise DataError(
-                info_path,
-                "features.observation.images.*",
-                "is missing: the dataset has no cameras",
-                "record with at least one camera (--robot.cameras=...)",
-            )
+        for key, (what, fix) in _NEEDED.items():
+            if key not in features and not (key.endswith("*") and cameras):
+                raise DataError(info_path, f"features.{key}", f"is missing: the dataset has no {what}", fix)
         if not float(info.get("fps") or 0) > 0:
             raise DataError(info_path, "fps", f"is {info.get('fps')}", "set it to the recording's frame rate")
         videos = [key for key in cameras if features[key]["dtype"] == "video"]
@@ -203,14 +183,11 @@ class SourceDataset:
         parts = [t.select([name for name in t.column_names if not name.startswith("stats/")]) for t in tables]
         episodes = pa.concat_tables(parts, promote_options="default").sort_by("episode_index")
         # A camera that only some episodes have is theirs to lack; one that none has is a fault of the dataset.
-        for name in (
-            f"videos/{k}/{n}" for k in videos for n in ("chunk_index", "file_index", "from_timestamp")
-        ):
+        for name in (f"videos/{key}/{part}" for key in videos for part in _WHERE):
             if name not in episodes.column_names:
                 raise DataError(files[0], name, "column is missing", _RERECORD)
         return cls(root, info, episodes, _read_tasks(root), cameras, videos)
 
-    # -- shape -------------------------------------------------------------------------------------------------------
     def __len__(self) -> int:
         return self.episodes.num_rows
 
@@ -237,7 +214,7 @@ class SourceDataset:
 
     def has_video(self, meta: dict[str, Any], key: str) -> bool:
         """Whether the metadata says where this camera's video of the episode lies."""
-        where = (meta[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index", "from_timestamp"))
+        where = (meta[f"videos/{key}/{name}"] for name in _WHERE)
         return all(value is not None and np.isfinite(value) for value in where)
 
     def video_path(self, meta: dict[str, Any], key: str) -> Path:
@@ -254,12 +231,10 @@ class SourceDataset:
 
     def subset(self, episodes: Iterable[int]) -> SourceDataset:
         """The same dataset with only these episodes, by `episode_index`."""
-        wanted = pc.is_in(
-            self.episodes.column("episode_index"), value_set=pa.array(list(episodes), pa.int64())
-        )
+        kept = pa.array(list(episodes), pa.int64())
+        wanted = pc.is_in(self.episodes.column("episode_index"), value_set=kept)
         return replace(self, episodes=self.episodes.filter(wanted), _tables={})
 
-    # -- rows --------------------------------------------------------------------------------------------------------
     def rows(self, meta: dict[str, Any]) -> pa.Table:
         """All columns of one episode, rows in frame order.
 
@@ -274,85 +249,49 @@ class SourceDataset:
         episode = meta["episode_index"]
         where = np.flatnonzero(np.asarray(pc.equal(table.column("episode_index"), episode)))
         if len(where) != meta["length"] or not len(where):
-            raise DataError(
-                path,
-                f"episode_index {episode}",
-                f"holds {len(where)} rows, but meta/episodes says {meta['length']}",
-                _RERECORD,
-            )
+            problem = f"holds {len(where)} rows, but meta/episodes says {meta['length']}"
+            raise DataError(path, f"episode_index {episode}", problem, _RERECORD)
         contiguous = where[-1] - where[0] + 1 == len(where)
         part = table.slice(where[0], len(where)) if contiguous else table.take(pa.array(where))
         frames = part.column("frame_index").to_numpy()
         return part if (np.diff(frames) > 0).all() else part.sort_by("frame_index")
 
     def read(self, position: int, min_frames: int = 2) -> Episode:
-        """The `position`-th episode.
-
-        Args:
-            position: 0 .. len(self) - 1.
-            min_frames: The shortest event; a shorter episode cannot hold one.
+        """The `position`-th episode, of at least `min_frames` (the shortest event: a shorter episode cannot hold one).
 
         Raises:
             DataError: On NaN, a constant state, a short episode, an unknown task, or a truncated file.
         """
         meta = self.meta(position)
         episode, path = meta["episode_index"], self.data_path(meta)
+        remove = _DELETE.format(episode)
         if meta["length"] < min_frames:
-            raise DataError(
-                path,
-                f"episode_index {episode}",
-                f"has {meta['length']} frames, too short to hold an event of {min_frames}",
-                _DELETE.format(episode) + ", or lower --segmenter.min_event_s",
-            )
+            problem = f"has {meta['length']} frames, too short to hold an event of {min_frames}"
+            fix = f"{remove}, or lower --segmenter.min_event_s"
+            raise DataError(path, f"episode_index {episode}", problem, fix)
         part = self.rows(meta)
-        arrays = {}
-        for key in (STATE, ACTION):
-            values = values_of(part, key, path)
+        state, action = (values_of(part, key, path) for key in (STATE, ACTION))
+        for key, values in ((STATE, state), (ACTION, action)):
             bad = np.argwhere(~np.isfinite(values))
             if len(bad):
                 frame, dim = bad[0]
-                raise DataError(
-                    path,
-                    f"{key}[{dim}]",
-                    f"is {values[frame, dim]} at episode {episode}, frame {frame} ({len(bad)} such values in the episode)",
-                    _DELETE.format(episode),
-                )
-            arrays[key] = values
-        if np.ptp(arrays[STATE], axis=0).max() == 0:
-            raise DataError(
-                path,
-                STATE,
-                f"is constant over all {len(part)} frames of episode {episode}: the arm was not read, or never moved",
-                _DELETE.format(episode),
-            )
-        task_index = part.column("task_index")[0].as_py()
-        if not 0 <= task_index < len(self.tasks):
-            raise DataError(
-                path,
-                "task_index",
-                f"is {task_index} at episode {episode}, but meta/tasks.parquet has {len(self.tasks)}",
-                _RERECORD,
-            )
-        effort, effort_names = self._effort(part, arrays[STATE])
-        return Episode(
-            index=episode,
-            task=self.tasks[task_index],
-            fps=self.fps,
-            state=arrays[STATE],
-            action=arrays[ACTION],
-            state_names=self.names(STATE),
-            action_names=self.names(ACTION),
-            effort=effort,
-            effort_names=effort_names,
-        )
-
-    def _effort(self, part: pa.Table, state: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+                problem = f"is {values[frame, dim]} at episode {episode}, frame {frame} ({len(bad)} such values in the episode)"
+                raise DataError(path, f"{key}[{dim}]", problem, remove)
+        if np.ptp(state, axis=0).max() == 0:
+            problem = f"is constant over all {len(part)} frames of episode {episode}: the arm was not read, or never moved"
+            raise DataError(path, STATE, problem, remove)
+        task = part.column("task_index")[0].as_py()
+        if not 0 <= task < len(self.tasks):
+            problem = f"is {task} at episode {episode}, but meta/tasks.parquet has {len(self.tasks)}"
+            raise DataError(path, "task_index", problem, _RERECORD)
         columns = {
             key: (values_of(part, key, self.root), self.names(key))
             for key in effort_keys(self.info["features"])
             if key in part.column_names and not part.column(key).null_count
         }
-        return join_effort(columns, state, self.names(STATE))
+        names = self.names(STATE), self.names(ACTION)
+        effort = join_effort(columns, state, names[0])
+        return Episode(episode, self.tasks[task], self.fps, state, action, *names, *effort)
 
     def provenance(self, episode_index: int) -> dict[str, int]:
         """What a carved view says beside each event of this episode: nothing, for rows that are the recording's own."""
@@ -406,13 +345,13 @@ def _read_tasks(root: Path) -> list[str]:
 
 def effort_keys(features: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Features of a dataset that hold effort of any kind, in their order."""
-    keys = []
-    for key, feature in features.items():
-        kind = key.removeprefix("observation.").split(".")[0]
-        number = str(feature.get("dtype", "")).startswith(("float", "int", "uint"))
-        if key.startswith("observation.") and kind in _EFFORT_WORDS and number:
-            keys.append(key)
-    return keys
+    return [
+        key
+        for key, feature in features.items()
+        if key.startswith("observation.")
+        and key.removeprefix("observation.").split(".")[0] in _EFFORT_WORDS
+        and str(feature.get("dtype", "")).startswith(("float", "int", "uint"))
+    ]
 
 
 def join_effort(
@@ -457,13 +396,8 @@ def dataset_fingerprint(source: SourceDataset) -> str:
         for key, value in source.info["features"].items()
     }
     table = source.episodes
-    tasks = (
-        table.column("tasks").to_pylist() if "tasks" in table.column_names else [source.tasks] * len(source)
-    )
+    known = "tasks" in table.column_names
+    tasks = table.column("tasks").to_pylist() if known else [source.tasks] * len(source)
     lengths = table.column("length").to_pylist()
-    content = {
-        "fps": source.fps,
-        "features": features,
-        "episodes": [list(row) for row in zip(source.episode_indices, lengths, tasks, strict=True)],
-    }
-    return "sha256:" + fingerprint(content)
+    episodes = [list(row) for row in zip(source.episode_indices, lengths, tasks, strict=True)]
+    return "sha256:" + fingerprint({"fps": source.fps, "features": features, "episodes": episodes})

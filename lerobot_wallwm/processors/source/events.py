@@ -16,29 +16,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.source.episodes import read_parquet
+from lerobot_wallwm.processors.source.episodes import read_parquet, schema_of
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
 
 LEVELS = ("task", "subtask", "action", "segment")
 FORMAT_VERSION = 1
-
-SCHEMA = pa.schema(
-    [
-        pa.field("event_id", pa.int64(), nullable=False),
-        pa.field("episode_index", pa.int64(), nullable=False),
-        pa.field("level", pa.string(), nullable=False),
-        pa.field("start", pa.int64(), nullable=False),
-        pa.field("end", pa.int64(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("caption", pa.string(), nullable=False),
-        pa.field("template", pa.string(), nullable=False),
-        pa.field("parent", pa.int64(), nullable=False),
-        pa.field("confidence", pa.float32(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-    ],
-    metadata={"wallwm_events_version": str(FORMAT_VERSION)},
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +58,13 @@ class Event:
     def length(self) -> int:
         """Number of source frames."""
         return self.end - self.start
+
+
+SCHEMA = schema_of(
+    Event,
+    {"wallwm_events_version": str(FORMAT_VERSION)},
+    confidence=pa.field("confidence", pa.float32(), nullable=False),
+)
 
 
 def to_table(events: Iterable[Event]) -> pa.Table:

@@ -141,12 +141,9 @@ def _from_rows(
             raise DataError(path, camera, f"frame {frame} cannot be read ({error})", _FIX) from error
         if picture is None:
             raise DataError(path, camera, f"frame {frame} cannot be read (no picture)", _FIX)
-        wide, tall = size(*picture.shape[:2])
-        yield (
-            picture
-            if picture.shape[:2] == (tall, wide)
-            else cv2.resize(picture, (wide, tall), interpolation=cv2.INTER_AREA)
-        )
+        wanted = size(*picture.shape[:2])
+        same = picture.shape[1::-1] == wanted
+        yield picture if same else cv2.resize(picture, wanted, interpolation=cv2.INTER_AREA)
 
 
 def _inside(root: Path, path: Any) -> Path:

@@ -96,13 +96,9 @@ def _read(late_ST: np.ndarray, early_CT: np.ndarray, lag: int, sigma: float, log
     ratio[np.arange(len(ratio)), np.arange(len(ratio))] = -np.inf
     edge, end = int(np.ceil(INNER[0] * len(t))), int(INNER[1] * len(t))
     a, b, f = (int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
-    return LagChange(
-        float(ratio[:, :, edge : end + 1].max()),
-        float(ratio.max()),
-        int(t[min(f, len(t) - 1)]) + 1,  # sharpening dropped row 0
-        lag + _OFFSETS[a],
-        lag + _OFFSETS[b],
-    )
+    at = int(t[min(f, len(t) - 1)]) + 1  # sharpening dropped row 0
+    inner = float(ratio[:, :, edge : end + 1].max())
+    return LagChange(inner, float(ratio.max()), at, lag + _OFFSETS[a], lag + _OFFSETS[b])
 
 
 _OFFSETS = tuple(range(-WIDEST, WIDEST + 1))

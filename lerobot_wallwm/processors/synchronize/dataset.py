@@ -107,16 +107,13 @@ def control_delay(verdicts: Sequence[SyncVerdict]) -> tuple[float | None, list[s
         return None, []
     median = float(np.median(found))
     if np.mean(np.abs(found - median) <= 0.5) <= 0.5:
-        return None, [
-            f"the delay from action to state differs from episode to episode (from {found.min():.1f} to "
-            f"{found.max():.1f} frames): actions are moved with the state only; "
-            "if you know the robot's delay, pass --synchronizer.control_delay"
-        ]
+        span = f"from {found.min():.1f} to {found.max():.1f} frames"
+        what = f"the delay from action to state differs from episode to episode ({span}): actions are moved with the state only"
+        return None, [f"{what}; if you know the robot's delay, pass --synchronizer.control_delay"]
     if median < -0.5:
-        return None, [
-            f"the action runs {-median:.1f} frames behind the state in most episodes, which no robot does: the actions "
-            "may have been recorded late; pass --synchronizer.control_delay=1 to move them"
-        ]
+        what = f"the action runs {-median:.1f} frames behind the state in most episodes, which no robot does"
+        fix = "pass --synchronizer.control_delay=1 to move them"
+        return None, [f"{what}: the actions may have been recorded late; {fix}"]
     return round(median, 6), []
 
 
@@ -125,6 +122,7 @@ def summarize(
 ) -> dict[str, Any]:
     """Counts for `summary.json`, and every quarantined episode with its reason."""
     good = [verdict for verdict in verdicts if not verdict.quarantined]
+    bad = [{"episode_index": v.episode_index, "reason": v.reason} for v in verdicts if v.quarantined]
     return {
         "episodes": len(verdicts),
         "synchronized": len(good),
@@ -134,19 +132,13 @@ def summarize(
         # In these, the action was moved with the state, unchecked.
         "action_delay_unknown": sum(not np.isfinite(v.action_delay) for v in good),
         "frames_trimmed": sum(v.length - (v.end_frame - v.first_frame) for v in good),
-        "quarantined": [
-            {"episode_index": v.episode_index, "reason": v.reason} for v in verdicts if v.quarantined
-        ],
+        "quarantined": bad,
         "warnings": list(warnings),
     }
 
 
 def synchronize_for_prepare(
-    source: SourceDataset,
-    out: Path,
-    config: SynchronizerConfig,
-    kinematics: KinematicsConfig,
-    bar: Any,
+    source: SourceDataset, out: Path, config: SynchronizerConfig, kinematics: KinematicsConfig, bar: Any
 ) -> tuple[SynchronizedSource, dict[str, Any]]:
     """The stage of `wallwm prepare`: writes `sync.parquet` to `out`; the other stages read what it returns.
 
@@ -157,12 +149,9 @@ def synchronize_for_prepare(
         verdicts, summary = synchronize_dataset(source, config, kinematics, progress=bar.update)
     if not summary["synchronized"]:
         first = summary["quarantined"][0]
-        raise DataError(
-            source.root,
-            "--synchronize",
-            f"all {len(verdicts)} episodes are quarantined, e.g. episode {first['episode_index']}, {first['reason']}",
-            "look at the videos beside the joint curves; leave --synchronize out if they are in step",
-        )
+        problem = f"all {len(verdicts)} episodes are quarantined, e.g. episode {first['episode_index']}, {first['reason']}"
+        fix = "look at the videos beside the joint curves; leave --synchronize out if they are in step"
+        raise DataError(source.root, "--synchronize", problem, fix)
     write_verdicts(verdicts, out / SYNC_FILE)
     return SynchronizedSource.of(source, verdicts), summary
 
@@ -170,11 +159,10 @@ def synchronize_for_prepare(
 def print_synchronization(summary: Mapping[str, Any]) -> None:
     """Prints the summary's lines."""
     delay = summary["control_delay_frames"]
-    print(
-        f"synchronised {summary['synchronized']} of {summary['episodes']} episodes, lags in frames: "
-        + ", ".join(f"{lag} ({n})" for lag, n in summary["lags"].items())
-        + (f"; control delay {delay:.1f} frames" if delay is not None else "")
-    )
+    lags = ", ".join(f"{lag} ({n})" for lag, n in summary["lags"].items())
+    known = f"; control delay {delay:.1f} frames" if delay is not None else ""
+    count = f"{summary['synchronized']} of {summary['episodes']} episodes"
+    print(f"synchronised {count}, lags in frames: {lags}{known}")
     for row in summary["quarantined"][:8]:
         print(f"  quarantined: episode {row['episode_index']}, {row['reason']}")
     if len(summary["quarantined"]) > 8:

@@ -38,16 +38,10 @@ def correlations(
 ) -> np.ndarray:
     """r(L) for L = -reach .. reach: of ``late[t]`` with ``early[t - L]``, over the frames that both have.
 
-    0 where fewer than 8 frames overlap or one of the two does not vary.
-
-    Args:
-        late_ST: S signals of T frames.
-        early_CT: C signals, as long.
-        reach: Greatest lag.
-        span: Only ``t`` in this half-open range; None takes all.
+    0 where fewer than 8 frames overlap or one of the two does not vary. `span`: only ``t`` in this half-open range.
 
     Returns:
-        (S, C, 2 reach + 1).
+        (S, C, 2 reach + 1) for S signals and C signals of T frames.
     """
     total = late_ST.shape[1]
     start, stop = span or (0, total)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, is_position
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, step_dims, steps_of, typical_size
 from lerobot_wallwm.processors.source.episodes import Episode
 
 # Flow in a flat patch, where nothing changed, is made up by the regulariser. Our choice: flow counts where the brightness
@@ -46,18 +46,13 @@ def image_motion(frames: Iterable[np.ndarray]) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
-def _steps(values: np.ndarray) -> np.ndarray:
-    return np.diff(values, axis=0, prepend=values[:1])
-
-
 def _relative(steps_TD: np.ndarray) -> np.ndarray:
     """Each dimension on the scale of its own 95th percentile, so that radians, metres and degrees count alike.
 
     The floor keeps a joint that hardly moves at all, whose steps are noise, at nought.
     """
-    size = np.abs(steps_TD)
-    typical = np.maximum(np.quantile(size, 0.95, axis=0), 0.25 * size.max(axis=0))
-    return np.where(typical > 1e-9, size / np.maximum(typical, 1e-9), 0.0)
+    typical = typical_size(steps_TD)
+    return np.where(typical > 1e-9, np.abs(steps_TD) / np.maximum(typical, 1e-9), 0.0)
 
 
 def _channels(stream: str, steps_TD: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -72,7 +67,7 @@ def _channels(stream: str, steps_TD: np.ndarray, names: tuple[str, ...]) -> dict
 
 def state_motion(episode: Episode) -> dict[str, np.ndarray]:
     """Channels (T,) of the measured motion: `state`, all dimensions together, and `state.<name>` for each that moves."""
-    return _channels("state", _steps(episode.state), episode.state_names)
+    return _channels("state", steps_of(episode.state), episode.state_names)
 
 
 def action_motion(
@@ -84,14 +79,11 @@ def action_motion(
     their space is not the state's (an end effector's, beside joints), the reading that better follows the measured motion
     within `reach` frames is taken. A gripper's command is a position in every action space.
     """
-    positions = _steps(episode.action)
-    grip_action, grip_state = grippers(episode, config or KinematicsConfig())
-    arm = [d for d in range(episode.action.shape[1]) if d not in grip_action]
-    own = np.delete(episode.state, grip_state, axis=1)
-    if not arm or is_position(episode.action[:, arm], own):
+    positions = steps_of(episode.action)
+    direct = step_dims(episode, config)
+    if not direct.any():
         return _channels("action", positions, episode.action_names)
-    steps = positions.copy()
-    steps[:, arm] = episode.action[:, arm]
+    steps = np.where(direct, episode.action, positions)
     measured = state_motion(episode)["state"]
     readings = [_channels("action", values, episode.action_names) for values in (steps, positions)]
     follows = [_follows(reading["action"], measured, reach) for reading in readings]

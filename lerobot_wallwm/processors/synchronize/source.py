@@ -17,36 +17,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.source.episodes import SourceDataset, read_parquet
+from lerobot_wallwm.processors.source.episodes import SourceDataset, read_parquet, schema_of
 from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, Vote, rows_behind
 from lerobot_wallwm.storage.errors import DataError
 
 SYNC_FILE = "sync.parquet"
 FORMAT_VERSION = 1
 _VOTE = pa.struct(
-    [
-        pa.field("camera", pa.string()),
-        pa.field("channel", pa.string()),
-        pa.field("lag", pa.int64()),
-        pa.field("score", pa.float64()),
-    ]
+    [("camera", pa.string()), ("channel", pa.string()), ("lag", pa.int64()), ("score", pa.float64())]
 )
-SYNC_SCHEMA = pa.schema(
-    [
-        pa.field("episode_index", pa.int64(), nullable=False),
-        pa.field("length", pa.int64(), nullable=False),
-        pa.field("lag", pa.int64(), nullable=False),
-        pa.field("action_lag", pa.int64(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-        pa.field("margin", pa.float64(), nullable=False),
-        pa.field("action_delay", pa.float64()),
-        pa.field("first_frame", pa.int64(), nullable=False),
-        pa.field("end_frame", pa.int64(), nullable=False),
-        pa.field("quarantined", pa.bool_(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("votes", pa.list_(_VOTE), nullable=False),
-    ],
-    metadata={"wallwm_sync_version": str(FORMAT_VERSION)},
+SYNC_SCHEMA = schema_of(
+    SyncVerdict,
+    {"wallwm_sync_version": str(FORMAT_VERSION)},
+    action_delay=pa.field("action_delay", pa.float64()),
+    votes=pa.field("votes", pa.list_(_VOTE), nullable=False),
 )
 
 
@@ -93,24 +77,20 @@ class SynchronizedSource(SourceDataset):
         for episode, position in positions.items():
             row, verdict = raw.meta(position), kept[episode]
             if row["length"] != verdict.length:
-                raise DataError(
-                    raw.data_path(row),
-                    f"episode_index {episode}",
-                    f"has {row['length']} frames, but was synchronised with {verdict.length}",
-                    "run `wallwm prepare --synchronize=true` on this very dataset",
-                )
+                problem = f"has {row['length']} frames, but was synchronised with {verdict.length}"
+                fix = "run `wallwm prepare --synchronize=true` on this very dataset"
+                raise DataError(raw.data_path(row), f"episode_index {episode}", problem, fix)
             first, length = verdict.first_frame, verdict.end_frame - verdict.first_frame
             begin = float(_clock(raw, row)[first])
             row["length"] = length
             row["dataset_from_index"] += first
             row["dataset_to_index"] = row["dataset_from_index"] + length
             for key in raw.video_keys:
-                for end in ("from_timestamp", "to_timestamp"):
-                    name = f"videos/{key}/{end}"
-                    if row.get(name) is not None:
-                        row[name] = row[f"videos/{key}/from_timestamp"] + (
-                            begin if end == "from_timestamp" else length / raw.fps
-                        )
+                name, until = f"videos/{key}/from_timestamp", f"videos/{key}/to_timestamp"
+                if row.get(name) is not None:
+                    row[name] += begin
+                if row.get(until) is not None:
+                    row[until] = row[name] + length / raw.fps
             rows.append(row)
         episodes = pa.Table.from_pylist(rows, schema=raw.episodes.schema)
         fields = (raw.root, raw.info, episodes, raw.tasks, raw.camera_keys, raw.video_keys)
@@ -143,11 +123,7 @@ class SynchronizedSource(SourceDataset):
     def provenance(self, episode_index: int) -> dict[str, int]:
         """What the carver writes beside each event, so that `verify` finds the rows it came from."""
         verdict = self.verdicts[episode_index]
-        return {
-            "wallwm/first_frame": verdict.first_frame,
-            "wallwm/lag": verdict.lag,
-            "wallwm/action_lag": verdict.action_lag,
-        }
+        return {f"wallwm/{name}": getattr(verdict, name) for name in ("first_frame", "lag", "action_lag")}
 
 
 def _clock(source: SourceDataset, meta: dict[str, Any]) -> np.ndarray:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from lerobot_wallwm.processors.synchronize.evidence import (
 )
 from lerobot_wallwm.processors.synchronize.signals import action_motion, state_motion
 from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, Vote
+from lerobot_wallwm.storage.errors import check_fields
 
 # Smoothing of the joints from which the action's delay is measured. Our choice, as for the segmenter's speeds: the arm's own dynamics blur anything shorter.
 _JOINTS_SMOOTH_S = 0.05
@@ -72,24 +74,15 @@ class SynchronizerConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        for name in ("max_lag_s", "smooth_s", "min_margin", "max_dissent"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise ValueError(
-                    f"--synchronizer.{name} must be above 0, got {getattr(self, name)}. Fix: leave it out for the default"
-                )
-        for name in ("min_score", "min_votes"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"--synchronizer.{name} must be in [0, 1], got {getattr(self, name)}. Fix: leave it out for the default"
-                )
-        if not 0 < self.max_change_risk <= 1:
-            raise ValueError(
-                f"--synchronizer.max_change_risk must be in (0, 1], got {self.max_change_risk}. Fix: leave it out for the default"
-            )
+        above = ("max_lag_s", "smooth_s", "min_margin", "max_dissent")
+        check_fields(self, "synchronizer", "above 0", lambda value: 0 < value < np.inf, *above)
+        check_fields(
+            self, "synchronizer", "in [0, 1]", lambda value: 0 <= value <= 1, "min_score", "min_votes"
+        )
+        check_fields(self, "synchronizer", "in (0, 1]", lambda value: 0 < value <= 1, "max_change_risk")
         if self.control_delay is not None and not 0 <= self.control_delay < np.inf:
-            raise ValueError(
-                f"--synchronizer.control_delay must be at least 0, got {self.control_delay}. Fix: leave it out to measure it"
-            )
+            got = f"got {self.control_delay}. Fix: leave it out to measure it"
+            raise ValueError(f"--synchronizer.control_delay must be at least 0, {got}")
 
 
 @dataclass(frozen=True)
@@ -145,7 +138,6 @@ class TemporalSynchronizer:
         """The verdict on an episode whose cameras moved as `camera_motion` says."""
         return self.judge(self.measure(episode, motion), episode.fps)
 
-    # -- measuring ---------------------------------------------------------------------------------------------------
     def reach(self, fps: float) -> int:
         """Greatest lag looked at, frames: half as much again as the greatest that is corrected."""
         return self.max_lag(fps) + max(2, round(0.5 * self.config.max_lag_s * fps))
@@ -155,11 +147,7 @@ class TemporalSynchronizer:
         return max(1, round(self.config.max_lag_s * fps))
 
     def measure(self, episode: Episode, motion: Mapping[str, np.ndarray]) -> LagEvidence:
-        """Correlates each camera's motion with each motion channel of state and action.
-
-        Args:
-            episode: T frames.
-            motion: Camera to (T, 2) of `image_motion`.
+        """Correlates each camera's motion, (T, 2) of `image_motion`, with each motion channel of state and action.
 
         Raises:
             ValueError: A camera's motion has another length than the episode.
@@ -171,19 +159,17 @@ class TemporalSynchronizer:
                 )
         sigma, reach = max(0.4, self.config.smooth_s * episode.fps), self.reach(episode.fps)
         measured = state_motion(episode)
+        commanded = action_motion(episode, self.kinematics, reach)
         state = {name: sharpened(values, sigma) for name, values in measured.items()}
-        action = {
-            name: sharpened(values, sigma)
-            for name, values in action_motion(episode, self.kinematics, reach).items()
-        }
+        action = {name: sharpened(values, sigma) for name, values in commanded.items()}
         delay = action_delay(episode, state, action, sigma, reach, self.config.min_margin, self.kinematics)
         # An action channel speaks of the state's time once it has been moved by its own delay.
         if np.isfinite(delay):
             state |= {name: _moved(values, round(delay)) for name, values in action.items()}
         names, motion_CT = list(state), np.array(list(state.values()))
+        seen = {camera: np.asarray(values, dtype=np.float64).T for camera, values in motion.items()}
         pictures = {
-            camera: np.array([sharpened(column, sigma) for column in np.asarray(values, dtype=np.float64).T])
-            for camera, values in motion.items()
+            camera: np.array([sharpened(row, sigma) for row in seen_ST]) for camera, seen_ST in seen.items()
         }
         independent = max(1, len(episode) - 1 - reach)
         zeros = np.zeros(2 * reach + 1)
@@ -203,34 +189,21 @@ class TemporalSynchronizer:
         shares = np.array([own.sum() for own in weights.values()])
         windows = []
         for start, stop in self._spans(len(episode), episode.fps):
-            parts = [
-                weighted_mean(
-                    evidence(
-                        correlations(signals_ST, motion_CT, reach, (start, stop)), stop - start, sigma
-                    ).mean(axis=0),
-                    weights[camera],
-                )
-                for camera, signals_ST in pictures.items()
-            ]
+            parts = []
+            for camera, signals_ST in pictures.items():
+                r_CL = correlations(signals_ST, motion_CT, reach, (start, stop))
+                curves_CL = evidence(r_CL, stop - start, sigma).mean(axis=0)
+                parts.append(weighted_mean(curves_CL, weights[camera]))
             windows.append((start, stop, weighted_mean(np.array(parts), shares) if parts else zeros))
         total = weighted_mean(np.array(list(cameras.values())), shares) if cameras else zeros
         change = UNTOLD
         if motion:
-            seen_ST = np.concatenate([np.asarray(values, dtype=np.float64).T for values in motion.values()])
             moved_CT = np.array(list(measured.values()))
-            change = likeliest_change(seen_ST, moved_CT, int(np.argmax(total)) - reach, sigma)
-        return LagEvidence(
-            episode.index,
-            len(episode),
-            reach,
-            cameras,
-            total,
-            weighted_mean(np.array(scores), shares) if scores else zeros,
-            tuple(windows),
-            tuple(votes),
-            float(delay),
-            change,
-        )
+            lag = int(np.argmax(total)) - reach
+            change = likeliest_change(np.concatenate(list(seen.values())), moved_CT, lag, sigma)
+        score = weighted_mean(np.array(scores), shares) if scores else zeros
+        found = cameras, total, score, tuple(windows), tuple(votes), float(delay), change
+        return LagEvidence(episode.index, len(episode), reach, *found)
 
     @staticmethod
     def _spans(length: int, fps: float) -> list[tuple[int, int]]:
@@ -239,28 +212,15 @@ class TemporalSynchronizer:
         edges = np.linspace(0, length - 1, parts + 1).round().astype(int).tolist()
         return list(zip(edges, edges[1:], strict=False))
 
-    # -- judging -----------------------------------------------------------------------------------------------------
     def judge(self, found: LagEvidence, fps: float) -> SyncVerdict:
-        """Turns evidence into a verdict; the action moves by `config.control_delay`, or with the state where that is None.
-
-        Args:
-            found: What `measure` returned.
-            fps: Frames per second of the episode.
-        """
-        total = found.total
-        top = int(np.argmax(total))
+        """Turns evidence into a verdict; the action moves by `config.control_delay`, or with the state where that is None."""
+        top = int(np.argmax(found.total))
+        measured = float(found.scores[top]), margin(found.total), found.action_delay
+        numbers = (round(value, 6) for value in measured)
         verdict = SyncVerdict(
-            found.episode_index,
-            found.length,
-            0,
-            0,
-            round(float(found.scores[top]), 6),
-            round(margin(total), 6),
-            round(found.action_delay, 6),
-            0,
-            found.length,
-            votes=found.votes,
-        ).with_lags(top - found.reach, top - found.reach)
+            found.episode_index, found.length, 0, 0, *numbers, 0, found.length, votes=found.votes
+        )
+        verdict = verdict.with_lags(top - found.reach, top - found.reach)
         reason = self._doubt(found, verdict, top, fps)
         verdict = verdict.quarantine(reason) if reason else verdict
         if self.config.control_delay is not None:
@@ -303,14 +263,11 @@ class TemporalSynchronizer:
                 return f"cameras_disagree: {camera} says {int(np.argmax(curve)) - reach}, all together {verdict.lag}"
         for start, stop, curve in found.windows:
             if curve.max() - curve[top] > config.max_dissent:
-                return (
-                    f"windows_disagree: frames {start} to {stop} say {int(np.argmax(curve)) - reach}, "
-                    f"the episode {verdict.lag}"
-                )
+                says = f"frames {start} to {stop} say {int(np.argmax(curve)) - reach}"
+                return f"windows_disagree: {says}, the episode {verdict.lag}"
         weight = {vote: max(vote.score, 0.0) ** 2 for vote in found.votes}
-        share = sum(w for vote, w in weight.items() if vote.lag == verdict.lag) / max(
-            sum(weight.values()), 1e-9
-        )
+        agree = sum(w for vote, w in weight.items() if vote.lag == verdict.lag)
+        share = agree / max(sum(weight.values()), 1e-9)
         if share < config.min_votes:
             return f"votes_split: {share:.0%} of the votes are for lag {verdict.lag}, below {config.min_votes:.0%}"
         return _changes(found.change, config.max_change_risk)
@@ -320,22 +277,17 @@ def _changes(change: LagChange, risk: float) -> str:
     """Why the lag may not be the same throughout, `rule: evidence`; empty where that is excluded, or at a risk of 1."""
     needed = -np.log(risk)
     if risk < 1 and change.outer > needed:
-        return (
-            f"lag_changes: from {change.before} to {change.after} at frame {change.frame}, "
-            f"likelier than one lag by {change.outer:.1f} nats"
-        )
+        where = f"from {change.before} to {change.after} at frame {change.frame}"
+        return f"lag_changes: {where}, likelier than one lag by {change.outer:.1f} nats"
     if risk < 1 and change.inner > -needed:
-        return (
-            f"change_not_excluded: one lag is likelier than a change on the way by {-change.inner:.1f} nats, "
-            f"below {needed:.1f}"
-        )
+        by = f"by {-change.inner:.1f} nats, below {needed:.1f}"
+        return f"change_not_excluded: one lag is likelier than a change on the way {by}"
     return ""
 
 
 def _moved(values_T: np.ndarray, frames: int) -> np.ndarray:
     """The signal `frames` later, its border repeated."""
-    at = np.clip(np.arange(len(values_T)) - frames, 0, len(values_T) - 1)
-    return values_T[at]
+    return values_T[np.clip(np.arange(len(values_T)) - frames, 0, len(values_T) - 1)]
 
 
 def action_delay(
@@ -367,20 +319,14 @@ def action_delay(
     frames = max(1, len(episode) - 1 - reach)
     if arm_action.size and is_position(arm_action, arm_state):
         sigma = max(0.4, _JOINTS_SMOOTH_S * episode.fps)
-        measured, commanded = (
-            gaussian_filter1d(values, sigma, axis=0, order=1, mode="nearest").T
-            for values in (arm_state, arm_action)
-        )
-        moving = [d for d in range(arm_action.shape[1]) if np.ptp(arm_action[:, d]) > 0]
-        r_CL = np.array(
-            [correlations(measured[d : d + 1], commanded[d : d + 1], reach)[0, 0] for d in moving]
-        )
+        smooth = partial(gaussian_filter1d, sigma=sigma, axis=0, order=1, mode="nearest")
+        pairs = zip(smooth(arm_state).T, smooth(arm_action).T, np.ptp(arm_action, axis=0), strict=True)
+        r_CL = np.array([correlations(m[None], c[None], reach)[0, 0] for m, c, moved in pairs if moved > 0])
     else:
         r_CL = correlations(state["state"][None], np.array(list(action.values())), reach)[0]
     if not len(r_CL):
         return float("nan")
-    curves = evidence(r_CL, frames, sigma)
-    curve = np.mean(curves, axis=0)
+    curve = np.mean(evidence(r_CL, frames, sigma), axis=0)
     top, fraction = peak(curve)
     clear = margin(curve) >= min_margin and 0 < top < len(curve) - 1
     return float(top - reach + fraction) if clear else float("nan")
