@@ -89,9 +89,8 @@ def make_mixture(args: Namespace) -> dict[str, Any]:
     from lerobot_wallwm.processors.balance.stage import balance_events
     from lerobot_wallwm.processors.prepare.config import PrepareConfig
     from lerobot_wallwm.processors.prepare.prepare import prepare
-    from lerobot_wallwm.processors.source.episodes import SourceDataset
+    from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
     from lerobot_wallwm.processors.source.events import read_events
-    from lerobot_wallwm.processors.source.split import split_episodes
     from lerobot_wallwm.processors.view.carver import EventCarver
     from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 

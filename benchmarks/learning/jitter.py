@@ -32,9 +32,8 @@ from benchmarks.segmentation.boundary_score import BoundaryScore, boundary_score
 from benchmarks.segmentation.score import true_boundaries
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.segment.segmenter import Cut, EventSegmenter, Segmentation
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import Event
-from lerobot_wallwm.processors.source.split import split_episodes
 from lerobot_wallwm.processors.view.carver import EventCarver
 
 DEVIATIONS = {"0.1 s": 0.1, "0.25 s": 0.25, "0.5 s": 0.5}

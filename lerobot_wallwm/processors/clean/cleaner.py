@@ -65,11 +65,7 @@ class EpisodeCleaner:
 
     `cleaner(episode)` returns a `Verdict`. Rules that compare an episode with the others are asked once `fit` has seen
     the others.
-
-    Args:
-        config: See `CleanConfig`.
-        kinematics: How state and action are read.
-        min_frames: Frames of the shortest event.
+    `min_frames` are those of the shortest event.
 
     Raises:
         ValueError: `skip` or `exclude` names a rule that does not exist, or one that the rest cannot do without.
@@ -81,8 +77,7 @@ class EpisodeCleaner:
         kinematics: KinematicsConfig | None = None,
         min_frames: int = 2,
     ) -> None:
-        self.config = config or CleanConfig()
-        self.kinematics = kinematics or KinematicsConfig()
+        self.config, self.kinematics = config or CleanConfig(), kinematics or KinematicsConfig()
         self.min_frames = max(2, min_frames)
         self.norms: Norms | None = None
         for rule in self.config.skip:
@@ -116,10 +111,8 @@ class EpisodeCleaner:
     def apply(self, findings: Iterable[Finding]) -> list[Finding]:
         """Leaves out the rules in `skip`, and turns the flags of those in `exclude` into exclusions."""
         kept = [found for found in findings if found.rule not in self.config.skip]
-        worse = [found.verdict == FLAG and found.rule in self.config.exclude for found in kept]
-        return [
-            replace(found, verdict=EXCLUDE) if bad else found for found, bad in zip(kept, worse, strict=True)
-        ]
+        worse = {found.rule for found in kept if found.verdict == FLAG} & set(self.config.exclude)
+        return [replace(found, verdict=EXCLUDE) if found.rule in worse else found for found in kept]
 
 
 def write_cleaning(verdicts: Sequence[Verdict], path: str | Path) -> None:

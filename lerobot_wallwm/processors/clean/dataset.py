@@ -64,6 +64,7 @@ class DatasetCleaner:
         return [Verdict(index, tuple(own)) for index, own in zip(source.episode_indices, found, strict=True)]
 
     def _episode(self, source: SourceDataset, position: int) -> tuple[list[Finding], Digest | None]:
+        """What an episode's files and rows give, from the journal where it has that."""
         key = str(position)
         kept = None if self.journal is None else self.journal.get(key)
         if kept is not None:
@@ -97,8 +98,7 @@ class DatasetCleaner:
     def _cameras(self, source: SourceDataset, meta: dict[str, Any]) -> list[Finding]:
         """`camera_streams`, `video` and `video_frames` of one episode."""
         config, fps, length = self.cleaner.config, source.fps, meta["length"]
-        gone, damaged, frames = [], [], []
-        worst = 0.0
+        gone, damaged, few, worst = [], [], "", 0.0
         for key in source.video_keys:
             if not source.has_video(meta, key):
                 gone.append(f"{key} has no video in this episode")
@@ -119,12 +119,12 @@ class DatasetCleaner:
             elif short / length > worst:
                 worst = short / length
                 if worst > config.rate_tolerance:
-                    frames.append(f"{name} has {count} frames for {length} rows")
+                    few = f"{name} has {count} frames for {length} rows"
         gone += [f"{key} is empty in this episode" for key in _empty_images(source, meta)]
         return [
             finding("camera_streams", EXCLUDE, "; ".join(gone), len(gone), 0),
             finding("video", EXCLUDE, "; ".join(damaged), len(damaged), 0),
-            finding("video_frames", EXCLUDE, frames[-1] if frames else "", worst, config.rate_tolerance),
+            finding("video_frames", EXCLUDE, few, worst, config.rate_tolerance),
         ]
 
 
@@ -156,9 +156,8 @@ def _empty_images(source: SourceDataset, meta: dict[str, Any]) -> list[str]:
     for key in (key for key in source.camera_keys if key not in source.video_keys):
         if key in part.column_names:
             column = part.column(key).combine_chunks()
-            bytes_of = (
-                pc.struct_field(column, "bytes") if "bytes" in [f.name for f in column.type] else column
-            )
+            stored = "bytes" in [f.name for f in column.type]
+            bytes_of = pc.struct_field(column, "bytes") if stored else column
             if pc.min(pc.fill_null(pc.binary_length(bytes_of), 0)).as_py() != 0:
                 continue
         empty.append(key)
@@ -204,22 +203,17 @@ def _error(source: SourceDataset, bad: Sequence[Verdict], total: int) -> DataErr
         file = source.root / evidence.split(" ")[0]
     if len(bad) == total:
         evidence = f"no episode is usable; the first of {total}: {evidence}"
-    key, fix = (
-        f"episode_index {first.episode_index}: {found.rule}",
-        _FIX.format(first.episode_index, found.rule),
-    )
-    return DataError(file, key, evidence, fix)
+    key, fix = f"episode_index {first.episode_index}", _FIX.format(first.episode_index, found.rule)
+    return DataError(file, f"{key}: {found.rule}", evidence, fix)
 
 
 def _report(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    bad, marked = (
-        [
-            {"episode_index": v.episode_index, "rule": found.rule, "evidence": found.evidence}
-            for v in verdicts
-            for found in v.of(verdict)
-        ]
-        for verdict in (EXCLUDE, FLAG)
-    )
+    found = [
+        (f.verdict, {"episode_index": v.episode_index, "rule": f.rule, "evidence": f.evidence})
+        for v in verdicts
+        for f in v.findings
+    ]
+    bad, marked = ([row for verdict, row in found if verdict == wanted] for wanted in (EXCLUDE, FLAG))
     return {
         "episodes": dict(Counter(v.verdict for v in verdicts)),
         "excluded_by_rule": dict(Counter(row["rule"] for row in bad)),

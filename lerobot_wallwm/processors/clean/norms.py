@@ -103,11 +103,9 @@ class _TaskNorms:
 
 
 class Norms:
-    """What is usual in a dataset.
+    """What is usual in a dataset, by the digests of the episodes that are fit to be compared with, at least one.
 
-    Args:
-        digests: Of the episodes that are fit to be compared with; at least one.
-        width: S, the state dimensions.
+    `width` is S, the state dimensions.
     """
 
     def __init__(self, digests: Iterable[Digest], width: int) -> None:
@@ -122,7 +120,9 @@ class Norms:
         # The 90th percentile forgets the few that a fault has widened, and keeps a joint that few episodes use.
         usual = np.quantile(size, 0.9, axis=0)
         self.size = np.where(usual > 0, usual, size.max(axis=0))
-        self.low, self.high = (_fence([getattr(d, end) for d in every]) for end in ("low", "high"))
+        # (2, S): the quartiles of the least and of the greatest values.
+        self.low = np.quantile([d.low for d in every], (0.25, 0.75), axis=0)
+        self.high = np.quantile([d.high for d in every], (0.25, 0.75), axis=0)
         groups: dict[str, list[Digest]] = {}
         for digest in every:
             groups.setdefault(digest.task, []).append(digest)
@@ -145,11 +145,10 @@ class Norms:
         limit = np.maximum(config.jump_factor * self.step, config.jump_range * self.size)
         over = np.where(np.isfinite(jump) & (limit > 0), jump / np.where(limit > 0, limit, 1.0), 0.0)
         worst = int(over.argmax())
-        evidence = ""
-        if over[worst] > 1:
-            evidence = f"{self._name(worst)} leaps by {jump[worst]:.4g} at frame {digest.jump_frame[worst]}"
-            evidence += f", where steps of up to {limit[worst]:.4g} are plausible"
-        return finding("discontinuity", EXCLUDE, evidence, over[worst], 1)
+        name = f"{STATE}[{worst}]" if worst < self.width else f"{ACTION}[{worst - self.width}]"
+        evidence = f"{name} leaps by {jump[worst]:.4g} at frame {digest.jump_frame[worst]}"
+        evidence += f", where steps of up to {limit[worst]:.4g} are plausible"
+        return finding("discontinuity", EXCLUDE, evidence if over[worst] > 1 else "", over[worst], 1)
 
     def _limits(self, digest: Digest, config: CleanConfig) -> list[Finding]:
         """`robot_limits`: the state is one that the deployment robot can take. Value: distance outside, in its unit."""
@@ -174,10 +173,10 @@ class Norms:
         """`workspace`: the state stays where the others do. Value: distance outside their quartiles, in their spread."""
         evidence, worst = "", 0.0
         size = self.size[: self.width]
-        for (near, far, iqr), values, sign in ((self.low, digest.low, -1), (self.high, digest.high, 1)):
+        for (near, far), values, sign in ((self.low, digest.low, -1), (self.high, digest.high, 1)):
             edge = near if sign < 0 else far
             # An edge that all episodes share exactly has no spread: a part of the joint's range takes its place.
-            spread = np.maximum(iqr, 0.25 * size)
+            spread = np.maximum(far - near, 0.25 * size)
             outside = sign * (np.array(values) - edge) / np.where(spread > 0, spread, np.inf)
             d = int(outside.argmax())
             if outside[d] > worst:
@@ -194,20 +193,10 @@ class Norms:
         beyond = away > 6 * usual.spread
         part = np.where(beyond & (size > 0), away / np.where(size > 0, size, 1.0), 0.0)
         d = int(part.argmax())
-        evidence = (
-            f"{STATE}[{d}] starts at {digest.start[d]:.4g}, where its task starts at {usual.start[d]:.4g}"
-        )
+        where = f"where its task starts at {usual.start[d]:.4g}"
+        evidence = f"{STATE}[{d}] starts at {digest.start[d]:.4g}, {where}"
         failed = part[d] > config.reset_range
         return finding("failed_reset", FLAG, evidence if failed else "", part[d], config.reset_range)
-
-    def _name(self, dim: int) -> str:
-        return f"{STATE}[{dim}]" if dim < self.width else f"{ACTION}[{dim - self.width}]"
-
-
-def _fence(values: list[list[float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Quartiles of (N, S) values and the distance between them."""
-    low, high = np.quantile(np.array(values), (0.25, 0.75), axis=0)
-    return low, high, high - low
 
 
 def _truncated(digest: Digest, usual: _TaskNorms, config: CleanConfig) -> list[Finding]:

@@ -19,7 +19,10 @@ POINTS, COEFFICIENTS = 32, 6
 
 def trajectory(episode: Episode, config: KinematicsConfig | None = None) -> np.ndarray:
     """The command as a path ``(T, A)``: positions as they are, steps and velocities of the arm summed up."""
-    return np.where(step_dims(episode, config), np.cumsum(episode.action, axis=0), episode.action)
+    steps = step_dims(episode, config)
+    return (
+        np.where(steps, np.cumsum(episode.action, axis=0), episode.action) if steps.any() else episode.action
+    )
 
 
 def resample(path_TA: np.ndarray, points: int = POINTS) -> np.ndarray:
@@ -37,11 +40,6 @@ class ActionFeatures:
 
     `EventEmbedder` is their transform: whether a command is a position shows in the whole demonstration, not in a short
     event.
-
-    Args:
-        config: How state and action are read.
-        points: Length R after resampling.
-        coefficients: K that are kept.
 
     Raises:
         ValueError: More coefficients than points, or fewer than one.
@@ -76,11 +74,8 @@ def scale_of(features_NF: np.ndarray, coefficients: int = COEFFICIENTS) -> np.nd
     """Divisors ``(F,)`` that make all action dimensions count alike, whatever their units.
 
     One divisor for a dimension's K coefficients, so that its waves keep their proportions: the root of their total
-    variance. A dimension that hardly moves keeps a floor, or its noise would make clusters of its own.
-
-    Args:
-        features_NF: From `ActionFeatures`; the last column is the duration.
-        coefficients: K.
+    variance. A dimension that hardly moves keeps a floor, or its noise would make clusters of its own. The last column of
+    `features_NF` (from `ActionFeatures`) is the duration.
     """
     variance = features_NF.var(axis=0, dtype=np.float64)
     size = np.sqrt(variance[:-1].reshape(-1, coefficients).sum(axis=1))

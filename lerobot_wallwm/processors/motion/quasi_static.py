@@ -23,9 +23,6 @@ class Motion:
 
     A command that is a step or a velocity moves when it is not zero: it is summed up, and its range is a second at the
     greatest command of the dataset.
-
-    Args:
-        config: How state and action are read, as the segmenter reads them.
     """
 
     def __init__(self, config: KinematicsConfig | None = None) -> None:
@@ -37,11 +34,8 @@ class Motion:
         values = np.hstack([episode.state, episode.action])
         steps = np.where(step_dims(episode, self.config), np.abs(episode.action).max(0), 0.0)
         low, high, step = self._extent or (values.min(0), values.max(0), steps)
-        self._extent = (
-            np.minimum(low, values.min(0)),
-            np.maximum(high, values.max(0)),
-            np.maximum(step, steps),
-        )
+        extent = np.minimum(low, values.min(0)), np.maximum(high, values.max(0)), np.maximum(step, steps)
+        self._extent = extent
 
     def path(self, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
         """Smoothed signals (T, D) in ranges, and the difference (D,) between two frames that noise alone can make.
@@ -91,9 +85,8 @@ class QuasiStaticPruner:
 
     def __init__(self, motion: Motion, threshold: float, min_frames: int = 2) -> None:
         if not 0 < threshold < np.inf:
-            raise ValueError(
-                f"--prune_quasi_static must be at least 0, got {threshold}. Fix: 0 prunes nothing"
-            )
+            got = f"got {threshold}. Fix: 0 prunes nothing"
+            raise ValueError(f"--prune_quasi_static must be at least 0, {got}")
         self.motion, self.threshold, self.min_frames = motion, threshold, max(2, min_frames)
 
     def __call__(self, episode: Episode) -> EventFrames:
@@ -110,11 +103,10 @@ class EventFrames:
 
     def __call__(self, start: int, end: int) -> np.ndarray:
         """Kept frames of the event ``[start, end)``, ascending; its first and last are among them."""
-        kept, last = [start], self.path[start]
+        kept = [start]
         for frame in range(start + 1, end - 1):
-            if (np.abs(self.path[frame] - last) > self.tolerance).any():
+            if (np.abs(self.path[frame] - self.path[kept[-1]]) > self.tolerance).any():
                 kept.append(frame)
-                last = self.path[frame]
         if end - 1 > start:
             kept.append(end - 1)
         least = min(self.min_frames, end - start)

@@ -17,9 +17,8 @@ from lerobot_wallwm.processors.clean.dataset import print_cleaning
 from lerobot_wallwm.processors.prepare.config import PrepareConfig
 from lerobot_wallwm.processors.prepare.stages import Annotate, Preparation, stages_of
 from lerobot_wallwm.processors.recover.sampler import print_recovery
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import LEVELS
-from lerobot_wallwm.processors.source.split import split_episodes
 from lerobot_wallwm.processors.synchronize.dataset import print_synchronization
 from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space
 from lerobot_wallwm.storage.atomic import atomic_folder

@@ -29,9 +29,8 @@ from lerobot_wallwm.processors.recover.sampler import recovery_copies
 from lerobot_wallwm.processors.segment.annotations import AnnotationMerger, read_annotations
 from lerobot_wallwm.processors.segment.human_layer import HumanLayer
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
-from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset
+from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import Event, validate_events, write_events
-from lerobot_wallwm.processors.source.split import split_episodes
 from lerobot_wallwm.processors.synchronize.dataset import synchronize_for_prepare
 from lerobot_wallwm.processors.view.card import command_line
 from lerobot_wallwm.processors.view.carver import EventCarver

@@ -104,8 +104,7 @@ def subtask_spans(
     Args:
         rows: The value of `language_persistent` at any frame of the episode (LeRobot repeats it on all).
         timestamps: (T,) seconds of the episode's frames.
-        where: The file, for messages.
-        episode: The episode, for messages.
+        where: The file, for messages, as is `episode`.
 
     Raises:
         DataError: If a subtask has no text, starts outside the episode, or starts at the frame of another.
@@ -138,9 +137,7 @@ def read_annotations(
 ) -> tuple[dict[int, list[AnnotatedSpan]], list[str]]:
     """All annotations of a dataset, checked.
 
-    Args:
-        source: The dataset; its language column is read where it has one.
-        path: A JSON file with more.
+    The dataset's language column is read where it has one; `path` is a JSON file with more.
 
     Returns:
         The spans by episode; and one line for each episode whose annotations cannot be used, which keeps its proposals.
@@ -266,10 +263,8 @@ class AnnotationMerger:
         """Events of any number of episodes, with the annotated captions where a later stage has written others."""
         own = {(i, s.level, s.start, s.end): s.caption for i, spans in self.spans.items() for s in spans}
         captions = (own.get((e.episode_index, e.level, e.start, e.end), e.caption) for e in events)
-        return [
-            e if e.caption == caption else replace(e, caption=caption, template=caption)
-            for e, caption in zip(events, captions, strict=True)
-        ]
+        pairs = zip(events, captions, strict=True)
+        return [e if e.caption == own else replace(e, caption=own, template=own) for e, own in pairs]
 
 
 def _snap(frame: int, spans: Sequence[AnnotatedSpan]) -> int:

@@ -5,6 +5,10 @@ The tree stays nested and gapless because a boundary is a frame, shared by all l
 all of them, one that is added cuts finer levels too, and one that is deleted joins coarser levels too. What a moved boundary
 passes of finer levels gives way; what it may not pass is an error that names it. A file's captions are set first, then
 boundaries are deleted, moved and added.
+
+The corrections of a file (`wallwm inspect` exports it) are a set: their order does not matter. Every frame in it refers to the
+event table *before* any correction, except that of a new boundary, which says where it shall be once all others are deleted
+and moved.
 """
 
 from __future__ import annotations
@@ -14,23 +18,109 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lerobot_wallwm.language.instruction import parse_instruction, slot_template
-from lerobot_wallwm.processors.segment.corrections import (
-    BoundaryDelete,
-    BoundaryInsert,
-    BoundaryMove,
-    CaptionEdit,
-    Correction,
-    Corrections,
-    read_corrections,
-)
 from lerobot_wallwm.processors.source.episodes import SourceDataset, dataset_fingerprint
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.json_file import read_json_as
 
 HUMAN = "human"
 _STALE = "prepare with the parameters that the page was made with, or make the page again"
+_FIX = "export the file again with `wallwm inspect`, or correct this field"
+
+
+def _one_line(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise ValueError("a caption is one line of printable text")
+    return value
+
+
+_Count, _Inner = Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]
+_Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9 _-]{0,39}$")]
+_Caption = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_one_line)]
+_Level = Literal["subtask", "action", "segment"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DatasetName(_Model):
+    """Which dataset was corrected. The fingerprint decides; the name is for people."""
+
+    name: str = ""
+    fingerprint: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class BoundaryMove(_Model):
+    """Moves the boundary at frame `old` to frame `new`; `new == old` confirms it.
+
+    A boundary of a level is also one of every finer level, so the coinciding boundaries of parents and children move
+    with it. `level` says how far it may go: not past the next boundary of `level` or of a coarser one; events of finer
+    levels that lie wholly in the frames it passes give way.
+    """
+
+    kind: Literal["boundary"] = "boundary"
+    episode: _Count
+    level: _Level
+    old: _Inner
+    new: _Inner
+
+
+class BoundaryInsert(_Model):
+    """Cuts the event of a level that holds frame `at` in two, and with it every event of finer levels that holds it.
+
+    A frame that bounds finer levels already becomes a boundary of this one too. What begins there keeps the caption that it
+    had, or gets `caption` and `label` at this level.
+    """
+
+    kind: Literal["insert"] = "insert"
+    episode: _Count
+    level: _Level
+    at: _Inner
+    caption: _Caption | None = None
+    label: _Label | None = None
+
+
+class BoundaryDelete(_Model):
+    """Joins the events of a level that meet at frame `at`, and with them those of coarser levels that meet there.
+
+    The earlier event's caption stays. Finer levels keep their boundary there; deleted at level segment, it is gone.
+    """
+
+    kind: Literal["delete"] = "delete"
+    episode: _Count
+    level: _Level
+    at: _Inner
+
+
+class CaptionEdit(_Model):
+    """Gives the event `[start, end)` of a level another caption and, where `label` is given, another label."""
+
+    kind: Literal["caption"] = "caption"
+    episode: _Count
+    level: Literal["task", "subtask", "action", "segment"]
+    start: _Count
+    end: _Inner
+    old: str = ""
+    new: _Caption
+    label: _Label | None = None
+
+
+Correction = BoundaryMove | BoundaryInsert | BoundaryDelete | CaptionEdit
+
+
+class Corrections(_Model):
+    """The whole file."""
+
+    format: Literal["wallwm-corrections"]
+    format_version: Literal[1]
+    dataset: DatasetName
+    corrections: list[Annotated[Correction, Field(discriminator="kind")]]
 
 
 class HumanLayer:
@@ -53,7 +143,7 @@ class HumanLayer:
     def __init__(self, paths: str | Path | Sequence[str | Path], source: SourceDataset | None = None) -> None:
         self.files: list[tuple[Path, dict[int, list[Correction]]]] = []
         for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
-            content = read_corrections(path)
+            content = read_json_as(path, Corrections, _FIX, ("boundary", "insert", "delete", "caption"))
             if source is not None:
                 _check_dataset(path, content, source)
             by_episode: dict[int, list[Correction]] = defaultdict(list)
@@ -80,23 +170,22 @@ class HumanLayer:
     def counts(self) -> dict[str, int]:
         """How many boundaries and captions the files correct, for the summary."""
         items = [item for _, own in self.files for group in own.values() for item in group]
-        kinds = {
-            "boundaries": BoundaryMove,
-            "added": BoundaryInsert,
-            "deleted": BoundaryDelete,
-            "captions": CaptionEdit,
-        }
-        return {"files": len(self.files), "episodes": len({item.episode for item in items})} | {
-            name: sum(isinstance(item, kind) for item in items) for name, kind in kinds.items()
+        kinds = [type(item) for item in items]
+        return {
+            "files": len(self.files),
+            "episodes": len({item.episode for item in items}),
+            "boundaries": kinds.count(BoundaryMove),
+            "added": kinds.count(BoundaryInsert),
+            "deleted": kinds.count(BoundaryDelete),
+            "captions": kinds.count(CaptionEdit),
         }
 
 
 def _check_dataset(path: Path, content: Corrections, source: SourceDataset) -> None:
     if content.dataset.fingerprint != dataset_fingerprint(source):
-        other = (
-            f"is of another dataset ({content.dataset.name or 'without a name'}), not of {source.root.name}"
-        )
-        problem = f"{other}, or episodes were added, removed or renamed since"
+        name = content.dataset.name or "without a name"
+        since = "or episodes were added, removed or renamed since"
+        problem = f"is of another dataset ({name}), not of {source.root.name}, {since}"
         fix = "pass the corrections that were made for this dataset, or make the page again"
         raise DataError(path, "dataset.fingerprint", problem, fix)
     unknown = sorted({item.episode for item in content.corrections} - set(source.episode_indices))
@@ -255,9 +344,8 @@ def _move_boundaries(events: Sequence[Event], moves: Sequence[BoundaryMove], pat
             if frame in target or depth[frame] <= LEVELS.index(move.level):
                 where = f"episode {move.episode}, {move.level} boundary {move.old}"
                 too = f", which moves to {at}" if frame in target else ""
-                problem = (
-                    f"moves to {move.new} and would pass the {LEVELS[depth[frame]]} boundary at {frame}{too}"
-                )
+                passes = f"would pass the {LEVELS[depth[frame]]} boundary at {frame}{too}"
+                problem = f"moves to {move.new} and {passes}"
                 raise DataError(path, where, problem, "leave at least one frame between the two")
         if passed:  # gives way: its event now begins where the moved boundary is
             right = [move.new for move in passed if move.old < frame]

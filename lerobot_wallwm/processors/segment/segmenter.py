@@ -85,10 +85,7 @@ class EventSegmenter:
     `segmenter(episode)` returns a `Segmentation`. As a transform of an episodes-as-rows `datasets.Dataset`
     (`SourceDataset.to_hf()`), `ds.map(segmenter, batched=True)` adds the columns `cut_frame`, `cut_level`,
     `cut_confidence` and `cut_source`, each a list per episode; `EventCaptioner` reads them.
-
-    Args:
-        config: See `SegmenterConfig`.
-        kinematics: How state and action are read; give the captioner the same.
+    `kinematics` says how state and action are read; give the captioner the same.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ carved view unusable is refused here, before anything is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields as dataclass_fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -359,10 +359,7 @@ def join_effort(
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """All effort of an episode beside each other, and its names. It is evidence, not a need: what has holes is left out.
 
-    Args:
-        columns: Feature to its (T, E) values and names.
-        state: (T, S), whose dimensions with such a name count too.
-        state_names: S names, or empty.
+    `columns` maps a feature to its (T, E) values and names; dimensions of the state (T, S) with such a name count too.
 
     Returns:
         (T, E) values and E names; None and nothing where there is no effort.
@@ -401,3 +398,21 @@ def dataset_fingerprint(source: SourceDataset) -> str:
     lengths = table.column("length").to_pylist()
     episodes = [list(row) for row in zip(source.episode_indices, lengths, tasks, strict=True)]
     return "sha256:" + fingerprint({"fps": source.fps, "features": features, "episodes": episodes})
+
+
+def split_episodes(episodes: Sequence[int], heldout: float, seed: int) -> tuple[list[int], list[int]]:
+    """Splits source episodes into train and held-out.
+
+    All events of a source episode land on the same side, so no frame of a held-out episode is ever trained on.
+
+    Args:
+        episodes: Source episode indices.
+        heldout: Fraction in [0, 1); at least one episode is held out if it is above 0, and at least one is left.
+        seed: Same seed, same split.
+    """
+    if not 0 <= heldout < 1:
+        raise ValueError(f"heldout must be in [0, 1), got {heldout}")
+    ordered = sorted(set(episodes))
+    count = min(max(1, round(heldout * len(ordered))), len(ordered) - 1) if heldout > 0 else 0
+    chosen = set(np.random.default_rng(seed).permutation(ordered)[:count].tolist())
+    return [e for e in ordered if e not in chosen], [e for e in ordered if e in chosen]

@@ -18,9 +18,14 @@ from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.processors.synchronize.signals import image_motion
-from lerobot_wallwm.processors.synchronize.source import SYNC_FILE, SynchronizedSource, write_verdicts
+from lerobot_wallwm.processors.synchronize.source import (
+    SYNC_FILE,
+    SynchronizedSource,
+    SyncVerdict,
+    refused,
+    write_verdicts,
+)
 from lerobot_wallwm.processors.synchronize.synchronizer import SynchronizerConfig, TemporalSynchronizer
-from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, refused
 from lerobot_wallwm.storage.errors import DataError
 
 # Our choice: fewer episodes do not tell the robot's delay from an error of one of them.
@@ -53,9 +58,6 @@ def synchronize_dataset(
     """Judges every episode.
 
     Args:
-        source: The dataset.
-        config: See `SynchronizerConfig`.
-        kinematics: How state and action are read.
         workers: Threads that decode; None takes one per core, eight at most. The result does not depend on it.
         progress: Called with the number of episodes done since its last call.
 

@@ -38,7 +38,7 @@ from lerobot_wallwm.processors.synchronize.evidence import (
     weighted_mean,
 )
 from lerobot_wallwm.processors.synchronize.signals import action_motion, state_motion
-from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, Vote
+from lerobot_wallwm.processors.synchronize.source import SyncVerdict, Vote
 from lerobot_wallwm.storage.errors import check_fields
 
 # Smoothing of the joints from which the action's delay is measured. Our choice, as for the segmenter's speeds: the arm's own dynamics blur anything shorter.
@@ -119,10 +119,7 @@ class TemporalSynchronizer:
 
     `synchronizer(episode, motion)` returns a `SyncVerdict`, where `motion` maps each camera to its `image_motion`;
     `synchronized(episode, verdict)` applies it.
-
-    Args:
-        config: See `SynchronizerConfig`.
-        kinematics: How state and action are read; as for the segmenter.
+    `kinematics` says how state and action are read; as for the segmenter.
     """
 
     def __init__(
@@ -154,9 +151,8 @@ class TemporalSynchronizer:
         """
         for camera, values in motion.items():
             if len(values) != len(episode):
-                raise ValueError(
-                    f"camera {camera} has {len(values)} frames, but episode {episode.index} has {len(episode)} rows"
-                )
+                rows = f"episode {episode.index} has {len(episode)} rows"
+                raise ValueError(f"camera {camera} has {len(values)} frames, but {rows}")
         sigma, reach = max(0.4, self.config.smooth_s * episode.fps), self.reach(episode.fps)
         measured = state_motion(episode)
         commanded = action_motion(episode, self.kinematics, reach)
@@ -181,12 +177,10 @@ class TemporalSynchronizer:
             cameras[camera] = weighted_mean(curves_CL, weights[camera])
             best = curves_CL.argmax(axis=1)
             at_best = r_CL.mean(axis=0)[np.arange(len(names)), best]
-            votes += [
-                Vote(camera, name, int(top) - reach, round(float(r), 6))
-                for name, top, r in zip(names, best, at_best, strict=True)
-            ]
+            own = zip(names, best, at_best, strict=True)
+            votes += [Vote(camera, name, int(top) - reach, round(float(r), 6)) for name, top, r in own]
             scores.append(r_CL.mean(axis=0)[names.index("state")])
-        shares = np.array([own.sum() for own in weights.values()])
+        shares = np.array([weight.sum() for weight in weights.values()])
         windows = []
         for start, stop in self._spans(len(episode), episode.fps):
             parts = []
@@ -217,10 +211,8 @@ class TemporalSynchronizer:
         top = int(np.argmax(found.total))
         measured = float(found.scores[top]), margin(found.total), found.action_delay
         numbers = (round(value, 6) for value in measured)
-        verdict = SyncVerdict(
-            found.episode_index, found.length, 0, 0, *numbers, 0, found.length, votes=found.votes
-        )
-        verdict = verdict.with_lags(top - found.reach, top - found.reach)
+        index, length, lag = found.episode_index, found.length, top - found.reach
+        verdict = SyncVerdict(index, length, 0, 0, *numbers, 0, length, votes=found.votes).with_lags(lag, lag)
         reason = self._doubt(found, verdict, top, fps)
         verdict = verdict.quarantine(reason) if reason else verdict
         if self.config.control_delay is not None:
@@ -232,14 +224,12 @@ class TemporalSynchronizer:
         if not np.isfinite(verdict.action_delay):
             if verdict.quarantined or not self.config.require_action_delay:
                 return verdict
-            return verdict.quarantine(
-                f"action_unknown: the robot's delay is {frames:.1f} frames, but this episode does not tell its own"
-            )
+            why = f"the robot's delay is {frames:.1f} frames, but this episode does not tell its own"
+            return verdict.quarantine(f"action_unknown: {why}")
         moved = verdict.with_lags(verdict.lag, verdict.lag + round(verdict.action_delay - frames))
         if not moved.quarantined and abs(moved.action_lag) > self.max_lag(fps):
-            return moved.quarantine(
-                f"outside_window: the action's lag {moved.action_lag} is beyond {self.max_lag(fps)} frames"
-            )
+            why = f"the action's lag {moved.action_lag} is beyond {self.max_lag(fps)} frames"
+            return moved.quarantine(f"outside_window: {why}")
         return moved
 
     def _doubt(self, found: LagEvidence, verdict: SyncVerdict, top: int, fps: float) -> str:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lerobot_wallwm.processors.source.episodes import ACTION, SourceDataset
-from lerobot_wallwm.processors.synchronize.verdict import rows_behind
+from lerobot_wallwm.processors.synchronize.source import rows_behind
 from lerobot_wallwm.processors.view.language_rows import FRAME, PERSISTENT
 from lerobot_wallwm.processors.view.writer import REINDEXED, SIDECAR
 from lerobot_wallwm.storage.errors import DataError

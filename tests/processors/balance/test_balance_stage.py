@@ -135,8 +135,7 @@ def test_events_of_a_synchronised_dataset_are_embedded_on_its_clock(tiny_dataset
     """Its frames count from the first one that has picture, state and action, not from the recording's first."""
     from dataclasses import replace
 
-    from lerobot_wallwm.processors.synchronize.source import SynchronizedSource
-    from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict
+    from lerobot_wallwm.processors.synchronize.source import SynchronizedSource, SyncVerdict
 
     raw = SourceDataset.open(tiny_dataset)
     length = len(raw.read(1))

@@ -18,7 +18,7 @@ from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.motion.kinematics import kinematics
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset, effort_keys, join_effort
-from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, synchronized
+from lerobot_wallwm.processors.synchronize.source import SyncVerdict, synchronized
 
 SEEDS = range(100, 106)
 

@@ -21,8 +21,8 @@ from lerobot_wallwm.processors.synchronize.evidence import (
     weighted_mean,
 )
 from lerobot_wallwm.processors.synchronize.signals import action_motion, image_motion, state_motion
+from lerobot_wallwm.processors.synchronize.source import SyncVerdict, rows_behind, synchronized
 from lerobot_wallwm.processors.synchronize.synchronizer import SynchronizerConfig, TemporalSynchronizer
-from lerobot_wallwm.processors.synchronize.verdict import SyncVerdict, rows_behind, synchronized
 
 
 def watched(episode: Episode, seed: int = 0, noise: float = 0.05) -> dict[str, np.ndarray]:

@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import Event
-from lerobot_wallwm.processors.source.split import split_episodes
 from lerobot_wallwm.processors.view.carver import EventCarver
 from lerobot_wallwm.processors.view.verify import verify_view
 from lerobot_wallwm.storage.errors import DataError

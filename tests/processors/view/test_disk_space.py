@@ -12,8 +12,7 @@ from collections import namedtuple
 import pytest
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.source.episodes import SourceDataset
-from lerobot_wallwm.processors.source.split import split_episodes
+from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
 from lerobot_wallwm.processors.view.disk_space import SpaceEstimate, check_space, estimate_space
 from lerobot_wallwm.storage.errors import DataError
 

@@ -12,9 +12,8 @@ import torch
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import read_events
-from lerobot_wallwm.processors.source.split import split_episodes
 from lerobot_wallwm.processors.view import disk_space
 from lerobot_wallwm.processors.view.carver import EventCarver
 from lerobot_wallwm.processors.view.disk_space import estimate_space
