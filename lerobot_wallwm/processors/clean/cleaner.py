@@ -64,8 +64,7 @@ class EpisodeCleaner:
     """Judges episodes.
 
     `cleaner(episode)` returns a `Verdict`. Rules that compare an episode with the others are asked once `fit` has seen
-    the others.
-    `min_frames` are those of the shortest event.
+    the others. `min_frames` are those of the shortest event.
 
     Raises:
         ValueError: `skip` or `exclude` names a rule that does not exist, or one that the rest cannot do without.
@@ -117,10 +116,8 @@ class EpisodeCleaner:
 
 def write_cleaning(verdicts: Sequence[Verdict], path: str | Path) -> None:
     """Writes `cleaning.parquet`: one row per episode and rule that was asked."""
-    rows = [(verdict.episode_index, found) for verdict in verdicts for found in verdict.findings]
-    columns = {"episode_index": [index for index, _ in rows]}
-    columns |= {name: [getattr(found, name) for _, found in rows] for name in CLEANING_SCHEMA.names[1:]}
-    pq.write_table(pa.table(columns, schema=CLEANING_SCHEMA), path, compression="zstd")
+    rows = [{"episode_index": v.episode_index} | vars(found) for v in verdicts for found in v.findings]
+    pq.write_table(pa.Table.from_pylist(rows, schema=CLEANING_SCHEMA), path, compression="zstd")
 
 
 def read_cleaning(path: str | Path) -> list[Verdict]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
 from lerobot_wallwm.processors.motion.quasi_static import Motion, QuasiStaticPruner
-from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode
+from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, not_finite
 from lerobot_wallwm.storage.errors import check_fields
 
 OK, FLAG, EXCLUDE = "ok", "flag", "exclude"
@@ -131,12 +131,10 @@ def finite(episode: Recording, asked: Asked) -> Finding:
     """No NaN or infinity in state and action. Value: how many there are."""
     evidence, total = "", 0
     for key, values in ((STATE, episode.state), (ACTION, episode.action)):
-        bad = np.argwhere(~np.isfinite(values))
-        total += len(bad)
-        if len(bad) and not evidence:
-            frame, dim = bad[0]
-            where = f"at episode {episode.index}, frame {frame}"
-            evidence = f"{key}[{dim}] is {values[frame, dim]} {where} ({len(bad)} such values in the episode)"
+        dim, problem, count = not_finite(values, episode.index)
+        total += count
+        if count and not evidence:
+            evidence = f"{key}[{dim}] {problem}"
     return finding("finite", EXCLUDE, evidence, total, 0)
 
 

@@ -25,9 +25,7 @@ class VideoFile:
     def __init__(self, path: Path) -> None:
         import av
 
-        self.path = path
-        self.times = np.array([])
-        self.missing = not path.is_file()
+        self.path, self.times, self.missing = path, np.array([]), not path.is_file()
         self.problem = "is missing" if self.missing else ""
         self._container: Any = None
         self._stream: Any = None

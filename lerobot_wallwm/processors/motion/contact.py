@@ -11,7 +11,6 @@ All thresholds are our choice, set on simulated recordings that no table scores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +29,9 @@ _LEAST_ERROR = 0.05
 
 @dataclass(frozen=True)
 class Contact:
-    """One hold or touch.
+    """One hold by `gripper`, or a touch of the arm (-1), in frames `[start, end)`; where it lasts, to the episode's end.
 
-    Attributes:
-        start: First frame in contact.
-        end: One past the last; the episode's length where it lasts to the end.
-        confidence: How far its two ends are to be trusted as boundaries on their own.
-        gripper: Which gripper holds; -1 for a touch of the arm.
+    `confidence` says how far its two ends are to be trusted as boundaries on their own.
     """
 
     start: int
@@ -46,18 +41,15 @@ class Contact:
 
 
 def contacts(
-    episode: Episode,
-    grip_action: Sequence[int],
-    grip_state: Sequence[int],
-    grip_effort: Sequence[int],
-    positions: bool,
+    episode: Episode, grips: tuple[list[int], list[int], list[int]], positions: bool
 ) -> tuple[Contact, ...]:
     """The contacts of an episode, with or without effort, in time order.
 
-    `grip_action`, `grip_state` and `grip_effort` are the dimensions of each that are grippers, in the same order; with other
-    numbers of them nothing is told of a finger. `positions`: commands are positions of the state's joints, so that their
-    difference is a tracking error.
+    `grips` are the dimensions of action, state and effort that are grippers, in the same order; with different numbers of
+    them nothing is told of a finger. `positions`: commands are positions of the state's joints, so that their difference is a
+    tracking error.
     """
+    grip_action, grip_state, grip_effort = grips
     found: list[Contact] = []
     effort = episode.effort
     if len(grip_state) == len(grip_action):

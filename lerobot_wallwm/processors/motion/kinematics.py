@@ -50,13 +50,10 @@ class KinematicsConfig:
 
 @dataclass(frozen=True)
 class Switch:
-    """One opening or closing of a gripper.
+    """One opening or closing of a gripper, for arms with more than one.
 
-    Attributes:
-        start: First frame whose command differs from the plateau before.
-        end: One past the last frame at which command or finger still moves.
-        closing: Closing or opening.
-        gripper: Which gripper, for arms with more than one.
+    From the first frame whose command differs from the plateau before, to one past the last at which command or finger
+    still moves.
     """
 
     start: int
@@ -186,7 +183,7 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     sigma = config.smooth_s * fps
 
     positions = is_position(arm_action, arm_state)
-    touched = contacts(episode, grip_action, grip_state, _gripper_efforts(episode, grip_action), positions)
+    touched = contacts(episode, (grip_action, grip_state, _gripper_efforts(episode, grip_action)), positions)
     if positions:
         velocity = _scaled(steps_of(arm_action))
     else:

@@ -38,14 +38,9 @@ _NUMBERED = {f"L{3 - depth}": level for depth, level in enumerate(LEVELS)}
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedSpan:
-    """One annotated event.
+    """One annotated event `[start, end)` of one of `LEVELS`, in frames counted from the episode's first.
 
-    Attributes:
-        level: One of `LEVELS`.
-        start: First frame, counted from the episode's first.
-        end: One past the last frame.
-        caption: The event in words.
-        source: `annotation` (from the file) or `language` (from LeRobot's column).
+    `source` is `annotation` (from the file) or `language` (from LeRobot's column).
     """
 
     level: str
@@ -264,7 +259,7 @@ class AnnotationMerger:
         own = {(i, s.level, s.start, s.end): s.caption for i, spans in self.spans.items() for s in spans}
         captions = (own.get((e.episode_index, e.level, e.start, e.end), e.caption) for e in events)
         pairs = zip(events, captions, strict=True)
-        return [e if e.caption == own else replace(e, caption=own, template=own) for e, own in pairs]
+        return [e if e.caption == text else replace(e, caption=text, template=text) for e, text in pairs]
 
 
 def _snap(frame: int, spans: Sequence[AnnotatedSpan]) -> int:

@@ -104,9 +104,8 @@ class EventSegmenter:
         rows = (dict(zip(item.keys(), values, strict=True)) for values in zip(*item.values(), strict=True))
         found = [self.segment(Episode.from_row(row)).cuts for row in rows]
         names = ("frame", "level", "confidence", "source")
-        return {**item} | {
-            f"cut_{name}": [[getattr(cut, name) for cut in cuts] for cuts in found] for name in names
-        }
+        columns = {f"cut_{name}": [[getattr(cut, name) for cut in cuts] for cuts in found] for name in names}
+        return {**item, **columns}
 
     def min_frames(self, fps: float) -> int:
         """Frames of the shortest event at this rate."""

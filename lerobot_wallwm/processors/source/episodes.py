@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields as dataclass_fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -114,23 +114,20 @@ def read_parquet(path: str | Path, needed: Iterable[str] = (), fix: str = _REREC
 def schema_of(row: type, version: Mapping[str, str], **special: pa.Field) -> pa.Schema:
     """The Arrow schema of a dataclass's fields: int64, float64, string and bool without gaps, or the `special` ones given."""
     kinds = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
-    hints = get_type_hints(row)
     fields = [
-        special.get(n) or pa.field(n, kinds[hints[n]], nullable=False)
-        for n in (f.name for f in dataclass_fields(row))
+        special.get(name) or pa.field(name, kinds[hint], nullable=False)
+        for name, hint in get_type_hints(row).items()
     ]
     return pa.schema(fields, metadata=version)
 
 
-# What `info.json` must list: what a dataset without it has none of, and what to do.
+# Features that `info.json` must list, and what to do where it does not.
 _NEEDED = {
-    ACTION: (
-        "actions",
-        "record with a teleoperator (lerobot-record --teleop.type=...), or rename your action column to `action`",
-    ),
-    STATE: ("robot state", "record it with lerobot-record"),
-    "observation.images.*": ("cameras", "record with at least one camera (--robot.cameras=...)"),
+    ACTION: "record with a teleoperator (lerobot-record --teleop.type=...), or rename your action column to `action`",
+    STATE: "record it with lerobot-record",
+    "observation.images.*": "record with at least one camera (--robot.cameras=...)",
 }
+_NAMED = {ACTION: "actions", STATE: "robot state", "observation.images.*": "cameras"}
 
 
 @dataclass
@@ -167,9 +164,10 @@ class SourceDataset:
             raise DataError(info_path, "codebase_version", f"is {version}, but v3.0 is needed", fix)
         features = info.get("features", {})
         cameras = [key for key, value in features.items() if value.get("dtype") in ("video", "image")]
-        for key, (what, fix) in _NEEDED.items():
+        for key, fix in _NEEDED.items():
             if key not in features and not (key.endswith("*") and cameras):
-                raise DataError(info_path, f"features.{key}", f"is missing: the dataset has no {what}", fix)
+                problem = f"is missing: the dataset has no {_NAMED[key]}"
+                raise DataError(info_path, f"features.{key}", problem, fix)
         if not float(info.get("fps") or 0) > 0:
             raise DataError(info_path, "fps", f"is {info.get('fps')}", "set it to the recording's frame rate")
         videos = [key for key in cameras if features[key]["dtype"] == "video"]
@@ -272,10 +270,8 @@ class SourceDataset:
         part = self.rows(meta)
         state, action = (values_of(part, key, path) for key in (STATE, ACTION))
         for key, values in ((STATE, state), (ACTION, action)):
-            bad = np.argwhere(~np.isfinite(values))
-            if len(bad):
-                frame, dim = bad[0]
-                problem = f"is {values[frame, dim]} at episode {episode}, frame {frame} ({len(bad)} such values in the episode)"
+            dim, problem, count = not_finite(values, episode)
+            if count:
                 raise DataError(path, f"{key}[{dim}]", problem, remove)
         if np.ptp(state, axis=0).max() == 0:
             problem = f"is constant over all {len(part)} frames of episode {episode}: the arm was not read, or never moved"
@@ -305,6 +301,16 @@ class SourceDataset:
         import datasets
 
         return datasets.Dataset.from_list([episode.to_row() for episode in self])
+
+
+def not_finite(values_TD: np.ndarray, episode: int) -> tuple[int, str, int]:
+    """The dimension of the first NaN or infinity of an episode, what is wrong with it, and how many there are."""
+    bad = np.argwhere(~np.isfinite(values_TD))
+    if not len(bad):
+        return 0, "", 0
+    frame, dim = bad[0]
+    where = f"at episode {episode}, frame {frame} ({len(bad)} such values in the episode)"
+    return int(dim), f"is {values_TD[frame, dim]} {where}", len(bad)
 
 
 def values_of(part: pa.Table, key: str, path: Path) -> np.ndarray:

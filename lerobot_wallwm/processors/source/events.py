@@ -69,8 +69,7 @@ SCHEMA = schema_of(
 
 def to_table(events: Iterable[Event]) -> pa.Table:
     """The events as an Arrow table with `SCHEMA`, one row per event, in the order given."""
-    rows = [asdict(event) for event in events]
-    return pa.table({name: [row[name] for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
+    return pa.Table.from_pylist([asdict(event) for event in events], schema=SCHEMA)
 
 
 def from_table(table: pa.Table) -> list[Event]:
@@ -99,10 +98,7 @@ def validate_events(
 ) -> None:
     """Checks that the events tile their episodes at every level and nest in their parents.
 
-    Args:
-        events: The table.
-        lengths: Frames of each episode; where given, every level must cover `[0, length)` exactly.
-        path: Where the events are from, for the message.
+    Where `lengths` gives the frames of each episode, every level must cover `[0, length)` exactly. `path` is for the message.
 
     Raises:
         DataError: On a duplicate id, an unknown level, an empty event, a gap or overlap within a level, or a child

@@ -34,12 +34,10 @@ def pictures(
 ) -> Iterator[np.ndarray]:
     """Yields frames of one camera and episode one at a time, so that memory does not grow with their number.
 
-    A row's frame is the one at the row's `timestamp` plus the episode's `from_timestamp`, as in LeRobot.
+    A row's frame is the one at the row's `timestamp` plus the episode's `from_timestamp` (`meta` is its `SourceDataset.meta`),
+    as in LeRobot.
 
     Args:
-        source: The dataset.
-        meta: The episode's row (`SourceDataset.meta`).
-        camera: A video or image feature.
         frames: Rows of the episode, counted from its first; fastest in ascending order. None: all.
         width: Pixels; the height follows from the camera.
         short_side: The same for the shorter side. Without either, pictures keep their size.

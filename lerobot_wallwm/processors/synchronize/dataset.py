@@ -53,7 +53,7 @@ def synchronize_dataset(
     kinematics: KinematicsConfig | None = None,
     *,
     workers: int | None = None,
-    progress: Callable[[int], object] | None = None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> tuple[list[SyncVerdict], dict[str, Any]]:
     """Judges every episode.
 
@@ -85,8 +85,7 @@ def synchronize_dataset(
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         for verdict in pool.map(judged, range(len(source))):
             verdicts.append(verdict)
-            if progress is not None:
-                progress(1)
+            progress(1)
     delay = synchronizer.config.control_delay
     warnings: list[str] = []
     if delay is None:

@@ -40,8 +40,7 @@ class SyncVerdict:
     """What is done with one episode.
 
     Attributes:
-        episode_index: The episode.
-        length: Its frames as recorded.
+        length: The episode's frames as recorded.
         lag: Frames by which the picture runs behind the state: frame t takes its state from row t - lag.
         action_lag: The same for the action: frame t takes its action from row t - action_lag.
         score: Correlation of the pictures' with the state's motion at `lag`.
@@ -51,7 +50,6 @@ class SyncVerdict:
         end_frame: One past the last such frame.
         quarantined: Whether the episode must not be trained on unseen.
         reason: Why, `rule: evidence`; empty otherwise.
-        votes: See `Vote`.
     """
 
     episode_index: int

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -85,33 +85,21 @@ class SynchronizerConfig:
             raise ValueError(f"--synchronizer.control_delay must be at least 0, {got}")
 
 
-@dataclass(frozen=True)
-class LagEvidence:
-    """All that is measured in one episode, before it is judged.
+_Channels = Mapping[str, np.ndarray]
 
-    Attributes:
-        episode_index: The episode.
-        length: T, its frames.
-        reach: Curves run from lag -reach to reach.
-        cameras: Camera to (2 reach + 1,) evidence in nats.
-        total: (2 reach + 1,) evidence of all cameras.
-        scores: (2 reach + 1,) correlation of the pictures' with the state's motion, cameras weighted as in `total`.
-        windows: Parts of the episode: first frame, end, (2 reach + 1,) evidence.
-        votes: Of each camera and channel; those of action channels count from the state, i.e. without the control delay.
-        action_delay: Frames from action to state, with a fraction; NaN where it cannot be told.
-        change: The likeliest change of the lag within the episode, beside the best lag of all cameras.
-    """
 
-    episode_index: int
-    length: int
+class LagEvidence(NamedTuple):
+    """All that is measured in one episode, before it is judged. Curves (L,) run over the lags from -reach to reach."""
+
+    length: int  # frames of the episode
     reach: int
-    cameras: Mapping[str, np.ndarray]
-    total: np.ndarray
-    scores: np.ndarray
-    windows: tuple[tuple[int, int, np.ndarray], ...]
-    votes: tuple[Vote, ...]
-    action_delay: float
-    change: LagChange
+    cameras: Mapping[str, np.ndarray]  # camera to its evidence, nats
+    total: np.ndarray  # evidence of all cameras
+    scores: np.ndarray  # correlation of the pictures' with the state's motion, cameras weighted as in `total`
+    windows: tuple[tuple[int, int, np.ndarray], ...]  # parts of the episode: first frame, end, evidence
+    votes: tuple[Vote, ...]  # those of action channels count from the state, i.e. without the control delay
+    action_delay: float  # frames from action to state, with a fraction; NaN where it cannot be told
+    change: LagChange  # the likeliest change of the lag on the way, beside the best lag of all cameras
 
 
 class TemporalSynchronizer:
@@ -133,7 +121,7 @@ class TemporalSynchronizer:
 
     def __call__(self, episode: Episode, motion: Mapping[str, np.ndarray]) -> SyncVerdict:
         """The verdict on an episode whose cameras moved as `camera_motion` says."""
-        return self.judge(self.measure(episode, motion), episode.fps)
+        return self.judge(episode.index, self.measure(episode, motion), episode.fps)
 
     def reach(self, fps: float) -> int:
         """Greatest lag looked at, frames: half as much again as the greatest that is corrected."""
@@ -158,7 +146,7 @@ class TemporalSynchronizer:
         commanded = action_motion(episode, self.kinematics, reach)
         state = {name: sharpened(values, sigma) for name, values in measured.items()}
         action = {name: sharpened(values, sigma) for name, values in commanded.items()}
-        delay = action_delay(episode, state, action, sigma, reach, self.config.min_margin, self.kinematics)
+        delay = self.action_delay(episode, state, action, sigma, reach)
         # An action channel speaks of the state's time once it has been moved by its own delay.
         if np.isfinite(delay):
             state |= {name: _moved(values, round(delay)) for name, values in action.items()}
@@ -197,7 +185,37 @@ class TemporalSynchronizer:
             change = likeliest_change(np.concatenate(list(seen.values())), moved_CT, lag, sigma)
         score = weighted_mean(np.array(scores), shares) if scores else zeros
         found = cameras, total, score, tuple(windows), tuple(votes), float(delay), change
-        return LagEvidence(episode.index, len(episode), reach, *found)
+        return LagEvidence(len(episode), reach, *found)
+
+    def action_delay(
+        self, episode: Episode, state: _Channels, action: _Channels, sigma: float, reach: int
+    ) -> float:
+        """Frames from a command to the motion it causes, with a fraction; NaN where it cannot be told.
+
+        Commands that are positions of the state's own joints are compared joint by joint and with their sign, which holds where
+        the arm is pushed off its plan. Others are compared by the size of the motion.
+
+        `state` and `action` are the channels (T - 1,) of `state_motion` and `action_motion`, sharpened by `sigma`.
+        """
+        grip_action, grip_state = grippers(episode, self.kinematics)
+        arm_action = np.delete(episode.action, grip_action, axis=1)
+        arm_state = np.delete(episode.state, grip_state, axis=1)
+        frames = max(1, len(episode) - 1 - reach)
+        if arm_action.size and is_position(arm_action, arm_state):
+            sigma = max(0.4, _JOINTS_SMOOTH_S * episode.fps)
+            smooth = partial(gaussian_filter1d, sigma=sigma, axis=0, order=1, mode="nearest")
+            pairs = zip(smooth(arm_state).T, smooth(arm_action).T, np.ptp(arm_action, axis=0), strict=True)
+            r_CL = np.array(
+                [correlations(m[None], c[None], reach)[0, 0] for m, c, moved in pairs if moved > 0]
+            )
+        else:
+            r_CL = correlations(state["state"][None], np.array(list(action.values())), reach)[0]
+        if not len(r_CL):
+            return float("nan")
+        curve = np.mean(evidence(r_CL, frames, sigma), axis=0)
+        top, fraction = peak(curve)
+        clear = margin(curve) >= self.config.min_margin and 0 < top < len(curve) - 1
+        return float(top - reach + fraction) if clear else float("nan")
 
     @staticmethod
     def _spans(length: int, fps: float) -> list[tuple[int, int]]:
@@ -206,12 +224,12 @@ class TemporalSynchronizer:
         edges = np.linspace(0, length - 1, parts + 1).round().astype(int).tolist()
         return list(zip(edges, edges[1:], strict=False))
 
-    def judge(self, found: LagEvidence, fps: float) -> SyncVerdict:
-        """Turns evidence into a verdict; the action moves by `config.control_delay`, or with the state where that is None."""
+    def judge(self, index: int, found: LagEvidence, fps: float) -> SyncVerdict:
+        """Turns evidence on episode `index` into a verdict; the action moves by `config.control_delay`, or with the state where that is None."""
         top = int(np.argmax(found.total))
         measured = float(found.scores[top]), margin(found.total), found.action_delay
         numbers = (round(value, 6) for value in measured)
-        index, length, lag = found.episode_index, found.length, top - found.reach
+        length, lag = found.length, top - found.reach
         verdict = SyncVerdict(index, length, 0, 0, *numbers, 0, length, votes=found.votes).with_lags(lag, lag)
         reason = self._doubt(found, verdict, top, fps)
         verdict = verdict.quarantine(reason) if reason else verdict
@@ -278,45 +296,3 @@ def _changes(change: LagChange, risk: float) -> str:
 def _moved(values_T: np.ndarray, frames: int) -> np.ndarray:
     """The signal `frames` later, its border repeated."""
     return values_T[np.clip(np.arange(len(values_T)) - frames, 0, len(values_T) - 1)]
-
-
-def action_delay(
-    episode: Episode,
-    state: Mapping[str, np.ndarray],
-    action: Mapping[str, np.ndarray],
-    sigma: float,
-    reach: int,
-    min_margin: float,
-    kinematics: KinematicsConfig | None = None,
-) -> float:
-    """Frames from a command to the motion it causes, with a fraction; NaN where it cannot be told.
-
-    Commands that are positions of the state's own joints are compared joint by joint and with their sign, which holds where
-    the arm is pushed off its plan. Others are compared by the size of the motion.
-
-    Args:
-        episode: T frames.
-        state: Sharpened channels (T - 1,) of `state_motion`.
-        action: Sharpened channels (T - 1,) of `action_motion`.
-        sigma: What they were smoothed by.
-        reach: Greatest delay looked at, frames.
-        min_margin: Least evidence, in nats, against any other delay.
-        kinematics: How state and action are read.
-    """
-    grip_action, grip_state = grippers(episode, kinematics or KinematicsConfig())
-    arm_action = np.delete(episode.action, grip_action, axis=1)
-    arm_state = np.delete(episode.state, grip_state, axis=1)
-    frames = max(1, len(episode) - 1 - reach)
-    if arm_action.size and is_position(arm_action, arm_state):
-        sigma = max(0.4, _JOINTS_SMOOTH_S * episode.fps)
-        smooth = partial(gaussian_filter1d, sigma=sigma, axis=0, order=1, mode="nearest")
-        pairs = zip(smooth(arm_state).T, smooth(arm_action).T, np.ptp(arm_action, axis=0), strict=True)
-        r_CL = np.array([correlations(m[None], c[None], reach)[0, 0] for m, c, moved in pairs if moved > 0])
-    else:
-        r_CL = correlations(state["state"][None], np.array(list(action.values())), reach)[0]
-    if not len(r_CL):
-        return float("nan")
-    curve = np.mean(evidence(r_CL, frames, sigma), axis=0)
-    top, fraction = peak(curve)
-    clear = margin(curve) >= min_margin and 0 < top < len(curve) - 1
-    return float(top - reach + fraction) if clear else float("nan")

@@ -1,7 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Each cleaning rule: what it must find, where, and what it must let pass."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 
 import numpy as np
@@ -263,5 +263,5 @@ def test_a_digest_survives_json(seed, fps):
     import json
 
     digest = Digest.of(recording(seed, fps=fps, space="delta"))
-    again = Digest(**json.loads(json.dumps(digest.to_json())))
-    np.testing.assert_equal(again.to_json(), digest.to_json())
+    again = Digest(**json.loads(json.dumps(asdict(digest))))
+    np.testing.assert_equal(asdict(again), asdict(digest))
