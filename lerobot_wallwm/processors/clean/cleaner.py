@@ -19,6 +19,7 @@ from lerobot_wallwm.processors.clean.rules import (
     FIRST,
     FLAG,
     OK,
+    Asked,
     CleanConfig,
     Finding,
     Recording,
@@ -76,8 +77,8 @@ class EpisodeCleaner:
         kinematics: KinematicsConfig | None = None,
         min_frames: int = 2,
     ) -> None:
-        self.config, self.kinematics = config or CleanConfig(), kinematics or KinematicsConfig()
-        self.min_frames = max(2, min_frames)
+        self.config = config or CleanConfig()
+        self.asked = Asked(self.config, kinematics or KinematicsConfig(), max(2, min_frames))
         self.norms: Norms | None = None
         for rule in self.config.skip:
             if rule in (*FIRST, "rows", "task", "camera_streams"):
@@ -92,7 +93,7 @@ class EpisodeCleaner:
     def fit(self, episodes: Iterable[Recording]) -> EpisodeCleaner:
         """Learns what is usual from episodes that have no fault of their own. Returns itself."""
         sound = [e for e in episodes if all(found.verdict != EXCLUDE for found in self.judge(e))]
-        digests = [Digest.of(episode, self.kinematics) for episode in sound]
+        digests = [Digest.of(episode, self.asked.kinematics) for episode in sound]
         self.norms = Norms(digests, sound[0].state.shape[1]) if sound else None
         return self
 
@@ -100,12 +101,12 @@ class EpisodeCleaner:
         """See the class."""
         found = self.judge(episode)
         if self.norms is not None and all(f.verdict != EXCLUDE for f in found):
-            found += self.apply(self.norms.judge(Digest.of(episode, self.kinematics), self.config))
+            found += self.apply(self.norms.judge(Digest.of(episode, self.asked.kinematics), self.config))
         return Verdict(episode.index, tuple(found))
 
     def judge(self, episode: Recording) -> list[Finding]:
         """The findings of the rules that need no other episode, as the configuration has them."""
-        return self.apply(judge_episode(episode, self.config, self.kinematics, self.min_frames))
+        return self.apply(judge_episode(episode, self.asked))
 
     def apply(self, findings: Iterable[Finding]) -> list[Finding]:
         """Leaves out the rules in `skip`, and turns the flags of those in `exclude` into exclusions."""

@@ -69,21 +69,16 @@ class DatasetCleaner:
         kept = None if self.journal is None else self.journal.get(key)
         if kept is not None:
             return [Finding(**f) for f in kept[0]], None if kept[1] is None else Digest(**kept[1])
-        findings, digest = self._read(source, position)
+        meta, digest = source.meta(position), None
+        findings, recording = _rows(source, meta)
+        if recording is not None:
+            own = self.cleaner.judge(recording)
+            findings += self._cameras(source, meta) + own
+            if all(f.verdict != EXCLUDE for f in own):
+                digest = Digest.of(recording, self.cleaner.asked.kinematics)
         if self.journal is not None:
             self.journal.put(key, [[asdict(f) for f in findings], digest and asdict(digest)])
         return findings, digest
-
-    def _read(self, source: SourceDataset, position: int) -> tuple[list[Finding], Digest | None]:
-        meta = source.meta(position)
-        findings, recording = _rows(source, meta)
-        if recording is None:
-            return findings, None
-        findings += self._cameras(source, meta)
-        own = self.cleaner.judge(recording)
-        findings += own
-        fit = all(f.verdict != EXCLUDE for f in own)
-        return findings, Digest.of(recording, self.cleaner.kinematics) if fit else None
 
     def _open(self, path: Path) -> VideoFile:
         """The file, kept open while its camera's episodes lie in it."""

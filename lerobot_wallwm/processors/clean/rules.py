@@ -232,21 +232,15 @@ EPISODE_RULES: dict[str, Callable[[Recording, Asked], Finding]] = {
 }
 
 
-def judge_episode(
-    episode: Recording, config: CleanConfig, kinematics: KinematicsConfig | None = None, min_frames: int = 2
-) -> list[Finding]:
-    """All rules of this file, in order, but those in `skip`.
-
-    A rule that cannot be asked, for want of a clock or of numbers, gives no finding.
-    """
-    asked = Asked(config, kinematics or KinematicsConfig(), min_frames)
+def judge_episode(episode: Recording, asked: Asked) -> list[Finding]:
+    """All rules of this file, in order, but those in `skip` and those that cannot be asked, for want of a clock or of numbers."""
     found: list[Finding] = []
     # Of a clock that stands still there is no rate.
     clock = episode.timestamp is not None and timestamps(episode, asked).verdict == OK
     without = () if clock else ("frame_rate", "gaps")
     without += () if episode.timestamp is not None else ("timestamps",)
     for name, rule in EPISODE_RULES.items():
-        if name in config.skip or name in without:
+        if name in asked.config.skip or name in without:
             continue
         found.append(rule(episode, asked))
         if found[-1].verdict == EXCLUDE and name in FIRST:

@@ -166,8 +166,8 @@ def read_annotations(
         if own:
             spans[index] = own
     for index in sorted(given):
-        error = DataError(path or "", f"episode_index {index}", "is not in the dataset", "remove it")
-        refused.append(str(error))
+        unknown = DataError(path or "", f"episode_index {index}", "is not in the dataset", "remove it")
+        refused.append(str(unknown))
     return spans, refused
 
 

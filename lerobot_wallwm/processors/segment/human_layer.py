@@ -39,7 +39,8 @@ def _one_line(value: str) -> str:
     return value
 
 
-_Count, _Inner = Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]
+_Count = Annotated[int, Field(ge=0)]
+_Inner = Annotated[int, Field(gt=0)]
 _Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9 _-]{0,39}$")]
 _Caption = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_one_line)]
 _Level = Literal["subtask", "action", "segment"]

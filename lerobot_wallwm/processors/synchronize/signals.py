@@ -17,7 +17,6 @@ from lerobot_wallwm.processors.source.episodes import Episode
 # changed by more than 4 of 255, above the noise of a compressed picture. Without it, the motion of a human
 # demonstration's camera and arm correlate by 0.4 instead of 0.85.
 CHANGED = 4.0
-SIGNALS = ("flow", "change")
 
 
 def image_motion(frames: Iterable[np.ndarray]) -> np.ndarray:
