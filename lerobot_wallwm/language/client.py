@@ -160,10 +160,8 @@ class VlmClient:
     async def ask(self, prompt: Prompt, check: Callable[[str], Checked]) -> Outcome:
         """Sends a request until its answer passes or its attempts are used up.
 
-        Args:
-            prompt: What to send.
-            check: Turns an answer into captions, or raises `AnswerError`. Where it passes only some captions, the
-                request is tried again, and the best answer counts in the end.
+        `check` turns an answer into captions, or raises `AnswerError`. Where it passes only some captions, the request is
+        tried again, and the best answer counts in the end.
         """
         outcome = Outcome()
         rng = random.Random(prompt.key)

@@ -85,9 +85,8 @@ class VlmConfig:
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"--vlm.{name} must be {low} to {high} {unit}, got {getattr(self, name)}")
         if self.response_format not in RESPONSE_FORMATS:
-            raise ValueError(
-                f"--vlm.response_format must be one of {', '.join(RESPONSE_FORMATS)}, got {self.response_format!r}"
-            )
+            known = ", ".join(RESPONSE_FORMATS)
+            raise ValueError(f"--vlm.response_format must be one of {known}, got {self.response_format!r}")
         if self.max_cost and not (self.price_in or self.price_out):
             raise ValueError("--vlm.max_cost needs --vlm.price_in and --vlm.price_out. Fix: pass the prices")
         for name in ("messages", "model", "stream", "n"):
@@ -124,7 +123,6 @@ class VlmConfig:
         """The key from the environment, empty where it is not set; refuses what no HTTP header may hold."""
         key = os.environ.get(self.api_key_env, "").strip()
         if not key.isascii() or not key.isprintable():
-            raise ValueError(
-                f"--vlm.api_key_env: {self.api_key_env} holds characters that no header may hold. Fix: set it again"
-            )
+            problem = f"{self.api_key_env} holds characters that no header may hold. Fix: set it again"
+            raise ValueError(f"--vlm.api_key_env: {problem}")
         return key

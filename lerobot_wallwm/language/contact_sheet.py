@@ -39,9 +39,7 @@ class Cell:
 def draw_sheet(cells: Sequence[Cell], cameras: Sequence[str]) -> Image:
     """Draws a sheet, left to right and then down, nearly square, no side over 2048 pixels.
 
-    Args:
-        cells: At least one; all with as many pictures as there are cameras.
-        cameras: Names, written into the first cell's pictures.
+    There is at least one cell, each with a picture per camera; the cameras' names are written into the first cell's.
     """
     from PIL import Image as PilImage, ImageDraw, ImageFont
 

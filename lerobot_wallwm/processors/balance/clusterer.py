@@ -41,9 +41,9 @@ class ClusterConfig:
                 raise ValueError(
                     f"--cluster.{name}={count} must be at least 0. Fix: 0 chooses by the number of events"
                 )
-        if not 0 <= self.text_weight <= 1:
+        if not 0 <= (weight := self.text_weight) <= 1:
             raise ValueError(
-                f"--cluster.text_weight={self.text_weight} must be between 0 and 1. Fix: 0.5 counts both alike"
+                f"--cluster.text_weight={weight} must be between 0 and 1. Fix: 0.5 counts both alike"
             )
 
 

@@ -4,8 +4,7 @@
 Whatever comes from the dataset (the task string, camera names, the sensors' values) is data. It stands in one JSON block
 between `<data>` and `</data>`, in which `<`, `>` and `&` are escaped, so that no string can close the block.
 
-The answer must hold one caption for each event that was asked about, read by pydantic in strict mode. The model gives
-words only: an answer that brings spans of its own is refused as a whole.
+The model gives words only, read by pydantic in strict mode: an answer that brings spans of its own is refused as a whole.
 """
 
 from __future__ import annotations
@@ -96,11 +95,7 @@ class PromptBuilder:
         self._lock = threading.Lock()
 
     def __call__(self, request: CaptionRequest) -> Prompt:
-        """Decodes the frames, draws the sheet and writes the messages.
-
-        Raises:
-            DataError: No camera has readable frames.
-        """
+        """Decodes the frames, draws the sheet and writes the messages; `DataError` if no camera has readable frames."""
         with self._lock:
             position = self.position[request.episode_index]
             if self._last is None or self._last[0].index != request.episode_index:

@@ -5,9 +5,8 @@ Annotating (reading, segmenting, captioning) is per episode, so it is shared out
 episodes and becomes one parquet file that appears whole or not at all. Merging is `prepare` itself, which takes an
 episode's events from the shards if the episode is bit for bit the one they were found in, and finds them anew if not.
 
-A shard carries the fingerprint of the source and of the parameters. A run that was killed takes up the shards that are
-there and match; the others are made again. Nothing but these parquet files is read back. datatrove pickles the task to its
-local processes (through a pipe); its Slurm executor, which reads a pickle from disk, is not used: see
+A shard carries the fingerprint of the source and of the parameters; a run that was killed takes up those that match.
+Nothing but these parquet files is read back. datatrove's Slurm executor, which reads a pickle from disk, is not used: see
 examples/scale_out/slurm.sh.
 """
 
@@ -17,6 +16,7 @@ import contextlib
 import json
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,39 +109,23 @@ def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -
     return True
 
 
-class AnnotateShard:
+def _step(config: PrepareConfig, folder: Path, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
     """`annotate_shard` as a step of a datatrove pipeline: one task, one shard."""
-
-    def __init__(self, config: PrepareConfig, folder: Path) -> None:
-        self.config, self.folder = config, folder
-
-    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
-        """Makes shard `rank` of `world_size`; passes nothing on."""
-        annotate_shard(self.config, self.folder, world_size, rank)
+    annotate_shard(config, folder, world_size, rank)
 
 
 def merged(config: PrepareConfig, folder: Path) -> dict[str, list[Event]]:
-    """The events of all shards by `episode_key`.
-
-    Raises:
-        DataError: Shards are missing, or belong to another source or other parameters.
-    """
+    """The events of all shards by `episode_key`; `DataError` if some are missing, or of another source or parameters."""
     source, tasks = SourceDataset.open(source_root(config.dataset)), config.scale.tasks
-    everything: dict[str, list[Event]] = {}
-    missing = []
     mark = run_fingerprint(source, config)
-    for task in range(tasks):
-        shard = read_shard(shard_path(folder, tasks, task), f"{mark} {task} of {tasks}")
-        if shard is None:
-            missing.append(task)
-        else:
-            everything.update(shard)
-    if missing:
+    paths = [shard_path(folder, tasks, task) for task in range(tasks)]
+    shards = [read_shard(path, f"{mark} {task} of {tasks}") for task, path in enumerate(paths)]
+    if missing := [task for task, shard in enumerate(shards) if shard is None]:
         few = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
         problem = "are missing, damaged, or of another source or other parameters"
         fix = "run --scale.step=annotate for them with the flags of this run"
         raise DataError(folder, f"shards {few} of {tasks}", problem, fix)
-    return everything
+    return {key: events for shard in shards if shard for key, events in shard.items()}
 
 
 def prepare_in_shards(config: PrepareConfig) -> dict[str, Any] | None:
@@ -180,7 +164,7 @@ def _annotate(config: PrepareConfig, folder: Path) -> None:
     scale = config.scale
     count = scale.tasks - scale.first if scale.count < 0 else scale.count
     LocalPipelineExecutor(
-        pipeline=[AnnotateShard(config, folder)],
+        pipeline=[partial(_step, config, folder)],
         tasks=scale.tasks,
         workers=min(scale.workers, count),
         local_tasks=count,

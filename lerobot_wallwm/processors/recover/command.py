@@ -78,10 +78,7 @@ def register_robots() -> None:
 def recover(config: RecoverConfig, ask: Callable[[str], str] = input, **driving: Any) -> int:
     """Prints the starts; with a robot, drives to them one after the other. Returns 0, or 130 after Ctrl-C.
 
-    Args:
-        config: See `RecoverConfig`.
-        ask: Asks the user a question; the answer `y` drives, `q` ends, anything else skips.
-        **driving: For `driver.drive`.
+    `ask` puts a question to the user; `y` drives, `q` ends, anything else skips. `driving` goes to `driver.drive`.
 
     Raises:
         DataError: The dataset, or the event table, cannot be used.

@@ -31,13 +31,8 @@ def timed_path(points: np.ndarray, speed: float, rate: float = RATE_HZ) -> np.nd
 
     Progress follows a minimum-jerk profile, whose peak is 1.875 times its mean.
 
-    Args:
-        points: (N, J) joint positions, the present one first.
-        speed: Fastest joint, units a second.
-        rate: Commands a second.
-
-    Returns:
-        (T, J) commands; the last row is the last point, and the present position is left out.
+    `points` are (N, J), the present position first. Returns (T, J) commands, `rate` a second: the present position is left
+    out, and the last row is the last point.
     """
     check_speed(speed)
     lengths = np.abs(np.diff(points, axis=0)).max(axis=1)
@@ -70,13 +65,8 @@ def drive(
         names: J names, as in its observation and action, e.g. `shoulder_pan.pos`.
         points: (N, J) positions to pass, in the dataset's units.
         speed: Fastest joint, units a second.
-        rate: Commands a second.
-        most_lag: Stops where a joint is farther than this from all commands of the last tenth of a second.
-        sleep: Waits so many seconds.
-        clock: Tells the seconds.
-
-    Raises:
-        ArmBlockedError: The arm does not follow.
+        rate: Commands a second; `sleep` and `clock` count seconds.
+        most_lag: A joint farther than this from all commands of the last tenth of a second raises `ArmBlockedError`.
     """
     here = position_of(robot, names)
     path = timed_path(np.vstack([here, points]), speed, rate)

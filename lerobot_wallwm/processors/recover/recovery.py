@@ -42,13 +42,9 @@ MOST_CORRECTIONS = 2
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One event that recovers from something.
+    """One event that recovers from something, of one of `KINDS`; `evidence` is what was measured, in one clause.
 
-    Attributes:
-        event_id: The event in its table.
-        kind: One of `KINDS`.
-        cause: `event_id` of what went wrong: the missed grasp, the short carry's grasp, the segment that was undone.
-        evidence: What was measured, in one clause.
+    `cause` is the `event_id` of what went wrong: the missed grasp, the short carry's grasp, the segment that was undone.
     """
 
     event_id: int
@@ -73,20 +69,17 @@ def find_recoveries(
     cycles: Mapping[str, int] | None = None,
     config: KinematicsConfig | None = None,
 ) -> list[Recovery]:
-    """Finds the recoveries of an event table.
+    """Finds the recoveries of an event table: one row per recovering event, by `event_id`.
+
+    Actions and segments only: the segments of a recovering action recover with it. An event that fits two kinds keeps the
+    first of `KINDS`.
 
     Args:
         events: Events of any number of episodes, levels action and segment at least (task for re-grasps).
-        episodes: The same episodes, in any order, read one at a time; without them no correction is found.
+        episodes: The same episodes, in any order, read one at a time; without them no correction is found. `DataError`
+            if the table belongs to others.
         cycles: Of `common_cycles`; learnt from `events` if left out.
         config: How state and action are read.
-
-    Returns:
-        One row per recovering event, by `event_id`. Actions and segments only: the segments of a recovering action
-        recover with it. An event that fits two kinds keeps the first of `KINDS`.
-
-    Raises:
-        DataError: The table belongs to other episodes than these.
     """
     table = list(events)
     cycles = common_cycles(table) if cycles is None else cycles

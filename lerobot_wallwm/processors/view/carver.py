@@ -112,12 +112,12 @@ class EventCarver:
         sidecar: Mapping[str, Any] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> CarveResult:
-        """Writes the view of `events` at `self.level` to `out`.
+        """Writes the view of those `events` that are of `self.level` to `out`, which appears whole or not at all.
 
         Args:
             source: The dataset the events were found in.
-            events: The event table; other levels are ignored.
-            out: The new dataset's folder. It must not exist; it appears whole or not at all.
+            events: The event table.
+            out: The new dataset's folder.
             episodes: Source episodes to carve (default: all that have events).
             copies: How often an event is written, by event_id (default 1). LeRobot's sampler draws each copy once an
                 epoch, so this balances sampling; 0 leaves the event out.

@@ -140,24 +140,17 @@ class ViewWriter:
                 if self.file_rows and self.file_rows + length > ROWS_PER_FILE:
                     self._next_file()
                 chunk, file = self._chunk()
-                row: dict[str, Any] = {
-                    "episode_index": index,
-                    "tasks": [event.caption],
-                    "length": length,
-                    "data/chunk_index": chunk,
-                    "data/file_index": file,
-                    "dataset_from_index": self.frames,
-                    "dataset_to_index": self.frames + length,
-                }
+                row: dict[str, Any] = {"episode_index": index, "tasks": [event.caption], "length": length}
+                row |= {"data/chunk_index": chunk, "data/file_index": file}
+                row |= {"dataset_from_index": self.frames, "dataset_to_index": self.frames + length}
                 for key in source.video_keys:
                     begin = meta[f"videos/{key}/from_timestamp"] + float(at[0])
                     for name in ("chunk_index", "file_index"):
                         row[f"videos/{key}/{name}"] = int(meta[f"videos/{key}/{name}"])
                     row[f"videos/{key}/from_timestamp"] = begin
                     row[f"videos/{key}/to_timestamp"] = begin + span
+                row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
                 row |= {
-                    "meta/episodes/chunk_index": 0,
-                    "meta/episodes/file_index": 0,
                     "wallwm/event_id": event.event_id,
                     "wallwm/source_episode": event.episode_index,
                     "wallwm/start": event.start,
