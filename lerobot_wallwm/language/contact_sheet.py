@@ -7,7 +7,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,7 +64,7 @@ def draw_sheet(cells: Sequence[Cell], cameras: Sequence[str]) -> Image:
             else:
                 sheet.paste(picture, corner)
             if i == 0:
-                how = {"fill": _WHITE, "font": font, "stroke_width": 2, "stroke_fill": _BLACK}
+                how: dict[str, Any] = {"fill": _WHITE, "font": font, "stroke_width": 2, "stroke_fill": _BLACK}
                 draw.text((corner[0] + 3, corner[1] + 2), cameras[camera], **how)
             top += size[1] + _GAP
     if (scale := _LARGEST / max(sheet.size)) < 1:

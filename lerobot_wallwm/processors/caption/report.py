@@ -12,8 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.language.client import Outcome, Usage
-from lerobot_wallwm.language.config import VlmConfig
+from lerobot_wallwm.language.client import Outcome, Usage, VlmClient
 from lerobot_wallwm.storage.atomic import replacing
 
 
@@ -77,19 +76,17 @@ class Result:
 
 
 def make_report(
-    config: VlmConfig,
+    client: VlmClient,
     cache: Path,
     records: Sequence[CaptionRecord],
     results: Sequence[Result],
-    spent: Usage,
-    gave_up: str,
     cameras: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Counts: what this run asked and `spent`, what earlier runs had, and what fell back and why.
+    """Counts: what this run asked and spent, what earlier runs had, and what fell back and why.
 
     There is a record per event and a result per request; `cameras` without readable frames have the number of requests.
     """
-    kept = Usage()
+    config, spent, kept = client.config, client.usage, Usage()
     examples: dict[str, str] = {}
     for result in results:
         if result.kept:
@@ -120,7 +117,7 @@ def make_report(
         "kept_completion_tokens": kept.completion_tokens,
         "kept_cost": round(kept.cost(config), 6),
         "cameras_without_frames": dict(sorted(cameras.items())),
-        "gave_up": gave_up,
+        "gave_up": client.gave_up,
     }
 
 
@@ -128,14 +125,14 @@ def report_lines(report: Mapping[str, Any] | None) -> list[str]:
     """The report in a few lines; none for a run without a model."""
     if not report:
         return []
+    cost = f", cost {report['cost']:.4f}" if report["cost"] else ""
+    cost += f" ({report['kept_cost']:.4f} in earlier runs)" if report["kept_cost"] else ""
     lines = [
         f"captions: {report['events_vlm']} by {report['model']}, {report['events_kinematic']} kinematic; "
         f"{report['requests']} requests, {report['requests_kept']} answered in earlier runs, "
         f"{report['requests_failed']} failed",
         f"          {report['attempts']} attempts, {report['prompt_tokens']} prompt and "
-        f"{report['completion_tokens']} answer tokens"
-        + (f", cost {report['cost']:.4f}" if report["cost"] else "")
-        + (f" ({report['kept_cost']:.4f} in earlier runs)" if report["kept_cost"] else ""),
+        f"{report['completion_tokens']} answer tokens{cost}",
     ]
     for reason, count in report["fallback_reasons"].items():
         example = report["examples"].get(reason, "")

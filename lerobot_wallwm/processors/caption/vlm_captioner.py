@@ -9,19 +9,23 @@ change, and only where the model's answer passed every check. Everything else ke
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lerobot_wallwm.language.answers import Checked
 from lerobot_wallwm.language.caption_text import RefusedCaptionError, clean_caption, plain_line
 from lerobot_wallwm.language.client import Outcome, Usage, VlmClient
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.language.instruction import parse_instruction, slot_template
-from lerobot_wallwm.processors.caption.cache import AnswerCache, KeptAnswer
 from lerobot_wallwm.processors.caption.prompt import PromptBuilder, parse_answer
 from lerobot_wallwm.processors.caption.report import CaptionRecord, Result, make_report
 from lerobot_wallwm.processors.caption.requests import CaptionRequest, plan_requests, shared_captions
@@ -29,6 +33,80 @@ from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.storage.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "wallwm-caption-answer-1"
+
+
+class KeptAnswer(BaseModel):
+    """One answer: captions as accepted and reasons for refusing the others, by span id. No other word is kept.
+
+    `key` is the request's hash; attempts and tokens are of all attempts, tokens None where the server did not say.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: str = Field(default=FORMAT, pattern=f"^{FORMAT}$")
+    key: str
+    model: str
+    captions: dict[str, str] = Field(min_length=1)
+    refused: dict[str, str]
+    attempts: int = Field(ge=1)
+    prompt_tokens: int | None = Field(default=None, ge=0)
+    completion_tokens: int | None = Field(default=None, ge=0)
+
+
+class AnswerCache:
+    """An SQLite file of `KeptAnswer` as JSON. Several processes may share one, and a killed one leaves whole answers.
+
+    What is read back is checked as a fresh answer is; what does not pass counts as absent, so a damaged or tampered
+    answer costs a request and nothing else. The file is made where there is none.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._database: sqlite3.Connection | None = None
+        with self._warns():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            self._database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)")
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._database is not None:
+            self._database.close()
+
+    def get(self, key: str) -> KeptAnswer | None:
+        """The kept answer, or None if there is none that can be read."""
+        if self._database is None:
+            return None
+        try:
+            row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+            kept = KeptAnswer.model_validate_json(row[0]) if row else None
+        except (sqlite3.Error, ValidationError):
+            return None
+        return kept if kept is not None and kept.key == key else None
+
+    def put(self, answer: KeptAnswer) -> bool:
+        """Keeps an answer. False if the disk does not take it; the answer itself is still good."""
+        with self._warns():
+            if self._database is not None:
+                row = (answer.key, answer.model_dump_json())
+                self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
+        return self._database is not None
+
+    @contextmanager
+    def _warns(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            self._database = None
+            logger.warning(
+                f"--vlm.cache={self.path} cannot be used ({error}): the captions are made, but a second run asks again. "
+                "Fix: free the disk, remove the file, or name another one"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,10 +172,7 @@ class VlmCaptioner:
         return self._merge(events, requests, results, builder, client)
 
     async def _ask_all(
-        self,
-        requests: Sequence[CaptionRequest],
-        builder: PromptBuilder,
-        progress: Callable[[int, int], object],
+        self, requests: list[CaptionRequest], builder: PromptBuilder, progress: Callable[[int, int], object]
     ) -> tuple[list[Result], VlmClient]:
         cache = AnswerCache(self.cache)
         results = [Result() for _ in requests]
@@ -129,7 +204,7 @@ class VlmCaptioner:
         longest = self.config.max_caption
         outcome = await client.ask(prompt, lambda text: parse_answer(text, request.ids, longest))
         if outcome.checked is not None:
-            spent = {"attempts": outcome.usage.attempts}
+            spent: dict[str, Any] = {"attempts": outcome.usage.attempts}
             if not outcome.usage.unknown:
                 spent["prompt_tokens"] = outcome.usage.prompt_tokens
                 spent["completion_tokens"] = outcome.usage.completion_tokens
@@ -155,11 +230,8 @@ class VlmCaptioner:
         builder: PromptBuilder,
         client: VlmClient,
     ) -> Captioned:
-        asked = {
-            span.event.event_id: (span.id, result)
-            for request, result in zip(requests, results, strict=True)
-            for span in request.spans
-        }
+        pairs = zip(requests, results, strict=True)
+        asked = {s.event.event_id: (s.id, result) for request, result in pairs for s in request.spans}
         shared = shared_captions(events)
         told, records = [], []
         for event in events:
@@ -183,9 +255,7 @@ class VlmCaptioner:
                 slots = parse_instruction(builder.tasks.get(event.episode_index, ""))
                 event = replace(event, caption=caption, template=slot_template(caption, slots))
             told.append(event)
-        report = make_report(
-            self.config, self.cache, records, results, client.usage, client.gave_up, builder.missing
-        )
+        report = make_report(client, self.cache, records, results, builder.missing)
         return Captioned(told, records, report)
 
 

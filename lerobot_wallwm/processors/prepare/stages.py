@@ -278,7 +278,12 @@ class CarveStage(Stage):
             about = {"split": split, "command": command_of(config), "parameters": prepared.parameters}
             copies = prepared.copies if split == "train" else None
             with prepared.progress(None, "events", f"carve {split}") as bar:
-                how = {"episodes": episodes, "copies": copies, "sidecar": about, "progress": bar.update}
+                how: dict[str, Any] = {
+                    "episodes": episodes,
+                    "copies": copies,
+                    "sidecar": about,
+                    "progress": bar.update,
+                }
                 result = carver.carve(prepared.source, prepared.events, prepared.folder / split, **how)
             if balance is not None:
                 balance.mark(prepared.folder / split, balanced=split == "train")

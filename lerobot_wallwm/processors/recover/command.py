@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from lerobot.robots import RobotConfig
 
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
-from lerobot_wallwm.processors.recover.driver import ArmBlockedError, check_speed, drive
 from lerobot_wallwm.processors.recover.starts import PerturbedStart, perturbed_starts
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
@@ -26,6 +26,17 @@ from lerobot_wallwm.processors.source.events import Event, read_events
 from lerobot_wallwm.storage.places import DatasetConfig, source_root
 
 _ARMS = ("so_follower", "koch_follower", "omx_follower", "bi_so_follower", "openarm_follower")
+
+
+# All of these are our choice.
+# Commands a second; LeRobot's usual control rate.
+RATE_HZ = 30.0
+# A joint that lags this far behind its command, in the dataset's units, has met something.
+MOST_LAG = 15.0
+
+
+class ArmBlockedError(RuntimeError):
+    """The arm does not follow its commands."""
 
 
 @dataclass
@@ -78,7 +89,7 @@ def register_robots() -> None:
 def recover(config: RecoverConfig, ask: Callable[[str], str] = input, **driving: Any) -> int:
     """Prints the starts; with a robot, drives to them one after the other. Returns 0, or 130 after Ctrl-C.
 
-    `ask` puts a question to the user; `y` drives, `q` ends, anything else skips. `driving` goes to `driver.drive`.
+    `ask` puts a question to the user; `y` drives, `q` ends, anything else skips. `driving` goes to `drive`.
 
     Raises:
         DataError: The dataset, or the event table, cannot be used.
@@ -99,9 +110,8 @@ def recover(config: RecoverConfig, ask: Callable[[str], str] = input, **driving:
     chosen = list(enumerate(starts, 1))
     if config.only is not None:
         if not 1 <= config.only <= len(starts):
-            raise ValueError(
-                f"--only must be from 1 to {len(starts)}, got {config.only}. Fix: raise --starts"
-            )
+            known = f"from 1 to {len(starts)}"
+            raise ValueError(f"--only must be {known}, got {config.only}. Fix: raise --starts")
         chosen = chosen[config.only - 1 : config.only]
     print_starts(names, chosen, as_json=config.json)
     if config.robot is None:
@@ -207,3 +217,78 @@ def _drive_all(
     except ArmBlockedError as error:
         raise ValueError(f"{error}. Fix: clear the way, check the power, and start again") from error
     return 0
+
+
+def check_speed(speed: float) -> None:
+    """Refuses a speed that is no number above 0."""
+    if not (np.isfinite(speed) and speed > 0):
+        raise ValueError(f"--speed must be above 0 degrees a second, got {speed}. Fix: 10 is the default")
+
+
+def timed_path(points: np.ndarray, speed: float, rate: float = RATE_HZ) -> np.ndarray:
+    """Commands along a polyline, from rest to rest, so that no joint is faster than `speed`.
+
+    Progress follows a minimum-jerk profile, whose peak is 1.875 times its mean.
+
+    `points` are (N, J), the present position first. Returns (T, J) commands, `rate` a second: the present position is left
+    out, and the last row is the last point.
+    """
+    check_speed(speed)
+    lengths = np.abs(np.diff(points, axis=0)).max(axis=1)
+    along = np.concatenate([[0.0], np.cumsum(lengths)])
+    steps = max(1, int(np.ceil(1.875 * along[-1] / speed * rate)))
+    t = np.arange(1, steps + 1) / steps
+    progress = t**3 * (10 - 15 * t + 6 * t * t) * along[-1]
+    path = np.stack([np.interp(progress, along, points[:, j]) for j in range(points.shape[1])], axis=1)
+    path[-1] = points[-1]
+    return path
+
+
+def drive(
+    robot: Any,
+    names: Sequence[str],
+    points: np.ndarray,
+    speed: float,
+    *,
+    rate: float = RATE_HZ,
+    most_lag: float = MOST_LAG,
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
+    """Drives a connected LeRobot robot from where it is along `points`.
+
+    Whatever ends it early (Ctrl-C, a blocked arm, an error of the bus), the arm is told to stay where it is.
+
+    Args:
+        robot: The robot.
+        names: J names, as in its observation and action, e.g. `shoulder_pan.pos`.
+        points: (N, J) positions to pass, in the dataset's units.
+        speed: Fastest joint, units a second.
+        rate: Commands a second; `sleep` and `clock` count seconds.
+        most_lag: A joint farther than this from all commands of the last tenth of a second raises `ArmBlockedError`.
+    """
+    here = _position_of(robot, names)
+    path = timed_path(np.vstack([here, points]), speed, rate)
+    late = max(1, round(0.1 * rate))
+    try:
+        begin = clock()
+        for step, command in enumerate(path):
+            robot.send_action(dict(zip(names, map(float, command), strict=True)))
+            sleep(max(0.0, begin + (step + 1) / rate - clock()))
+            recent = np.vstack([here, path])[max(0, step + 1 - late) : step + 2]
+            now = _position_of(robot, names)
+            lag = np.maximum(recent.min(axis=0) - now, now - recent.max(axis=0))
+            if lag.max() > most_lag:
+                joint = int(lag.argmax())
+                raise ArmBlockedError(
+                    f"{names[joint]} is {lag[joint]:.1f} away from its command: the arm has met something, or its torque is "
+                    "off. It stays where it is"
+                )
+    except BaseException:
+        robot.send_action(dict(zip(names, map(float, _position_of(robot, names)), strict=True)))
+        raise
+
+
+def _position_of(robot: Any, names: Sequence[str]) -> np.ndarray:
+    observation = robot.get_observation()
+    return np.array([float(observation[name]) for name in names])

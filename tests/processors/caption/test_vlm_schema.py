@@ -11,8 +11,8 @@ from hypothesis import given, strategies as st
 from lerobot_wallwm.language.answers import AnswerError, parse_completion
 from lerobot_wallwm.language.client import VlmClient, retry_seconds
 from lerobot_wallwm.language.config import VlmConfig
-from lerobot_wallwm.processors.caption.cache import AnswerCache, KeptAnswer
 from lerobot_wallwm.processors.caption.prompt import Answer, parse_answer, response_schema
+from lerobot_wallwm.processors.caption.vlm_captioner import AnswerCache, KeptAnswer
 
 GOOD = '{"captions": {"A1": "reach for the cube", "A2": "grasp the cube"}}'
 

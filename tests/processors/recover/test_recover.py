@@ -14,8 +14,7 @@ from tiny_robot import TinyRobot, TinyRobotConfig
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.recover.command import RecoverConfig, recover
-from lerobot_wallwm.processors.recover.driver import timed_path
+from lerobot_wallwm.processors.recover.command import RecoverConfig, recover, timed_path
 from lerobot_wallwm.processors.recover.starts import perturbed_starts
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset
