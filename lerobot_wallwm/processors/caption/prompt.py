@@ -161,8 +161,11 @@ class PromptBuilder:
         pixels = [sheet.size, sheet.tobytes()]
         key = fingerprint([PROMPT_VERSION, settings, schema, SYSTEM, words, pixels])
         picture = {"type": "image_url", "image_url": {"url": data_uri(sheet)}}
-        content = [picture, {"type": "text", "text": words}]
-        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}]
+        content: Any = [picture, {"type": "text", "text": words}]
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": content},
+        ]
         return Prompt(key, messages, schema)
 
 
