@@ -151,7 +151,7 @@ def test_what_lies_in_a_border_is_not_in_the_loss_and_the_rest_is_averaged():
 def test_a_policy_excludes_the_bars_that_it_adds_and_the_bars_that_were_recorded(
     make_policy, make_train_batch
 ):
-    # 16 x 32 pictures in a 32 x 32 frame of 4 x 4 tokens: bars of 8 rows above and below.
+    # 16 x 32 pictures in a 64 x 64 frame of 4 x 4 tokens: bars of 16 rows above and below.
     flags = {"image_shape": (3, 16, 32), "image_size": (64, 64), "future_fraction": 1.0}
     policy = make_policy(resize="pad", **flags)
     batch = make_train_batch(policy.config)
@@ -159,8 +159,8 @@ def test_a_policy_excludes_the_bars_that_it_adds_and_the_bars_that_were_recorded
     grid = policy.model.video.grid
     assert grid == (4, 4) and event.token_valid.shape == (4, 2, 4, 4)
     assert event.token_valid.all(-1).tolist() == [[[False, True, True, False]] * 2] * 4
-    assert (event.keyframes[:, :, :, :8] == -1).all() and (event.keyframes[:, :, :, 24:] == -1).all()
-    assert (event.keyframes[:, :, :, 8:24] > -1).any()
+    assert (event.keyframes[:, :, :, :16] == -1).all() and (event.keyframes[:, :, :, 48:] == -1).all()
+    assert (event.keyframes[:, :, :, 16:48] > -1).any()
     # One camera's pictures were recorded with a bar of their own, 9 columns on the left: two tokens.
     batch[CAMERAS[1]][..., :9] = 0.0
     valid = policy.windows_from_batch(batch).token_valid
