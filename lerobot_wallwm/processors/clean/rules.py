@@ -237,7 +237,7 @@ def judge_episode(episode: Recording, asked: Asked) -> list[Finding]:
     found: list[Finding] = []
     # Of a clock that stands still there is no rate.
     clock = episode.timestamp is not None and timestamps(episode, asked).verdict == OK
-    without = () if clock else ("frame_rate", "gaps")
+    without: tuple[str, ...] = () if clock else ("frame_rate", "gaps")
     without += () if episode.timestamp is not None else ("timestamps",)
     for name, rule in EPISODE_RULES.items():
         if name in asked.config.skip or name in without:

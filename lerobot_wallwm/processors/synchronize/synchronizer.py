@@ -227,10 +227,10 @@ class TemporalSynchronizer:
     def judge(self, index: int, found: LagEvidence, fps: float) -> SyncVerdict:
         """Turns evidence on episode `index` into a verdict; the action moves by `config.control_delay`, or with the state where that is None."""
         top = int(np.argmax(found.total))
-        measured = float(found.scores[top]), margin(found.total), found.action_delay
-        numbers = (round(value, 6) for value in measured)
-        length, lag = found.length, top - found.reach
-        verdict = SyncVerdict(index, length, 0, 0, *numbers, 0, length, votes=found.votes).with_lags(lag, lag)
+        score, clear = round(float(found.scores[top]), 6), round(margin(found.total), 6)
+        length, delay, lag = found.length, round(found.action_delay, 6), top - found.reach
+        verdict = SyncVerdict(index, length, 0, 0, score, clear, delay, 0, length, votes=found.votes)
+        verdict = verdict.with_lags(lag, lag)
         reason = self._doubt(found, verdict, top, fps)
         verdict = verdict.quarantine(reason) if reason else verdict
         if self.config.control_delay is not None:
