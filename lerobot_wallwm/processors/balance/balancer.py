@@ -128,10 +128,8 @@ def balanced_weights(
 ) -> np.ndarray:
     """Weights ``(N,)`` under which the draws balance several clusterings: above 0, at most `cap`, of mean 1 over the draws.
 
-    Args:
-        labels: One array ``(N,)`` of cluster numbers for each clustering.
-        sizes: ``(N,)`` draws that one copy of each event gets, i.e. its rows in the view; None: one each.
-        config: Temperature and cap.
+    `labels` has an array ``(N,)`` of cluster numbers for each clustering, `sizes` ``(N,)`` the draws that one copy of each
+    event gets, i.e. its rows in the view; None: one each.
 
     Raises:
         ValueError: No events, arrays of different lengths, or a size that is not above 0.

@@ -162,11 +162,9 @@ class PromptBuilder:
         key = fingerprint([PROMPT_VERSION, settings, schema, SYSTEM, words, pixels])
         picture = {"type": "image_url", "image_url": {"url": data_uri(sheet)}}
         content: Any = [picture, {"type": "text", "text": words}]
-        messages: list[dict[str, Any]] = [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": content},
-        ]
-        return Prompt(key, messages, schema)
+        return Prompt(
+            key, [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}], schema
+        )
 
 
 def _is_depth(feature: Mapping[str, Any]) -> bool:

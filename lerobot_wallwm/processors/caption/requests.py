@@ -115,11 +115,7 @@ def choose_frames(spans: Sequence[tuple[int, int]], max_frames: int) -> list[int
     """Frames that show every span: each gets one, and the rest goes to the span with the longest steps so far.
 
     A span `[s, e)` with k frames shows the middles of its k equal parts, and never two frames closer than two source
-    frames. Our choice: the paper names no sampling.
-
-    Args:
-        spans: Disjoint half-open intervals.
-        max_frames: Most frames; at least the number of spans.
+    frames. Our choice: the paper names no sampling. Spans are disjoint, and no more than `max_frames`.
     """
     count, lengths = [1] * len(spans), [end - start for start, end in spans]
     for _ in range(max_frames - len(spans)):

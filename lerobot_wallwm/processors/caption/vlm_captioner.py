@@ -151,10 +151,8 @@ class VlmCaptioner:
     ) -> Captioned:
         """Captions all events. What a server or a video does wrong ends in a fallback, never in an exception.
 
-        Args:
-            source: The dataset.
-            events: Its events with kinematic captions, unique ids; `DataError` if one lies outside the dataset.
-            progress: Called with (requests done since the last call, requests in all).
+        `events` have kinematic captions and unique ids; `DataError` if one lies outside the dataset. `progress` is called
+        with (requests done since the last call, requests in all).
         """
         by_episode: dict[int, list[Event]] = defaultdict(list)
         for event in events:

@@ -54,15 +54,13 @@ def recovery_weights(
 ) -> dict[int, float]:
     """Factor by which each event's draws change, by `event_id`: p / p_nominal.
 
+    It is 1 - alpha for the others, more for a recovery, and 1 for all if nothing recovers.
+
     Args:
         events: The events that are drawn, all of one level.
         recovering: `event_id` of those that recover; above level action see `lift_to_level`.
         config: alpha.
-        copies: How often other steps write each event (default 1). They are part of p_nominal; one that is left out
-            (0) stays out.
-
-    Returns:
-        A factor per event: 1 - alpha for the others, more for a recovery. All 1 if nothing recovers.
+        copies: How often other steps write each event (default 1), part of p_nominal; one left out (0) stays out.
     """
     mass = np.array([event.length * (copies or {}).get(event.event_id, 1) for event in events], float)
     recovers = np.array([event.event_id in recovering for event in events], bool) & (mass > 0)

@@ -51,7 +51,6 @@ def perturbed_starts(
     Args:
         source: The dataset.
         events: Its event table; actions with one of `labels` are contacts.
-        labels: Labels of the contacts.
         radius: Of the ball in joint space, in the dataset's units (degrees for an SO-100/101), Euclidean norm.
         starts: How many. Contacts are taken in a random order, each once before any twice.
         seed: The same seed gives the same starts.

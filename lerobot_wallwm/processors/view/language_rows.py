@@ -39,11 +39,9 @@ def plan_text(captions: Iterable[str]) -> str:
 
 
 class LanguageRows:
-    """Makes the language columns of carved events.
+    """Makes the language columns of carved events: captions of `level` become `subtask` rows.
 
-    Args:
-        events: The event table.
-        level: The level whose captions become `subtask` rows; LeRobot's subtasks are as fine as our actions.
+    LeRobot's subtasks are as fine as our actions.
     """
 
     def __init__(self, events: Iterable[Event], level: str) -> None:
@@ -54,10 +52,8 @@ class LanguageRows:
     def rows(self, episode: int, frames: np.ndarray, clock: np.ndarray) -> list[dict[str, Any]]:
         """The persistent rows of one carved event: `plan` and `subtask`, each at the time of the first row it holds for.
 
-        Args:
-            episode: Source episode.
-            frames: (T,) source frames of the view's rows, ascending. Events without any of them get no row.
-            clock: (T,) float32 timestamps of these rows in the view.
+        `frames` are the (T,) source frames of the view's rows, ascending; events without any of them get no row. `clock`
+        holds the (T,) float32 timestamps of these rows in the view.
         """
         own: list[tuple[float, str]] = []
         for event in self.by_episode.get(episode, ()):
