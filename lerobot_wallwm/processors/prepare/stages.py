@@ -256,9 +256,9 @@ class RecoveryStage(Stage):
     name, settings = "recovery", ("recovery",)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        how = self.config.recovery, self.config.kinematics
-        what = prepared.source, prepared.events, self.config.level, prepared.split()[0]
-        prepared.copies, figures = recovery_copies(*how, *what, prepared.folder, prepared.copies)
+        config, train = self.config, prepared.split()[0]
+        what = config.recovery, config.kinematics, prepared.source, prepared.events, config.level, train
+        prepared.copies, figures = recovery_copies(*what, prepared.folder, prepared.copies)
         return figures
 
 
