@@ -64,11 +64,7 @@ def commands(journal: Path, joints: int) -> tuple[np.ndarray, np.ndarray, np.nda
             outside.append([g["outside"] for g in ordered])
             row = {}
     shape = (len(rows), joints)
-    return (
-        np.array(times),
-        np.array(rows, float).reshape(shape),
-        np.array(outside, bool).reshape(shape),
-    )
+    return (np.array(times), np.array(rows, float).reshape(shape), np.array(outside, bool).reshape(shape))
 
 
 def periods(times: np.ndarray, rate: float) -> dict[str, float]:

@@ -68,12 +68,7 @@ class Lane:
         learned = known.motion_limits
         low, high = (np.asarray(learned[key]) for key in ("state_low", "state_high"))
         limits = MotionLimits.build(
-            low,
-            high,
-            learned,
-            config.rate_limit,
-            known.action_feature_names,
-            known.state_feature_names,
+            low, high, learned, config.rate_limit, known.action_feature_names, known.state_feature_names
         )
         scale, zero = [], []
         for entry, unit in zip(calibration.values(), units, strict=True):

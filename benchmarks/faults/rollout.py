@@ -37,13 +37,7 @@ class Rollout:
     """
 
     def __init__(
-        self,
-        lane: Lane,
-        argv: list[str],
-        log: Path,
-        session: dict,
-        fresh: bool,
-        hasty: bool,
+        self, lane: Lane, argv: list[str], log: Path, session: dict, fresh: bool, hasty: bool
     ) -> None:
         self.lane, self.log, self.session = lane, log, session
         self.began = time.time()

@@ -2,7 +2,7 @@
 """A small LeRobot view held in memory, so that forty short trainings decode its video once.
 
 Batches equal those of LeRobot's dataset and default collate: windows are clamped to their episode and flagged as
-padding beyond it (checked by tests/benchmarks/test_windows_in_memory.py).
+padding beyond it (checked by tests/benchmarks/test_ablation.py).
 """
 
 from __future__ import annotations

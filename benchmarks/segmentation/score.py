@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.harness.demonstrations import measured
 from benchmarks.harness.repo import DATASET
 from benchmarks.harness.rows import Row, bar
 from benchmarks.segmentation.boundary_score import (
@@ -64,8 +65,10 @@ def cuts_of(method: str, episode: Episode, true: list[int]) -> list[int]:
         return sorted(
             {f for s in kinematics(episode).switches for f in (s.start, s.end) if 0 < f < len(episode)}
         )
-    if method == "ours, measured motion":
-        episode = measured(episode)
+    if (
+        method == "ours, measured motion"
+    ):  # as if commands had not been recorded: with lag and execution noise
+        episode = replace(episode, action=np.vstack([episode.state[1:], episode.state[-1:]]))
     segmentation = EventSegmenter()(episode)
     if method == "ours, cuts":
         return segmentation.frames("action")

@@ -65,13 +65,13 @@ def quick(group, name, out, *flags):
 
 
 def test_a_result_says_where_and_how_it_was_made(tmp_path, capsys):
-    code, result = quick("preparing", "recovery", tmp_path)
+    code, result = quick("segmentation", "suite", tmp_path)
     assert code == 0 and result["finished"] and result["options"]["quick"]
     assert {"processor", "cores", "load", "torch", "threads"} <= set(result["machine"])
     assert len(result["commit"]) in (0, 40)
-    row = next(r for r in result["rows"] if r.get("kind") == "retry")
-    assert {"hits", "of", "interval_95"} <= set(row["missed grasps found"])
-    assert "| kind | events |" in capsys.readouterr().out
+    row = next(r for r in result["rows"] if r["table"] == "cuts by confidence")
+    assert {"hits", "of", "interval_95"} <= set(row["right"])
+    assert "| task | episodes |" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -79,7 +79,6 @@ def test_a_result_says_where_and_how_it_was_made(tmp_path, capsys):
     "group, name",
     [
         ("speed", "policy"),
-        ("segmentation", "suite"),
         ("learning", "jitter"),
         ("arm", "control_loop"),
         ("so101", "over_the_bus"),
