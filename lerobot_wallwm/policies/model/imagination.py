@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT
 from lerobot_wallwm.policies.model import flow_matching as fm
-from lerobot_wallwm.policies.towers.frame_packing import mask_or_none
+from lerobot_wallwm.policies.towers.frame_layouts import mask_or_none
 
 if TYPE_CHECKING:
     from lerobot_wallwm.policies.model.world_action_model import WorldActionModel

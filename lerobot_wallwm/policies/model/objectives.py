@@ -26,7 +26,7 @@ from lerobot_wallwm.policies.geometry.tube_masks import (
 )
 from lerobot_wallwm.policies.model import flow_matching as fm
 from lerobot_wallwm.policies.model.windows import EventWindows
-from lerobot_wallwm.policies.towers.frame_packing import FramePacking, mask_or_none
+from lerobot_wallwm.policies.towers.frame_layouts import FramePacking, mask_or_none
 from lerobot_wallwm.policies.towers.goal_reader import Goal
 from lerobot_wallwm.policies.training.stages import LOSSES
 

@@ -19,7 +19,7 @@ from lerobot_wallwm.policies.model import flow_matching as fm
 from lerobot_wallwm.policies.model.imagination import Imagination
 from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.towers.action_denoising import ActionDenoiser
-from lerobot_wallwm.policies.towers.frame_packing import mask_or_none, over_video_tokens
+from lerobot_wallwm.policies.towers.frame_layouts import mask_or_none, over_video_tokens
 
 if TYPE_CHECKING:
     from lerobot_wallwm.policies.model.world_action_model import WorldActionModel

@@ -19,7 +19,7 @@ from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, Wa
 from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
-from lerobot_wallwm.policies.towers.frame_packing import FramePacking
+from lerobot_wallwm.policies.towers.frame_layouts import FramePacking
 from lerobot_wallwm.policies.towers.goal_reader import Goal, GoalReader
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 from lerobot_wallwm.policies.training.stages import Stage

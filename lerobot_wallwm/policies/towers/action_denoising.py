@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
-from lerobot_wallwm.policies.towers.attention import Attention
+from lerobot_wallwm.policies.towers.attention import Attention, Rope, rope_tables, rotate_both
 from lerobot_wallwm.policies.towers.goal_reader import Goal
 from lerobot_wallwm.policies.towers.history import Given
-from lerobot_wallwm.policies.towers.rotary import Rope, rope_tables, rotate_both
 
 KeysValues = tuple[Tensor, Tensor]
 

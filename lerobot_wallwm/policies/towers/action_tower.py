@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from lerobot_wallwm.policies.towers.attention import Attention
-from lerobot_wallwm.policies.towers.frame_packing import FramePacking, over_video_tokens
+from lerobot_wallwm.policies.towers.attention import Attention, rope_tables
+from lerobot_wallwm.policies.towers.frame_layouts import FramePacking, over_video_tokens
 from lerobot_wallwm.policies.towers.goal_reader import Goal
 from lerobot_wallwm.policies.towers.history import ChunkTables, Given
-from lerobot_wallwm.policies.towers.rotary import rope_tables
 from lerobot_wallwm.policies.towers.token_layouts import PackedTokens, PaddedTokens, TokenLayout
 
 

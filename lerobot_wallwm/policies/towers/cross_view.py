@@ -13,8 +13,7 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor, nn
 
-from lerobot_wallwm.policies.towers.attention import attend_padded, wan_attention
-from lerobot_wallwm.policies.towers.rotary import Rope
+from lerobot_wallwm.policies.towers.attention import Rope, attend_padded, wan_attention
 
 
 class CameraRoPE(nn.Module):

@@ -17,9 +17,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lerobot_wallwm.policies.towers.attention import Attention, PackedSequences, attend
-from lerobot_wallwm.policies.towers.frame_packing import FramePacking
-from lerobot_wallwm.policies.towers.rotary import Rope, rope_tables, rotate_both
+from lerobot_wallwm.policies.towers.attention import (
+    Attention,
+    PackedSequences,
+    Rope,
+    attend,
+    rope_tables,
+    rotate_both,
+)
+from lerobot_wallwm.policies.towers.frame_layouts import FramePacking
 
 
 class TokenLayout(Protocol):

@@ -21,10 +21,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lerobot_wallwm.hub.files.backbones import WanShape
+from lerobot_wallwm.policies.towers.attention import rope_tables
 from lerobot_wallwm.policies.towers.cross_view import CameraRoPE, CrossViewAttention
-from lerobot_wallwm.policies.towers.frame_layouts import FrameLayout, PackedFrames, PaddedFrames
-from lerobot_wallwm.policies.towers.frame_packing import FramePacking
-from lerobot_wallwm.policies.towers.rotary import rope_tables
+from lerobot_wallwm.policies.towers.frame_layouts import FrameLayout, FramePacking, PackedFrames, PaddedFrames
 
 
 @dataclass

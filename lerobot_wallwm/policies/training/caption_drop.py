@@ -23,23 +23,12 @@ class CaptionDrop:
         most: Share dropped from ``long`` frames on.
         short: Frames; the paper's 129 is the length of its window.
         long: Frames; the paper's 220.
-
-    Raises:
-        ValueError: A share lies outside [0, 1], or the lengths do not ascend.
     """
 
     least: float
     most: float
     short: int
     long: int
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.least <= 1.0 or not 0.0 <= self.most <= 1.0:
-            raise ValueError("--policy.caption_drop_min and --policy.caption_drop_max must lie in [0, 1].")
-        if not self.short < self.long:
-            raise ValueError(
-                f"--policy.caption_drop_frames=[{self.short}, {self.long}] must hold a shorter and a longer event."
-            )
 
     def rate(self, frames: Tensor) -> Tensor:
         """Share of captions dropped for events of so many frames: half a cosine from ``least`` to ``most``."""

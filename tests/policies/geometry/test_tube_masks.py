@@ -163,7 +163,7 @@ def test_the_hidden_window_is_worth_lambda_in_the_loss():
 def test_a_policy_trains_with_tubes_and_repeats_itself(make_policy, make_train_batch):
     policy = make_policy(tube_probability=1.0, image_size=(64, 64), future_fraction=1.0).train()
     batch = make_train_batch(policy.config)
-    assert policy.model.shape.tube == TubeShape(1.0, 0.5, 1, 2, 1.0)
+    assert policy.model.shape.tube == TubeShape(probability=1.0)
     losses = []
     for _ in range(2):
         policy.train_steps.zero_()

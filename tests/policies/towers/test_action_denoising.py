@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from tiny_models import SHAPE, tiny_model
 
 from lerobot_wallwm.policies.towers.action_denoising import ActionDenoiser
-from lerobot_wallwm.policies.towers.frame_packing import over_video_tokens
+from lerobot_wallwm.policies.towers.frame_layouts import over_video_tokens
 from lerobot_wallwm.policies.towers.goal_reader import Goal
 from lerobot_wallwm.policies.towers.history import Given
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 
+from lerobot_wallwm.policies.towers.attention import rope_tables, rotate
 from lerobot_wallwm.policies.towers.cross_view import CameraRoPE
-from lerobot_wallwm.policies.towers.rotary import rope_tables, rotate
 
 HEAD_DIM, GRID, TOKENS = 24, (3, 2), 6
 

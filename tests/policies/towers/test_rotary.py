@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
 
-from lerobot_wallwm.policies.towers.rotary import rope_tables, rotate, rotate_both, rotate_real
+from lerobot_wallwm.policies.towers.attention import rope_tables, rotate, rotate_both, rotate_real
 
 TOKENS, HEADS, WIDTH = 7, 2, 12
 

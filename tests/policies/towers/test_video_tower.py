@@ -10,7 +10,7 @@ from tiny_models import WAN, random_event, shake, tiny_model
 
 from lerobot_wallwm.hub.files.backbones import WanShape
 from lerobot_wallwm.policies.model import objectives
-from lerobot_wallwm.policies.towers.rotary import rope_tables
+from lerobot_wallwm.policies.towers.attention import rope_tables
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 
 GRID = (2, 3)
