@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.arm.journal import commands
 from benchmarks.arm.toy_checkpoint import SIZE, make_checkpoint
 from benchmarks.harness.rows import CannotRunError, Row, Spread
 from emulated_arm.arms import ARMS, travel_as_built
+from emulated_arm.journal import read_journal
 
 PASSES_ON = True
 
@@ -69,6 +69,33 @@ class TimedPolicy:
             return action
 
         policy.select_action = timed
+
+
+def commands(journal: Path, joints: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Commands of all joints at once, as a sync write gives them.
+
+    Args:
+        journal: The emulator's.
+        joints: How many there are.
+
+    Returns:
+        Times ``(T,)`` in seconds since 1970, of each command's first servo; ticks ``(T, joints)``; and whether each goal
+        lay outside its servo's limits. A command that misses a servo is left out.
+    """
+    times, rows, outside = [], [], []
+    row: dict[int, dict] = {}
+    for goal in read_journal(journal, "goal"):
+        if goal["id"] in row:
+            row = {}
+        row[goal["id"]] = goal
+        if len(row) == joints:
+            ordered = [row[i] for i in sorted(row)]
+            times.append(ordered[0]["t"])
+            rows.append([g["ticks"] for g in ordered])
+            outside.append([g["outside"] for g in ordered])
+            row = {}
+    shape = (len(rows), joints)
+    return (np.array(times), np.array(rows, float).reshape(shape), np.array(outside, bool).reshape(shape))
 
 
 def figures(times: list[float], fps: float, warm_up: int) -> dict[str, Any]:
@@ -119,9 +146,8 @@ def rollout(cfg: Any, args: Namespace) -> Iterator[Row]:
     if select:  # the RTC engine asks for chunks instead
         cells["select_action, ms"] = Spread.of(select)
     cells["processor seconds a second"] = cpu / max(times[-1] - times[0], 1e-9)
-    yield Row(
-        "policy", {**cells, "largest second difference": float(np.abs(np.diff(goals, n=2, axis=0)).max())}
-    )
+    cells["largest second difference"] = float(np.abs(np.diff(goals, n=2, axis=0)).max())
+    yield Row("policy", cells)
 
 
 def flags(parser: ArgumentParser) -> None:

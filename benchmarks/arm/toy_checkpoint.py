@@ -166,11 +166,8 @@ def break_checkpoint(sound: Path, broken: Path, how: str, seed: int) -> Path:
                 tensors[key] *= 1e30
     else:
         wanted = {"nan_statistics": "action.m", "nan_range": "range_"}.get(how, "")
-        keys = [
-            key
-            for key in floating
-            if wanted in key and (how != "nan_statistics" or key[-3:] in ("min", "max"))
-        ]
+        ends = ("min", "max") if how == "nan_statistics" else ("",)
+        keys = [key for key in floating if wanted in key and key.endswith(ends)]
         key = keys[int(rng.integers(len(keys)))]
         flat = tensors[key].reshape(-1)
         flat[int(rng.integers(flat.numel()))] = torch.inf if how == "inf_weight" else torch.nan

@@ -69,7 +69,7 @@ class Book:
         settings = folder / "campaign.json"
         if settings.exists() and json.loads(settings.read_text())["seed"] != seed:
             raise ValueError(
-                f"{folder} holds a campaign of another seed. Fix: another --out, or --seed as in {settings}"
+                f"{folder} holds another seed's campaign. Fix: another --out, or --seed as in {settings}"
             )
         settings.write_text(json.dumps({"seed": seed}) + "\n")
         self._lock = threading.Lock()
@@ -121,9 +121,8 @@ class Book:
 
 def in_order(group: list[Fault]) -> list[Fault]:
     """Sorted so that those into a running rollout follow each other, and those that end one come last."""
-    return sorted(
-        group, key=lambda f: (KINDS[f.kind].where not in ("bus", "camera"), f.phase, f.kind, f.number)
-    )
+    own = ("start", "signal")
+    return sorted(group, key=lambda f: (KINDS[f.kind].where in own, f.phase, f.kind, f.number))
 
 
 def run_lane(
@@ -198,7 +197,7 @@ def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lanes", type=int, default=4, help="arms at a time, of 4; two for each core")
     parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="stop then; the same command goes on"
+        "--minutes", type=float, default=float("inf"), help="then stop; a second call goes on"
     )
     fresh = "rollouts between two in a new interpreter; 0: none"
     parser.add_argument("--fresh_every", type=int, default=60, help=fresh)

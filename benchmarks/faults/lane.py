@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""One emulated arm, and the journal of what its servos received while a campaign runs rollouts on it one after the other."""
+"""One emulated arm, the journal of what its servos received, and the rollouts that a campaign runs on it one by one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import contextlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from bisect import bisect_left
 from collections.abc import Callable
 from operator import itemgetter
@@ -17,15 +21,28 @@ import numpy as np
 
 from benchmarks.arm.processes import Nursery
 from benchmarks.arm.toy_checkpoint import CAMERAS, FPS, SIZE, make_checkpoint
-from benchmarks.faults.judge import Goals, weigh
-from benchmarks.faults.rollout import Rollout
-from emulated_arm.arms import ARMS, calibration_of, travel_as_built
+from benchmarks.faults.judge import End, Goals, last_words, weigh
+from emulated_arm.arms import ARMS, Arm, calibration_of, travel_as_built
 from emulated_arm.process import EmulatorProcess
 from lerobot_wallwm import WallwmConfig
 from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 
+POLL_S = 0.02
+# Seconds until a rollout moves the arm, or has ended once it is to end. A busy machine needs most of it.
+START_S, END_S = 120.0, 60.0
 _time = itemgetter("t")
+
+
+def servo_units(arm: Arm, calibration: dict[str, dict]) -> tuple[np.ndarray, np.ndarray]:
+    """LeRobot's units in a servo's ticks, each ``(joints,)``: ``ticks = zero + scale * value``."""
+    zero, scale = [], []
+    for joint in arm.joints:
+        low, high = calibration[joint.name]["range_min"], calibration[joint.name]["range_max"]
+        parts = {"percent": 100, "signed_percent": 200}
+        scale.append(4095 / 360 if joint.units == "degrees" else (high - low) / parts[joint.units])
+        zero.append(low if joint.units == "percent" else (low + high) / 2)
+    return np.array(zero, float), np.array(scale, float)
 
 
 class Lane:
@@ -48,7 +65,7 @@ class Lane:
         numbers = calibration_of(kind, travels)
         self.calibration.write_text(json.dumps(numbers, indent=4))
         self.checkpoint = make_checkpoint(folder / "checkpoint", kind, travels, seed)
-        self.low, self.high, self.step = self._limits(numbers, [j.units for j in kind.joints])
+        self.low, self.high, self.step = self._limits(kind, numbers)
         self.port = folder / "port"
         shutil.rmtree(folder / "port.emulator", ignore_errors=True)
         self.emulator = EmulatorProcess(arm, self.port, calibration=self.calibration, seed=seed)
@@ -62,7 +79,7 @@ class Lane:
         self._lines: list[dict] = []
         self._place = 0
 
-    def _limits(self, calibration: dict, units: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _limits(self, arm: Arm, calibration: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         config = WallwmConfig.from_pretrained(self.checkpoint)
         known = Learned.read(self.checkpoint)
         learned = known.motion_limits
@@ -70,18 +87,8 @@ class Lane:
         limits = MotionLimits.build(
             low, high, learned, config.rate_limit, known.action_feature_names, known.state_feature_names
         )
-        scale, zero = [], []
-        for entry, unit in zip(calibration.values(), units, strict=True):
-            first, last = entry["range_min"], entry["range_max"]
-            span = {
-                "degrees": 4095 / 360,
-                "percent": (last - first) / 100,
-                "signed_percent": (last - first) / 200,
-            }
-            scale.append(span[unit])
-            zero.append(first if unit == "percent" else (first + last) / 2)
-        ticks, start = np.array(scale), np.array(zero)
-        return low * ticks + start, high * ticks + start, limits.step * ticks
+        zero, scale = servo_units(arm, calibration)
+        return low * scale + zero, high * scale + zero, limits.step * scale
 
     # --- the journal
 
@@ -213,3 +220,124 @@ class Lane:
             self.rollout.kill()
         self.nursery.close()
         self.emulator.close()
+
+
+class Rollout:
+    """One `lerobot-rollout`.
+
+    Attributes:
+        began: Time of its start.
+        code: Exit code once it has ended.
+        ended_at: When that was noticed.
+        waited_s: Seconds that its main thread was ready to run and was not let; 0 where the system does not tell.
+        free_from: Since when LeRobot moves the arm back to where it was, or None.
+    """
+
+    def __init__(
+        self, lane: Lane, argv: list[str], log: Path, session: dict, fresh: bool, hasty: bool
+    ) -> None:
+        self.lane, self.log, self.session = lane, log, session
+        self.began = time.time()
+        self.code: int | None = None
+        self.ended_at: float | None = None
+        self.free_from: float | None = None
+        self.waited_s = 0.0
+        self.hung = False
+        self._said, self._text = -1, ""
+        self._own: subprocess.Popen | None = None
+        if fresh:
+            with log.open("wb") as file:
+                self._own = subprocess.Popen(
+                    [str(Path(sys.executable).with_name("lerobot-rollout")), *argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=lane.environment,
+                    start_new_session=True,
+                )
+            self.pid = self._own.pid
+        else:
+            self.pid = lane.nursery.start(argv, log, hasty)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        if self.code is None:
+            with contextlib.suppress(OSError, IndexError):
+                told = Path(f"/proc/{self.pid}/schedstat").read_text()
+                self.waited_s = max(self.waited_s, int(told.split()[1]) / 1e9)
+            self.code = self._own.poll() if self._own is not None else self.lane.nursery.poll()
+            if self.code is not None:
+                self.ended_at = time.time()
+            elif self.free_from is None and "Returning robot to initial" in self.text():
+                self.free_from = time.time() - 0.3  # the log is read now and then only
+        return self.code is None
+
+    @property
+    def ending(self) -> bool:
+        """Whether LeRobot has begun to end it; the end of the interpreter may take seconds more."""
+        return "Stopping inference engine" in self.text()
+
+    def text(self) -> str:
+        """Its log."""
+        with contextlib.suppress(FileNotFoundError):
+            size = self.log.stat().st_size
+            if size != self._said:
+                self._said, self._text = size, self.log.read_text(errors="replace")
+        return self._text
+
+    def wait(self, seconds: float, ready: Callable[[], bool] = lambda: False) -> bool:
+        """Waits until it ends, or something is ready; True if either came in time."""
+        deadline = time.monotonic() + seconds
+        while self.alive and not ready():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def moves(self, commands: int = 10) -> bool:
+        """Whether it has sent so many commands."""
+        return self.lane.commands() >= commands
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal, if it still runs."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """The last resort."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait(END_S)
+
+    def end(self, seconds: float = END_S) -> End:
+        """Waits for its end, kills it where none comes, and looks at what it leaves behind."""
+        if not self.wait(seconds):
+            self.hung = True
+            self.kill()
+        status = self.lane.emulator.remote.ask("status")["joints"].values()
+        torque = sum(joint["torque"] for joint in status)
+        end = End(self.code, self.hung, last_words(self.text()), torque, len(status))
+        if self.session["record"]:
+            end.data = load_recorded(Path(self.session["root"]))
+            if end.data == "loads":
+                shutil.rmtree(self.session["root"])
+        self.lane.rollout = None
+        return end
+
+
+def load_recorded(root: Path) -> str:
+    """Whether a recorded dataset loads: ``loads``, ``empty`` (no episode) or the error."""
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    info = root / "meta" / "info.json"
+    try:
+        if not info.exists() or json.loads(info.read_text())["total_episodes"] == 0:
+            return "empty"
+        dataset = LeRobotDataset("local/rollout_faults", root=root)
+        for index in {0, len(dataset) // 2, len(dataset) - 1}:
+            dataset[index]
+    except Exception as error:  # whatever it is, it is the result
+        return f"does not load: {type(error).__name__}: {str(error)[:150]}"
+    return "loads"

@@ -14,9 +14,8 @@ import time
 from benchmarks.arm.toy_checkpoint import break_checkpoint
 from benchmarks.faults.hung_server import CAPTIONS, HungServer
 from benchmarks.faults.judge import End, Verdict, judge
-from benchmarks.faults.lane import Lane
+from benchmarks.faults.lane import START_S, Lane, Rollout
 from benchmarks.faults.plan import KINDS, Fault
-from benchmarks.faults.rollout import START_S, Rollout
 from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.language.event_grammar import learn_transitions
 
@@ -68,11 +67,8 @@ class Runs:
             return self._while_connecting(fault)
         if where in ("bus", "camera"):
             return self._into_a_run(fault)
-        own = {
-            "nan_weights": self._broken,
-            "planner_hung": self._unplanned,
-            "bus_down_at_end": self._down_at_end,
-        }
+        own = {"nan_weights": self._broken, "planner_hung": self._unplanned}
+        own["bus_down_at_end"] = self._down_at_end
         return own.get(fault.kind, self._signalled)(fault)
 
     def stop(self) -> None:
@@ -122,9 +118,8 @@ class Runs:
     def _await_motion(self, rollout: Rollout) -> None:
         if not rollout.wait(START_S, lambda: rollout.moves()) or not rollout.alive:
             end = rollout.end(1.0)
-            raise NotCountedError(
-                f"without a fault: {end.reason or 'no motion in time'} ({rollout.log.name})"
-            )
+            said = end.reason or "no motion in time"
+            raise NotCountedError(f"without a fault: {said} ({rollout.log.name})")
 
     def _goes_on(self, rollout: Rollout, since: float) -> bool:
         # A rollout that goes home to end sends goals, too.
@@ -196,9 +191,7 @@ class Runs:
             self._await_motion(rollout)
             rollout.wait(PATIENCE_S, lambda: rollout.ending or server.asked >= answers)
             if server.asked < answers:
-                raise NotCountedError(
-                    f"the server was asked {server.asked} times, before its {answers} answers"
-                )
+                raise NotCountedError(f"the server was asked {server.asked} times, not {answers}")
             # The last answer may be that of the next event already.
             rollout.wait(2 * SWING_S if answers else 0.0)
             since = time.time()

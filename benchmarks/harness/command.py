@@ -68,19 +68,15 @@ def main(argv: list[str]) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     args.others = others
     found: list[Row] = []
-    record = {
-        "benchmark": f"{group} {name}",
-        "command": f"python -m benchmarks {' '.join(argv)}",
-        **circumstances(),
-    }
+    command = f"python -m benchmarks {' '.join(argv)}"
+    record = {"benchmark": f"{group} {name}", "command": command, **circumstances()}
     began, whole, why = time.monotonic(), False, ""
     try:
         # What LeRobot prints is no part of the tables.
         for row in _told_aside(module.rows(args)):
             found.append(row)
-            print(
-                "  " + ", ".join(f"{k} {text(v)}" for k, v in row.cells.items()), file=sys.stderr, flush=True
-            )
+            cells = ", ".join(f"{k} {text(v)}" for k, v in row.cells.items())
+            print(f"  {cells}", file=sys.stderr, flush=True)
         whole = True
     except CannotRunError as error:
         why = str(error)
@@ -118,9 +114,7 @@ def parse(module: Any, group: str, name: str, argv: list[str]) -> tuple[argparse
     parser.add_argument("--quick", action="store_true", help=f"a minute at most, to see that it runs: {told}")
     parser.add_argument("--markdown", action="store_true", help="print the tables for docs/results")
     out = REPO / "outputs/benchmarks" / group / name
-    parser.add_argument(
-        "--out", type=Path, help=f"folder for result.json and the rest ({out.relative_to(REPO)})"
-    )
+    parser.add_argument("--out", type=Path, help=f"folder for the results ({out.relative_to(REPO)})")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch; 0: as it finds")
     getattr(module, "flags", lambda _: None)(parser)
     if "--quick" in argv:

@@ -119,12 +119,10 @@ class Row:
 def bar(what: str, value: float, least: float | None = None, most: float | None = None) -> Row:
     """A figure that must be reached: at least, at most, or both."""
     passes = (least is None or value >= least) and (most is None or value <= most)
-    wanted = [
-        f">= {number(least)}" if least is not None else "",
-        f"<= {number(most)}" if most is not None else "",
-    ]
-    needed = " and ".join(filter(None, wanted))
-    return Row("bars", {"what": what, "value": value, "needed": needed, "passes": passes}, passes)
+    wanted = [f"{sign} {number(b)}" for sign, b in ((">=", least), ("<=", most)) if b is not None]
+    return Row(
+        "bars", {"what": what, "value": value, "needed": " and ".join(wanted), "passes": passes}, passes
+    )
 
 
 def number(value: float) -> str:
@@ -158,9 +156,8 @@ def _table(title: str, rows: Sequence[Row], markdown: bool) -> str:
     body = [[text(row.cells.get(name)) for name in columns] for row in rows]
     if markdown:
         head = ["**" + title + "**", "", "| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-        return "\n".join(
-            head + ["| " + " | ".join(c.replace("|", "/") for c in line) + " |" for line in body]
-        )
+        body = [[cell.replace("|", "/") for cell in line] for line in body]
+        return "\n".join(head + ["| " + " | ".join(line) + " |" for line in body])
     widths = [max(len(line[i]) for line in [columns, *body]) for i in range(len(columns))]
     words = [
         [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]

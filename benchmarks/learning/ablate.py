@@ -122,11 +122,9 @@ def rows(args: Namespace) -> Iterator[Row]:
         cells["s a step"] = Mean.of(run["seconds_per_step"] for run in seeds.values())
         yield Row(f"{args.steps} steps of {args.batch}, seeds {args.seeds}", cells)
     for look in ("none", "anchor", "full") if base else ():
-        errors = {
-            f: Mean.of(run[f"imagination {look}"][f] for run in base.values()) for f in ("near", "event")
-        }
+        own = [run[f"imagination {look}"] for run in base.values()]
+        errors = {figure: Mean.of(errors[figure] for errors in own) for figure in ("near", "event")}
         yield Row("imagination of base", {"imagination": look, **errors})
     still = [run["video"]["repeat_keyframe"] for seeds in found.values() for run in seeds.values()]
-    yield Row(
-        "repeating the keyframe", {f: Mean.of(s[f] for s in still) for f in ("psnr", "psnr_moved", "ssim")}
-    )
+    figures = ("psnr", "psnr_moved", "ssim")
+    yield Row("repeating the keyframe", {f: Mean.of(s[f] for s in still) for f in figures})

@@ -14,6 +14,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -47,27 +48,19 @@ def skew(objects: Mapping[int, str], keep: int) -> tuple[str, list[int]]:
 
 def rows(args: Namespace) -> Iterator[Row]:
     mixture = make_mixture(args)
-    cells = {
-        "demonstrations": mixture["episodes"],
-        "events": mixture["events"],
-        "commonest": mixture["common"],
-    }
+    cells = {"demonstrations": mixture["episodes"], "events": mixture["events"]}
+    cells["commonest"] = mixture["common"]
     shares = {f"rows of rare objects, {view}": share for view, share in mixture["rare_share"].items()}
     yield Row("mixture", {**cells, **shares})
     for name in ("vl", "action"):
         f = mixture["balance"][name]
-        cells = {
-            key: f[key]
-            for key in ("clusters", "gini_before", "gini_after", "entropy_before", "entropy_after")
-        }
+        names = ("clusters", "gini_before", "gini_after", "entropy_before", "entropy_after")
+        cells = {key: f[key] for key in names}
         yield Row("clusters", {"clustering": name, **cells, "rarest tenth, times": f["rarest_decile_gain"]})
     groups = {"rare": mixture["rare_episodes"], "common": mixture["common_episodes"]}
     heldout = args.out / "events/heldout"
-    jobs = [
-        one_run.job(args, view, seed, args.out / view, heldout, groups=groups)
-        for seed in args.seeds
-        for view in VIEWS
-    ]
+    pairs = product(args.seeds, VIEWS)
+    jobs = [one_run.job(args, v, seed, args.out / v, heldout, groups=groups) for seed, v in pairs]
     found = one_run.run_all(args, jobs)
     for group in ("rare", "common", "errors"):
         for view, seeds in found.items():
@@ -98,27 +91,19 @@ def make_mixture(args: Namespace) -> dict[str, Any]:
     if facts.exists():
         mixture = json.loads(facts.read_text())
         if mixture["keep"] != args.keep:
-            raise CannotRunError(
-                f"{args.out} holds a mixture of --keep={mixture['keep']}. Fix: choose another --out"
-            )
+            raise CannotRunError(f"{args.out} is a mixture of --keep={mixture['keep']}. Fix: another --out")
         return mixture
     if not whole.exists():
         prepare(
             PrepareConfig(DatasetConfig(root=args.dataset), OutputConfig(root=whole), heldout=0.2, quiet=True)
         )
     source = SourceDataset.open(args.dataset)
-    objects = {
-        episode: parse_instruction(source.read(i).task)["object"]
-        for i, episode in enumerate(source.episode_indices)
-    }
+    objects = {e.index: parse_instruction(e.task)["object"] for e in source}
     train, _ = split_episodes(source.episode_indices, 0.2, 0)
     common, kept = skew({episode: objects[episode] for episode in train}, args.keep)
     kept = kept[: args.most]
-    events = [
-        e
-        for e in read_events(whole / "events.parquet")
-        if e.level == "action" and e.episode_index in set(kept)
-    ]
+    table = read_events(whole / "events.parquet")
+    events = [e for e in table if e.level == "action" and e.episode_index in set(kept)]
     growth = BalancerConfig(growth=args.growth)
     balance = balance_events(EventEmbedder(), source, events, kept, args.out, ClusterConfig(), growth)
     rare_share = {}

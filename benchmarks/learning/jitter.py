@@ -23,24 +23,80 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from benchmarks.harness.repo import PHASES
 from benchmarks.harness.rows import Row
 from benchmarks.learning import one_run
-from benchmarks.learning.boundary_errors import Interval, moved, uniform
-from benchmarks.segmentation.boundary_score import BoundaryScore, boundary_score, tolerance_frames
-from benchmarks.segmentation.score import true_boundaries
+from benchmarks.segmentation.score import (
+    BoundaryScore,
+    boundary_score,
+    tolerance_frames,
+    true_boundaries,
+    uniform_cuts,
+)
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.segment.segmenter import Cut, EventSegmenter, Segmentation
 from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.processors.view.carver import EventCarver
 
+# An episode is a list of these, (start, end, caption), which tile [0, T) before and after they are spoiled.
+Interval = tuple[int, int, str]
 DEVIATIONS = {"0.1 s": 0.1, "0.25 s": 0.25, "0.5 s": 0.5}
 VIEWS = ("exact", *DEVIATIONS, "segmenter", "uniform")
 LEAST_S = 0.15
 QUICK = {**one_run.QUICK, "only": ["exact", "0.5 s"], "most": 12}
 flags = partial(one_run.study_flags, steps=300)
+
+
+def ordered(wanted: Sequence[float], length: int, least: int) -> list[int]:
+    """The boundaries nearest to the wanted ones (least squares) that leave every interval `least` frames.
+
+    With `least` frames a boundary taken off, they must not fall and must lie in `[least, length - count * least]`: an
+    isotonic regression, cut off at both ends and rounded, none of which undoes the order.
+
+    Args:
+        wanted: Interior boundaries, frames, in the order of the events that they part.
+        length: Frames of the episode.
+        least: Frames of the shortest interval.
+
+    Raises:
+        ValueError: The episode is too short for so many intervals.
+    """
+    count = len(wanted)
+    if length < (count + 1) * least:
+        raise ValueError(f"{length} frames do not hold {count + 1} intervals of {least}")
+    if not count:
+        return []
+    taken = np.arange(count) * least
+    level = isotonic_regression(np.asarray(wanted, dtype=np.float64) - taken).x
+    return (np.rint(np.clip(level, least, length - count * least)).astype(int) + taken).tolist()
+
+
+def moved(
+    intervals: Sequence[Interval], deviation: float, least: int, rng: np.random.Generator
+) -> list[Interval]:
+    """Every interior boundary moved by a normal error, its standard deviation in frames; captions stay in order."""
+    bounds = [start for start, _, _ in intervals[1:]]
+    errors = rng.normal(0.0, deviation, len(bounds)) if deviation else np.zeros(len(bounds))
+    new = ordered(np.add(bounds, errors), intervals[-1][1], least) if deviation else bounds
+    return _tiled(new, intervals[-1][1], [caption for *_, caption in intervals])
+
+
+def uniform(intervals: Sequence[Interval]) -> list[Interval]:
+    """As many equal parts; each gets the caption of the old interval that fills most of it."""
+    length = intervals[-1][1]
+    bounds = uniform_cuts(length, len(intervals))
+    captions = []
+    for start, end in zip([0, *bounds], [*bounds, length], strict=True):
+        shares = [min(end, old_end) - max(start, old_start) for old_start, old_end, _ in intervals]
+        captions.append(intervals[int(np.argmax(shares))][2])
+    return _tiled(bounds, length, captions)
+
+
+def _tiled(bounds: Sequence[int], length: int, captions: Sequence[str]) -> list[Interval]:
+    return list(zip([0, *bounds], [*bounds, length], captions, strict=True))
 
 
 def spoiled(view: str, intervals: Sequence[Interval], fps: float, rng: np.random.Generator) -> list[Interval]:
@@ -58,11 +114,8 @@ def rows(args: Namespace) -> Iterator[Row]:
     found = one_run.run_all(args, jobs)
     for view, seeds in found.items():
         own = [facts[view, seed] for seed in seeds]
-        cells = {
-            "training boundaries": view,
-            "F1": mean(f["f1"] for f in own),
-            "events": mean(f["events"] for f in own),
-        }
+        cells = {"training boundaries": view, "F1": mean(f["f1"] for f in own)}
+        cells["events"] = mean(f["events"] for f in own)
         errors = one_run.compared(seeds, found.get("exact", {}), ("near", "event", "remaining"))
         yield Row(f"{args.steps} steps of {args.batch}, seeds {args.seeds}", {**cells, **errors})
 
@@ -115,6 +168,4 @@ def respoil(
     rng = np.random.default_rng([seed, index, VIEWS.index(view)])
     templates = {event.caption: event for event in truth[index]}
     intervals = [(event.start, event.end, event.caption) for event in truth[index]]
-    return [
-        replace(templates[c], start=start, end=end) for start, end, c in spoiled(view, intervals, fps, rng)
-    ]
+    return [replace(templates[c], start=a, end=b) for a, b, c in spoiled(view, intervals, fps, rng)]

@@ -98,9 +98,7 @@ def run_all(args: Namespace, jobs: Sequence[Job]) -> dict[str, dict[int, dict[st
             argv = [sys.executable, "-m", "benchmarks.learning.one_run", str(order), str(result)]
             with log.open("wb") as sink:
                 env = {**os.environ, "OMP_NUM_THREADS": "1"}
-                done = subprocess.run(
-                    argv, cwd=REPO, stdout=sink, stderr=subprocess.STDOUT, env=env, check=False
-                )
+                done = subprocess.run(argv, cwd=REPO, stdout=sink, stderr=sink, env=env, check=False)
             if done.returncode:
                 raise CannotRunError(f"{job.name}, seed {job.seed} failed. Fix: see {log}")
         return json.loads(result.read_text())

@@ -49,9 +49,8 @@ class WindowsInMemory:
         self.action = torch.from_numpy(np.stack(table["action"])).float()
         self.episode = torch.as_tensor(np.asarray(table["episode_index"]))
         self.tasks = [self.meta.tasks.iloc[int(i)].name for i in table["task_index"]]
-        self.frames = {
-            key: _decoded(dataset, key, cache / f"{root.name}-{key}.npy") for key in self.meta.camera_keys
-        }
+        keys = self.meta.camera_keys
+        self.frames = {key: _decoded(dataset, key, cache / f"{root.name}-{key}.npy") for key in keys}
 
     def __len__(self) -> int:
         return len(self.state)

@@ -59,10 +59,8 @@ def rows(args: Namespace) -> Iterator[Row]:
     yield bar("clustering, seconds", seconds, most=NEEDED_CLUSTER_S)
     yield bar("clustering, GB", peak, most=NEEDED_CLUSTER_GB)
     for name, found, cloud in zip(("vl", "action"), labels, (seen, moved), strict=True):
-        yield Row(
-            "events whose cluster is mostly of their own cloud",
-            {"clustering": name, "share": _purity(found, cloud)},
-        )
+        cells = {"clustering": name, "share": _purity(found, cloud)}
+        yield Row("events whose cluster is mostly of their own cloud", cells)
     yield from _balance(list(labels), "k-means' clusters", judged=False)
     del parts, labels
     yield from _balance(list(_clouds(rng, balanced)), "clouds", judged=True)
@@ -108,6 +106,5 @@ def _balance(labels: list[np.ndarray], what: str, judged: bool) -> Iterator[Row]
     if judged:
         yield bar("balancing, seconds", seconds, most=NEEDED_BALANCE_S)
         yield bar("entropy after", min(f["entropy_after"] for _, f in figures), NEEDED_ENTROPY)
-        yield bar(
-            "rarest tenth, times as often", min(f["rarest_decile_gain"] for _, f in figures), NEEDED_GAIN
-        )
+        gain = min(f["rarest_decile_gain"] for _, f in figures)
+        yield bar("rarest tenth, times as often", gain, NEEDED_GAIN)

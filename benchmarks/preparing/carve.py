@@ -38,12 +38,8 @@ def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--dataset", type=Path, default=DATASET)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--copies", type=int, default=20, help="copies of each event in the large view")
-    parser.add_argument(
-        "--large", type=int, default=0, help="also carve this many events and compare with LeRobot"
-    )
-    parser.add_argument(
-        "--split", type=int, default=128, help="events that LeRobot splits for the comparison"
-    )
+    parser.add_argument("--large", type=int, default=0, help="also carve so many events, beside LeRobot")
+    parser.add_argument("--split", type=int, default=128, help="events that LeRobot splits then")
 
 
 def rows(args: Namespace) -> Iterator[Row]:
@@ -66,10 +62,8 @@ def rows(args: Namespace) -> Iterator[Row]:
             f"carve, {args.copies} copies": lambda: carve(next(fresh), copies=copies),
             "prepare, everything": whole,
         }
-        seconds = {
-            name: Spread.of([ms / 1e3 for ms in times])
-            for name, times in in_turns(calls, args.repeats).items()
-        }
+        taken = in_turns(calls, args.repeats)
+        seconds = {name: Spread.of([ms / 1e3 for ms in times]) for name, times in taken.items()}
         once, many, all_of_it = seconds.values()
         rate, factor = len(actions) / once.median, source.info["total_frames"] / source.fps / all_of_it.median
         speed = (
@@ -106,11 +100,8 @@ def carve_many(source: SourceDataset, events: list, large: int, split: int, fold
     split_dataset(view, halves, output_dir=folder / "split")
     theirs = time.perf_counter() - began
     for name, number, seconds in (("carve", result.episodes, ours), ("LeRobot's split", split, theirs)):
-        yield Row(
-            "large",
-            {"what": name, "events": number, "seconds": seconds, "ms an event": 1e3 * seconds / number},
-        )
+        cells = {"what": name, "events": number, "seconds": seconds}
+        yield Row("large", {**cells, "ms an event": 1e3 * seconds / number})
     yield bar("large, seconds", ours, most=LARGE_SECONDS)
-    yield bar(
-        "LeRobot's time of an event, of ours", (theirs / split) / (ours / result.episodes), NEEDED_RATIO
-    )
+    ratio = (theirs / split) / (ours / result.episodes)
+    yield bar("LeRobot's time of an event, of ours", ratio, NEEDED_RATIO)

@@ -99,12 +99,8 @@ def score(name: str, recordings: list[Recording], delay: float | None, counts: C
                     exact += (verdict.lag, verdict.action_lag) == right
         total = len(LAGS) * len(recordings)
         counts.update({"told": told, "exact": exact})
-        cells = {
-            "episodes": name,
-            "planted": way,
-            "confident": Share(told, total),
-            "exact": Share(exact, told),
-        }
+        cells = {"episodes": name, "planted": way, "confident": Share(told, total)}
+        cells["exact"] = Share(exact, told)
         quarantined = ", ".join(f"{reason} {often}" for reason, often in reasons.items())
         yield Row("planted lags", {**cells, "wrong": told - exact, "quarantined": quarantined})
 
@@ -134,10 +130,8 @@ def controls(name: str, recordings: list[Recording], partners: int, counts: Coun
         wrong["one camera off by one"].append(not synchronizer(shorter, late).quarantined)
     for what, confident in wrong.items():
         counts["trusted"] += sum(confident)
-        yield Row(
-            "controls",
-            {"episodes": name, "control": what, "confident": Share(sum(confident), len(confident))},
-        )
+        share = Share(sum(confident), len(confident))
+        yield Row("controls", {"episodes": name, "control": what, "confident": share})
 
 
 def fresh(seed: int, episodes: int, out: Path) -> Path:
@@ -152,17 +146,11 @@ def fresh(seed: int, episodes: int, out: Path) -> Path:
 
 def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--so101", type=Path, default=DATASET)
-    parser.add_argument(
-        "--human", type=Path, help="LeRobot dataset of a human's demonstrations, three or more"
-    )
+    parser.add_argument("--human", type=Path, help="LeRobot dataset of three or more human demonstrations")
     parser.add_argument("--most", type=int, help="episodes of each dataset that are read")
-    parser.add_argument(
-        "--fresh", type=int, metavar="SEED", help="score demonstrations recorded from this seed on"
-    )
+    parser.add_argument("--fresh", type=int, metavar="SEED", help="score those recorded from this seed on")
     parser.add_argument("--episodes", type=int, default=40, help="how many of them")
-    parser.add_argument(
-        "--partners", type=int, default=10, help="each episode gets the videos of so many others"
-    )
+    parser.add_argument("--partners", type=int, default=10, help="others whose videos each episode gets")
 
 
 def rows(args: Namespace) -> Iterator[Row]:

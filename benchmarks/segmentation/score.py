@@ -12,8 +12,8 @@ episodes, or less than 0.20 above uniform cuts that are told the true number of 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +21,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.harness.repo import DATASET
 from benchmarks.harness.rows import Row, bar
-from benchmarks.segmentation.boundary_score import (
-    BoundaryScore,
-    boundary_score,
-    tolerance_frames,
-    uniform_cuts,
-)
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.motion.kinematics import kinematics
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 
+TOLERANCE_S = 0.1
 NEEDED_F1, NEEDED_MARGIN = 0.80, 0.20
 METHODS = (
     "ours, action events",
@@ -41,6 +36,63 @@ METHODS = (
     "gripper only",
 )
 SPLITS = ("tuning (even episodes)", "held back (odd episodes)")
+
+
+@dataclass(frozen=True)
+class BoundaryScore:
+    """Counts over any number of episodes; add scores to pool them."""
+
+    hits: int = 0
+    found: int = 0
+    true: int = 0
+
+    def __add__(self, other: BoundaryScore) -> BoundaryScore:
+        return BoundaryScore(self.hits + other.hits, self.found + other.found, self.true + other.true)
+
+    @property
+    def precision(self) -> float:
+        return self.hits / self.found if self.found else 0.0
+
+    @property
+    def recall(self) -> float:
+        return self.hits / self.true if self.true else 0.0
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.hits / (self.found + self.true) if self.found + self.true else 0.0
+
+    def cells(self) -> dict[str, float]:
+        """Of a benchmark's row."""
+        figures = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
+        return {**figures, "found": self.found, "true": self.true}
+
+
+def tolerance_frames(fps: float, seconds: float = TOLERANCE_S) -> int:
+    """The tolerance in whole frames, rounded down, at least one."""
+    return max(1, int(seconds * fps + 1e-9))
+
+
+def boundary_score(found: Sequence[int], true: Sequence[int], tolerance: int) -> BoundaryScore:
+    """Matches boundaries one to one within `tolerance` frames, as many as possible.
+
+    Only interior boundaries belong here: an episode's two ends are always right. Walking both lists in order and
+    pairing the earliest that fit is a maximum matching, because all tolerances are equal.
+    """
+    found, true = sorted(found), sorted(true)
+    hits = i = j = 0
+    while i < len(found) and j < len(true):
+        if abs(found[i] - true[j]) <= tolerance:
+            hits, i, j = hits + 1, i + 1, j + 1
+        elif found[i] < true[j]:
+            i += 1
+        else:
+            j += 1
+    return BoundaryScore(hits, len(found), len(true))
+
+
+def uniform_cuts(length: int, events: int) -> list[int]:
+    """Interior boundaries of `events` equal parts."""
+    return [round(length * i / events) for i in range(1, events)]
 
 
 def flags(parser: ArgumentParser) -> None:
@@ -62,9 +114,8 @@ def cuts_of(method: str, episode: Episode, true: list[int]) -> list[int]:
     if method == "uniform (true number)":
         return uniform_cuts(len(episode), len(true) + 1)
     if method == "gripper only":
-        return sorted(
-            {f for s in kinematics(episode).switches for f in (s.start, s.end) if 0 < f < len(episode)}
-        )
+        ends = {f for s in kinematics(episode).switches for f in (s.start, s.end)}
+        return sorted(f for f in ends if 0 < f < len(episode))
     if (
         method == "ours, measured motion"
     ):  # as if commands had not been recorded: with lag and execution noise

@@ -20,8 +20,15 @@ import numpy as np
 
 from benchmarks.harness.repo import DATASET, PHASES
 from benchmarks.harness.rows import Row, Share, bar
-from benchmarks.segmentation.boundary_score import BoundaryScore, boundary_score, tolerance_frames
-from benchmarks.segmentation.score import NEEDED_F1, NEEDED_MARGIN, cuts_of, true_boundaries
+from benchmarks.segmentation.score import (
+    NEEDED_F1,
+    NEEDED_MARGIN,
+    BoundaryScore,
+    boundary_score,
+    cuts_of,
+    tolerance_frames,
+    true_boundaries,
+)
 from benchmarks.segmentation.tasks import META_WORLD, ROBO_EVALS, record_meta_world, record_robo_evals
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
@@ -35,11 +42,9 @@ Labelled = list[tuple[Episode, list[int]]]
 
 def flags(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--episodes", type=int, default=10, help="of each simulated task (failed ones are left out)"
+        "--episodes", type=int, default=10, help="of each simulated task; failed ones drop out"
     )
-    parser.add_argument(
-        "--tuning", action="store_true", help="score the seeds on which parameters were chosen"
-    )
+    parser.add_argument("--tuning", action="store_true", help="score the seeds that chose the parameters")
     parser.add_argument("--simulators", nargs="+", choices=SIMULATORS, default=SIMULATORS)
 
 
@@ -88,9 +93,7 @@ def rows(args: Namespace) -> Iterator[Row]:
     yield Row("boundary F1", {"task": "mean of tasks", **dict(zip(METHODS, mean, strict=True))})
     for low, high in pairwise(BANDS):
         inside = [hit for confidence, hit in bands if low <= confidence < high or confidence == high == 1]
-        yield Row(
-            "cuts by confidence",
-            {"confidence": f"{low:.2f} to {high:.2f}", "right": Share(sum(inside), len(inside))},
-        )
+        right = Share(sum(inside), len(inside))
+        yield Row("cuts by confidence", {"confidence": f"{low:.2f} to {high:.2f}", "right": right})
     yield bar("mean F1", mean[0], NEEDED_F1)
     yield bar("F1 above the better baseline", mean[0] - max(mean[2], mean[3]), NEEDED_MARGIN)

@@ -35,9 +35,7 @@ QUICK = {"minutes": 0.01, "episodes": 1, "policies": ["wallwm"], "splits": ["see
 
 def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=60, help="training time of each policy")
-    parser.add_argument(
-        "--episodes", type=int, default=50, help="simulated episodes of each policy on each split"
-    )
+    parser.add_argument("--episodes", type=int, default=50, help="of each policy on each split")
     parser.add_argument("--policies", nargs="+", default=["wallwm", "act"], choices=["wallwm", "act"])
     parser.add_argument("--splits", nargs="+", default=runs.SPLITS, choices=runs.SPLITS)
     parser.add_argument("--dataset", type=Path, default=DATASET, help="demonstrations, a LeRobotDataset v3")
@@ -67,14 +65,11 @@ def summarise(policy: str, split: str, episodes: Sequence[Mapping[str, Any]]) ->
     success = Share(sum(bool(e["success"]) for e in episodes), len(episodes))
     progress = Mean.of(e["task_progress"] for e in episodes)
     low, high = progress.interval or (progress.mean, progress.mean)
-    yield Row(
-        "episodes",
-        {**names, "success": success, "Task Progress": progress.mean, "95 %": f"{low:.1f} to {high:.1f}"},
-    )
+    cells = {**names, "success": success, "Task Progress": progress.mean}
+    yield Row("episodes", {**cells, "95 %": f"{low:.1f} to {high:.1f}"})
     failures = Counter(first_failing_phase(e) for e in episodes)
-    yield Row(
-        "first phase that failed", {**names, **{name: failures[name] for name in (*MILESTONES, NONE_FAILED)}}
-    )
+    missed = {name: failures[name] for name in (*MILESTONES, NONE_FAILED)}
+    yield Row("first phase that failed", names | missed)
 
 
 def rows(args: Namespace) -> Iterator[Row]:
@@ -82,9 +77,8 @@ def rows(args: Namespace) -> Iterator[Row]:
         raise CannotRunError("--minutes must be above 0 and --episodes at least 1")
     os.chdir(REPO)
     try:
-        yield from stages(
-            args, Path(os.path.relpath(args.dataset.resolve())), Path(os.path.relpath(args.out))
-        )
+        dataset, out = (Path(os.path.relpath(path.resolve())) for path in (args.dataset, args.out))
+        yield from stages(args, dataset, out)
     except CommandError as error:
         raise CannotRunError(str(error)) from error
 
@@ -96,26 +90,18 @@ def stages(args: Namespace, dataset: Path, out: Path) -> Iterator[Row]:
     def say(line: str) -> None:
         print(f"{stages.clock()} {line}")
 
-    code = {
-        room: fingerprint_path(REPO / "lerobot_wallwm" / room, suffixes=(".py",))
-        for room in ("processors", "policies")
-    }
+    package, rooms = REPO / "lerobot_wallwm", ("processors", "policies")
+    code = {room: fingerprint_path(package / room, suffixes=(".py",)) for room in rooms}
     simulator = fingerprint_path(REPO / "examples/so101_sim/lerobot_env_so101_sim", suffixes=(".py",))
     events, logs = out / "events", out / "logs"
 
     def prepare() -> dict[str, Any]:
-        argv = [
-            executable("wallwm"),
-            "prepare",
-            f"--dataset.root={dataset}",
-            f"--out.root={events}",
-            "--quiet=true",
-        ]
+        places = [f"--dataset.root={dataset}", f"--out.root={events}"]
+        argv = [executable("wallwm"), "prepare", *places, "--quiet=true"]
         return {"command": run_command(argv, logs / "prepare.log", env=ENV).command}
 
-    prepared = stages.run(
-        "prepare", {"dataset": fingerprint_path(dataset), "code": code["processors"]}, [events], prepare
-    )
+    made_of = {"dataset": fingerprint_path(dataset), "code": code["processors"]}
+    prepared = stages.run("prepare", made_of, [events], prepare)
     more = shlex.split(args.wallwm_args), shlex.split(args.act_args)
     for contender in runs.contenders(events / "train", dataset, *more):
         name, folder = contender.name, out / contender.name

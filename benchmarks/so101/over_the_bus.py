@@ -129,14 +129,8 @@ def rows(args: Namespace) -> Iterator[Row]:
         calibration.parent.mkdir(exist_ok=True)
         kind = ARMS[ARM]
         calibration.write_text(json.dumps(calibration_of(kind, travel_as_built(kind, 0)), indent=4))
-        options = {
-            "calibration": calibration,
-            "world": "mujoco",
-            "clock": "sim",
-            "fps": FPS,
-            "split": args.split,
-        }
-        with EmulatorProcess(ARM, args.out / "port", **options) as emulator:
+        options = {"world": "mujoco", "clock": "sim", "fps": FPS, "split": args.split}
+        with EmulatorProcess(ARM, args.out / "port", calibration=calibration, **options) as emulator:
             context = context_of(checkpoint.resolve(), emulator, calibration)
             try:
                 with results.open("a") as sink:

@@ -209,6 +209,5 @@ def rows(args: Namespace) -> Iterator[Row]:
                 "acting": 2 * (video + action) / 2**30,
                 "with VAE and umT5": 2 * (video + action + encoders) / 2**30,
             }
-            yield Row(
-                "GiB of weights, gradients and optimiser", {"backbone": name, "optimiser": optimizer, **cells}
-            )
+            named = {"backbone": name, "optimiser": optimizer}
+            yield Row("GiB of weights, gradients and optimiser", named | cells)

@@ -122,20 +122,14 @@ def rows(args: Namespace) -> Iterator[Row]:
     other = fastwam(like, **sizes)
     subjects = {"FastWAM": other, "ours, like for like": like, "ours, as shipped": shipped}
     for name, subject in subjects.items():
-        yield Row(
-            "parameters",
-            {"policy": name, "millions": sum(p.numel() for p in subject.policy.parameters()) / 1e6},
-        )
+        count = sum(p.numel() for p in subject.policy.parameters())
+        yield Row("parameters", {"policy": name, "millions": count / 1e6})
     steps = {name: training_step(subject.policy, subject.training) for name, subject in subjects.items()}
     yield from compare(f"training step, batch {args.batch}", steps, args.repeats)
-    imaginations = {
-        f"ours, like for like, {name}": partial(act, like, name) for name in ("none", "anchor", "full")
-    }
-    looks = {
-        "FastWAM": partial(act, other),
-        **imaginations,
-        "ours, as shipped, none": partial(act, shipped, "none"),
-    }
+    names = ("none", "anchor", "full")
+    imaginations = {f"ours, like for like, {name}": partial(act, like, name) for name in names}
+    looks = {"FastWAM": partial(act, other), **imaginations}
+    looks["ours, as shipped, none"] = partial(act, shipped, "none")
     if args.compile:
         fast_like = compiled(ours(**sizes, **LIKE_FOR_LIKE))
         looks["FastWAM, compiled"] = partial(act, compiled(fastwam(like, **sizes)))

@@ -70,9 +70,8 @@ def rows(args: Namespace) -> Iterator[Row]:
     def compare(
         title: str, what: str, lengths: torch.Tensor, pair: dict[str, dict[str, Any]]
     ) -> Iterator[Row]:
-        times = in_turns(
-            {name: step(lengths, **fields)[0] for name, fields in pair.items()}, args.rounds, processor=True
-        )
+        calls = {name: step(lengths, **fields)[0] for name, fields in pair.items()}
+        times = in_turns(calls, args.rounds, processor=True)
         first, second = times
         cells = {f"{name}, ms": Spread.of(values) for name, values in times.items()}
         yield Row(title, {"what": what, **cells, "ratio": Spread.of(ratios(times, second, first))})
@@ -81,10 +80,8 @@ def rows(args: Namespace) -> Iterator[Row]:
         lengths = pool[torch.randint(len(pool), (size,), generator=generator)]
         for fraction in (1.0, 0.125):
             what = f"joint, batch {size}, future_fraction={fraction}"
-            pair = {
-                "padded": {"padded": True, "future_fraction": fraction},
-                "packed": {"future_fraction": fraction},
-            }
+            packed = {"future_fraction": fraction}
+            pair = {"padded": {"padded": True, **packed}, "packed": packed}
             yield from compare("packing", what, lengths, pair)
         for fraction in (1.0, 0.5):
             what = f"stage action, batch {size}, future_fraction={fraction}"
@@ -92,16 +89,14 @@ def rows(args: Namespace) -> Iterator[Row]:
             pair = {f"K = {k}": {**shared, "action_draws": k} for k in (1, 6)}
             yield from compare("action draws on one video forward", what, lengths, pair)
         what = f"joint, batch {size}, future_fraction=1.0"
-        pair = {
-            name: {"future_fraction": 1.0, "gradient_checkpointing": name == "on"} for name in ("off", "on")
-        }
+        fields = [{"future_fraction": 1.0, "gradient_checkpointing": on} for on in (False, True)]
+        pair = dict(zip(("off", "on"), fields, strict=True))
         yield from compare("gradient checkpointing", what, lengths, pair)
         for name, fields in pair.items():
             call, policy = step(lengths, **fields)
             held = kept_bytes(partial(_forward, policy, lengths), policy)
-            yield Row(
-                "kept for the backward pass", {"what": f"{what}, checkpointing {name}", "MB": held / 1e6}
-            )
+            cells = {"what": f"{what}, checkpointing {name}", "MB": held / 1e6}
+            yield Row("kept for the backward pass", cells)
 
 
 def _forward(policy: Any, lengths: torch.Tensor) -> torch.Tensor:

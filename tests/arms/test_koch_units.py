@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.segmentation.boundary_score import boundary_score, tolerance_frames
+from benchmarks.segmentation.score import boundary_score, tolerance_frames
 from emulated_arm.arms import ARMS, travel_as_built
 from emulated_arm.hand import along, from_degrees, led_in, read_actions
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner

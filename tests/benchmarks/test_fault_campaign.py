@@ -16,10 +16,11 @@ from hypothesis import given, strategies as st
 
 pytest.importorskip("emulated_arm")
 
-from benchmarks.arm.journal import Units, commands, periods  # noqa: E402
+from benchmarks.arm.control_loop import commands  # noqa: E402
 from benchmarks.faults.campaign import Book, deal, in_order  # noqa: E402
 from benchmarks.faults.hung_server import HungServer  # noqa: E402
 from benchmarks.faults.judge import End, Goals, judge, last_words, summary, weigh  # noqa: E402
+from benchmarks.faults.lane import servo_units  # noqa: E402
 from benchmarks.faults.plan import KINDS, plan  # noqa: E402
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built  # noqa: E402
 
@@ -218,24 +219,16 @@ def test_commands_are_put_together_and_a_broken_one_is_left_out(tmp_path):
     assert outside.tolist() == [[False, False], [False, True]]
 
 
-def test_the_beat_of_a_loop():
-    figures = periods(np.array([0.0, 0.1, 0.2, 0.45, 0.5]), 10.0)
-    assert figures["missed"] == 1 and figures["commands"] == 5  # 250 ms hold one beat that did not come
-    assert figures["jitter_max_ms"] == pytest.approx(150) and figures["longest_gap_ms"] == pytest.approx(250)
-    assert periods(np.array([1.0]), 10.0) == {"commands": 1.0}
-
-
 @pytest.mark.parametrize("name", ["so101_follower", "koch_follower"])
 def test_units_are_those_of_the_arm(name):
     arm = ARMS[name]
     travels = travel_as_built(arm, 3)
     calibration = calibration_of(arm, travels)
-    units = Units.of(arm, calibration)
+    zero, scale = servo_units(arm, calibration)
     low, high = (np.array([calibration[j.name][k] for j in arm.joints]) for k in ("range_min", "range_max"))
     for ends, ticks in (("low", low), ("high", high)):
         expected = [t.to_units(getattr(t, ends)) for t in travels]
-        np.testing.assert_allclose(units.from_ticks(ticks.astype(float)), expected, atol=0.1)
-    np.testing.assert_allclose(units.to_ticks(units.from_ticks(low)), low, atol=1e-6)
+        np.testing.assert_allclose((ticks - zero) / scale, expected, atol=0.1)
 
 
 @pytest.mark.parametrize("how", ["silent", "close", "refuse"])

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from benchmarks.learning.boundary_errors import moved, ordered, uniform
-from benchmarks.learning.jitter import DEVIATIONS, VIEWS, spoiled
+from benchmarks.learning.jitter import DEVIATIONS, VIEWS, moved, ordered, spoiled, uniform
 
 LEAST = 3
 

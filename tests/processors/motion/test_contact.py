@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from synthetic import pick_and_place
 
-from benchmarks.segmentation.boundary_score import BoundaryScore, boundary_score, tolerance_frames
+from benchmarks.segmentation.score import BoundaryScore, boundary_score, tolerance_frames
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.motion.kinematics import kinematics
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter

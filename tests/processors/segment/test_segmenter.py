@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from synthetic import pick_and_place
 
-from benchmarks.segmentation.boundary_score import (
+from benchmarks.segmentation.score import (
     BoundaryScore,
     boundary_score,
     tolerance_frames,
