@@ -3,7 +3,7 @@
 
 Outcomes: ``recovered`` (goals go on moving the arm), ``held`` (the arm was kept in place while the fault lasted, and went
 on), ``ended`` (the process ended and says why), ``powered`` (so, but servos that were to be relaxed are still powered: the
-bus was down when LeRobot wanted to tell them, and it says that; docs/safety.md), ``FAILED`` (anything else; ``what`` says
+bus was down when LeRobot wanted to tell them, and it says that; docs/act/safety.md), ``FAILED`` (anything else; ``what`` says
 what).
 """
 

@@ -344,7 +344,7 @@ class WallwmPolicy(PreTrainedPolicy):
         return self.guards.after(actions)
 
     def safety_report(self) -> dict[str, Any]:
-        """Interventions of the guards since the policy was built (`Interventions.report`, docs/safety.md)."""
+        """Interventions of the guards since the policy was built (`Interventions.report`, docs/act/safety.md)."""
         return self.guards.diary.report()
 
     # --- what LeRobot after 0.6.1 asks of a policy whose task changes while it runs; 0.6.1 calls none of it

@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""The part of the policy's configuration that the guards read; docs/safety.md says what each does."""
+"""The part of the policy's configuration that the guards read; docs/act/safety.md says what each does."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Interventions:
         """One intervention.
 
         Args:
-            kind: See docs/safety.md.
+            kind: See docs/act/safety.md.
             row: Robot, or environment of a batch.
             joint: Whose goal was changed; None for all.
             asked, sent: What the policy wanted, and what it gave instead, in the robot's units.

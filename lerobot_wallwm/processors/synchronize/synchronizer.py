@@ -12,7 +12,7 @@ the same L, unless it is out of step with the state too: where the delay from ac
 differs from the robot's own (`control_delay`; `prepare` takes the median of the dataset), the action moves by that
 difference as well; where the episode does not tell its delay, it is quarantined. An error that all episodes share cannot be told from the robot's delay, and stays.
 
-An episode is trusted only where it excludes that the lag changes on the way (`lag_constancy`), as it does where
+An episode is trusted only where it excludes that the lag changes on the way (`constancy`), as it does where
 a frame was dropped or the video is another episode's.
 """
 
@@ -48,7 +48,7 @@ _JOINTS_SMOOTH_S = 0.05
 @dataclass
 class SynchronizerConfig:
     """Parameters of `TemporalSynchronizer`. Times are seconds, so one setting serves 10 to 80 Hz. All are our choice: the
-    paper gives none. They were chosen on the episodes that benchmarks/bench_synchronizer.py names, and not on those it scores.
+    paper gives none. They were chosen on the episodes that `python -m benchmarks preparing synchronizer` names, and not on those it scores.
     """
 
     # Greatest lag that is corrected; a clear peak beyond it (the search goes on for half as much again) is quarantined.
@@ -63,7 +63,7 @@ class SynchronizerConfig:
     max_dissent: float = 1.0
     # Least part of the votes of cameras and channels, weighted by their squared correlation, for the lag found.
     min_votes: float = 0.5
-    # Greatest chance that an episode is trusted although its lag changes in its middle half; see `lag_constancy`. Not tuned:
+    # Greatest chance that an episode is trusted although its lag changes in its middle half; see `constancy`. Not tuned:
     # one in a thousand. 1: not tested.
     max_change_risk: float = 0.001
     # Frames from an action to the motion it causes, where they are known. None: `prepare` measures them over the dataset,

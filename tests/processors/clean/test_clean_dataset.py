@@ -233,7 +233,7 @@ def test_nothing_is_found_in_what_lerobot_wrote(tiny_dataset):
 
 
 def test_a_missing_video_file_of_several(capsys, tmp_path):
-    from test_other_layouts import record
+    from synthetic import record
 
     source = record(tmp_path / "source", video=True, video_files_size_in_mb=0.01, data_files_size_in_mb=0.01)
     sorted((source / "videos").rglob("*.mp4"))[1].unlink()
@@ -250,7 +250,7 @@ def test_a_missing_video_file_of_several(capsys, tmp_path):
 
 
 def test_empty_images(capsys, tmp_path):
-    from test_other_layouts import record
+    from synthetic import record
 
     source = record(tmp_path / "source", video=False)
     path = next((source / "data").glob("*/*.parquet"))

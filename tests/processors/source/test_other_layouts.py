@@ -1,66 +1,14 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Datasets that LeRobot lays out otherwise: images in the parquet, many files, more features."""
 
-import numpy as np
 import pytest
-from synthetic import pick_and_place
+from synthetic import record
 
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.view.carver import EventCarver
 from lerobot_wallwm.processors.view.verify import verify_view
-
-
-def record(root, *, video: bool, cameras=("top",), **sizes):
-    from lerobot.configs.video import RGBEncoderConfig
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    first, _ = pick_and_place(0, 10)
-    names = list(first.action_names)
-    joints = {"dtype": "float32", "shape": (6,), "names": names}
-    camera = {
-        "dtype": "video" if video else "image",
-        "shape": (32, 32, 3),
-        "names": ["height", "width", "channels"],
-    }
-    dataset = LeRobotDataset.create(
-        "test/other",
-        fps=10,
-        root=root,
-        use_videos=video,
-        features={
-            **{f"observation.images.{name}": camera for name in cameras},
-            "observation.state": joints,
-            "action": joints,
-            "observation.force": {"dtype": "float32", "shape": (1,), "names": None},
-            "next.done": {"dtype": "bool", "shape": (1,), "names": None},
-        },
-        rgb_encoder=RGBEncoderConfig(vcodec="h264", preset="ultrafast") if video else None,
-        **sizes,
-    )
-    rng = np.random.default_rng(0)
-    for seed, task in enumerate(
-        ("pick up the cup and place it on the plate", "put the pen in the box", "lift the cup")
-    ):
-        episode, _ = pick_and_place(seed, 10)
-        for state, action in zip(episode.state, episode.action, strict=True):
-            dataset.add_frame(
-                {
-                    **{
-                        f"observation.images.{name}": rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
-                        for name in cameras
-                    },
-                    "observation.state": state.astype(np.float32),
-                    "action": action.astype(np.float32),
-                    "observation.force": rng.normal(size=1).astype(np.float32),
-                    "next.done": np.array([False]),
-                    "task": task,
-                }
-            )
-        dataset.save_episode()
-    dataset.finalize()
-    return root
 
 
 @pytest.mark.parametrize(
