@@ -133,6 +133,7 @@ def make_simulator_checkpoint(folder: Path) -> Path:
         torch.manual_seed(0)
         config = WallwmConfig(device="cpu", push_to_hub=False, planner="instruction")
         policy = make_policy(config, ds_meta=meta)
+        policy.model.action.remaining_head[-1].bias.data.fill_(math.log(EVENT_FRAMES))
         policy.save_pretrained(folder)
         for pipeline in make_pre_post_processors(policy.config, dataset_stats=meta.stats):
             pipeline.save_pretrained(folder)

@@ -44,14 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def carve_chunks(source: SourceDataset, events: Path, episodes: list[int], out: Path) -> int:
     """Writes a view of fixed chunks, each told its episode's instruction; left alone if it exists.
 
-    Args:
-        source: The dataset.
-        events: Event table of `wallwm prepare`, for the mean length.
-        episodes: Source episodes to cut.
-        out: The view's folder.
-
-    Returns:
-        Frames of a chunk.
+    The table `events` tells their mean length; `episodes` are source episodes. Returns the frames of a chunk.
     """
     length = round(float(np.mean([e.length for e in read_events(events) if e.level == "action"])))
     if out.exists():
@@ -64,18 +57,8 @@ def carve_chunks(source: SourceDataset, events: Path, episodes: list[int], out: 
         for start in range(0, len(episode), length):
             end, task = min(start + length, len(episode)), episode.task
             named = {"label": "chunk", "caption": task, "template": task, "source": "clock"}
-            chunks.append(
-                Event(
-                    event_id=len(chunks),
-                    episode_index=index,
-                    level="action",
-                    start=start,
-                    end=end,
-                    parent=-1,
-                    confidence=1.0,
-                    **named,
-                )
-            )
+            place = {"episode_index": index, "level": "action", "start": start, "end": end}
+            chunks.append(Event(event_id=len(chunks), parent=-1, confidence=1.0, **place, **named))
     EventCarver("action").carve(source, chunks, out, episodes=episodes)
     return length
 
@@ -84,18 +67,9 @@ def rows(args: Namespace) -> Iterator[Row]:
     from lerobot_env_so101_sim.calibration import calibration as cameras_of
     from lerobot_env_so101_sim.env import So101PickPlaceEnv
     from lerobot_wallwm.check.measure.views import source_episodes
-    from lerobot_wallwm.processors.prepare.config import PrepareConfig
-    from lerobot_wallwm.processors.prepare.prepare import prepare
-    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
     chosen = {name: fields for name, fields in VARIANTS.items() if not args.only or name in args.only}
-    events = args.out / "events"
-    if not events.exists():
-        prepare(
-            PrepareConfig(
-                DatasetConfig(root=args.dataset), OutputConfig(root=events), heldout=0.2, quiet=True
-            )
-        )
+    events = one_run.prepared(args)
     source = SourceDataset.open(args.dataset)
     carve_chunks(source, events / "events.parquet", source_episodes(events / "train"), args.out / "chunks")
     calibration = args.out / "cameras.json"

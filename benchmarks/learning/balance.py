@@ -80,23 +80,17 @@ def make_mixture(args: Namespace) -> dict[str, Any]:
     from lerobot_wallwm.processors.balance.clusterer import ClusterConfig
     from lerobot_wallwm.processors.balance.embedder import EventEmbedder
     from lerobot_wallwm.processors.balance.stage import balance_events
-    from lerobot_wallwm.processors.prepare.config import PrepareConfig
-    from lerobot_wallwm.processors.prepare.prepare import prepare
     from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
     from lerobot_wallwm.processors.source.events import read_events
     from lerobot_wallwm.processors.view.carver import EventCarver
-    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
-    facts, whole = args.out / "mixture.json", args.out / "events"
+    facts = args.out / "mixture.json"
     if facts.exists():
         mixture = json.loads(facts.read_text())
         if mixture["keep"] != args.keep:
             raise CannotRunError(f"{args.out} is a mixture of --keep={mixture['keep']}. Fix: another --out")
         return mixture
-    if not whole.exists():
-        prepare(
-            PrepareConfig(DatasetConfig(root=args.dataset), OutputConfig(root=whole), heldout=0.2, quiet=True)
-        )
+    whole = one_run.prepared(args)
     source = SourceDataset.open(args.dataset)
     objects = {e.index: parse_instruction(e.task)["object"] for e in source}
     train, _ = split_episodes(source.episode_indices, 0.2, 0)

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from tqdm import tqdm
 
 from benchmarks.harness.repo import DATASET, REPO
 from benchmarks.harness.rows import CannotRunError, Mean, number
@@ -34,34 +36,25 @@ QUICK = {"steps": 2, "batch": 2, "seeds": [0], "jobs": 1, "observations": 6, "mo
 
 @dataclass
 class Job:
-    """One training and its score.
-
-    Attributes:
-        name, seed: Of the run.
-        steps, batch: Of its training.
-        view, heldout: Carved views.
-        cache: Folder for decoded frames.
-        observations: Held-out ones, at most.
-        changes: Fields of the policy's configuration, or of its training stage.
-        told: Source episode to what is said instead of the events' captions.
-        groups: Name to source episodes, whose errors are wanted on their own.
-        imaginations: With which it acts; errors are those of the first.
-        video: Also score the imagined video.
-    """
+    """One training and its score."""
 
     name: str
     seed: int
     steps: int
     batch: int
-    view: str
+    view: str  # carved views
     heldout: str
-    cache: str
-    observations: int
+    cache: str  # folder for decoded frames
+    observations: int  # held-out ones, at most
+    # Fields of the policy's configuration, or of its training stage.
     changes: dict[str, Any] = field(default_factory=dict)
+    # Source episode to what is said instead of the events' captions.
     told: dict[str, str] = field(default_factory=dict)
+    # Name to source episodes, whose errors are wanted on their own.
     groups: dict[str, list[int]] = field(default_factory=dict)
+    # With which it acts; errors are those of the first.
     imaginations: list[str] = field(default_factory=lambda: ["none"])
-    video: bool = False
+    video: bool = False  # also score the imagined video
 
 
 def study_flags(parser: ArgumentParser, steps: int = 400) -> None:
@@ -74,6 +67,19 @@ def study_flags(parser: ArgumentParser, steps: int = 400) -> None:
     parser.add_argument("--observations", type=int, default=240, help="held-out ones, at most")
     parser.add_argument("--most", type=int, help="source episodes that are used, at most")
     parser.add_argument("--only", nargs="*", help="names of what is compared; all by default")
+
+
+def prepared(args: Namespace) -> Path:
+    """The folder of `wallwm prepare` on the dataset, a fifth of it held out; left alone if it exists."""
+    from lerobot_wallwm.processors.prepare.config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.prepare import prepare
+    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
+
+    folder = args.out / "events"
+    if not folder.exists():
+        places = DatasetConfig(root=args.dataset), OutputConfig(root=folder)
+        prepare(PrepareConfig(*places, heldout=0.2, quiet=True))
+    return folder
 
 
 def job(args: Namespace, name: str, seed: int, view: Path, heldout: Path, **more: Any) -> Job:
@@ -132,20 +138,13 @@ def compared(
     return cells
 
 
-def run(job: Job, root: Path) -> dict[str, Any]:
-    """Trains, writes a checkpoint as LeRobot lays it out, and scores it; returns JSON types."""
-    return {**train(job, root), **score(job, root)}
-
-
 def train(job: Job, root: Path) -> dict[str, Any]:
-    """The training."""
-    import torch
+    """Trains and writes a checkpoint as LeRobot lays it out."""
     from lerobot.configs import PreTrainedConfig
     from lerobot.datasets import LeRobotDatasetMetadata
     from lerobot.policies.factory import make_policy, make_pre_post_processors
 
     import lerobot_policy_wallwm  # noqa: F401
-    from benchmarks.learning.windows_in_memory import WindowsInMemory
     from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 
     torch.manual_seed(job.seed)
@@ -181,10 +180,87 @@ def train(job: Job, root: Path) -> dict[str, Any]:
     return {"seconds_per_step": seconds / job.steps, "loss": float(np.mean(losses[-50:]))}
 
 
+class WindowsInMemory:
+    """Training windows of a view held in memory, so that forty short trainings decode its video once.
+
+    Batches equal those of LeRobot's dataset and default collate: windows are clamped to their episode and flagged as
+    padding beyond it (checked by tests/benchmarks/test_ablation.py).
+
+    Args:
+        root: The view's folder.
+        cache: Folder for its decoded frames, memory-mapped and shared by all runs.
+        observation_deltas: Rows of pictures and states, relative to the anchor.
+        action_deltas: Rows of actions.
+        state_deltas: Rows of states; those of the pictures by default, as lerobot-train reads them.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        cache: Path,
+        observation_deltas: list[int],
+        action_deltas: list[int],
+        state_deltas: list[int] | None = None,
+    ):
+        from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
+
+        self.meta = LeRobotDatasetMetadata(f"local/{root.name}", root=root)
+        self.deltas, self.action_deltas = torch.tensor(observation_deltas), torch.tensor(action_deltas)
+        self.state_deltas = self.deltas if state_deltas is None else torch.tensor(state_deltas)
+        episodes = self.meta.episodes
+        self.first = torch.as_tensor(episodes["dataset_from_index"])
+        self.last = torch.as_tensor(episodes["dataset_to_index"]) - 1
+        dataset = LeRobotDataset(f"local/{root.name}", root=root, return_uint8=True)
+        table = dataset.hf_dataset.with_format("numpy")
+        self.state = torch.from_numpy(np.stack(table["observation.state"])).float()
+        self.action = torch.from_numpy(np.stack(table["action"])).float()
+        self.episode = torch.as_tensor(np.asarray(table["episode_index"]))
+        self.tasks = [self.meta.tasks.iloc[int(i)].name for i in table["task_index"]]
+        keys = self.meta.camera_keys
+        self.frames = {key: _decoded(dataset, key, cache / f"{root.name}-{key}.npy") for key in keys}
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """One window, as LeRobot's dataset gives it."""
+        return {key: values[0] for key, values in self.batch(torch.tensor([row])).items()}
+
+    def batch(self, rows: torch.Tensor) -> dict[str, Any]:
+        """The windows anchored at ``rows`` as LeRobot would collate them, pictures in [0, 1]."""
+        episode = self.episode[rows]
+        first, last = self.first[episode][:, None], self.last[episode][:, None]
+        seen, acted = rows[:, None] + self.deltas, rows[:, None] + self.action_deltas
+        felt = rows[:, None] + self.state_deltas
+        inside = {"seen": seen.clamp(first, last), "acted": acted.clamp(first, last)}
+        batch: dict[str, Any] = {
+            "observation.state": self.state[felt.clamp(first, last)],
+            "observation.state_is_pad": felt.clamp(first, last) != felt,
+            "action": self.action[inside["acted"]],
+            "action_is_pad": inside["acted"] != acted,
+            "task": [self.tasks[row] for row in rows.tolist()],
+            "index": rows.clone(),
+            "episode_index": episode,
+        }
+        for key, frames in self.frames.items():
+            batch[key] = torch.from_numpy(frames[inside["seen"].numpy()]).float() / 255
+            batch[f"{key}_is_pad"] = inside["seen"] != seen
+        return batch
+
+
+def _decoded(dataset: Any, key: str, path: Path) -> np.ndarray:
+    """Every row's picture of a camera ``(rows, 3, H, W)`` uint8, decoded once."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames = np.stack([dataset[row][key].numpy() for row in tqdm(range(len(dataset)), desc=path.name)])
+        partial = path.with_name(f".{path.name}.partial-{os.getpid()}.npy")
+        np.save(partial, frames)
+        os.replace(partial, path)
+    return np.load(path, mmap_mode="r")
+
+
 def order(rows: int, count: int, seed: int) -> Any:
     """Rows to draw: every row once before any a second time."""
-    import torch
-
     generator = torch.Generator().manual_seed(seed)
     epochs = [torch.randperm(rows, generator=generator) for _ in range(-(-count // rows))]
     return torch.cat(epochs)[:count]
@@ -192,7 +268,6 @@ def order(rows: int, count: int, seed: int) -> Any:
 
 def score(job: Job, root: Path) -> dict[str, Any]:
     """Errors of the job's groups and imaginations, and the imagined video's quality."""
-    from benchmarks.learning.windows_in_memory import WindowsInMemory
     from lerobot_wallwm.check.measure.checkpoint import Checkpoint
     from lerobot_wallwm.check.measure.errors import NEAR
     from lerobot_wallwm.check.measure.observations import load_observations, mean_absolute, predict
@@ -237,11 +312,10 @@ def score(job: Job, root: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Runs a job and writes its result, whole or not at all."""
-    import torch
-
     torch.set_num_threads(1)
     order_file, result = map(Path, sys.argv[1:3])
-    found = run(Job(**json.loads(order_file.read_text())), result.with_suffix(""))
+    job, root = Job(**json.loads(order_file.read_text())), result.with_suffix("")
+    found = {**train(job, root), **score(job, root)}
     partial = result.with_suffix(".partial")
     partial.write_text(json.dumps(found, indent=1) + "\n")
     os.replace(partial, result)

@@ -27,28 +27,14 @@ from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 
 @dataclass(frozen=True)
 class Sizes:
-    """One backbone and one event.
-
-    Attributes:
-        video: The video tower.
-        grid: Tokens (h, w) of one camera at one latent frame.
-        views: V.
-        latents: T, the keyframe's included.
-        text_tokens: L.
-        action_width: Width of the action tower; its depth is the video tower's.
-        action_heads: Its heads.
-        action_ffn_width: Its gated feed-forward.
-        action_dim: A.
-        state_dim: Dimensions of the state.
-        horizon: H.
-    """
+    """One backbone and one event."""
 
     video: WanShape
-    grid: tuple[int, int]
+    grid: tuple[int, int]  # tokens (h, w) of one camera at one latent frame
     views: int
-    latents: int
+    latents: int  # the keyframe's included
     text_tokens: int
-    action_width: int
+    action_width: int  # of the action tower, whose depth is the video tower's
     action_heads: int
     action_ffn_width: int
     action_dim: int
@@ -136,31 +122,12 @@ PUBLISHED = {
 }
 
 
-def video_tower(size: Sizes) -> MultiViewVideoTower:
-    """The video tower of a backbone, on the current device."""
-    return MultiViewVideoTower(size.video, size.views, size.grid)
-
-
 def action_tower(size: Sizes) -> ActionTower:
-    """Its action tower."""
-    return ActionTower(
-        size.action_width,
-        size.video.depth,
-        size.action_heads,
-        size.action_ffn_width,
-        size.video.width,
-        size.action_dim,
-        size.state_dim,
-        size.horizon,
-        -(-size.horizon // (size.latents - 1)),
-        size.views,
-        size.tokens,
-    )
-
-
-def count(module: nn.Module) -> int:
-    """Its parameters."""
-    return sum(p.numel() for p in module.parameters())
+    """The action tower of a backbone, on the current device."""
+    frames_per_latent = -(-size.horizon // (size.latents - 1))
+    widths = size.action_width, size.video.depth, size.action_heads, size.action_ffn_width, size.video.width
+    dims = size.action_dim, size.state_dim, size.horizon, frames_per_latent, size.views, size.tokens
+    return ActionTower(*widths, *dims)
 
 
 def parameters(name: str, size: Sizes) -> dict[str, int]:
@@ -168,8 +135,11 @@ def parameters(name: str, size: Sizes) -> dict[str, int]:
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
     from transformers import UMT5Config, UMT5EncoderModel
 
+    def count(module: nn.Module) -> int:
+        return sum(p.numel() for p in module.parameters())
+
     with torch.device("meta"):
-        video = video_tower(size)
+        video = MultiViewVideoTower(size.video, size.views, size.grid)
         cross = sum(count(block.cross_view) for block in video.blocks)
         parts = {
             "transformer": count(WanTransformer3DModel(**size.video.wan_kwargs())),
@@ -199,15 +169,11 @@ def rows(args: Namespace) -> Iterator[Row]:
         encoders = counts["VAE"] + counts["umT5"]
         for optimizer, state in (("AdamW", 12), ("Muon", 8)):  # float32 weight and two moments, or one
             trained = 4 + state  # and 2 bytes each of bfloat16 weight and gradient
-            memory = {
-                "video": trained * video,
-                "action": trained * action + 2 * video,
-                "joint": trained * (video + action),
-            }
-            cells = {f"training, {stage}": value / 2**30 for stage, value in memory.items()}
-            cells |= {
-                "acting": 2 * (video + action) / 2**30,
-                "with VAE and umT5": 2 * (video + action + encoders) / 2**30,
-            }
+            memory = {"training, video": trained * video}
+            memory["training, action"] = trained * action + 2 * video
+            memory["training, joint"] = trained * (video + action)
+            memory["acting"] = 2 * (video + action)
+            memory["with VAE and umT5"] = 2 * (video + action + encoders)
+            cells = {what: value / 2**30 for what, value in memory.items()}
             named = {"backbone": name, "optimiser": optimizer}
             yield Row("GiB of weights, gradients and optimiser", named | cells)

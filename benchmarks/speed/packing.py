@@ -59,17 +59,10 @@ def step(
 def rows(args: Namespace) -> Iterator[Row]:
     pool = torch.from_numpy(frames_left())
     generator = torch.Generator().manual_seed(0)
-    yield Row(
-        "windows",
-        {
-            "count": len(pool),
-            "actions valid, mean": float(pool.clamp_max(nano().config.horizon).float().mean()),
-        },
-    )
+    valid = float(pool.clamp_max(nano().config.horizon).float().mean())
+    yield Row("windows", {"count": len(pool), "actions valid, mean": valid})
 
-    def compare(
-        title: str, what: str, lengths: torch.Tensor, pair: dict[str, dict[str, Any]]
-    ) -> Iterator[Row]:
+    def compare(title: str, what: str, lengths: torch.Tensor, pair: dict[str, dict]) -> Iterator[Row]:
         calls = {name: step(lengths, **fields)[0] for name, fields in pair.items()}
         times = in_turns(calls, args.rounds, processor=True)
         first, second = times
@@ -89,15 +82,12 @@ def rows(args: Namespace) -> Iterator[Row]:
             pair = {f"K = {k}": {**shared, "action_draws": k} for k in (1, 6)}
             yield from compare("action draws on one video forward", what, lengths, pair)
         what = f"joint, batch {size}, future_fraction=1.0"
-        fields = [{"future_fraction": 1.0, "gradient_checkpointing": on} for on in (False, True)]
-        pair = dict(zip(("off", "on"), fields, strict=True))
+        whole = {"future_fraction": 1.0}
+        pair = {"off": whole, "on": {**whole, "gradient_checkpointing": True}}
         yield from compare("gradient checkpointing", what, lengths, pair)
         for name, fields in pair.items():
-            call, policy = step(lengths, **fields)
-            held = kept_bytes(partial(_forward, policy, lengths), policy)
+            _, policy = step(lengths, **fields)
+            batch = training_batch(policy.config, len(lengths), lengths)
+            held = kept_bytes(partial(policy, batch), policy)
             cells = {"what": f"{what}, checkpointing {name}", "MB": held / 1e6}
             yield Row("kept for the backward pass", cells)
-
-
-def _forward(policy: Any, lengths: torch.Tensor) -> torch.Tensor:
-    return policy(training_batch(policy.config, len(lengths), lengths))[0]

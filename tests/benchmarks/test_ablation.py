@@ -7,8 +7,7 @@ import torch
 from torch.utils.data import default_collate
 
 from benchmarks.learning.ablate import BASE, VARIANTS, carve_chunks
-from benchmarks.learning.one_run import compared, order, paired
-from benchmarks.learning.windows_in_memory import WindowsInMemory
+from benchmarks.learning.one_run import WindowsInMemory, compared, order, paired
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.training.stages import Stage
 from lerobot_wallwm.processors.source.episodes import SourceDataset
