@@ -17,7 +17,6 @@ emulator's journal.jsonl>, the same figures also as the servos saw them, which d
 `--quick` makes a small random checkpoint of its own and runs it on `fake_arm` for three seconds.
 """
 
-import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.arm.rollout_flags import rollout_config
 from benchmarks.arm.toy_checkpoint import SIZE, make_checkpoint
 from benchmarks.harness.rows import CannotRunError, Row, Spread
 from emulated_arm.arms import ARMS, travel_as_built
@@ -156,31 +156,13 @@ def flags(parser: ArgumentParser) -> None:
 
 
 def rows(args: Namespace) -> Iterator[Row]:
-    from lerobot.configs import parser as lerobot_parser
-    from lerobot.rollout import RolloutConfig
-    from lerobot.scripts import lerobot_rollout  # noqa: F401  registers LeRobot's robots and cameras
-    from lerobot.utils.import_utils import register_third_party_plugins
-
     import benchmarks.arm.fake_arm.fakearm  # noqa: F401  registers --robot.type=fake_arm
 
-    register_third_party_plugins()
-    sys.argv[1:] = args.others
+    argv = args.others
     if args.quick and not args.others:
         arm = ARMS["so101_follower"]
         checkpoint = make_checkpoint(args.out / "checkpoint", arm, travel_as_built(arm, 0))
-        sys.argv[1:] = [
-            f"--policy.path={checkpoint}",
-            "--policy.device=cpu",
-            "--robot.type=fake_arm",
-            "--robot.id=x",
-            f"--robot.size={SIZE}",
-        ]
-        sys.argv[1:] += ["--policy.camera_timeout_s=0", "--task=swing the arm", "--fps=30", "--duration=3"]
-    found: list[Row] = []
-
-    @lerobot_parser.wrap()
-    def measure(cfg: RolloutConfig) -> None:
-        found.extend(rollout(cfg, args))
-
-    measure()
-    yield from found
+        argv = [f"--policy.path={checkpoint}", "--policy.device=cpu", "--policy.camera_timeout_s=0"]
+        argv += ["--robot.type=fake_arm", "--robot.id=x", f"--robot.size={SIZE}"]
+        argv += ["--task=swing the arm", "--fps=30", "--duration=3"]
+    yield from rollout(rollout_config(argv), args)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.arm.processes import Nursery
+from benchmarks.arm.rollout_flags import emulated_robot
 from benchmarks.arm.toy_checkpoint import CAMERAS, FPS, SIZE, make_checkpoint
 from benchmarks.faults.judge import End, Goals, last_words, weigh
 from emulated_arm.arms import ARMS, Arm, calibration_of, travel_as_built
@@ -72,9 +73,8 @@ class Lane:
         with contextlib.suppress(PermissionError):
             for task in os.listdir(f"/proc/{self.emulator.process.pid}/task"):
                 os.setpriority(os.PRIO_PROCESS, int(task), niceness)
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        self.environment = environment
-        self.nursery = Nursery(folder / "nursery.log", environment)
+        self.environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        self.nursery = Nursery(folder / "nursery.log", self.environment)
         self.rollout: Rollout | None = None
         self._lines: list[dict] = []
         self._place = 0
@@ -84,9 +84,8 @@ class Lane:
         known = Learned.read(self.checkpoint)
         learned = known.motion_limits
         low, high = (np.asarray(learned[key]) for key in ("state_low", "state_high"))
-        limits = MotionLimits.build(
-            low, high, learned, config.rate_limit, known.action_feature_names, known.state_feature_names
-        )
+        names = known.action_feature_names, known.state_feature_names
+        limits = MotionLimits.build(low, high, learned, config.rate_limit, *names)
         zero, scale = servo_units(arm, calibration)
         return low * scale + zero, high * scale + zero, limits.step * scale
 
@@ -117,7 +116,7 @@ class Lane:
         return len(self.goals(since)) // len(self.low)
 
     def weigh(self, since: float, until: float | None = None, free_from: float | None = None) -> Goals:
-        """`fault_judge.weigh` for a stretch of time, with the last command before it."""
+        """`judge.weigh` for a stretch of time, with the last command before it."""
         lines = self.goals(since, until)
         first = bisect_left(self._lines, since, key=_time)
         before = self._lines[max(0, first - len(self.low)) : first]
@@ -133,26 +132,14 @@ class Lane:
 
     # --- rollouts
 
-    def argv(
-        self, session: dict[str, Any], checkpoint: Path | None = None, extra: tuple[str, ...] = ()
-    ) -> list[str]:
+    def argv(self, session: dict[str, Any], checkpoint: Path | None, extra: tuple[str, ...]) -> list[str]:
         """The command line of ``lerobot-rollout``."""
-        views = [
-            f"{v}: {{type: emulated, port: {self.port}, view: {v}, width: {SIZE}, height: {SIZE}, fps: {FPS}}}"
-            for v in CAMERAS
-        ]
         words = [
             f"--policy.path={checkpoint or self.checkpoint}",
-            "--policy.device=cpu",
             f"--policy.background_inference={str(session['background']).lower()}",
-            f"--robot.type={self.name}",
-            f"--robot.port={self.port}",
-            "--robot.id=arm",
-            f"--robot.calibration_dir={self.calibration.parent}",
-            f"--robot.cameras={{{', '.join(views)}}}",
+            *emulated_robot(self.name, self.port, self.calibration, CAMERAS, SIZE, FPS),
             f"--robot.disable_torque_on_disconnect={str(session['relax']).lower()}",
             "--task=swing the arm",
-            f"--fps={FPS}",
             "--play_sounds=false",
             f"--return_to_initial_position={str(session['return']).lower()}",
             *extra,
@@ -186,20 +173,16 @@ class Lane:
         """Starts a rollout with the arm in the middle of its ranges.
 
         Args:
-            session: Settings, see `fault_plan`.
+            session: Settings, see `plan.Fault`.
             label: Names its log.
             checkpoint: Another one than the lane's.
             extra: Further flags.
             fresh: A new interpreter instead of a fork.
-            hasty: See `rollout_nursery`.
+            hasty: See `processes`.
             prepare: Called just before, when the arm stands.
         """
-        ask = self.emulator.remote.ask
-        ask("faults clear")
-        ask("power cycle")
-        ask("hand middle 0.05")
-        ask("hand wait")
-        ask("hand release")
+        for order in ("faults clear", "power cycle", "hand middle 0.05", "hand wait", "hand release"):
+            self.emulator.remote.ask(order)
         self.forget()
         session = dict(session)
         if session["record"]:
@@ -233,9 +216,7 @@ class Rollout:
         free_from: Since when LeRobot moves the arm back to where it was, or None.
     """
 
-    def __init__(
-        self, lane: Lane, argv: list[str], log: Path, session: dict, fresh: bool, hasty: bool
-    ) -> None:
+    def __init__(self, lane: Lane, argv: list[str], log: Path, session: dict, fresh: bool, hasty: bool):
         self.lane, self.log, self.session = lane, log, session
         self.began = time.time()
         self.code: int | None = None
@@ -246,15 +227,10 @@ class Rollout:
         self._said, self._text = -1, ""
         self._own: subprocess.Popen | None = None
         if fresh:
+            command = [str(Path(sys.executable).with_name("lerobot-rollout")), *argv]
             with log.open("wb") as file:
-                self._own = subprocess.Popen(
-                    [str(Path(sys.executable).with_name("lerobot-rollout")), *argv],
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env=lane.environment,
-                    start_new_session=True,
-                )
+                pipes = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": file}
+                self._own = subprocess.Popen(command, env=lane.environment, start_new_session=True, **pipes)
             self.pid = self._own.pid
         else:
             self.pid = lane.nursery.start(argv, log, hasty)

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """wallwm on carved events against LeRobot's ACT on the uncarved source, for the same wall-clock, in simulation.
 
-    make bench-so101 MINUTES=60 EPISODES=50
-
 Trains both with the unmodified lerobot-train on the same episodes, evaluates both with the unmodified lerobot-eval on
 seen and on left-out colour pairs at the same seeds: success and Task Progress with 95 % intervals. What is done is not
 redone: an interrupted run goes on from its last checkpoint.
@@ -11,10 +9,14 @@ redone: an interrupted run goes on from its last checkpoint.
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import shutil
+import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,23 @@ from typing import Any
 from so101_demo.collect import read_progress_log
 from so101_demo.commands import CommandError, executable, run_command
 from so101_demo.stages import Stages, fingerprint_path
+from so101_demo.training_log import last_step, parse_training_log
 
 from benchmarks.harness.repo import DATASET, REPO
 from benchmarks.harness.rows import CannotRunError, Mean, Row, Share
-from benchmarks.so101 import runs
+from lerobot_wallwm.check.measure.views import source_episodes
 
 ENV = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
 MILESTONES = ("reached", "grasped", "lifted", "above_target", "released", "retreated")
 NONE_FAILED = "none"
+PROBE_STEPS = 25
+PROBE_LOG_FREQ = 5
+LOG_FREQ = 25
+# Seeds of the simulated episodes; the demonstrations were recorded at seeds far below.
+FIRST_SEED = 200_000
+SPLITS = ("seen", "left_out")
+# Several simulators share one forward of the policy; they run in processes of their own.
+ENVIRONMENTS = 5
 QUICK = {"minutes": 0.01, "episodes": 1, "policies": ["wallwm"], "splits": ["seen"]}
 
 
@@ -37,11 +48,145 @@ def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=60, help="training time of each policy")
     parser.add_argument("--episodes", type=int, default=50, help="of each policy on each split")
     parser.add_argument("--policies", nargs="+", default=["wallwm", "act"], choices=["wallwm", "act"])
-    parser.add_argument("--splits", nargs="+", default=runs.SPLITS, choices=runs.SPLITS)
+    parser.add_argument("--splits", nargs="+", default=SPLITS, choices=SPLITS)
     parser.add_argument("--dataset", type=Path, default=DATASET, help="demonstrations, a LeRobotDataset v3")
     parser.add_argument("--wallwm_args", default="", help="more lerobot-train arguments for wallwm, quoted")
     parser.add_argument("--act_args", default="", help="more lerobot-train arguments for ACT, quoted")
     parser.add_argument("--fresh", action="store_true", help="redo everything")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A policy and how it trains."""
+
+    name: str
+    data: tuple[str, ...]  # arguments that name the dataset
+    policy: tuple[str, ...]  # arguments that configure the policy
+    batch_size: int
+
+
+def contenders(view: Path, source: Path, wallwm_args: list[str], act_args: list[str]) -> list[Contender]:
+    """wallwm on the carved view, and LeRobot's ACT on the same episodes uncarved.
+
+    ACT keeps its default architecture. Our choices for minutes on a CPU: no pretrained backbone (nothing may be
+    downloaded), chunks of 32 steps (1.6 s at 20 Hz) of which 16 are executed, and a learning rate of 1e-4 instead of
+    1e-5, which is meant for a hundred thousand steps.
+    """
+    episodes = ",".join(map(str, source_episodes(view)))
+    wallwm = Contender(
+        "wallwm",
+        ("--dataset.repo_id=local/so101_events", f"--dataset.root={view}"),
+        # Out of events, it starts over until the time is up, as ACT never stops either.
+        ("--policy.type=wallwm", "--policy.on_plan_end=repeat", *wallwm_args),
+        16,
+    )
+    own = [f"--dataset.root={source}", f"--dataset.episodes=[{episodes}]"]
+    lengths = ["--policy.chunk_size=32", "--policy.n_action_steps=16"]
+    rates = ["--policy.optimizer_lr=1e-4", "--policy.optimizer_lr_backbone=1e-4"]
+    act = Contender(
+        "act",
+        ("--dataset.repo_id=local/so101_source", *own),
+        ("--policy.type=act", "--policy.pretrained_backbone_weights=null", *lengths, *rates, *act_args),
+        8,
+    )
+    return [wallwm, act]
+
+
+def train_argv(contender: Contender, steps: int, save_freq: int, log_freq: int, out: Path) -> list[str]:
+    """The lerobot-train command of a fresh run."""
+    return [
+        executable("lerobot-train"),
+        *contender.policy,
+        "--policy.device=cpu",
+        "--policy.push_to_hub=false",
+        *contender.data,
+        f"--batch_size={contender.batch_size}",
+        f"--steps={steps}",
+        f"--save_freq={save_freq}",
+        f"--log_freq={log_freq}",
+        "--num_workers=1",
+        "--env_eval_freq=0",
+        "--seed=1000",
+        f"--output_dir={out}",
+    ]
+
+
+def probe(contender: Contender, out: Path, log: Path) -> dict[str, Any]:
+    """Seconds per step of the real trainer, data loading included, without its first lines."""
+    shutil.rmtree(out, ignore_errors=True)  # lerobot-train refuses an output folder that exists
+    argv = [*train_argv(contender, PROBE_STEPS, 10**9, PROBE_LOG_FREQ, out), "--save_checkpoint=false"]
+    result = run_command(argv, log, env=ENV)
+    curves = parse_training_log(log.read_text(errors="replace"), PROBE_LOG_FREQ)
+    seconds = curves.mean("updt_s", skip=2) + curves.mean("data_s", skip=2)
+    if not seconds > 0:
+        raise ValueError(f"{log}: holds no step times. Fix: look for an error in it, then rerun")
+    return {"seconds_per_step": seconds, "command": result.command}
+
+
+def steps_in(minutes: float, seconds_per_step: float) -> int:
+    """Steps that fill some minutes, in multiples of 10, at least 10."""
+    return max(10, int(60 * minutes / seconds_per_step) // 10 * 10)
+
+
+def train(
+    contender: Contender, steps: int, out: Path, log: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Trains, or goes on from the last checkpoint of an interrupted run.
+
+    Returns:
+        ``{"command", "steps", "samples", "parameters", "minutes", "resumed"}``; minutes are those spent in steps, over
+        all runs that the log holds.
+    """
+    config = out / "checkpoints/last/pretrained_model/train_config.json"
+    resumed = config.exists()
+    log_freq = min(LOG_FREQ, steps)
+    argv = train_argv(contender, steps, max(steps // 6, 1), log_freq, out)
+    if resumed:
+        argv = [executable("lerobot-train"), "--resume=true", f"--config_path={config}"]
+
+    def progress(tail: str, seconds: float) -> None:
+        say(f"  {contender.name}: step {last_step(tail) or '(starting)'}")
+
+    result = run_command(argv, log, progress, every=120, env=ENV, append=resumed)
+    text = log.read_text(errors="replace")
+    curves = parse_training_log(text, log_freq).curves
+    spent = sum(curves.get("updt_s", [])) + sum(curves.get("data_s", []))
+    counted = re.search(r"num_learnable_params=(\d+)", text)
+    return {
+        "command": result.command,
+        "steps": steps,
+        "samples": steps * contender.batch_size,
+        "parameters": int(counted.group(1)) if counted else 0,
+        "minutes": spent * log_freq / 60,
+        "resumed": resumed,
+    }
+
+
+def evaluate(
+    checkpoint: Path, split: str, episodes: int, out: Path, log: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Simulated episodes at fixed seeds: ``{"command", "seconds", "progress_log"}``."""
+    progress_log = out / "progress.jsonl"
+    argv = [
+        executable("lerobot-eval"),
+        f"--policy.path={checkpoint}",
+        "--policy.device=cpu",
+        "--env.type=so101_sim",
+        f"--env.split={split}",
+        f"--env.progress_log={progress_log}",
+        f"--eval.n_episodes={episodes}",
+        f"--eval.batch_size={min(ENVIRONMENTS, episodes)}",
+        f"--seed={FIRST_SEED}",
+        f"--output_dir={out}",
+    ]
+
+    def progress(tail: str, seconds: float) -> None:
+        done = len(progress_log.read_text().splitlines()) if progress_log.exists() else 0
+        say(f"  {split}: {done} of {episodes} episodes")
+
+    began = time.monotonic()
+    result = run_command(argv, log, progress, every=120, env=ENV)
+    return {"command": result.command, "seconds": time.monotonic() - began, "progress_log": str(progress_log)}
 
 
 def first_failing_phase(episode: Mapping[str, Any]) -> str:
@@ -50,11 +195,7 @@ def first_failing_phase(episode: Mapping[str, Any]) -> str:
 
 
 def summarise(policy: str, split: str, episodes: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
-    """Counts, means and intervals of one policy on one split.
-
-    Args:
-        policy, split: Names.
-        episodes: Lines of a progress log.
+    """Counts, means and intervals of one policy on one split, from the lines of a progress log.
 
     Raises:
         CannotRunError: No episodes.
@@ -103,7 +244,7 @@ def stages(args: Namespace, dataset: Path, out: Path) -> Iterator[Row]:
     made_of = {"dataset": fingerprint_path(dataset), "code": code["processors"]}
     prepared = stages.run("prepare", made_of, [events], prepare)
     more = shlex.split(args.wallwm_args), shlex.split(args.act_args)
-    for contender in runs.contenders(events / "train", dataset, *more):
+    for contender in contenders(events / "train", dataset, *more):
         name, folder = contender.name, out / contender.name
         if name not in args.policies:
             continue
@@ -114,21 +255,21 @@ def stages(args: Namespace, dataset: Path, out: Path) -> Iterator[Row]:
             "code": code["policies"] if name == "wallwm" else "",
         }
         log = logs / f"{name}_probe.log"
-        probe = partial(runs.probe, contender, folder / "probe", log, ENV)
-        probed = stages.run(f"{name}_probe", inputs, [log], probe)
-        steps = runs.steps_in(args.minutes, probed.values["seconds_per_step"])
-        train = partial(runs.train, contender, steps, folder / "train", logs / f"{name}_train.log", ENV, say)
+        probing = partial(probe, contender, folder / "probe", log)
+        probed = stages.run(f"{name}_probe", inputs, [log], probing)
+        steps = steps_in(args.minutes, probed.values["seconds_per_step"])
+        training = partial(train, contender, steps, folder / "train", logs / f"{name}_train.log", say)
         inputs |= {"minutes": args.minutes, "steps": steps}
-        trained = stages.run(f"{name}_train", inputs, [folder / "train"], train, resumable=True)
+        trained = stages.run(f"{name}_train", inputs, [folder / "train"], training, resumable=True)
         figures = {key: trained.values[key] for key in ("minutes", "steps", "samples", "parameters")}
         yield Row("training", {"policy": name, **figures})
         for split in args.splits:
             target, log = folder / f"eval_{split}", logs / f"{name}_{split}.log"
             checkpoint = folder / "train/checkpoints/last/pretrained_model"
-            evaluate = partial(runs.evaluate, checkpoint, split, args.episodes, target, log, ENV, say)
+            evaluation = partial(evaluate, checkpoint, split, args.episodes, target, log, say)
             inputs_of_eval = {"after": trained.fingerprint, "episodes": args.episodes, "simulator": simulator}
-            evaluated = stages.run(f"{name}_{split}", inputs_of_eval, [target], evaluate)
+            evaluated = stages.run(f"{name}_{split}", inputs_of_eval, [target], evaluation)
             # A last batch that is not full simulates more episodes than asked for.
-            wanted = range(runs.FIRST_SEED, runs.FIRST_SEED + args.episodes)
+            wanted = range(FIRST_SEED, FIRST_SEED + args.episodes)
             progress = read_progress_log(evaluated.values["progress_log"])
             yield from summarise(name, split, [row for row in progress if row["seed"] in wanted])

@@ -10,7 +10,6 @@ machine changes nothing. Each episode begins with a new engine, whose task is th
 """
 
 import json
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.arm.rollout_flags import emulated_robot, rollout_config
 from benchmarks.arm.toy_checkpoint import make_simulator_checkpoint
 from benchmarks.harness.rows import CannotRunError, Mean, Row, Share, bar
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built
@@ -61,48 +61,19 @@ def episode(context: Any, emulator: EmulatorProcess, seed: int, steps: int) -> d
             world = emulator.remote.ask("status")["world"]
             if world["succeeded"]:
                 break
-    return {
-        "seed": seed,
-        "task": world["task"],
-        "success": bool(world["succeeded"]),
-        "task_progress": world["task_progress"],
-        "steps": world["steps"],
-    }
+    found = {key: world[key] for key in ("task", "task_progress", "steps")}
+    return {"seed": seed, "success": bool(world["succeeded"]), **found}
 
 
 def context_of(checkpoint: Path, emulator: EmulatorProcess, calibration: Path) -> Any:
     """LeRobot's own rollout context, from the arguments of `lerobot-rollout`."""
-    from lerobot.configs import parser as lerobot_parser
-    from lerobot.rollout import RolloutConfig
     from lerobot.rollout.context import build_rollout_context
-    from lerobot.scripts import lerobot_rollout  # noqa: F401  registers LeRobot's robots and cameras
-    from lerobot.utils.import_utils import register_third_party_plugins
 
-    register_third_party_plugins()
-    cameras = ", ".join(
-        f"{view}: {{type: emulated, port: {emulator.port}, view: {view}, width: {SIZE}, height: {SIZE}, fps: {FPS}}}"
-        for view in ("wrist", "overhead")
-    )
-    sys.argv[1:] = [
-        f"--policy.path={checkpoint}",
-        "--policy.device=cpu",
-        "--policy.guards=simulation",
-        f"--robot.type={ARM}",
-        f"--robot.port={emulator.port}",
-        "--robot.id=arm",
-        f"--robot.calibration_dir={calibration.parent}",
-        f"--robot.cameras={{{cameras}}}",
-        "--robot.num_read_retries=200",
-        "--task=set anew for each scene",
-        f"--fps={FPS}",
-        "--return_to_initial_position=false",
-    ]
-
-    @lerobot_parser.wrap()
-    def build(cfg: RolloutConfig) -> Any:
-        return build_rollout_context(cfg, Event())
-
-    return build()
+    argv = [f"--policy.path={checkpoint}", "--policy.guards=simulation"]
+    argv += emulated_robot(ARM, emulator.port, calibration, ("wrist", "overhead"), SIZE, FPS)
+    argv += ["--robot.num_read_retries=200", "--task=set anew for each scene"]
+    argv += ["--return_to_initial_position=false"]
+    return build_rollout_context(rollout_config(argv), Event())
 
 
 QUICK = {"episodes": 1, "steps": 20}

@@ -1,8 +1,11 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """`nano` beside LeRobot's FastWAM of the same sizes: parameters, FLOPs and time, in one interleaved run.
 
-Both are driven through LeRobot's interface: `policy(batch)`, `predict_action_chunk` and `select_action`. What is
-made equal and how: fastwam_twin.py. Ours is built like for like (no goal reader, text features given, the future in
+Both are driven through LeRobot's interface: `policy(batch)`, `predict_action_chunk` and `select_action`. FastWAM has
+random weights and our width, depth, heads, feed-forward widths, latent channels, patch, text tokens and horizon. The rest
+stays its own: all cameras in one picture, side by side; the state as a token of text; one attention over video and actions
+together, which forces the video's heads on the action tower. It downloads Wan's VAE and umT5, and accepts no other; its
+core class takes any VAE by argument, so both policies encode pixels with the same `WaveletCodec`. Ours is built like for like (no goal reader, text features given, the future in
 every sample, one action draw) and as shipped. FLOPs are watched while the models run. A ratio is ours over FastWAM's in
 the same round. With one thread, time is the processor's, which others on the machine hardly lengthen; with more it is
 the wall's. `--compile` adds both compiled as `lerobot-rollout --use_torch_compile` compiles them: some minutes, and a
@@ -20,13 +23,19 @@ from functools import partial
 from typing import Any
 
 import torch
+from lerobot.configs import FeatureType, PolicyFeature
+from lerobot.policies.fastwam.configuration_fastwam import FastWAMConfig
+from lerobot.policies.fastwam.modeling_fastwam import FastWAMPolicy
+from lerobot.policies.fastwam.wan import ActionDiT, FastWAM, MoT, WanVideoDiT
 from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor, nn
 
 from benchmarks.harness.batches import nano, observation, training_batch, training_step
 from benchmarks.harness.rows import CannotRunError, Row, Spread
 from benchmarks.harness.timing import flop_counter, in_turns, ratios
-from benchmarks.speed.fastwam_twin import build_fastwam
+from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec
+from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 LIKE_FOR_LIKE: dict[str, Any] = {"keypoints": 0, "future_fraction": 1.0, "action_draws": 1}
 QUICK = {"repeats": 2, "batch": 2}
@@ -37,6 +46,105 @@ def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5, help="action denoising steps of both")
     parser.add_argument("--compile", action="store_true", help="compare compiled policies, too")
+
+
+class WaveletAsVae(nn.Module):
+    """Our codec behind the interface of FastWAM's VAE."""
+
+    temporal_downsample_factor = FRAMES_PER_LATENT
+
+    def __init__(self, levels: int):
+        super().__init__()
+        self.codec = WaveletCodec(levels)
+
+    def encode(self, videos: list[Tensor] | Tensor, **_: Any) -> Tensor:
+        """Clips ``(B, 3, F, H, W)`` in [-1, 1] to latents ``(B, C, T, h, w)``."""
+        clips = torch.stack(videos) if isinstance(videos, list) else videos
+        return self.codec.encode(clips.transpose(1, 2))
+
+
+class OfflineFastWAM(FastWAMPolicy):
+    """LeRobot's policy around its own towers; only the pretrained VAE and text encoder are left out."""
+
+    def _build_core_model(self, config: FastWAMConfig) -> FastWAM:
+        assert config.video_dit_config is not None and config.action_dit_config is not None
+        video, action = WanVideoDiT(**config.video_dit_config), ActionDiT(**config.action_dit_config)
+        side = config.video_dit_config["in_dim"] // (3 * FRAMES_PER_LATENT)  # pixels of one latent
+        return FastWAM(
+            video_expert=video,
+            action_expert=action,
+            mot=MoT({"video": video, "action": action}, config.mot_checkpoint_mixed_attn),
+            vae=WaveletAsVae(levels=(side.bit_length() - 1) // 2),
+            text_dim=config.video_dit_config["text_dim"],
+            proprio_dim=config.proprio_dim,
+        )
+
+
+def fastwam_config(like: WallwmPolicy, num_steps: int) -> FastWAMConfig:
+    """FastWAM's configuration at the sizes of ours.
+
+    Raises:
+        ValueError: The cameras differ in size, or the policy resizes them.
+    """
+    ours, video = like.config, like.model.video.shape
+    sizes = {tuple(feature.shape[1:]) for feature in ours.image_features.values()}
+    if sizes != {ours.image_size}:
+        raise ValueError(f"cameras of {sorted(sizes)} must all be {ours.image_size}, image_size.")
+    assert ours.robot_state_feature is not None and ours.action_feature is not None
+    (height, width), cameras = ours.image_size, len(ours.image_features)
+    actions = ours.action_feature.shape[0]
+    shared = {
+        "num_heads": video.heads,
+        "attn_head_dim": video.width // video.heads,
+        "num_layers": video.depth,
+        "text_dim": video.text_dim,
+        "freq_dim": video.time_freq_dim,
+        "eps": 1e-6,
+    }
+    return FastWAMConfig(
+        action_dim=actions,
+        proprio_dim=ours.robot_state_feature.shape[0],
+        action_horizon=ours.horizon,
+        n_action_steps=ours.horizon,
+        num_video_frames=1 + FRAMES_PER_LATENT * ours.num_future_latents * ours.video_stride,
+        action_video_freq_ratio=ours.video_stride,
+        image_size=(height, width * cameras),
+        context_len=ours.max_text_tokens,
+        base_model_id=None,
+        load_text_encoder=False,
+        torch_dtype="float32",
+        num_inference_steps=num_steps,
+        video_dit_config={
+            **shared,
+            "patch_size": [1, video.patch, video.patch],
+            "in_dim": video.latent_channels,
+            "out_dim": video.latent_channels,
+            "hidden_dim": video.width,
+            "ffn_dim": video.ffn_width,
+            "seperated_timestep": True,  # sic, LeRobot's spelling
+            "video_attention_mask_mode": "first_frame_causal",
+            "action_dim": actions,
+        },
+        action_dit_config={
+            **shared,
+            "action_dim": actions,
+            "hidden_dim": ours.action_width,
+            "ffn_dim": ours.action_ffn_width,
+        },
+        input_features={
+            **{key: PolicyFeature(FeatureType.VISUAL, (3, height, width)) for key in ours.image_features},
+            OBS_STATE: ours.robot_state_feature,
+        },
+        output_features={ACTION: ours.action_feature},
+        device="cpu",
+        push_to_hub=False,
+    )
+
+
+def build_fastwam(like: WallwmPolicy, num_steps: int = 5) -> FastWAMPolicy:
+    """FastWAM with random weights, in float32 on the CPU."""
+    torch.manual_seed(0)
+    return OfflineFastWAM(fastwam_config(like, num_steps))
 
 
 class GivenText(nn.Module):

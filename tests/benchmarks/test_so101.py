@@ -4,7 +4,7 @@
 import pytest
 
 from benchmarks.harness.rows import CannotRunError
-from benchmarks.so101 import bench, runs
+from benchmarks.so101 import bench
 
 
 def episode(passed, success=False):
@@ -30,6 +30,6 @@ def test_no_episodes_is_an_error():
 
 
 def test_steps_fill_the_same_time_for_slow_and_fast_policies():
-    assert runs.steps_in(10, 0.5) == 1200
-    assert runs.steps_in(10, 2.0) == 300
-    assert runs.steps_in(0.01, 60) == 10
+    assert bench.steps_in(10, 0.5) == 1200
+    assert bench.steps_in(10, 2.0) == 300
+    assert bench.steps_in(0.01, 60) == 10
