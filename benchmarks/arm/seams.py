@@ -46,7 +46,6 @@ class DelayedWorker:
 
     @property
     def busy(self) -> bool:
-        """Whether a look is under way."""
         return self.plan is not None
 
     def submit(self, job: Any) -> None:
@@ -64,28 +63,17 @@ class DelayedWorker:
         return plan
 
     def drop(self) -> None:
-        """Forgets it."""
         self.plan = None
 
 
 @dataclass
 class Episode:
-    """What happened.
+    """What happened."""
 
-    Attributes:
-        commands: ``(T, A)`` in the dataset's units, as the arm was told.
-        begins: Ticks at which an event began, without the first.
-        captions: One a tick.
-        success: The simulator's verdict.
-        progress: Task Progress, 0 to 100.
-    """
-
-    commands: np.ndarray
-    begins: list[int]
-    captions: list[str | None]
-    success: bool
-    progress: float
-    counts: dict[str, int]
+    commands: np.ndarray  # (T, A) in the dataset's units, as the arm was told
+    begins: list[int]  # ticks at which an event began, without the first
+    success: bool  # the simulator's verdict
+    progress: float  # Task Progress, 0 to 100
     late: int
 
 
@@ -120,7 +108,6 @@ class Agent:
         return self.pre(prepare_observation_for_inference(frame, torch.device("cpu"), task, "so101"))
 
     def reset(self) -> None:
-        """Before an episode."""
         policy = self.policy
         policy.reset()
         if self.engine == "background":
@@ -174,7 +161,7 @@ def run_episode(env: Any, agent: Agent, seed: int, most: int | None = None) -> E
     agent.reset()
     steps = agent.commands(env.task_description)
     next(steps)
-    commands, captions, begins, seen, done = [], [], [], 0, False
+    commands, begins, seen, done = [], [], 0, False
     while not done:
         command = steps.send(observation)  # type: ignore[attr-defined]
         began = agent.policy._log.counts.get("begin", 0)
@@ -182,16 +169,13 @@ def run_episode(env: Any, agent: Agent, seed: int, most: int | None = None) -> E
             begins.append(len(commands))
         seen = began
         commands.append(command)
-        captions.append(agent.policy.rollout.cursors[0].caption)
         observation, _, terminated, truncated, info = env.step(command)
         done = terminated or truncated or len(commands) == most
     return Episode(
         np.stack(commands),
         begins,
-        captions,
         bool(info["is_success"]) or env._succeeded,
         float(info["task_progress"]),
-        dict(agent.policy._log.counts),
         getattr(agent.policy.rollout, "late", 0),
     )
 

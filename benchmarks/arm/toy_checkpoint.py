@@ -48,43 +48,20 @@ def ranges(arm: Arm, travels: list[Travel]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0, **fields: Any) -> Path:
-    """Writes the checkpoint with its pipelines, as LeRobot does.
-
-    Args:
-        folder: Where to; made anew.
-        arm, travels: The follower.
-        seed: Of the weights.
-        **fields: Of the policy's configuration.
-    """
+    """Writes the follower's checkpoint with its pipelines, as LeRobot does, with `fields` of the configuration."""
     names = [f"{joint.name}.pos" for joint in arm.joints]
     low, high = (torch.tensor(end, dtype=torch.float32) for end in ranges(arm, travels))
-    one = {
-        "min": low,
-        "max": high,
-        "mean": (low + high) / 2,
-        "std": (high - low) / 4,
-        "q01": low,
-        "q99": high,
-        "count": torch.tensor([1000]),
-    }
+    one = {"min": low, "max": high, "mean": (low + high) / 2, "std": (high - low) / 4}
+    one |= {"q01": low, "q99": high, "count": torch.tensor([1000])}
     stats = {"action": dict(one), "observation.state": dict(one)}
     span = (high - low).tolist()
     visual = {f"observation.images.{c}": PolicyFeature(FeatureType.VISUAL, (3, SIZE, SIZE)) for c in CAMERAS}
+    tiny = {"video_width": 24, "video_depth": 2, "video_heads": 2, "video_ffn_width": 32, "text_dim": 16}
+    tiny |= {"action_width": 16, "action_heads": 2, "action_ffn_width": 16, "max_text_tokens": 12}
+    tiny |= {"num_future_latents": 2, "video_stride": 2, "action_draws": 2, "num_inference_steps": 2}
     settings: dict[str, Any] = {
+        **tiny,
         "image_size": (SIZE, SIZE),
-        "num_future_latents": 2,
-        "video_stride": 2,
-        "video_width": 24,
-        "video_depth": 2,
-        "video_heads": 2,
-        "video_ffn_width": 32,
-        "text_dim": 16,
-        "max_text_tokens": 12,
-        "action_width": 16,
-        "action_heads": 2,
-        "action_ffn_width": 16,
-        "action_draws": 2,
-        "num_inference_steps": 2,
         "planner": "instruction",
         "on_plan_end": "repeat",  # or it would come to rest after its first event
         "relative_actions": False,
@@ -107,12 +84,9 @@ def make_checkpoint(folder: Path, arm: Arm, travels: list[Travel], seed: int = 0
     policy.model.action.head[-1].weight.data.mul_(WILDNESS)
     policy.model.action.remaining_head[-1].bias.data.fill_(math.log(EVENT_FRAMES))
     # What a dataset would have taught; without files there are ranges only.
-    policy.config.learned.motion_limits = {
-        "state_low": low.tolist(),
-        "state_high": high.tolist(),
-        "step": [s / 40 for s in span],
-        "lead": [s / 8 for s in span],
-    }
+    limits = {"state_low": low.tolist(), "state_high": high.tolist()}
+    limits |= {"step": [s / 40 for s in span], "lead": [s / 8 for s in span]}
+    policy.config.learned.motion_limits = limits
     if folder.exists():
         shutil.rmtree(folder)
     policy.save_pretrained(folder)
@@ -141,12 +115,7 @@ def make_simulator_checkpoint(folder: Path) -> Path:
 
 
 def break_checkpoint(sound: Path, broken: Path, how: str, seed: int) -> Path:
-    """Copies a checkpoint and breaks it.
-
-    Args:
-        sound, broken: Folders.
-        how: One of `BREAKS`.
-        seed: Chooses the tensor and the place.
+    """Copies a checkpoint and breaks it in one of `BREAKS`; the seed chooses the tensor and the place.
 
     Raises:
         ValueError: ``how`` is unknown.

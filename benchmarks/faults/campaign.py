@@ -90,13 +90,9 @@ class Book:
 
     def add(self, fault: Fault, verdict: Verdict, seconds: float, late_s: float) -> None:
         """Writes a result down: what it took, and for how long the machine let it wait, both in seconds."""
-        result = {
-            "fault": fault.describe(),
-            "protocol": fault.protocol,
-            "verdict": dataclasses.asdict(verdict),
-            "seconds": round(seconds, 2),
-            "late_s": round(late_s, 3),
-        }
+        result = {"fault": fault.describe(), "protocol": fault.protocol}
+        result |= {"verdict": dataclasses.asdict(verdict)}
+        result |= {"seconds": round(seconds, 2), "late_s": round(late_s, 3)}
         with self._lock:
             self.results.append(json.loads(json.dumps(result)))
             with self.path.open("a", encoding="utf-8") as file:
@@ -182,12 +178,8 @@ def deal(faults: list[Fault]) -> dict[str, list[Fault]]:
     return dict(sorted(lanes.items(), key=lambda item: -len(item[1])))
 
 
-QUICK = {
-    "count": 6,
-    "kinds": "corrupt,camera_gone,nan_weights,sigterm",
-    "arms": "so101_follower",
-    "fresh_every": 0,
-}
+QUICK = {"count": 6, "arms": "so101_follower", "fresh_every": 0}
+QUICK["kinds"] = "corrupt,camera_gone,nan_weights,sigterm"
 
 
 def flags(parser: ArgumentParser) -> None:

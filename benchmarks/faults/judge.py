@@ -28,23 +28,14 @@ TICK = 1
 
 @dataclass
 class Goals:
-    """Goals of one stretch of a run.
+    """Goals of one stretch of a run."""
 
-    Attributes:
-        count: Commands (of all joints).
-        outside: Goals outside the servos' calibrated limits.
-        margin: Smallest distance of a goal to its nearer limit, ticks; negative outside. None without goals.
-        beyond_data: Largest distance beyond the policy's own range, ticks; 0 inside.
-        step: Largest change of a goal from one command to the next, as a part of the policy's own limit.
-        moved: Whether any goal changed.
-    """
-
-    count: int = 0
-    outside: int = 0
-    margin: int | None = None
-    beyond_data: float = 0.0
-    step: float = 0.0
-    moved: bool = False
+    count: int = 0  # commands (of all joints)
+    outside: int = 0  # goals outside the servos' calibrated limits
+    margin: int | None = None  # least distance of a goal to its nearer limit, ticks; negative outside
+    beyond_data: float = 0.0  # largest distance beyond the policy's own range, ticks
+    step: float = 0.0  # largest change of a goal between two commands, as a part of the policy's limit
+    moved: bool = False  # whether any goal changed
 
 
 def weigh(
@@ -108,25 +99,15 @@ def last_words(log: str) -> str:
 
 @dataclass
 class End:
-    """How a process ended.
+    """How a process ended."""
 
-    Attributes:
-        code: Exit code; negative: the signal; None: it still runs.
-        hung: It had to be killed.
-        reason: See `last_words`.
-        torque: Servos that are powered, of those there are.
-        servos: How many there are.
-        data: None: nothing was recorded; else ``loads``, ``empty`` (no episode) or what went wrong.
-        expect_data: Frames were recorded, so that an empty dataset is a loss.
-    """
-
-    code: int | None = None
-    hung: bool = False
-    reason: str = ""
-    torque: int = 0
-    servos: int = 6
-    data: str | None = None
-    expect_data: bool = False
+    code: int | None = None  # negative: the signal; None: it still runs
+    hung: bool = False  # it had to be killed
+    reason: str = ""  # see `last_words`
+    torque: int = 0  # servos that are powered
+    servos: int = 6  # how many there are
+    data: str | None = None  # None: nothing was recorded; `loads`, `empty` (no episode) or what went wrong
+    expect_data: bool = False  # frames were recorded, so that an empty dataset is a loss
 
 
 @dataclass
@@ -208,11 +189,7 @@ def judge(
 
 
 def summary(results: Iterable[dict]) -> Iterator[dict[str, Any]]:
-    """Cells of a row for each kind of fault and servo bus, and of one for all.
-
-    Args:
-        results: Lines of the results' file: ``fault`` and ``verdict``, as dictionaries.
-    """
+    """Cells of a row for each kind of fault and servo bus, and of one for all, from the results' file."""
     groups: dict[tuple[str, str], list[dict]] = {}
     everything = list(results)
     for result in everything:
@@ -239,10 +216,7 @@ def summary(results: Iterable[dict]) -> Iterator[dict[str, Any]]:
 def _notes(group: list[dict]) -> str:
     failures = Counter(re.sub(r"\d+(\.\d+)?", "N", w) for r in group for w in r["verdict"]["what"])
     notes = [f"FAILED {n}x: {text}" for text, n in failures.most_common(3)]
-    reasons = Counter(
-        re.sub(r"\d+(\.\d+)?", "N", r["verdict"]["reason"])[:90]
-        for r in group
-        if r["verdict"]["outcome"] in ("ended", "powered") and r["verdict"]["reason"]
-    )
+    ended = [r["verdict"]["reason"] for r in group if r["verdict"]["outcome"] in ("ended", "powered")]
+    reasons = Counter(re.sub(r"\d+(\.\d+)?", "N", reason)[:90] for reason in ended if reason)
     notes += [f"{n}x {text}" for text, n in reasons.most_common(2)]
     return "; ".join(notes)

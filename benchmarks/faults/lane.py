@@ -237,7 +237,6 @@ class Rollout:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
         if self.code is None:
             with contextlib.suppress(OSError, IndexError):
                 told = Path(f"/proc/{self.pid}/schedstat").read_text()
@@ -255,7 +254,6 @@ class Rollout:
         return "Stopping inference engine" in self.text()
 
     def text(self) -> str:
-        """Its log."""
         with contextlib.suppress(FileNotFoundError):
             size = self.log.stat().st_size
             if size != self._said:
@@ -282,7 +280,6 @@ class Rollout:
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """The last resort."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self.wait(END_S)

@@ -27,16 +27,8 @@ class Kind:
     reason: tuple[str, ...] = ()
 
 
-_BUS = (
-    "sync read",
-    "sync_read",
-    "status packet",
-    "motor check",
-    "Missing motor",
-    "write '",
-    "read '",
-    "TxRxResult",
-)
+_BUS: tuple[str, ...] = ("sync read", "sync_read", "status packet", "motor check", "Missing motor")
+_BUS += ("write '", "read '", "TxRxResult")
 _CAMERA = ("camera", "Camera", "frame")
 KINDS = {
     "corrupt": Kind(16, "bus", _BUS),
@@ -87,17 +79,11 @@ class Fault:
         return PROTOCOLS[self.arm]
 
     def describe(self) -> dict[str, Any]:
-        """For the results' file."""
         return asdict(self)
 
 
 def plan(count: int, seed: int, kinds: tuple[str, ...] | None = None) -> list[Fault]:
-    """The campaign's faults: kinds by their shares, arms in turn within each kind.
-
-    Args:
-        count: How many.
-        seed: Everything follows from it.
-        kinds: Only these; None for all.
+    """The campaign's faults, all of them or some kinds: kinds by their shares, arms in turn within each kind.
 
     Raises:
         ValueError: A kind is unknown.
@@ -136,28 +122,20 @@ def _numbers(kind: str, phase: str, rng: random.Random) -> dict[str, Any]:
         if rng.random() < 0.7:
             numbers["camera"] = rng.choice(("wrist", "overhead"))
     elif kind == "nan_weights":
-        return {
-            "how": rng.choice(("nan_weight", "inf_weight", "overflow", "nan_statistics", "nan_range")),
-            "seed": rng.randrange(10**6),
-        }
+        how = rng.choice(("nan_weight", "inf_weight", "overflow", "nan_statistics", "nan_range"))
+        return {"how": how, "seed": rng.randrange(10**6)}
     elif kind == "planner_hung":
         # From the start or after some answers, and with or without a grammar to go on with.
-        return {
-            "how": rng.choice(("silent", "dribble", "close", "refuse")),
-            "answers": rng.choice((0, 1, 2, 4)),
-            "grammar": rng.random() < 0.5,
-        }
+        how, answers = rng.choice(("silent", "dribble", "close", "refuse")), rng.choice((0, 1, 2, 4))
+        return {"how": how, "answers": answers, "grammar": rng.random() < 0.5}
     elif kind == "bus_down_at_end":
         return {"at": round(rng.uniform(0.0, 0.5), 3), "seconds": round(rng.uniform(0.2, 4.0), 3)}
     elif KINDS[kind].where == "signal":
         # From the start of the process on, through loading and connecting, into the run.
         numbers = {"from": rng.choice(("start", "goal")), "at": round(rng.uniform(0.0, 1.5), 3)}
         if kind == "second_signal":
-            numbers |= {
-                "from": "goal",
-                "again": round(rng.uniform(0.0, 1.5), 3),
-                "signal": rng.choice(("SIGINT", "SIGTERM")),
-            }
+            numbers |= {"from": "goal", "again": round(rng.uniform(0.0, 1.5), 3)}
+            numbers["signal"] = rng.choice(("SIGINT", "SIGTERM"))
         return numbers
     else:
         numbers = {"count": rng.choice((1, 1, 1, 2, 3, 12))}

@@ -26,7 +26,6 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
         p10, median, p90 = np.percentile(values, (10, 50, 90))
         return cls(float(median), float(p10), float(p90), len(values))
 
@@ -34,7 +33,6 @@ class Spread:
         return f"{number(self.median)} ({number(self.p10)} to {number(self.p90)})"
 
     def json(self) -> dict[str, float]:
-        """For the results' file."""
         return {"median": self.median, "p10": self.p10, "p90": self.p90, "count": self.count}
 
 
@@ -62,7 +60,6 @@ class Share:
         return f"{self.hits}/{self.of} ({100 * low:.0f} to {100 * high:.0f} %)"
 
     def json(self) -> dict[str, Any]:
-        """For the results' file."""
         return {"hits": self.hits, "of": self.of, "interval_95": self.interval}
 
 
@@ -74,12 +71,10 @@ class Mean:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Mean:
-        """Of at least one value."""
         return cls(tuple(map(float, values)))
 
     @property
     def mean(self) -> float:
-        """Their mean."""
         return statistics.mean(self.values)
 
     @property
@@ -97,23 +92,16 @@ class Mean:
         return number(self.mean) + spread
 
     def json(self) -> dict[str, Any]:
-        """For the results' file."""
         return {"mean": self.mean, "values": self.values, "interval_95": self.interval}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of one table.
+    """One line of one table."""
 
-    Attributes:
-        table: Its title.
-        cells: Column to a `Spread`, `Share`, `Mean`, number, text or None.
-        passes: Whether a figure that the benchmark demands was reached; None where it demands none.
-    """
-
-    table: str
-    cells: Mapping[str, Any]
-    passes: bool | None = None
+    table: str  # its title
+    cells: Mapping[str, Any]  # column to a `Spread`, `Share`, `Mean`, number, text or None
+    passes: bool | None = None  # whether a figure that the benchmark demands was reached, if it demands one
 
 
 def bar(what: str, value: float, least: float | None = None, most: float | None = None) -> Row:
@@ -137,7 +125,6 @@ def number(value: float) -> str:
 
 
 def text(cell: Any) -> str:
-    """A cell as it is printed."""
     if cell is None or isinstance(cell, int | float | np.number):
         return number(cell.item() if isinstance(cell, np.number) else cell)
     return str(cell)

@@ -47,15 +47,8 @@ def rows(args: Namespace) -> Iterator[Row]:
     labels = EventClusterer(config).fit(*parts).predict(*parts)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    yield Row(
-        "time",
-        {
-            "what": f"both clusterings into {CLUSTERS}",
-            "events": embedded,
-            "seconds": seconds,
-            "peak, GB": peak,
-        },
-    )
+    cells = {"what": f"both clusterings into {CLUSTERS}", "events": embedded}
+    yield Row("time", {**cells, "seconds": seconds, "peak, GB": peak})
     yield bar("clustering, seconds", seconds, most=NEEDED_CLUSTER_S)
     yield bar("clustering, GB", peak, most=NEEDED_CLUSTER_GB)
     for name, found, cloud in zip(("vl", "action"), labels, (seen, moved), strict=True):

@@ -66,16 +66,11 @@ def rows(args: Namespace) -> Iterator[Row]:
         seconds = {name: Spread.of([ms / 1e3 for ms in times]) for name, times in taken.items()}
         once, many, all_of_it = seconds.values()
         rate, factor = len(actions) / once.median, source.info["total_frames"] / source.fps / all_of_it.median
-        speed = (
-            f"{rate:.0f} events/s",
-            f"{len(copies) * args.copies / many.median:.0f} events/s",
-            f"{factor:.0f} times real time",
-        )
+        copied = len(copies) * args.copies / many.median
+        speed = (f"{rate:.0f} events/s", f"{copied:.0f} events/s", f"{factor:.0f} times real time")
         for (name, spread), fast in zip(seconds.items(), speed, strict=True):
-            yield Row(
-                f"{len(source)} episodes, {len(actions)} action events",
-                {"what": name, "seconds": spread, "speed": fast},
-            )
+            title = f"{len(source)} episodes, {len(actions)} action events"
+            yield Row(title, {"what": name, "seconds": spread, "speed": fast})
         yield bar("carving, events/s", rate, NEEDED_EVENTS_PER_S)
         yield bar("preparing, times real time", factor, NEEDED_REAL_TIME)
         if args.large:

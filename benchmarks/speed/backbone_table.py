@@ -47,17 +47,8 @@ class Sizes:
         return self.grid[0] * self.grid[1]
 
 
-_ROBOT: dict[str, Any] = {
-    "views": 3,
-    "latents": 17,
-    "text_tokens": 512,
-    "action_width": 1024,
-    "action_heads": 16,
-    "action_ffn_width": 4096,
-    "action_dim": 20,
-    "state_dim": 20,
-    "horizon": 128,
-}
+_TOWER = {"action_width": 1024, "action_heads": 16, "action_ffn_width": 4096}
+_DIMS = {"views": 3, "latents": 17, "text_tokens": 512, "action_dim": 20, "state_dim": 20, "horizon": 128}
 SIZES = {
     "nano": Sizes(
         video=WanShape(width=128, depth=4, heads=4, ffn_width=384, latent_channels=768, text_dim=64),
@@ -75,12 +66,14 @@ SIZES = {
     "wan2.1-1.3b": Sizes(
         video=WanShape(width=1536, depth=30, heads=12, ffn_width=8960, latent_channels=16, text_dim=4096),
         grid=(12, 14),
-        **_ROBOT,
+        **_TOWER,
+        **_DIMS,
     ),
     "wan2.2-5b": Sizes(
         video=WanShape(width=3072, depth=30, heads=24, ffn_width=14336, latent_channels=48, text_dim=4096),
         grid=(6, 7),
-        **_ROBOT,
+        **_TOWER,
+        **_DIMS,
     ),
 }
 

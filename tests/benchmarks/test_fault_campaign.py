@@ -33,15 +33,8 @@ REASON = "ConnectionError: Failed to sync read 'Present_Position' on ids=[1] aft
 
 def goal(t: float, joint: int, ticks: int, low: int = 900, high: int = 3100) -> dict:
     outside = not low <= ticks <= high
-    return {
-        "event": "goal",
-        "t": t,
-        "id": joint,
-        "ticks": ticks,
-        "low": low,
-        "high": high,
-        "outside": outside,
-    }
+    place = {"ticks": ticks, "low": low, "high": high, "outside": outside}
+    return {"event": "goal", "t": t, "id": joint, **place}
 
 
 def verdict(during=MOVING, after=MOVING, end=None, words=("sync read",), relax=True, moved=True, **facts):
@@ -176,24 +169,17 @@ def test_last_words():
 
 
 def test_the_table_adds_up():
-    def result(kind, protocol, came):
-        return {"fault": {"kind": kind, "arm": "so100_follower"}, "protocol": protocol, "verdict": came}
+    def result(kind, protocol, came, **facts):
+        fault, came = {"kind": kind, "arm": "so100_follower"}, dataclasses.asdict(came)
+        return {"fault": fault, "protocol": protocol, "verdict": {**came, **facts}}
 
-    def plain(came):
-        from dataclasses import asdict
-
-        return asdict(came)
-
+    ended = verdict(after=None, end=End(1, reason=REASON))
     results = [
-        result("corrupt", "feetech", plain(verdict())),
-        result("corrupt", "feetech", plain(verdict(during=Goals(9, outside=3, margin=-8)))),
-        result("late", "dynamixel", plain(verdict(after=None, end=End(1, reason=REASON)))),
-        result("stall", "feetech", plain(verdict(after=None, end=End(1, reason=REASON)))),
-        result(
-            "stall",
-            "feetech",
-            {**plain(verdict(after=None, end=End(1, reason=REASON))), "outcome": "powered"},
-        ),
+        result("corrupt", "feetech", verdict()),
+        result("corrupt", "feetech", verdict(during=Goals(9, outside=3, margin=-8))),
+        result("late", "dynamixel", ended),
+        result("stall", "feetech", ended),
+        result("stall", "feetech", ended, outcome="powered"),
     ]
     rows = list(summary(results))
     assert [(row["fault"], row["bus"]) for row in rows[:2]] == [("corrupt", "feetech"), ("late", "dynamixel")]
@@ -271,17 +257,8 @@ def test_a_hung_server_takes_questions_and_says_nothing():
 @pytest.mark.parametrize("arm", ["so101_follower", "koch_follower"])
 def test_a_few_real_faults_and_the_campaign_goes_on_where_it_was(arm, tmp_path):
     kinds = "corrupt,silent,camera_gone,nan_weights,sigterm"
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks",
-        "faults",
-        "campaign",
-        "--count=12",
-        f"--kinds={kinds}",
-        f"--arms={arm}",
-    ]
-    command += [f"--out={tmp_path}", "--lanes=1", "--fresh_every=0"]
+    command = [sys.executable, "-m", "benchmarks", "faults", "campaign", "--count=12"]
+    command += [f"--kinds={kinds}", f"--arms={arm}", f"--out={tmp_path}", "--lanes=1", "--fresh_every=0"]
     paths = [str(REPO), str(REPO / "examples" / "emulator"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=900)
