@@ -72,11 +72,7 @@ class TimedPolicy:
 
 
 def commands(journal: Path, joints: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Commands of all joints at once, as a sync write gives them.
-
-    Args:
-        journal: The emulator's.
-        joints: How many there are.
+    """Commands of all joints at once, as a sync write gives them, from the emulator's journal.
 
     Returns:
         Times ``(T,)`` in seconds since 1970, of each command's first servo; ticks ``(T, joints)``; and whether each goal

@@ -78,14 +78,7 @@ class Episode:
 
 
 class Agent:
-    """A checkpoint with its pipelines.
-
-    Args:
-        checkpoint: The folder.
-        engine: ``sync``, ``background`` or ``rtc``, see the module.
-        delay: Ticks that a look takes.
-        **fields: Of the configuration.
-    """
+    """A checkpoint with its pipelines: `sync`, `background` or `rtc`, looks of `delay` ticks, fields of its configuration."""
 
     def __init__(self, checkpoint: Path, engine: str, delay: int, **fields: Any):
         config = PreTrainedConfig.from_pretrained(checkpoint)

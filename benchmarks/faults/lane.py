@@ -170,16 +170,9 @@ class Lane:
         hasty: bool = False,
         prepare: Callable[[], None] = lambda: None,
     ) -> Rollout:
-        """Starts a rollout with the arm in the middle of its ranges.
+        """Starts a rollout with the arm in the middle of its ranges; `label` names its log.
 
-        Args:
-            session: Settings, see `plan.Fault`.
-            label: Names its log.
-            checkpoint: Another one than the lane's.
-            extra: Further flags.
-            fresh: A new interpreter instead of a fork.
-            hasty: See `processes`.
-            prepare: Called just before, when the arm stands.
+        A `fresh` one is a new interpreter instead of a fork; for `hasty` see `processes`; `prepare` is called just before.
         """
         for order in ("faults clear", "power cycle", "hand middle 0.05", "hand wait", "hand release"):
             self.emulator.remote.ask(order)
@@ -206,23 +199,17 @@ class Lane:
 
 
 class Rollout:
-    """One `lerobot-rollout`.
-
-    Attributes:
-        began: Time of its start.
-        code: Exit code once it has ended.
-        ended_at: When that was noticed.
-        waited_s: Seconds that its main thread was ready to run and was not let; 0 where the system does not tell.
-        free_from: Since when LeRobot moves the arm back to where it was, or None.
-    """
+    """One `lerobot-rollout`."""
 
     def __init__(self, lane: Lane, argv: list[str], log: Path, session: dict, fresh: bool, hasty: bool):
         self.lane, self.log, self.session = lane, log, session
         self.began = time.time()
-        self.code: int | None = None
-        self.ended_at: float | None = None
-        self.free_from: float | None = None
-        self.waited_s = 0.0
+        self.code: int | None = None  # once it has ended
+        self.ended_at: float | None = None  # when that was noticed
+        self.free_from: float | None = None  # since when LeRobot moves the arm back to where it was
+        self.waited_s = (
+            0.0  # its main thread was ready to run and was not let; 0 where the system does not tell
+        )
         self.hung = False
         self._said, self._text = -1, ""
         self._own: subprocess.Popen | None = None

@@ -13,18 +13,13 @@ PROTOCOLS = {"so100_follower": "feetech", "so101_follower": "feetech", "koch_fol
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault.
+    """A kind of fault."""
 
-    Attributes:
-        share: Weight in the campaign; our choice.
-        where: ``bus`` and ``camera`` faults are injected by the emulator into a running rollout, several into one
-            if it survives; ``start`` faults shape a rollout of their own; ``signal`` faults end one of their own.
-        reason: Words of which one must be in the message of a process that this fault ended.
-    """
-
-    share: int
+    share: int  # weight in the campaign; our choice
+    # `bus` and `camera` faults are injected by the emulator into a running rollout, several into one if it survives;
+    # `start` faults shape a rollout of their own; `signal` faults end one of their own.
     where: str
-    reason: tuple[str, ...] = ()
+    reason: tuple[str, ...] = ()  # one of them must be in the message of a process that this fault ended
 
 
 _BUS: tuple[str, ...] = ("sync read", "sync_read", "status packet", "motor check", "Missing motor")
@@ -56,26 +51,17 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a campaign.
+    """One fault of a campaign."""
 
-    Attributes:
-        number: Its place; the key under which it is resumed.
-        kind, arm: What, and on which arm.
-        phase: ``run``, or ``connect``: while LeRobot looks for the motors and sets them up.
-        numbers: What the kind needs, see `_numbers`.
-        session: Settings of the rollout that this fault needs, or would start with.
-    """
-
-    number: int
+    number: int  # its place; the key under which it is resumed
     kind: str
     arm: str
-    phase: str
-    numbers: dict[str, Any] = field(default_factory=dict)
-    session: dict[str, Any] = field(default_factory=dict)
+    phase: str  # `run`, or `connect`: while LeRobot looks for the motors and sets them up
+    numbers: dict[str, Any] = field(default_factory=dict)  # what the kind needs, see `_numbers`
+    session: dict[str, Any] = field(default_factory=dict)  # settings of the rollout that it needs
 
     @property
     def protocol(self) -> str:
-        """The arm's servo bus."""
         return PROTOCOLS[self.arm]
 
     def describe(self) -> dict[str, Any]:

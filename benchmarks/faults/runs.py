@@ -36,15 +36,9 @@ class NotCountedError(RuntimeError):
 
 
 class Runs:
-    """Brings faults about on one lane.
+    """Brings faults about on one lane; every `fresh_every` rollouts in a new interpreter instead of a fork (0: never).
 
-    Args:
-        lane: The arm.
-        fresh_every: Every so many rollouts, a new interpreter instead of a fork; 0: never.
-
-    Attributes:
-        rollouts, fresh: How many there were, and in a new interpreter.
-        waited_s: For how long the machine did not let the last fault's rollout run, in seconds.
+    `rollouts` and `fresh` count all and those; `waited_s` is how long the machine did not let the last fault's run.
     """
 
     def __init__(self, lane: Lane, fresh_every: int) -> None:

@@ -19,10 +19,7 @@ def in_turns(calls: Mapping[str, Call], repeats: int, processor: bool = False) -
 
     Other work on the machine then slows all alike, so that ratios within a round can be compared.
 
-    Args:
-        calls: By name.
-        repeats: Rounds that count.
-        processor: Count this process's processor time instead of the clock's. Others hardly lengthen it; use one thread.
+    `processor` counts this process's processor time instead of the clock's. Others hardly lengthen it; use one thread.
     """
     clock = time.process_time if processor else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in calls}

@@ -186,12 +186,8 @@ class WindowsInMemory:
     Batches equal those of LeRobot's dataset and default collate: windows are clamped to their episode and flagged as
     padding beyond it (checked by tests/benchmarks/test_ablation.py).
 
-    Args:
-        root: The view's folder.
-        cache: Folder for its decoded frames, memory-mapped and shared by all runs.
-        observation_deltas: Rows of pictures and states, relative to the anchor.
-        action_deltas: Rows of actions.
-        state_deltas: Rows of states; those of the pictures by default, as lerobot-train reads them.
+    Decoded frames lie in `cache`, memory-mapped and shared by all runs. Deltas are rows relative to the anchor; those of
+    states are by default those of the pictures, as lerobot-train reads them.
     """
 
     def __init__(

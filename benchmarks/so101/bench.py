@@ -131,12 +131,7 @@ def steps_in(minutes: float, seconds_per_step: float) -> int:
 def train(
     contender: Contender, steps: int, out: Path, log: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Trains, or goes on from the last checkpoint of an interrupted run.
-
-    Returns:
-        ``{"command", "steps", "samples", "parameters", "minutes", "resumed"}``; minutes are those spent in steps, over
-        all runs that the log holds.
-    """
+    """Trains, or goes on from an interrupted run's last checkpoint; minutes are those in steps, over all runs of the log."""
     config = out / "checkpoints/last/pretrained_model/train_config.json"
     resumed = config.exists()
     log_freq = min(LOG_FREQ, steps)
