@@ -122,29 +122,17 @@ class Verdict:
 
 
 def judge(
-    kind_reason: tuple[str, ...],
-    during: Goals,
-    after: Goals | None,
+    kind_reason: tuple[str, ...],  # one of them must be in the reason of an end; empty: any reason
+    during: Goals,  # from the fault on until it was over, or the process ended
+    after: Goals | None,  # None if the process ended before
     end: End | None,
-    relax: bool,
-    goal_was_written: bool,
-    own_end: bool = False,
-    rate_free: bool = False,
-    bus_fault: bool = False,
+    relax: bool,  # the arm was to be relaxed at the end (`disable_torque_on_disconnect`); else held
+    goal_was_written: bool,  # it had begun to move the arm, so that its end must leave the arm as configured
+    own_end: bool = False,  # the campaign itself ended the rollout (a signal, its duration)
+    rate_free: bool = False,  # LeRobot paused the loop; the guards may set the goal anew within the data's lead
+    bus_fault: bool = False,  # which may have kept LeRobot from switching servos off
 ) -> Verdict:
-    """Judges one fault.
-
-    Args:
-        kind_reason: Words of which one must be in the reason of an end; empty: any reason.
-        during: Goals from the fault on until it was over, or the process ended.
-        after: Goals after it; None if the process ended before.
-        end: The end, if it did.
-        relax: The arm was to be relaxed at the end (`disable_torque_on_disconnect`); else held.
-        goal_was_written: The rollout had begun to move the arm, so that its end must leave the arm as configured.
-        own_end: The campaign itself ended the rollout (a signal, its duration).
-        rate_free: LeRobot paused the loop; the guards may set the goal anew within the data's lead.
-        bus_fault: The fault is one of the bus, which may have kept LeRobot from switching servos off.
-    """
+    """Judges one fault."""
     what = []
     powered = False
     for name, goals in (("during", during), ("after", after)):

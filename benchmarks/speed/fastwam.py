@@ -99,6 +99,7 @@ def fastwam_config(like: WallwmPolicy, num_steps: int) -> FastWAMConfig:
         "num_layers": video.depth,
         "text_dim": video.text_dim,
         "freq_dim": video.time_freq_dim,
+        "action_dim": actions,
         "eps": 1e-6,
     }
     return FastWAMConfig(
@@ -116,21 +117,13 @@ def fastwam_config(like: WallwmPolicy, num_steps: int) -> FastWAMConfig:
         num_inference_steps=num_steps,
         video_dit_config={
             **shared,
+            **{"in_dim": video.latent_channels, "out_dim": video.latent_channels},
+            **{"hidden_dim": video.width, "ffn_dim": video.ffn_width},
             "patch_size": [1, video.patch, video.patch],
-            "in_dim": video.latent_channels,
-            "out_dim": video.latent_channels,
-            "hidden_dim": video.width,
-            "ffn_dim": video.ffn_width,
             "seperated_timestep": True,  # sic, LeRobot's spelling
             "video_attention_mask_mode": "first_frame_causal",
-            "action_dim": actions,
         },
-        action_dit_config={
-            **shared,
-            "action_dim": actions,
-            "hidden_dim": ours.action_width,
-            "ffn_dim": ours.action_ffn_width,
-        },
+        action_dit_config={**shared, "hidden_dim": ours.action_width, "ffn_dim": ours.action_ffn_width},
         input_features={
             **{key: PolicyFeature(FeatureType.VISUAL, (3, height, width)) for key in ours.image_features},
             OBS_STATE: ours.robot_state_feature,
