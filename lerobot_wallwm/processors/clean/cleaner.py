@@ -26,7 +26,7 @@ from lerobot_wallwm.processors.clean.rules import (
     judge_episode,
 )
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
-from lerobot_wallwm.processors.source.episodes import read_parquet, schema_of
+from lerobot_wallwm.processors.source.episodes import schema_of
 
 FILE_RULES = ("rows", "task", "camera_streams", "video", "video_frames")
 NORM_RULES = (
@@ -119,13 +119,3 @@ def write_cleaning(verdicts: Sequence[Verdict], path: str | Path) -> None:
     """Writes `cleaning.parquet`: one row per episode and rule that was asked."""
     rows = [{"episode_index": v.episode_index} | vars(found) for v in verdicts for found in v.findings]
     pq.write_table(pa.Table.from_pylist(rows, schema=CLEANING_SCHEMA), path, compression="zstd")
-
-
-def read_cleaning(path: str | Path) -> list[Verdict]:
-    """Reads `cleaning.parquet`."""
-    table = read_parquet(path, CLEANING_SCHEMA.names, "run `wallwm prepare` again to write it")
-    grouped: dict[int, list[Finding]] = {}
-    columns = [table.column(name).to_pylist() for name in CLEANING_SCHEMA.names]
-    for index, *values in zip(*columns, strict=True):
-        grouped.setdefault(index, []).append(Finding(*values))
-    return [Verdict(index, tuple(found)) for index, found in grouped.items()]

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.source.episodes import ACTION, Episode, SourceDataset, read_parquet, schema_of
+from lerobot_wallwm.processors.source.episodes import ACTION, SourceDataset, schema_of
 from lerobot_wallwm.storage.errors import DataError
 
 SYNC_FILE = "sync.parquet"
@@ -92,14 +92,6 @@ def rows_behind(column: str, cameras: Iterable[str], lag: int, action_lag: int) 
     return action_lag if column == ACTION or column.startswith(f"{ACTION}.") else lag
 
 
-def synchronized(episode: Episode, verdict: SyncVerdict) -> Episode:
-    """The episode on the video's time: frames without picture, state and action are trimmed from its ends."""
-    frames = np.arange(verdict.first_frame, verdict.end_frame)
-    effort = None if episode.effort is None else episode.effort[frames - verdict.lag]
-    state, action = episode.state[frames - verdict.lag], episode.action[frames - verdict.action_lag]
-    return replace(episode, state=state, action=action, effort=effort)
-
-
 _VOTE = pa.struct(
     [("camera", pa.string()), ("channel", pa.string()), ("lag", pa.int64()), ("score", pa.float64())]
 )
@@ -120,21 +112,6 @@ def write_verdicts(verdicts: Iterable[SyncVerdict], path: str | Path) -> None:
         row["votes"] = [vars(vote) for vote in verdict.votes]
         rows.append(row)
     pq.write_table(pa.Table.from_pylist(rows, schema=SYNC_SCHEMA), path, compression="zstd")
-
-
-def read_verdicts(path: str | Path) -> list[SyncVerdict]:
-    """Reads what `write_verdicts` wrote.
-
-    Raises:
-        DataError: The file is missing, truncated, or lacks a column.
-    """
-    table = read_parquet(path, SYNC_SCHEMA.names, "run `wallwm prepare --synchronize=true` again to write it")
-    verdicts = []
-    for row in table.select(SYNC_SCHEMA.names).to_pylist():
-        row["votes"] = tuple(Vote(**vote) for vote in row["votes"])
-        row["action_delay"] = float("nan") if row["action_delay"] is None else row["action_delay"]
-        verdicts.append(SyncVerdict(**row))
-    return verdicts
 
 
 @dataclass

@@ -106,7 +106,7 @@ class TemporalSynchronizer:
     """Measures, judges and mends the lag between video and rows.
 
     `synchronizer(episode, motion)` returns a `SyncVerdict`, where `motion` maps each camera to its `image_motion`;
-    `synchronized(episode, verdict)` applies it.
+    `SynchronizedSource` applies it.
     `kinematics` says how state and action are read; as for the segmenter.
     """
 

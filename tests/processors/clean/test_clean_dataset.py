@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tables import read_cleaning
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.clean.cleaner import EpisodeCleaner, read_cleaning
+from lerobot_wallwm.processors.clean.cleaner import EpisodeCleaner
 from lerobot_wallwm.processors.clean.dataset import DatasetCleaner
 from lerobot_wallwm.processors.clean.rules import CleanConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from synthetic import pick_and_place
+from tables import read_cleaning
 
 from lerobot_wallwm.processors.clean.cleaner import (
     RULES,
     EpisodeCleaner,
     Verdict,
-    read_cleaning,
     write_cleaning,
 )
 from lerobot_wallwm.processors.clean.norms import Digest

@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 from synthetic import pick_and_place
+from tables import synchronized
 
 from benchmarks.segmentation.score import BoundaryScore, boundary_score, tolerance_frames
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.motion.kinematics import kinematics
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset, effort_keys, join_effort
-from lerobot_wallwm.processors.synchronize.source import SyncVerdict, synchronized
+from lerobot_wallwm.processors.synchronize.source import SyncVerdict
 
 SEEDS = range(100, 106)
 

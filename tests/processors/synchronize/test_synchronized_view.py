@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tables import read_verdicts, synchronized
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, SourceDataset
@@ -22,8 +23,6 @@ from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.processors.synchronize.dataset import camera_motion, synchronize_dataset
 from lerobot_wallwm.processors.synchronize.source import (
     SynchronizedSource,
-    read_verdicts,
-    synchronized,
     write_verdicts,
 )
 from lerobot_wallwm.processors.synchronize.synchronizer import TemporalSynchronizer

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from synthetic import pick_and_place
+from tables import synchronized
 
 from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.synchronize.dataset import control_delay
@@ -21,7 +22,7 @@ from lerobot_wallwm.processors.synchronize.evidence import (
     weighted_mean,
 )
 from lerobot_wallwm.processors.synchronize.signals import action_motion, image_motion, state_motion
-from lerobot_wallwm.processors.synchronize.source import SyncVerdict, rows_behind, synchronized
+from lerobot_wallwm.processors.synchronize.source import SyncVerdict, rows_behind
 from lerobot_wallwm.processors.synchronize.synchronizer import SynchronizerConfig, TemporalSynchronizer
 
 
