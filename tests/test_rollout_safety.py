@@ -171,10 +171,7 @@ def test_a_black_camera_ends_the_run_and_a_stall_does_not(checkpoint, tmp_path):
     [
         ("--robot.cameras_named=[overhead]", "the robot has no camera 'wrist'"),
         ("--robot.start=[0, 140, 0, 0, 0, 50]", "shoulder_lift stands at 140.0"),
-        (
-            f"--robot.joints_named=[{', '.join(JOINT_NAMES[:5])}]",
-            "the robot has 5 joints, the checkpoint 6",
-        ),
+        (f"--robot.joints_named=[{', '.join(JOINT_NAMES[:5])}]", "the robot has 5 joints, the checkpoint 6"),
     ],
 )
 def test_another_arm_gets_no_goal(checkpoint, tmp_path, flag, reason):

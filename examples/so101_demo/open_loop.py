@@ -31,10 +31,7 @@ from lerobot_wallwm.check.measure.views import open_view, read_event_rows, sprea
 
 
 def action_errors(
-    predicted: np.ndarray,
-    observations: Observations,
-    events: Sequence[EventRows],
-    baseline: CaptionMean,
+    predicted: np.ndarray, observations: Observations, events: Sequence[EventRows], baseline: CaptionMean
 ) -> dict[str, Any]:
     """Mean absolute errors of the policy and both baselines.
 

@@ -23,15 +23,7 @@ _NOT_A_CAPTION = re.compile(
 
 
 class RefusedCaptionError(ValueError):
-    """A text that is no caption.
-
-    Attributes:
-        reason: One of `empty`, `long`, `control`, `markup`, `not_a_caption`.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
+    """A text that is no caption; it says `empty`, `long`, `control`, `markup` or `not_a_caption`."""
 
 
 def clean_caption(text: str, longest: int = LONGEST) -> str:

@@ -90,12 +90,7 @@ class Follower:
         for path in (folder, logs):
             path.mkdir(parents=True, exist_ok=True)
         places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-        self.env = {
-            **os.environ,
-            "PATH": os.pathsep.join(places),
-            "TERM": "dumb",
-            "PYTHONUNBUFFERED": "1",
-        }
+        self.env = {**os.environ, "PATH": os.pathsep.join(places), "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
         # LeRobot would listen to the screen's keyboard instead of the terminal's.
         for name in ("DISPLAY", "WAYLAND_DISPLAY"):
             self.env.pop(name, None)

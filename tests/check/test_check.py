@@ -390,8 +390,7 @@ def test_the_page_opens_from_disk_and_shows_the_verdict_at_a_glance(checked):
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
-            "request",
-            lambda r: problems.append(r.url) if not r.url.startswith(("file:", "data:")) else None,
+            "request", lambda r: problems.append(r.url) if not r.url.startswith(("file:", "data:")) else None
         )
         page.goto((checked[2] / "check.html").as_uri())
         box = page.locator("#verdict").bounding_box()

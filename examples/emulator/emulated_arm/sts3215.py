@@ -99,16 +99,7 @@ FACTORY = {
 NO_LOAD_SPEED = TICKS_PER_TURN / 6 / 0.222
 # Writing this to Torque_Enable makes the present position the middle one.
 CENTRE_HERE = 128
-BAUDRATES = {
-    0: 1_000_000,
-    1: 500_000,
-    2: 250_000,
-    3: 128_000,
-    4: 115_200,
-    5: 57_600,
-    6: 38_400,
-    7: 19_200,
-}
+BAUDRATES = {0: 1_000_000, 1: 500_000, 2: 250_000, 3: 128_000, 4: 115_200, 5: 57_600, 6: 38_400, 7: 19_200}
 
 
 def sign_magnitude(value: int, bit: int) -> int:

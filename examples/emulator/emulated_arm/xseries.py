@@ -89,21 +89,9 @@ FACTORY = {
     | {"Velocity_Limit": 1620, "Shutdown": 53, "Position_P_Gain": 400, "Present_Input_Voltage": 50}
     | {"Current_Limit": 1750, "Goal_Current": 1750},
 }
-MODES = {
-    "xl430-w250": (1, 3, 4, 16),
-    "xl330-m288": (0, 1, 3, 4, 5, 16),
-    "xl330-m077": (0, 1, 3, 4, 5, 16),
-}
+MODES = {"xl430-w250": (1, 3, 4, 16), "xl330-m288": (0, 1, 3, 4, 5, 16), "xl330-m077": (0, 1, 3, 4, 5, 16)}
 
-BAUDRATES = {
-    0: 9_600,
-    1: 57_600,
-    2: 115_200,
-    3: 1_000_000,
-    4: 2_000_000,
-    5: 3_000_000,
-    6: 4_000_000,
-}
+BAUDRATES = {0: 9_600, 1: 57_600, 2: 115_200, 3: 1_000_000, 4: 2_000_000, 5: 3_000_000, 6: 4_000_000}
 POSITION, EXTENDED_POSITION, CURRENT_POSITION = 3, 4, 5
 POSITION_MODES = (POSITION, EXTENDED_POSITION, CURRENT_POSITION)
 # 256 turns either way in the extended mode.

@@ -75,8 +75,4 @@ class So101SimEnvConfig(EnvConfig):
     @property
     def gym_kwargs(self) -> dict:
         """Keyword arguments of the environment's constructor."""
-        return {
-            "split": self.split,
-            "episode_length": self.episode_length,
-            "progress_log": self.progress_log,
-        }
+        return {"split": self.split, "episode_length": self.episode_length, "progress_log": self.progress_log}

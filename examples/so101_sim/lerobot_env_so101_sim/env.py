@@ -137,8 +137,7 @@ class So101PickPlaceEnv(gym.Env):
         start = self.to_joints(HOME + rng.uniform(-1, 1, 6) * HOME_SPREAD)
         self.simulation.config.target_colors = self.disc_colour
         _, truth = self.simulation.reset(
-            seed=seed,
-            options={"init_qpos": start, "target_index": CUBE_COLOURS.index(self.cube_colour)},
+            seed=seed, options={"init_qpos": start, "target_index": CUBE_COLOURS.index(self.cube_colour)}
         )
         self.progress = TaskProgress()
         self._steps = 0

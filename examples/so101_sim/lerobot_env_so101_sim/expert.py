@@ -189,11 +189,7 @@ class Expert:
         yield from self._phase(SET_UP, tool=tool, yaw=yaw, grip=GRIP_OPEN * self._rng.uniform(0.2, 1.05))
 
     def _phase(
-        self,
-        name: str,
-        tool: np.ndarray | None = None,
-        yaw: float | None = None,
-        grip: float | None = None,
+        self, name: str, tool: np.ndarray | None = None, yaw: float | None = None, grip: float | None = None
     ) -> Iterator[Command]:
         """Moves to a tool pose, or only the gripper, on a minimum-jerk path that starts and ends at rest."""
         start, goal = self._now, self._now.copy()

@@ -132,11 +132,7 @@ class Rollout:
         return replace(plan, actions=space.decode_actions(plan.actions.float(), state))
 
     def job(
-        self,
-        batch: dict[str, Any],
-        rows: list[int],
-        captions: list[str],
-        coming: list[bool] | None = None,
+        self, batch: dict[str, Any], rows: list[int], captions: list[str], coming: list[bool] | None = None
     ) -> Callable[[], Plan]:
         """A look at some robots, ready to be computed anywhere: it reads nothing that a tick changes.
 

@@ -104,12 +104,7 @@ def _pin(config: Any, newest: Path, pinned: Path, training: bool) -> None:
 
 
 def load_checkpoint(
-    policy: nn.Module,
-    average: WeightAverage | None,
-    stage: str,
-    file: Path,
-    fix: str,
-    device: str,
+    policy: nn.Module, average: WeightAverage | None, stage: str, file: Path, fix: str, device: str
 ) -> list[str]:
     """Fills a policy that has just been built.
 

@@ -14,13 +14,7 @@ from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.backbones import FIX
 from lerobot_wallwm.hub.files.safe_files import read_object
-from lerobot_wallwm.hub.files.weights import (
-    WeightsError,
-    check_fit,
-    contents,
-    load_weights,
-    weight_files,
-)
+from lerobot_wallwm.hub.files.weights import WeightsError, check_fit, contents, load_weights, weight_files
 from lerobot_wallwm.policies.encoders.frozen import Frozen
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, check_frame_size, num_latents
 

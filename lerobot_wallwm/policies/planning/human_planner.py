@@ -221,7 +221,7 @@ class HumanPlanner(Planner):
         try:
             caption = clean_caption(text)
         except RefusedCaptionError as error:
-            raise ValueError(f"no caption ({error.reason}). Fix: one plain line of words") from error
+            raise ValueError(f"no caption ({error}). Fix: one plain line of words") from error
         if not is_known(caption, self.templates):
             raise ValueError("the checkpoint knows no such event. It knows: " + "; ".join(self.templates))
         return caption, seconds

@@ -130,7 +130,7 @@ def parse_planner_answer(text: str, known: Sequence[str]) -> PlannerAnswer:
     try:
         caption = clean_caption(answer.event)
     except RefusedCaptionError as error:
-        raise AnswerError(error.reason) from error
+        raise AnswerError(str(error)) from error
     if not is_known(caption, known):
         raise AnswerError("unknown_event")
     return PlannerAnswer(decision=answer.decision, event=caption)

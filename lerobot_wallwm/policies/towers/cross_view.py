@@ -91,12 +91,7 @@ class CrossViewAttention(nn.Module):
         self.gate_table = nn.Parameter(gate_table.detach().clone())  # (1, D)
 
     def forward(
-        self,
-        x_MTND: Tensor,
-        gate_MT1D: Tensor,
-        views: int,
-        rope: Rope,
-        mask: Tensor | None = None,
+        self, x_MTND: Tensor, gate_MT1D: Tensor, views: int, rope: Rope, mask: Tensor | None = None
     ) -> Tensor:
         """Returns the gated update, ``(M, T, N, D)``; ``mask`` is ``(B * T, 1, V * N, V * N)``, True where allowed."""
         m, time, tokens, width = x_MTND.shape

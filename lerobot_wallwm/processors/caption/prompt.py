@@ -219,7 +219,7 @@ def parse_answer(text: str, ids: Sequence[str], longest: int) -> Checked:
         try:
             captions[name] = clean_caption(answer.captions[name], longest)
         except RefusedCaptionError as error:
-            refused[name] = error.reason
+            refused[name] = str(error)
     if not captions:
         raise AnswerError(next(iter(refused.values()), "schema"))
     return Checked(captions, refused)

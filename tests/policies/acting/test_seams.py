@@ -7,13 +7,7 @@ import torch
 from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lerobot_wallwm.policies.acting.seams import (
-    MOST_BRAKE,
-    CommandPath,
-    brake,
-    brake_length,
-    catch_up,
-)
+from lerobot_wallwm.policies.acting.seams import MOST_BRAKE, CommandPath, brake, brake_length, catch_up
 
 numbers = st.floats(-1, 1, width=64)
 poses = hnp.arrays(np.float64, (2,), elements=numbers).map(torch.from_numpy)

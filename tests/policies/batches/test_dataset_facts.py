@@ -45,11 +45,7 @@ def test_final_actions_are_each_episodes_last_whatever_the_order_of_rows(tmp_pat
     (tmp_path / "data/chunk-000").mkdir(parents=True)
     for number, part in enumerate(np.array_split(order, 2)):
         table = pa.table(
-            {
-                "action": action[part].tolist(),
-                "episode_index": episode[part],
-                "frame_index": frame[part],
-            }
+            {"action": action[part].tolist(), "episode_index": episode[part], "frame_index": frame[part]}
         )
         pq.write_table(table, tmp_path / f"data/chunk-000/file-{number:03d}.parquet")
     assert final_actions(tmp_path).tolist() == [[2.0, -2.0], [10.0, 0.0], [23.0, -3.0]]

@@ -71,9 +71,7 @@ def test_a_script_planner_needs_a_script(make_config):
 
 def test_save_and_load_keep_everything(make_config, tmp_path):
     config = make_config(
-        planner="script",
-        script=["reach for the cup", 'say "cheese", please'],
-        inference_seed=None,
+        planner="script", script=["reach for the cup", 'say "cheese", please'], inference_seed=None
     )
     config.save_pretrained(tmp_path)
     loaded = PreTrainedConfig.from_pretrained(tmp_path)

@@ -29,13 +29,7 @@ def latent_groups(history: int, future: int, per_latent: int) -> list[list[int]]
 
 def test_the_papers_figure():
     # Fig. 5: boxes 1, 4, 4, 4, 4; the observation is the last of the second.
-    assert latent_groups(1, 3, 4) == [
-        [-4],
-        [-3, -2, -1, 0],
-        [1, 2, 3, 4],
-        [5, 6, 7, 8],
-        [9, 10, 11, 12],
-    ]
+    assert latent_groups(1, 3, 4) == [[-4], [-3, -2, -1, 0], [1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
 
 
 @given(sizes)

@@ -17,9 +17,7 @@ from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 def write_rows(root: Path, action: np.ndarray, state: np.ndarray, episode: list[int]) -> Path:
     """A dataset's folder with nothing but rows."""
     (root / "data" / "chunk-000").mkdir(parents=True)
-    table = pa.table(
-        {"action": list(action), "observation.state": list(state), "episode_index": episode},
-    )
+    table = pa.table({"action": list(action), "observation.state": list(state), "episode_index": episode})
     pq.write_table(table, root / "data" / "chunk-000" / "file-000.parquet")
     return root
 

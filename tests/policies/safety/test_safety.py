@@ -488,8 +488,7 @@ def test_fine_tuning_on_another_arm_replaces_the_limits(make_policy, tiny_stats,
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("guards", "maybe"), ("rate_limit", -1.0), ("watchdog_s", float("nan"))],
+    ("name", "value"), [("guards", "maybe"), ("rate_limit", -1.0), ("watchdog_s", float("nan"))]
 )
 def test_settings_that_no_guard_can_follow_are_refused(make_config, name, value):
     with pytest.raises(ValueError, match=f"--policy.{name}"):

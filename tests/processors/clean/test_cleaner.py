@@ -10,12 +10,7 @@ from hypothesis import given, strategies as st
 from synthetic import pick_and_place
 from tables import read_cleaning
 
-from lerobot_wallwm.processors.clean.cleaner import (
-    RULES,
-    EpisodeCleaner,
-    Verdict,
-    write_cleaning,
-)
+from lerobot_wallwm.processors.clean.cleaner import RULES, EpisodeCleaner, Verdict, write_cleaning
 from lerobot_wallwm.processors.clean.norms import Digest
 from lerobot_wallwm.processors.clean.rules import CleanConfig, Finding, Recording
 

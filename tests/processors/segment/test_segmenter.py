@@ -9,12 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from synthetic import pick_and_place
 
-from benchmarks.segmentation.score import (
-    BoundaryScore,
-    boundary_score,
-    tolerance_frames,
-    uniform_cuts,
-)
+from benchmarks.segmentation.score import BoundaryScore, boundary_score, tolerance_frames, uniform_cuts
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, gripper_dims, kinematics
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.source.episodes import Episode

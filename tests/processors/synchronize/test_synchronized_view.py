@@ -21,10 +21,7 @@ from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, SourceDataset
 from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.processors.synchronize.dataset import camera_motion, synchronize_dataset
-from lerobot_wallwm.processors.synchronize.source import (
-    SynchronizedSource,
-    write_verdicts,
-)
+from lerobot_wallwm.processors.synchronize.source import SynchronizedSource, write_verdicts
 from lerobot_wallwm.processors.synchronize.synchronizer import TemporalSynchronizer
 from lerobot_wallwm.processors.view.verify import verify_view
 from lerobot_wallwm.storage.errors import DataError
