@@ -9,8 +9,6 @@ BOOL}`` and answers each with ``{"pid": N}`` at once and ``{"code": N}`` when it
 that killed it.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import gc

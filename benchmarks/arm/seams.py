@@ -11,8 +11,6 @@ Variants: `jump` and `seam` are LeRobot's sync engine without and with seams; `b
 simulator waits for slow machines, an arm does not.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ Its dataset is imagined: the first joint and the gripper were seen in their whol
 beyond the data's range is one beyond the servo's limits; the others in the middle 60 per cent.
 """
 
-from __future__ import annotations
-
 import math
 import shutil
 from pathlib import Path

@@ -7,8 +7,6 @@ because the machine stood still); logs of the rollouts lie in OUT/lanes/ARM/logs
 cores. Fails if any fault failed or any goal lay outside the servos' limits.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import signal

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """A planner's server that is no help any more, or never was: it does not answer, dribbles, hangs up, or is not there."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket

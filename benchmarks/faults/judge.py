@@ -7,8 +7,6 @@ bus was down when LeRobot wanted to tell them, and it says that; docs/act/safety
 what).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator

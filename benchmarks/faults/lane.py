@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """One emulated arm, the journal of what its servos received, and the rollouts that a campaign runs on it one by one."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -169,7 +167,7 @@ class Lane:
         fresh: bool = False,
         hasty: bool = False,
         prepare: Callable[[], None] = lambda: None,
-    ) -> Rollout:
+    ) -> "Rollout":
         """Starts a rollout with the arm in the middle of its ranges; `label` names its log.
 
         A `fresh` one is a new interpreter instead of a fork; for `hasty` see `processes`; `prepare` is called just before.

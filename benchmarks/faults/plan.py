@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Which faults a campaign injects, and with what numbers: all from a seed, so that fault 17 is the same on every machine."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import asdict, dataclass, field
 from typing import Any

@@ -5,8 +5,6 @@ Waiting goes by what happens, not by the clock: a fault is watched until it has 
 or the process has ended. A machine with a slow minute then takes longer and judges the same.
 """
 
-from __future__ import annotations
-
 import shutil
 import signal
 import time

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """A `nano` policy for two 96 x 96 cameras and six joints, and random batches for it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -8,8 +8,6 @@ A benchmark is a module in a group's folder with
 * optionally `flags(parser)` for flags of its own, and `QUICK`, what `--quick` sets them to.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import contextlib

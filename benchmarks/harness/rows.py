@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """What a benchmark yields: rows of named tables, whose cells know their spread or their counts."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ class Spread:
     count: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def of(cls, values: Sequence[float]) -> "Spread":
         p10, median, p90 = np.percentile(values, (10, 50, 90))
         return cls(float(median), float(p10), float(p90), len(values))
 
@@ -70,7 +68,7 @@ class Mean:
     values: tuple[float, ...]
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Mean:
+    def of(cls, values: Iterable[float]) -> "Mean":
         return cls(tuple(map(float, values)))
 
     @property

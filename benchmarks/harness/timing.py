@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The one way in which benchmarks take time, operations and memory."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 

@@ -6,8 +6,6 @@ timesteps, K = 2 action draws, carries the future in half of each batch, and is 
 rival of events, cuts the same episodes by the clock at the events' mean length and is told the episode's instruction.
 """
 
-from __future__ import annotations
-
 import json
 from argparse import Namespace
 from collections.abc import Iterator

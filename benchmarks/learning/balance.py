@@ -8,8 +8,6 @@ Steps, batches and seeds are the same, so a balanced run sees common events less
 demonstrations with another object than the commonest.
 """
 
-from __future__ import annotations
-
 import json
 from argparse import ArgumentParser, Namespace
 from collections import Counter

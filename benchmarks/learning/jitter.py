@@ -13,8 +13,6 @@ Each seed draws its own errors. Errors are on held-out demonstrations with the t
 training boundaries' own, within 0.1 s.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

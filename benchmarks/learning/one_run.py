@@ -9,8 +9,6 @@ errors of the actions on held-out events, in degrees (gripper 0 to 100): `near` 
 `event` over its rest; `remaining` is that of the predicted time to the event's end, in seconds.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

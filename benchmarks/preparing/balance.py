@@ -10,8 +10,6 @@ makes are less skewed than the clouds it sees, for it cuts large clouds to piece
 themselves, and k-means' own clusters stand beside them with what perfectly even draws would gain.
 """
 
-from __future__ import annotations
-
 import resource
 import time
 from argparse import ArgumentParser, Namespace

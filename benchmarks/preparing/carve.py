@@ -8,8 +8,6 @@ divides `--split` of them into two datasets through the function behind `lerobot
 splits, the less its fixed costs count. Fails above 180 s, or if LeRobot takes less than 30 times as long.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace

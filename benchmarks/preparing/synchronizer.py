@@ -20,8 +20,6 @@ confident and none wrong (without the test 1006 and none), of 1104 videos of ano
 dropped frames 0 (31). `--human` is a LeRobot dataset of a human's demonstrations; without one only SO-101 is scored.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterator

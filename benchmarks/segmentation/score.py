@@ -9,8 +9,6 @@ phases, which suits this segmenter; "measured motion" is nearer to a real arm. F
 episodes, or less than 0.20 above uniform cuts that are told the true number of events.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +39,7 @@ class BoundaryScore:
     found: int = 0
     true: int = 0
 
-    def __add__(self, other: BoundaryScore) -> BoundaryScore:
+    def __add__(self, other: "BoundaryScore") -> "BoundaryScore":
         return BoundaryScore(self.hits + other.hits, self.found + other.found, self.true + other.true)
 
     @property
@@ -67,7 +65,7 @@ def tolerance_frames(fps: float, seconds: float = TOLERANCE_S) -> int:
     return max(1, int(seconds * fps + 1e-9))
 
 
-def boundary_score(found: Sequence[int], true: Sequence[int], tolerance: int) -> BoundaryScore:
+def boundary_score(found: Sequence[int], true: Sequence[int], tolerance: int) -> "BoundaryScore":
     """Matches boundaries one to one within `tolerance` frames, as many as possible.
 
     Only interior boundaries belong here: an episode's two ends are always right. Walking both lists in order and

@@ -10,8 +10,6 @@ than 0.20 above the better of the two baselines on average. Needs `pip install "
 takes SO-101 alone.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from itertools import pairwise

@@ -11,8 +11,6 @@ go on for 0.5 s after success, as a person's do. A phase shorter than 0.1 s, the
 before it. Failed episodes are skipped.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 
 import numpy as np

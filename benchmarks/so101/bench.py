@@ -6,8 +6,6 @@ seen and on left-out colour pairs at the same seeds: success and Task Progress w
 redone: an interrupted run goes on from its last checkpoint.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

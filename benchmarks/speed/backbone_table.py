@@ -8,8 +8,6 @@ Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.2-TI2V-5B-Diffusers, with three camera
 stride 2 (paper.md 2.2, 2.3) and a horizon of 128. The action tower's width is our choice, as is everything of `nano`.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -12,8 +12,6 @@ the wall's. `--compile` adds both compiled as `lerobot-rollout --use_torch_compi
 C++ compiler.
 """
 
-from __future__ import annotations
-
 import logging
 import warnings
 from argparse import ArgumentParser, Namespace

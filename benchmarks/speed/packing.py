@@ -6,8 +6,6 @@ because the time does not depend on them. A step is losses and backward pass, in
 on the same windows. "Padded" computes frames and actions beyond the events too, and masks them: the plain reference.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from functools import partial

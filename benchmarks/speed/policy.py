@@ -4,8 +4,6 @@
 The goal is under 100 ms for `imagination=none` on two idle cores.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from functools import partial

@@ -2,8 +2,6 @@
 """An arm without hardware for LeRobot's registry (`--robot.type=fake_arm`): joints follow their goals like slow servos, and
 the cameras show the posture."""
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass, field
