@@ -209,6 +209,7 @@ def test_scrub_filter_and_tabs(tab):
     tab.select_option("#filter", "all")
     tab.wait_for_selector("#found:text-is('6 of 6 episodes')")
     tab.click(".item >> nth=2")
+    tab.wait_for_selector("#chips:has-text('sync: quarantined')")
     assert "sync: quarantined" in tab.text_content("#chips") and "<img src=x" in tab.text_content("#facts")
     tab.click("#tab-clusters")
     tab.wait_for_selector("#clusters canvas[data-frame]")
