@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +24,28 @@ class StepTime:
     Attributes:
         load: Decoding and collating one batch in this process.
         compute: Preprocessing, forward, backward and the optimiser's step.
+        threads: Of PyTorch.
     """
 
     load: float
     compute: float
+    threads: int = 1
 
 
-def time_training_step(root: str | Path, batch_size: int, warm_up: int = 2, steps: int = 6) -> StepTime:
+def time_training_step(
+    root: str | Path, batch_size: int, threads: Sequence[int], warm_up: int = 2, steps: int = 6
+) -> list[StepTime]:
     """Trains an untrained nano model for some steps, as lerobot-train would, and throws it away.
+
+    On a busy machine threads that must wait for each other at every operator are slow: beside two busy processes on two
+    cores a step took 8.3 s with two threads, and about 1 s with one.
 
     Args:
         root: Training view.
         batch_size: As for lerobot-train.
+        threads: Numbers of PyTorch's threads to try.
         warm_up: Steps that do not count: the first ones open videos and allocate memory.
-        steps: Steps that do.
+        steps: Steps that do, with each number of threads.
     """
     import torch
     from lerobot.datasets import LeRobotDatasetMetadata
@@ -54,24 +63,28 @@ def time_training_step(root: str | Path, batch_size: int, warm_up: int = 2, step
     preprocess, _ = make_pre_post_processors(config, dataset_stats=meta.stats)
     optimizer = config.get_optimizer_preset().build(policy.get_optim_params())
     loader = iter(DataLoader(open_view(root, config), batch_size=batch_size, shuffle=True))
-    load, compute, timed = 0.0, 0.0, 0
-    started = time.perf_counter()
-    for step in range(warm_up + steps):
-        began = time.perf_counter()
-        batch = _next(loader)
-        loaded = time.perf_counter()
-        loss, _ = policy.forward(preprocess(batch))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if step >= warm_up:
-            load += loaded - began
-            compute += time.perf_counter() - loaded
-            timed += 1
-            if time.perf_counter() - started > AT_MOST:
-                break
-    return StepTime(load / timed, compute / timed)
+    times = []
+    for number in threads:
+        torch.set_num_threads(number)
+        load, compute, timed = 0.0, 0.0, 0
+        started = time.perf_counter()
+        for step in range(warm_up + steps):
+            began = time.perf_counter()
+            batch = _next(loader)
+            loaded = time.perf_counter()
+            loss, _ = policy.forward(preprocess(batch))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            if step >= warm_up:
+                load += loaded - began
+                compute += time.perf_counter() - loaded
+                timed += 1
+                if time.perf_counter() - started > AT_MOST:
+                    break
+        times.append(StepTime(load / timed, compute / timed, number))
+    return times
 
 
 def _next(loader: Any) -> dict[str, Any]:
@@ -105,9 +118,9 @@ def steps_for(minutes: float, step: StepTime, start_up: float, workers: int, cor
 
 
 def main() -> None:
-    """`python -m so101_demo.budget VIEW BATCH_SIZE`: prints a `StepTime` as one line of JSON."""
-    step = time_training_step(sys.argv[1], int(sys.argv[2]))
-    print(json.dumps(asdict(step)))
+    """`python -m so101_demo.budget VIEW BATCH_SIZE THREADS ...`: prints a line of JSON with a `StepTime` for each number."""
+    times = time_training_step(sys.argv[1], int(sys.argv[2]), [int(word) for word in sys.argv[3:]])
+    print(json.dumps([asdict(step) for step in times]))
 
 
 if __name__ == "__main__":

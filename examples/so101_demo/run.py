@@ -173,14 +173,15 @@ class Demo:
         return {"command": result.command, "peak_gb": result.peak_gb}
 
     def _train(self) -> dict[str, Any]:
-        steps, workers = self.arguments.steps, 0
+        steps, workers, env = self.arguments.steps, 0, dict(self.env)
         if steps is None:
-            step = self._time_step()
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            steps, workers = _best(self.arguments.train_minutes, step, cores)
+            times = self._time_steps(cores)
+            steps, workers, step = _best(self.arguments.train_minutes, times, cores)
+            env["OMP_NUM_THREADS"] = str(step.threads)
             print(
                 f"{self.stages.clock()}   a step takes {step.compute:.2f} s and its data {step.load:.2f} s: "
-                f"{steps} steps, {workers} data worker(s)"
+                f"{steps} steps, {workers} data worker(s), {step.threads} thread(s)"
             )
         log, log_freq = self.out / "logs/train.log", min(10, steps)
         argv = [
@@ -203,7 +204,7 @@ class Demo:
         def progress(tail: str, seconds: float) -> None:
             print(f"{self.stages.clock()}   training, step {last_step(tail) or '(starting)'}")
 
-        result = run_command(argv, log, progress, env=self.env)
+        result = run_command(argv, log, progress, env=env)
         return {
             "command": result.command,
             "peak_gb": result.peak_gb,
@@ -213,11 +214,19 @@ class Demo:
             "minutes": result.seconds / 60,
         }
 
-    def _time_step(self) -> StepTime:
+    def _time_steps(self, cores: int) -> list[StepTime]:
         log = self.out / "logs/step_time.log"
-        argv = [sys.executable, "-m", "so101_demo.budget", str(self.events / "train"), str(BATCH_SIZE)]
+        threads = [str(number) for number in sorted({1, cores})]
+        argv = [
+            sys.executable,
+            "-m",
+            "so101_demo.budget",
+            str(self.events / "train"),
+            str(BATCH_SIZE),
+            *threads,
+        ]
         run_command(argv, log, env={**self.env, "PYTHONPATH": str(REPO / "examples")})
-        return StepTime(**json.loads(log.read_text().splitlines()[-1]))
+        return [StepTime(**times) for times in json.loads(log.read_text().splitlines()[-1])]
 
     def _roll_out(self) -> dict[str, Any]:
         argv = [
@@ -320,9 +329,13 @@ class Demo:
         print(f"{self.stages.clock()} report: {_shown(report)} ({report.stat().st_size / 1e6:.1f} MB)")
 
 
-def _best(minutes: float, step: StepTime, cores: int) -> tuple[int, int]:
-    """Steps and data workers: a worker where its start-up pays."""
-    choices = [(steps_for(minutes, step, START_UP[workers], workers, cores), workers) for workers in START_UP]
+def _best(minutes: float, steps: list[StepTime], cores: int) -> tuple[int, int, StepTime]:
+    """Steps, data workers and threads: a worker where its start-up pays, one thread where others want the cores."""
+    choices = [
+        (steps_for(minutes, step, START_UP[workers], workers, cores), workers, step)
+        for step in steps
+        for workers in START_UP
+    ]
     return max(choices, key=lambda choice: choice[0])
 
 
