@@ -53,6 +53,7 @@ class Job:
     # With which it acts; errors are those of the first.
     imaginations: list[str] = field(default_factory=lambda: ["none"])
     video: bool = False  # also score the imagined video
+    sight: bool = False  # measure what it looks at instead
 
 
 def study_flags(parser: ArgumentParser, steps: int = 400) -> None:
@@ -304,12 +305,79 @@ def score(job: Job, root: Path) -> dict[str, Any]:
     return result
 
 
+def sight(root: Path, heldout: Path, cache: Path, kinds: Sequence[str] = ("reach", "approach", "move")) -> dict[str, Any]:
+    """Where a checkpoint ends the events of these kinds, by what was exchanged: see `check.measure.sight`."""
+    from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+    from lerobot_wallwm.check.measure.observations import load_observations
+    from lerobot_wallwm.check.measure.sight import OWN, measure_sight
+    from lerobot_wallwm.check.measure.views import Anchor, read_event_rows
+
+    checkpoint = Checkpoint(root)
+    config = checkpoint.config
+    deltas = config.observation_delta_indices, config.action_delta_indices
+    view, events = WindowsInMemory(heldout, cache, *deltas, [0]), read_event_rows(heldout)
+    anchors = []
+    for index, event in enumerate(events):
+        frames = len(event.action)
+        first = max(0, frames - config.horizon)
+        offsets = sorted({first + (frames - first) * i // 3 for i in range(3)})
+        anchors += [Anchor(index, o, event.first_row + o) for o in offsets if event.kind in kinds]
+    seen = load_observations(checkpoint, view, events, anchors)
+    joints = config.action_feature_names or [f"joint {d}" for d in range(seen.true.shape[2])]
+    found = measure_sight(checkpoint, seen, events, joints, imagination=True)
+    places = gripper_places(found.true)
+    named = list(dict.fromkeys(found.kinds.tolist()))
+    apart = {
+        name: np.linalg.norm(gripper_places(ends) - places, axis=1) * 1e3 for name, ends in found.ends.items()
+    }
+    return {
+        "events": {kind: len({(a.event) for a in anchors if events[a.event].kind == kind}) for kind in named},
+        "observations": len(found.true),
+        "degrees": {
+            name: {**{kind: found.mean(name, kind) for kind in named}, "all": found.mean(name)}
+            for name in found.ends
+        },
+        "times": {name: found.times(name) for name in found.ends},
+        "joints": dict(
+            zip(joints, np.abs(found.ends[OWN] - found.true).mean(0).tolist(), strict=True)
+        ),
+        "millimetres": {
+            name: {
+                "median": float(np.median(mm)),
+                **{kind: float(np.median(mm[found.kinds == kind])) for kind in named},
+            }
+            for name, mm in apart.items()
+        },
+    }
+
+
+def gripper_places(actions_ND: np.ndarray) -> np.ndarray:
+    """Where the simulated arm's gripper is in these poses ``(N, 3)``, metres."""
+    import mujoco
+    from lerobot_env_so101_sim.env import So101PickPlaceEnv
+
+    env = So101PickPlaceEnv(cameras=False)
+    model, data = env.simulation.model, mujoco.MjData(env.simulation.model)
+    tool = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, "gripperframe")
+    out = []
+    for action in actions_ND:
+        data.qpos[:6] = env.to_joints(action)[:6]
+        mujoco.mj_kinematics(model, data)
+        out.append(data.site_xpos[tool].copy())
+    env.close()
+    return np.array(out)
+
+
 def main() -> None:
     """Runs a job and writes its result, whole or not at all."""
     torch.set_num_threads(1)
     order_file, result = map(Path, sys.argv[1:3])
     job, root = Job(**json.loads(order_file.read_text())), result.with_suffix("")
-    found = {**train(job, root), **score(job, root)}
+    found = train(job, root)
+    if job.sight:
+        found["sight"] = sight(root, Path(job.heldout), Path(job.cache))
+    else:
+        found |= score(job, root)
     partial = result.with_suffix(".partial")
     partial.write_text(json.dumps(found, indent=1) + "\n")
     os.replace(partial, result)

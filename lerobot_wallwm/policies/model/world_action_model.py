@@ -164,6 +164,10 @@ class WorldActionModel(nn.Module):
             part.eval()
         return self
 
+    def picture_readers(self) -> dict[str, nn.Module]:
+        """Modules besides the tower's patches to which pictures go, as their first argument ``(B, V, 3, H, W)``."""
+        return {} if self.goal_reader is None else {"goal reader": self.goal_reader}
+
     def read_goal(
         self,
         keyframes: Tensor,
