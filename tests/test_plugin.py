@@ -222,7 +222,7 @@ def test_each_stage_starts_from_the_last_ones_checkpoint(tiny_view, tmp_path):
         average = first.get("ema.video." + key.removeprefix("model.").replace(".", "/"), first[key])
         if not torch.equal(value, average):
             changed.add(key.removeprefix("model.").split(".")[0])
-    assert changed == {"action", "goal_reader", "train_steps"}
+    assert changed == {"action", "landmarks", "goal_head", "train_steps"}
     actions = act(action / "last/pretrained_model", tmp_path / "actions.pt")
     assert actions.shape == (12, 6) and torch.isfinite(actions).all()
 

@@ -212,7 +212,9 @@ class WindowsInMemory:
         self.episode = torch.as_tensor(np.asarray(table["episode_index"]))
         self.tasks = [self.meta.tasks.iloc[int(i)].name for i in table["task_index"]]
         keys = self.meta.camera_keys
-        self.frames = {key: _decoded(dataset, key, cache / f"{root.name}-{key}.npy") for key in keys}
+        self.frames = {
+            key: _decoded(dataset, key, cache / f"{root.parent.name}-{root.name}-{key}.npy") for key in keys
+        }
 
     def __len__(self) -> int:
         return len(self.state)
@@ -305,7 +307,9 @@ def score(job: Job, root: Path) -> dict[str, Any]:
     return result
 
 
-def sight(root: Path, heldout: Path, cache: Path, kinds: Sequence[str] = ("reach", "approach", "move")) -> dict[str, Any]:
+def sight(
+    root: Path, heldout: Path, cache: Path, kinds: Sequence[str] = ("reach", "approach", "move")
+) -> dict[str, Any]:
     """Where a checkpoint ends the events of these kinds, by what was exchanged: see `check.measure.sight`."""
     from lerobot_wallwm.check.measure.checkpoint import Checkpoint
     from lerobot_wallwm.check.measure.observations import load_observations
@@ -338,9 +342,7 @@ def sight(root: Path, heldout: Path, cache: Path, kinds: Sequence[str] = ("reach
             for name in found.ends
         },
         "times": {name: found.times(name) for name in found.ends},
-        "joints": dict(
-            zip(joints, np.abs(found.ends[OWN] - found.true).mean(0).tolist(), strict=True)
-        ),
+        "joints": dict(zip(joints, np.abs(found.ends[OWN] - found.true).mean(0).tolist(), strict=True)),
         "millimetres": {
             name: {
                 "median": float(np.median(mm)),
@@ -354,6 +356,7 @@ def sight(root: Path, heldout: Path, cache: Path, kinds: Sequence[str] = ("reach
 def gripper_places(actions_ND: np.ndarray) -> np.ndarray:
     """Where the simulated arm's gripper is in these poses ``(N, 3)``, metres."""
     import mujoco
+
     from lerobot_env_so101_sim.env import So101PickPlaceEnv
 
     env = So101PickPlaceEnv(cameras=False)

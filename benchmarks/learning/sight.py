@@ -25,8 +25,13 @@ QUICK = {**one_run.QUICK, "only": ["default"]}
 # The first seed of demonstrations that were never used for anything else.
 FRESH_SEED = 700_000
 KINDS = ("reach", "approach", "move")
-# Name to the fields that differ from the default.
-VARIANTS: dict[str, dict[str, Any]] = {"default": {}}
+# Name to the fields of the configuration, or of its training stage, that differ from the default.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "no landmarks": {"landmarks": 0},
+    "no goal loss": {"losses": ["action", "video", "remaining"]},
+    "no video loss": {"losses": ["action", "remaining", "goal"]},
+}
 
 
 def flags(parser: ArgumentParser) -> None:
@@ -77,7 +82,6 @@ def table(name: str, seeds: Mapping[int, Mapping[str, Any]]) -> Iterator[Row]:
 def fresh_view(folder: Path, episodes: int) -> Path:
     """Demonstrations recorded anew and cut at their events; left alone if they exist."""
     from lerobot_env_so101_sim.record import record
-
     from lerobot_wallwm.processors.prepare.config import PrepareConfig
     from lerobot_wallwm.processors.prepare.prepare import prepare
     from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig

@@ -35,7 +35,7 @@ from benchmarks.harness.timing import flop_counter, in_turns, ratios
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
-LIKE_FOR_LIKE: dict[str, Any] = {"keypoints": 0, "future_fraction": 1.0, "action_draws": 1}
+LIKE_FOR_LIKE: dict[str, Any] = {"landmarks": 0, "future_fraction": 1.0, "action_draws": 1}
 QUICK = {"repeats": 2, "batch": 2}
 
 

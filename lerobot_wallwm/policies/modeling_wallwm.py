@@ -160,7 +160,7 @@ class WallwmPolicy(PreTrainedPolicy):
 
     def get_optim_params(self) -> list[dict[str, Any]]:
         """LeRobot's hook: see `parameter_groups`."""
-        return parameter_groups(self, muon=self.config.optimizer == "muon")
+        return parameter_groups(self, self.config.optimizer_lr, muon=self.config.optimizer == "muon")
 
     def push_model_to_hub(
         self,

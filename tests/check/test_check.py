@@ -213,8 +213,8 @@ def test_a_policy_that_ignores_captions_is_flagged(checked, checkpoint, tiny_vie
 def test_a_policy_that_ignores_images_is_flagged(checked, checkpoint, tiny_view, tmp_path):
     def blind(weights):
         for name in weights:
-            # What the towers and the goal reader take in from pictures.
-            if name.startswith(("model.video.patch_embedding.", "model.goal_reader.look.stem.")):
+            # What the video tower takes in from pictures.
+            if name.startswith(("model.video.patch_embedding.", "model.landmarks.stem.")):
                 weights[name].zero_()
 
     _, content = check(altered(checkpoint, tmp_path, blind), tiny_view / "heldout", tmp_path / "out")

@@ -146,7 +146,7 @@ def load_checkpoint(
 def start_new_rows(model: WorldActionModel, known: int, rows: int) -> None:
     """Starts rows ``known .. rows - 1`` from those that have learned: the mean of their codes.
 
-    The goal reader's inputs from a new camera start at zero: keypoints that it has not learned to read must not move
+    The goal head's inputs from a new camera start at zero: landmarks that it has not learned to read must not move
     the goal. Both are our choice.
 
     Args:
@@ -159,7 +159,9 @@ def start_new_rows(model: WorldActionModel, known: int, rows: int) -> None:
         model.action.place,
         model.video.camera_rope.view_embedding.weight,
     ]
+    if model.landmarks is not None:
+        tables.append(model.landmarks.identity)
     for table in tables:
         table[known:rows] = table[:known].mean(0)
-    if model.goal_reader is not None:
-        model.goal_reader.close_slots(known, rows)
+    if model.goal_head is not None:
+        model.goal_head.close_slots(known, rows)

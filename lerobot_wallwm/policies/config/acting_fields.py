@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lerobot_wallwm.language.config import VlmConfig
-from lerobot_wallwm.policies.config.model_fields import check_choice, check_least
+from lerobot_wallwm.policies.config.model_fields import BY_BACKBONE, check_choice, check_least
 from lerobot_wallwm.policies.config.training_fields import TrainingFields
 
 
@@ -22,8 +22,8 @@ class ActingFields(TrainingFields):
     on_plan_end: str = "hold"
     # What the video tower does before acting: `none`, `anchor` (to s*, then held) or `full` (in step with the actions).
     imagination: str = "none"
-    # Denoising steps of actions and imagined video.
-    num_inference_steps: int = 5
+    # Denoising steps of actions and imagined video: nano 1, for more cost time and gain nothing (measured); Wan 5 (our choice).
+    num_inference_steps: int = BY_BACKBONE
     # Seed of every rollout's noise, so that a rollout can be repeated; None draws fresh noise.
     inference_seed: int | None = 0
     # Actions executed before looking again inside an event; 0 runs each event open loop, as the paper does.

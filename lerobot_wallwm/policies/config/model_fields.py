@@ -16,6 +16,7 @@ BY_BACKBONE: Any = None
 _NANO = {
     "image_size": (96, 96),
     "max_text_tokens": 16,
+    "num_inference_steps": 1,
     "action_width": 96,
     "action_heads": 4,
     "action_ffn_width": 192,
@@ -68,8 +69,8 @@ class ModelFields:
     action_heads: int = BY_BACKBONE
     # Feed-forward width of the action tower: nano 192, wan2.1-1.3b 2048, wan2.2-5b 2816.
     action_ffn_width: int = BY_BACKBONE
-    # Keypoints per camera from which the goal reader tells where an event will end (ours, not the paper's); 0: no reader.
-    keypoints: int = 16
+    # Landmarks per camera that the video tower reads beside its patches (ours, see landmarks.py); 0: the paper's layout.
+    landmarks: int = 16
     # Learn actions relative to the observed pose where action and state are the same joints (paper p. 10).
     relative_actions: bool = True
     # Dimensions whose name contains one of these stay absolute: a gripper's target is a state, not a way.
@@ -86,7 +87,12 @@ class ModelFields:
         if self.backbone != "nano":
             wan = BACKBONES[self.backbone]
             # The size is that of WALL-WM's README.
-            defaults = {"image_size": (192, 224), "max_text_tokens": wan.max_text_tokens, **wan.policy}
+            defaults = {
+                "image_size": (192, 224),
+                "num_inference_steps": 5,
+                "max_text_tokens": wan.max_text_tokens,
+                **wan.policy,
+            }
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
@@ -100,7 +106,7 @@ class ModelFields:
                 f"to start from. Add --policy.backbone={' or '.join(BACKBONES)}."
             )
         check_choice("resize", self.resize, ("stretch", "pad"))
-        check_least(self, num_future_latents=1, video_stride=1, max_views=1, history_latents=0, keypoints=0)
+        check_least(self, num_future_latents=1, video_stride=1, max_views=1, history_latents=0, landmarks=0)
         if not 0 <= self.chunk_steps <= self.horizon:
             raise ValueError(
                 f"--policy.chunk_steps must lie in [0, {self.horizon}], the horizon, got {self.chunk_steps}."

@@ -31,6 +31,7 @@ class Imagination:
         z_seen: Latents of history and anchor ``(B, V, C, 1 + M, h, w)``; None for the keyframe's alone.
         seen_valid: ``(B, 1 + M)``, False before the rollout's start; None if all are valid.
         chunk: ``(B,)`` which chunk of the rollout this is; None for events.
+        landmarks: Of the keyframes ``(B, V, K, D)``, as they enter the tower; None without any.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class Imagination:
         z_seen: Tensor | None = None,
         seen_valid: Tensor | None = None,
         chunk: Tensor | None = None,
+        landmarks: Tensor | None = None,
     ):
         shape, device = model.shape, z_key.device
         self.model, self.text, self.z_key, self.view_ids = model, text, z_key, view_ids
         self.z_seen, self.chunk = z_key if z_seen is None else z_seen, chunk
+        self.landmarks = landmarks
         self.levels = fm.schedule(num_steps, shape.video_shift, device)
         self.stop = round(num_steps * fm.ANCHOR_STEP / fm.ANCHOR_STEPS)
         self.done = 0
@@ -77,6 +80,7 @@ class Imagination:
             self.hidden,
             view_ids=self.view_ids,
             given=seen,
+            landmarks_BVKD=self.landmarks,
         )
         assert features.prediction is not None
         prediction = features.prediction

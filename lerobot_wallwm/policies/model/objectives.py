@@ -27,7 +27,8 @@ from lerobot_wallwm.policies.geometry.tube_masks import (
 from lerobot_wallwm.policies.model import flow_matching as fm
 from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.towers.frame_layouts import FramePacking, mask_or_none
-from lerobot_wallwm.policies.towers.goal_reader import Goal
+from lerobot_wallwm.policies.towers.goal_head import Goal
+from lerobot_wallwm.policies.towers.video_tower import VideoFeatures
 from lerobot_wallwm.policies.training.stages import LOSSES
 
 if TYPE_CHECKING:
@@ -87,24 +88,19 @@ def losses(model: WorldActionModel, windows: EventWindows) -> Losses:
     """
     batch, split = len(windows.captions), len(windows.future)
     text = model.text_encoder(windows.captions)
-    goal = None
-    if "action" in model.shape.stage.losses and windows.chunk is None:
-        goal = model.read_goal(windows.keyframes, windows.state, text, windows.here, windows.view_ids)
     parts = []
     for compute, rows in (
         (_losses_with_future, slice(0, split)),
         (_losses_keyframe_only, slice(split, batch)),
     ):
         if rows.start < rows.stop:
-            parts.append(compute(model, windows.rows(rows), text[rows], goal and goal.rows(rows)))
+            parts.append(compute(model, windows.rows(rows), text[rows]))
     return Losses(
         *(torch.cat([getattr(part, name) for part in parts]) for name in Losses.__dataclass_fields__)
     )
 
 
-def _losses_with_future(
-    model: WorldActionModel, windows: EventWindows, text: Tensor, goal: Goal | None
-) -> Losses:
+def _losses_with_future(model: WorldActionModel, windows: EventWindows, text: Tensor) -> Losses:
     shape, device = model.shape, windows.state.device
     batch = len(windows.captions)
     frames = [windows.keyframes[:, :, None], windows.future]
@@ -135,10 +131,7 @@ def _losses_with_future(
         z_t = tubes.hide(z_t, noise)
     predict = "video" in shape.stage.losses
     hidden = mask_or_none(latent_valid)
-    with _video_gradients(model):
-        features = model.video(
-            z_t, t_frames, text, hidden, predict, windows.sight, windows.view_ids, packing, given
-        )
+    features, goal = _look(model, windows, text, z_t, t_frames, hidden, packing, predict)
     token_valid = _token_valid(model, windows)
     video_loss = action_loss = z_0.new_zeros(batch)
     false = torch.zeros(batch, dtype=torch.bool, device=device)
@@ -227,21 +220,49 @@ def _video_error(
 
 
 def _video_gradients(model: WorldActionModel) -> AbstractContextManager[None]:
-    """No graph of the video tower where the stage freezes it."""
-    return nullcontext() if "video" in model.shape.stage.trains else torch.no_grad()
+    """No graph of the video tower where the stage freezes it and nothing that learns goes through it."""
+    through = "video" in model.shape.stage.trains or model.landmarks is not None
+    return nullcontext() if through else torch.no_grad()
 
 
-def _losses_keyframe_only(
-    model: WorldActionModel, windows: EventWindows, text: Tensor, goal: Goal | None
-) -> Losses:
+def _look(
+    model: WorldActionModel,
+    windows: EventWindows,
+    text: Tensor,
+    z_t: Tensor,
+    t_frames: Tensor,
+    hidden: Tensor | None,
+    packing: FramePacking | None,
+    predict: bool,
+) -> tuple[VideoFeatures, Goal | None]:
+    """What the video tower makes of latents, and the goal where the stage learns from one; chunks end by the clock."""
+    landmarks = model.find_landmarks(windows.keyframes, text, windows.view_ids)
+    with _video_gradients(model):
+        features = model.video(
+            z_t,
+            t_frames,
+            text,
+            hidden,
+            predict,
+            sight_BTSS=None if windows.sight is None else windows.sight[:, : z_t.shape[3]],
+            view_ids=windows.view_ids,
+            packing=packing,
+            given=1 + model.shape.history_latents,
+            landmarks_BVKD=landmarks,
+        )
+    if "action" not in model.shape.stage.losses or windows.chunk is not None:
+        return features, None
+    goal = model.read_goal(features.landmarks, windows.state, text, windows.here, windows.view_ids)
+    return features, goal
+
+
+def _losses_keyframe_only(model: WorldActionModel, windows: EventWindows, text: Tensor) -> Losses:
     device, batch = windows.state.device, len(windows.captions)
     z_seen, seen_valid = model.encode_seen(windows.keyframes, windows.chunk)
     hidden = mask_or_none(seen_valid)
     packing = _packing(model, windows, torch.ones_like(windows.frame_valid[:, :1]))
-    sight = None if windows.sight is None else windows.sight[:, : z_seen.shape[3]]
     still = torch.zeros(batch, z_seen.shape[3], device=device)
-    with _video_gradients(model):
-        features = model.video(z_seen, still, text, hidden, False, sight, windows.view_ids, packing)
+    features, goal = _look(model, windows, text, z_seen, still, hidden, packing, predict=False)
     t_action = torch.rand(batch, model.shape.stage.action_draws, device=device)
     action_loss, log_remaining = _action_losses(
         model, windows, features.layers, t_action, hidden, goal, packing
@@ -261,7 +282,7 @@ def _losses_keyframe_only(
 
 
 def _goal_losses(windows: EventWindows, goal: Goal | None) -> tuple[Tensor, Tensor]:
-    """Loss of the goal reader and which samples carry it, both ``(B,)``."""
+    """Loss of the goal and which samples carry it, both ``(B,)``."""
     if goal is None:
         return windows.remaining.new_zeros(len(windows.captions)), torch.zeros_like(windows.has_goal)
     error = nn.functional.smooth_l1_loss(goal.pose, windows.goal, beta=0.3, reduction="none")

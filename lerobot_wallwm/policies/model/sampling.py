@@ -33,7 +33,7 @@ class Plan:
         actions: ``(B, H, A)``; entries beyond ``length`` are meaningless.
         length: ``(B,)`` valid actions, 1 to H.
         remaining: ``(B,)`` predicted frames to the event's end (may exceed H).
-        goal: ``(B, A)`` predicted pose at the event's end in goal units, or None without a goal reader.
+        goal: ``(B, A)`` predicted pose at the event's end in goal units, or None without a goal head.
         latents: Imagined clean latents ``(B, V, C, T, h, w)``, or None without imagination.
     """
 
@@ -64,7 +64,7 @@ def plan(
         keyframes: ``(B, V, 3, H, W)``.
         state: ``(B, P)``.
         captions: B strings.
-        here: ``(B, A)`` observed pose in goal units; a model with a goal reader needs it.
+        here: ``(B, A)`` observed pose in goal units; a model with a goal head needs it.
         imagination: ``none`` reads the keyframe alone; ``anchor`` integrates the video to s*, then lets all
             action steps read one forward there; ``full`` denoises video and actions in step.
         num_steps: Denoising steps N_d.
@@ -81,11 +81,23 @@ def plan(
     batch, device, horizon, views = len(captions), state.device, model.shape.horizon, keyframes.shape[1]
     text = model.text_encoder(captions)
     given = None if chunk is None else chunk.given
-    goal = model.read_goal(keyframes, state, text, here, view_ids) if chunk is None else None
-    pose = None if goal is None else goal.pose
+    landmarks = model.find_landmarks(keyframes, text, view_ids)
     seen, seen_valid = model.encode_seen(keyframes, chunk)
     clean, key_hidden = torch.zeros(batch, seen.shape[3], device=device), mask_or_none(seen_valid)
-    key_features = model.video(seen, clean, text, key_hidden, False, view_ids=view_ids)
+    key_features = model.video(
+        seen,
+        clean,
+        text,
+        key_hidden,
+        predict=False,
+        view_ids=view_ids,
+        given=seen.shape[3],
+        landmarks_BVKD=landmarks,
+    )
+    goal = None
+    if chunk is None:
+        goal = model.read_goal(key_features.landmarks, state, text, here, view_ids)
+    pose = None if goal is None else goal.pose
     key_kv = model.action.video_keys_values(
         key_features.layers, view_ids, None if given is None else given.chunk
     )
@@ -106,7 +118,9 @@ def plan(
     z_key = model.encode(keyframes[:, :, None])
     past = seen if model.shape.history_latents else None
     index = None if given is None else given.chunk
-    dream = Imagination(model, z_key, text, planned, num_steps, generator, view_ids, past, seen_valid, index)
+    dream = Imagination(
+        model, z_key, text, planned, num_steps, generator, view_ids, past, seen_valid, index, landmarks
+    )
     video_mask = over_video_tokens(dream.hidden, tokens, views)
     if imagination == "anchor":
         look = ActionDenoiser(model.action, state, dream.to_anchor(), levels, video_mask, goal, given)

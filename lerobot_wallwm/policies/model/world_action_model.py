@@ -20,7 +20,8 @@ from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.frame_layouts import FramePacking
-from lerobot_wallwm.policies.towers.goal_reader import Goal, GoalReader
+from lerobot_wallwm.policies.towers.goal_head import Goal, GoalHead
+from lerobot_wallwm.policies.towers.landmarks import Landmarks
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
 from lerobot_wallwm.policies.training.stages import Stage
 
@@ -60,7 +61,7 @@ class ModelShape:
     action_width: int
     action_heads: int
     action_ffn_width: int
-    keypoints: int
+    landmarks: int
     action_dim: int
     state_dim: int
     num_future_latents: int
@@ -106,7 +107,7 @@ class WorldActionModel(nn.Module):
         self.codec.check_size(*shape.image_size, shape.video.patch)
         stride = self.codec.spatial_stride * shape.video.patch
         grid = (shape.image_size[0] // stride, shape.image_size[1] // stride)
-        self.tokens_per_latent = grid[0] * grid[1]
+        self.tokens_per_latent = grid[0] * grid[1] + shape.landmarks
         if backbone:
             self.text_encoder = backbone.text_encoder
             self.video = backbone.video_tower(shape.video, shape.max_views, grid)
@@ -115,15 +116,19 @@ class WorldActionModel(nn.Module):
             self.video = MultiViewVideoTower(shape.video, shape.max_views, grid, open_gates=True)
             nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
             nn.init.zeros_(self.video.proj_out.bias)
-        self.goal_reader = None
-        if shape.keypoints:
-            self.goal_reader = GoalReader(
+        self.landmarks = self.goal_head = None
+        if shape.landmarks:
+            self.landmarks = Landmarks(
+                shape.video.text_dim, shape.landmarks, shape.max_views, shape.video.width
+            )
+            self.goal_head = GoalHead(
+                self.landmarks.code,
                 shape.video.text_dim,
                 shape.state_dim,
                 shape.action_dim,
                 shape.action_width,
                 shape.max_views,
-                shape.keypoints,
+                shape.landmarks,
             )
         self.action = ActionTower(
             shape.action_width,
@@ -151,7 +156,9 @@ class WorldActionModel(nn.Module):
     def parts(self) -> dict[str, nn.Module]:
         """What the stages train or freeze as one, by the names of `stages.PARTS`."""
         parts = {"video": self.video, "action": self.action, "text": self.text_encoder}
-        return parts if self.goal_reader is None else {**parts, "goal": self.goal_reader}
+        if self.landmarks is None or self.goal_head is None:
+            return parts
+        return {**parts, "landmarks": self.landmarks, "goal": self.goal_head}
 
     def frozen_parts(self) -> list[nn.Module]:
         """Parts that the stage leaves alone."""
@@ -166,26 +173,30 @@ class WorldActionModel(nn.Module):
 
     def picture_readers(self) -> dict[str, nn.Module]:
         """Modules besides the tower's patches to which pictures go, as their first argument ``(B, V, 3, H, W)``."""
-        return {} if self.goal_reader is None else {"goal reader": self.goal_reader}
+        return {} if self.landmarks is None else {"landmarks": self.landmarks}
+
+    def find_landmarks(self, keyframes: Tensor, text: Tensor, view_ids: Tensor | None) -> Tensor | None:
+        """What the captions name in the keyframes, as tokens for the video tower; None for the paper's layout."""
+        return None if self.landmarks is None else self.landmarks(keyframes, text, view_ids)
 
     def read_goal(
         self,
-        keyframes: Tensor,
+        landmarks: Tensor | None,
         state: Tensor,
         text: Tensor,
         here: Tensor | None,
         view_ids: Tensor | None = None,
     ) -> Goal | None:
-        """Where the captions' events end, see `GoalReader`; None without one.
+        """Where the captions' events end, by the landmarks that left the tower, see `GoalHead`; None without any.
 
         Raises:
             ValueError: ``here`` is missing.
         """
-        if self.goal_reader is None:
+        if self.goal_head is None or landmarks is None:
             return None
         if here is None:
-            raise ValueError("a model with a goal reader needs `here`, the observed pose in goal units.")
-        return self.goal_reader(keyframes, state, text, here, view_ids)
+            raise ValueError("a model with a goal head needs `here`, the observed pose in goal units.")
+        return self.goal_head(landmarks, state, text, here, view_ids)
 
     def latent_valid(self, frame_valid: Tensor) -> Tensor:
         """Latents ``(B, T)`` of which at least one frame lies inside the event, or the rollout."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.attention import Attention, Rope, rope_tables, rotate_both
-from lerobot_wallwm.policies.towers.goal_reader import Goal
+from lerobot_wallwm.policies.towers.goal_head import Goal
 from lerobot_wallwm.policies.towers.history import Given
 
 KeysValues = tuple[Tensor, Tensor]
@@ -99,7 +99,7 @@ class ActionDenoiser:
         video_kv: From `ActionTower.video_keys_values`.
         levels: ``(L + 1,)`` noise levels, descending; the last is where the last step lands.
         video_mask: ``(B, 1, 1, V * T * N)``, True where a video token lies inside the event; None if all do.
-        goal: Where the event ends; None without a `GoalReader`.
+        goal: Where the event ends; None without a `GoalHead`.
         given: The past of an observation-centred window; None for an event.
 
     Attributes:

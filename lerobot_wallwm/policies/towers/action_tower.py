@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lerobot_wallwm.policies.towers.attention import Attention, rope_tables
 from lerobot_wallwm.policies.towers.frame_layouts import FramePacking, over_video_tokens
-from lerobot_wallwm.policies.towers.goal_reader import Goal
+from lerobot_wallwm.policies.towers.goal_head import Goal
 from lerobot_wallwm.policies.towers.history import ChunkTables, Given
 from lerobot_wallwm.policies.towers.token_layouts import PackedTokens, PaddedTokens, TokenLayout
 
@@ -230,7 +230,7 @@ class ActionTower(nn.Module):
             video_valid_BT: False marks latent frames beyond the event's end; None if all are valid.
             tokens_per_latent: N, to spread ``video_valid_BT`` over tokens.
             views: V, likewise.
-            goal: Where the event ends, with R rows; None without a `GoalReader`.
+            goal: Where the event ends, with R rows; None without a `GoalHead`.
             given: The past of an observation-centred window, with R rows; None for an event.
             packing: How the keys and values of events are packed; then nothing is computed for invalid steps, and state
                 and goal are read from the first of each sample's K rows. None if they are not packed.

@@ -55,6 +55,7 @@ class FramePacking:
         order: ``(B,)`` the batch's rows in packed order.
         sample, view, time: ``(F,)`` which frame each is; samples count in packed order.
         future: Which of the F come after a keyframe.
+        keyframes: ``(B, V)`` which of the F are keyframes, in the batch's own order.
         rows_by_length: The batch's rows whose last valid latent frame is the n-th.
         by_latent, by_view: ``(F,)`` from view-by-view order to frame-by-frame order, and back.
         tokens_per_sample: V * T * N of each sample, in packed order.
@@ -76,6 +77,8 @@ class FramePacking:
         self.by_latent, self.by_view = by_latent.to(device), by_latent.argsort().to(device)
         self.tokens_per_sample: list[int] = (frames * views * tokens).tolist()
         self.future = (time > 0).nonzero().squeeze(1).to(device)
+        first = (time == 0).nonzero().squeeze(1).view(-1, views)
+        self.keyframes = first[order.argsort()].to(device)
         extent = (valid[order] * torch.arange(1, length + 1)).amax(1)
         self.rows_by_length = {int(n): self.order[(extent == n).to(device)] for n in extent.unique()}
         self.within_view = PackedSequences(*[(frames * tokens).repeat_interleave(views).tolist()] * 2)

@@ -34,12 +34,14 @@ class VideoFeatures:
         layers: Hidden states after each block, ``depth`` tensors ``(B, V, T, N, D)``; the action tower reads them.
         prediction: Output of the video head ``(B, V, C, T, H, W)`` without the given frames, or None where it was not
             asked for.
+        landmarks: The keyframe's landmarks after the last block ``(B, V, K, D)``, or None without any.
 
     If packed, layers are ``(F, N, D)`` and the prediction is that of `FramePacking.future` alone, ``(., C, H, W)``.
     """
 
     layers: list[Tensor]
     prediction: Tensor | None
+    landmarks: Tensor | None = None
 
 
 class MultiViewWanBlock(WanTransformerBlock):
@@ -152,6 +154,7 @@ class MultiViewVideoTower(nn.Module):
         view_ids: Tensor | None = None,
         packing: FramePacking | None = None,
         given: int = 0,
+        landmarks_BVKD: Tensor | None = None,
     ) -> VideoFeatures:
         """Runs the tower.
 
@@ -166,7 +169,9 @@ class MultiViewVideoTower(nn.Module):
             view_ids: ``(V,)`` rows of the view table; None for the first V.
             packing: Runs the tower on these latent frames only, of which ``frame_valid_BT`` then says nothing new.
                 None runs it on all, and masks.
-            given: Latent frames that lead the window clean, which the head leaves out; packed, it leaves out slot 0.
+            given: Latent frames that lead the window clean, which the head leaves out; the last of them is the keyframe. Packed, it is 1.
+            landmarks_BVKD: Tokens of `Landmarks`, which follow the N patches of every latent frame of their view, so
+                that N + K tokens leave the blocks; the video head leaves them out. None for the paper's layout.
 
         Returns:
             `VideoFeatures`.
@@ -186,7 +191,15 @@ class MultiViewVideoTower(nn.Module):
                 f"latents have a token grid of {grid}, the tower was built for {tuple(position.shape[1:3])}."
             )
 
-        wan_rope, tokens = self.rope(z), grid[0] * grid[1]
+        wan_rope, patches = self.rope(z), grid[0] * grid[1]
+        tokens = patches
+        if landmarks_BVKD is not None:
+            more = landmarks_BVKD.shape[2]
+            tokens += more
+            # Where a landmark lies it says itself: it turns with its latent frame alone, as the first patch does.
+            wan_rope = tuple(_with_first_patch(table, z_BVCTHW.shape[3], more) for table in wan_rope)
+            if sight_BTSS is not None:
+                sight_BTSS = _sighted(sight_BTSS, views, more)
         view_rope = None
         if views > 1:
             view_rope = rope_tables(*self.camera_rope(wan_rope, view_ids, tokens))
@@ -194,15 +207,22 @@ class MultiViewVideoTower(nn.Module):
         position = position.flatten(1, 2)  # (V, N, D)
         if packing is not None:
             x = self._embed_patches(packing.pack(z_BVCTHW.transpose(2, 3))) + position[packing.view]
+            if landmarks_BVKD is not None:
+                x = torch.cat((x, packing.pack_views(landmarks_BVKD)), dim=1)
             text, modulation = text[packing.order], packing.pack_shared(modulation)
             frames: FrameLayout = PackedFrames(packing, wan_rope, view_rope, sight_BTSS, text.shape[1])
             layers = self._run_blocks(x, text, modulation, frames)
+            landmarks = None if landmarks_BVKD is None else layers[-1][packing.keyframes, patches:]
             if not predict:
-                return VideoFeatures(layers, None)
-            future, time_embedding = layers[-1][packing.future], packing.pack_shared(time_embedding)
-            return VideoFeatures(layers, self._head(future, time_embedding[packing.future], grid))
+                return VideoFeatures(layers, None, landmarks)
+            future = layers[-1][packing.future, :patches]
+            time_embedding = packing.pack_shared(time_embedding)[packing.future]
+            return VideoFeatures(layers, self._head(future, time_embedding, grid), landmarks)
 
         x = self._embed_patches(z.transpose(1, 2)) + position.repeat(batch, 1, 1)[:, None]
+        if landmarks_BVKD is not None:
+            every = landmarks_BVKD.flatten(0, 1)[:, None].expand(-1, x.shape[1], -1, -1)
+            x = torch.cat((x, every), dim=2)
         time_embedding, modulation = (y.repeat_interleave(views, 0) for y in (time_embedding, modulation))
         key_mask = None
         if frame_valid_BT is not None:
@@ -213,10 +233,12 @@ class MultiViewVideoTower(nn.Module):
         layers = self._run_blocks(x, text, modulation, frames)
         prediction = None
         if predict:
-            prediction = self._head(layers[-1][:, given:], time_embedding[:, given:], grid)
+            prediction = self._head(layers[-1][:, given:, :patches], time_embedding[:, given:], grid)
             # In the order of latents, with which it will be compared value by value.
             prediction = prediction.transpose(1, 2).contiguous().unflatten(0, (batch, views))
-        return VideoFeatures([x.unflatten(0, (batch, views)) for x in layers], prediction)
+        layers = [x.unflatten(0, (batch, views)) for x in layers]
+        landmarks = None if landmarks_BVKD is None else layers[-1][:, :, max(given, 1) - 1, patches:]
+        return VideoFeatures(layers, prediction, landmarks)
 
     def _run_blocks(self, x: Tensor, text: Tensor, time: Tensor, frames: FrameLayout) -> list[Tensor]:
         layers = []
@@ -270,3 +292,16 @@ class MultiViewVideoTower(nn.Module):
         x = self.proj_out(x).unflatten(-1, (p, p, -1)).unflatten(-4, (h, w))  # (..., h, w, p, p, C)
         pixels = x.transpose(-4, -3).flatten(-5, -2)  # (..., H * W, C): rows of C stay whole
         return pixels.transpose(-2, -1).unflatten(-1, (h * p, w * p))
+
+
+def _with_first_patch(table: Tensor, frames: int, times: int) -> Tensor:
+    """A rotary table ``(1, T * N, 1, d)`` with each frame's first entry repeated so often at its end."""
+    by_frame = table.unflatten(1, (frames, -1))
+    more = by_frame[:, :, :1].expand(-1, -1, times, -1, -1)
+    return torch.cat((by_frame, more), dim=2).flatten(1, 2)
+
+
+def _sighted(sight_BTSS: Tensor, views: int, more: int) -> Tensor:
+    """A sight-cone mask of V * N tokens for V * (N + K): landmarks see all and are seen by all."""
+    by_view = sight_BTSS.unflatten(-1, (views, -1)).unflatten(-3, (views, -1))
+    return F.pad(by_view, (0, more, 0, 0, 0, more), value=True).flatten(-4, -3).flatten(-2, -1)

@@ -17,26 +17,33 @@ from lerobot.optim import OptimizerConfig
 from torch import nn
 
 BLOCKS = ("model.video.blocks.", "model.action.blocks.")
+# What must first learn to see, and its learning rate, as a multiple of the others'. Our choice: with one rate for all,
+# the towers have learned to do without before the landmarks are of use.
+EYES, EYES_RATE = ("model.landmarks.", "model.goal_head.", "model.text_encoder."), 3.0
 
 
-def parameter_groups(policy: nn.Module, muon: bool) -> list[dict[str, Any]]:
+def parameter_groups(policy: nn.Module, lr: float, muon: bool) -> list[dict[str, Any]]:
     """The policy's trainable parameters; weight decay is for matrices, not for tables, gains and biases.
 
     Args:
         policy: Whose towers are ``model.video`` and ``model.action``.
+        lr: Learning rate; that of `EYES` is a multiple of it.
         muon: Whether the matrices of the blocks form a group of their own, and the groups say ``use_muon``.
     """
     linear = {id(m.weight) for m in policy.modules() if isinstance(m, nn.Linear)}
     trainable = {name: p for name, p in policy.named_parameters() if p.requires_grad}
     matrices = {name: p for name, p in trainable.items() if id(p) in linear}
-    others = [p for name, p in trainable.items() if name not in matrices]
-    if not muon:
-        return [{"params": list(matrices.values())}, {"params": others, "weight_decay": 0.0}]
-    return [
-        {"params": [p for name, p in matrices.items() if name.startswith(BLOCKS)], "use_muon": True},
-        {"params": [p for name, p in matrices.items() if not name.startswith(BLOCKS)], "use_muon": False},
-        {"params": others, "weight_decay": 0.0, "use_muon": False},
-    ]
+    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in trainable.items():
+        kind = name in matrices, muon and name in matrices and name.startswith(BLOCKS), name.startswith(EYES)
+        groups.setdefault(kind, []).append(parameter)
+    out = []
+    for (matrix, by_muon, eyes), parameters in groups.items():
+        group: dict[str, Any] = {"params": parameters}
+        group |= {"use_muon": by_muon} if muon else {}
+        group |= {} if matrix else {"weight_decay": 0.0}
+        out.append(group | ({"lr": EYES_RATE * lr} if eyes else {}))
+    return out
 
 
 @OptimizerConfig.register_subclass("wallwm_muon_adamw")

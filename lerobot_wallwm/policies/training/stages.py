@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 # In the order in which they are summed and logged.
 LOSSES = ("action", "video", "remaining", "goal")
-PARTS = ("video", "action", "text", "goal")
+PARTS = ("video", "landmarks", "action", "text", "goal")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Stage:
         trains: Parts that learn, of `PARTS`; the others are frozen. ``video`` is the video tower with its cross-view
             attention. ``action`` is the action tower with its side of the coupling and the head for the remaining
             time. ``text`` is nano's word encoder, which stands in for the paper's frozen umT5 and, unlike that, must
-            learn its words with the first tower that reads them (our choice). ``goal`` is the goal reader.
+            learn its words with the first tower that reads them (our choice). ``landmarks`` and ``goal`` are ours, too.
         losses: Which of `LOSSES` are summed.
         future_fraction: Part of a batch that carries the noised future.
         anchored_fraction: Part of those that hold the video at s* while the actions' level is free (the paper's
@@ -58,7 +58,7 @@ _ROWS = (
     # Stage 1 (p. 19-20): the video loss alone, on every sample.
     Stage(
         name="video",
-        trains=frozenset({"video", "text"}),
+        trains=frozenset({"video", "landmarks", "text"}),
         losses=frozenset({"video"}),
         future_fraction=1.0,
         anchored_fraction=0.0,
@@ -72,7 +72,7 @@ _ROWS = (
     # learned (a future in sight would tell it) and acting without imagination.
     Stage(
         name="action",
-        trains=frozenset({"action", "goal"}),
+        trains=frozenset({"landmarks", "action", "goal"}),
         losses=frozenset({"action", "remaining", "goal"}),
         future_fraction=0.5,
         anchored_fraction=1.0,
@@ -83,7 +83,7 @@ _ROWS = (
     # the task (our choice). Chunks end by the clock: no goal, no remaining time.
     Stage(
         name="next_chunk",
-        trains=frozenset({"video", "action", "text"}),
+        trains=frozenset({"video", "landmarks", "action", "text"}),
         losses=frozenset({"action", "video"}),
         future_fraction=0.125,
         anchored_fraction=0.5,

@@ -65,9 +65,9 @@ def test_only_the_rows_of_the_views_that_are_there_learn():
     model, event = tiny_model(max_views=3, future_fraction=0.5).train(), random_event()
     out = objectives.losses(model, replace(event, future=event.future[:2], view_ids=torch.tensor([0, 2])))
     (out.action.mean() + out.video.mean() + out.goal.mean()).backward()
-    slots = model.goal_reader.trunk[0].weight.grad[:, : model.goal_reader.coordinates]
+    slots = model.goal_head.trunk[0].weight.grad[:, : model.goal_head.coordinates]
     tables = [model.video.position.grad, model.action.place.grad, slots.unflatten(1, (3, -1)).transpose(0, 1)]
-    tables.append(model.video.camera_rope.view_embedding.weight.grad)
+    tables += [model.video.camera_rope.view_embedding.weight.grad, model.landmarks.identity.grad]
     for table in tables:
         assert [bool(row.any()) for row in table] == [True, False, True]
 
@@ -138,33 +138,35 @@ def test_a_new_camera_takes_the_next_row_and_starts_from_the_others(make_policy,
         tmp_path / "old", config=config, dataset_meta=dataset_with([SIDE, *CAMERAS])
     )
     assert grown.config.learned.camera_rows == [*CAMERAS, SIDE] == grown.image_keys
-    tables = ["model.video.position", "model.action.place"]
+    tables = ["model.video.position", "model.action.place", "model.landmarks.identity"]
     tables.append("model.video.camera_rope.view_embedding.weight")
     state = grown.state_dict()
     for name in tables:
         assert torch.equal(state[name][:2], old[name][:2])
         torch.testing.assert_close(state[name][2], old[name][:2].mean(0))
-    for name in set(state) - set(tables) - {"model.goal_reader.trunk.0.weight"}:
+    for name in set(state) - set(tables) - {"model.goal_head.trunk.0.weight"}:
         assert torch.equal(state[name], old[name]), name
 
-    slots = slice(4 * 16, 6 * 16)  # of the third view, 16 keypoints of two coordinates each
-    before, now = (s["model.goal_reader.trunk.0.weight"].clone() for s in (old, state))
+    slots = slice(4 * 16, 6 * 16)  # of the third view, 16 landmarks of two coordinates each
+    before, now = (s["model.goal_head.trunk.0.weight"].clone() for s in (old, state))
     assert before[:, slots].any() and not now[:, slots].any()
     before[:, slots] = 0
     assert torch.equal(before, now)
 
-    # What it sees cannot move the goal yet.
+    # Its landmarks cannot move the goal yet.
     observation = make_observation(["reach for the red cube"])
     observation[SIDE] = torch.rand(1, 3, 32, 32)
+    text = grown.model.text_encoder(["reach for the red cube"])
+    state_in, here = (
+        f(observation["observation.state"])
+        for f in (grown.action_space.encode_state, grown.action_space.here)
+    )
+    frames = grown._images(observation)
+    seen = grown.model.find_landmarks(frames, text, torch.arange(3))
     goals = []
-    for brightness in (1.0, 0.3):
-        frames = grown._images({**observation, SIDE: observation[SIDE] * brightness})
-        text = grown.model.text_encoder(["reach for the red cube"])
-        state_in, here = (
-            f(observation["observation.state"])
-            for f in (grown.action_space.encode_state, grown.action_space.here)
-        )
-        goals.append(grown.model.read_goal(frames, state_in, text, here, torch.arange(3)).pose)
+    for shift in (0.0, 1.0):
+        seen[:, 2] += shift
+        goals.append(grown.model.read_goal(seen, state_in, text, here, torch.arange(3)).pose)
     assert torch.equal(*goals)
 
     # Loaded again, it is new no longer: nothing starts over.

@@ -120,8 +120,8 @@ def test_inference_sees_the_slots_of_training(history, imagination):
 @torch.no_grad()
 @pytest.mark.parametrize("imagination", IMAGINATIONS)
 def test_fresh_tables_and_a_hidden_past_leave_the_event_model(imagination):
-    event_model = tiny_model(keypoints=0)
-    model = tiny_model(keypoints=0, max_chunks=4, shaken=False)
+    event_model = tiny_model(landmarks=0)
+    model = tiny_model(landmarks=0, max_chunks=4, shaken=False)
     missing, unexpected = model.load_state_dict(event_model.state_dict(), strict=False)
     assert unexpected == [] and missing == [f"action.chunk_tables.abs_{side}" for side in ("action", "video")]
     event = random_chunks(0)
@@ -218,7 +218,7 @@ def test_goal_and_remaining_time_are_left_out():
     assert not out.has_goal.any() and not out.has_remaining.any()
     (out.action.mean() + out.video.mean()).backward()
     without = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
-    unused = ("goal_reader.", "action.remaining_head.", "action.along.")
+    unused = ("goal_head.", "action.remaining_head.", "action.along.")
     assert {name for name in without if name.startswith(unused)} == {
         name for name, _ in model.named_parameters() if name.startswith(unused)
     }

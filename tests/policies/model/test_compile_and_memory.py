@@ -37,7 +37,8 @@ def test_both_towers_compile_to_one_graph_at_inference(masked):
     valid = model.latent_valid(event.frame_valid) if masked else None
 
     def towers(z, t, text, actions, noise_level, state, action_valid):
-        features = model.video(z, t, text, valid)
+        landmarks = model.find_landmarks(event.keyframes, text, None)
+        features = model.video(z, t, text, valid, landmarks_BVKD=landmarks)
         kv = model.action.video_keys_values(features.layers)
         out = model.action(actions, noise_level, state, action_valid, kv, valid, model.tokens_per_latent, 2)
         return features.prediction, *out

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -49,7 +50,7 @@ def assert_same(model: WorldActionModel, event: EventWindows, first: dict, secon
 
 def sight(model: WorldActionModel, event: EventWindows, views: int) -> Tensor:
     """Random masks in which each token sees at least itself."""
-    tokens = views * model.tokens_per_latent
+    tokens = views * math.prod(model.video.grid)
     seen = torch.rand(len(event.captions), 3, tokens, tokens) > 0.4
     return seen | torch.eye(tokens, dtype=torch.bool)
 

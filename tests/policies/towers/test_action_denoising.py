@@ -10,7 +10,7 @@ from tiny_models import SHAPE, tiny_model
 
 from lerobot_wallwm.policies.towers.action_denoising import ActionDenoiser
 from lerobot_wallwm.policies.towers.frame_layouts import over_video_tokens
-from lerobot_wallwm.policies.towers.goal_reader import Goal
+from lerobot_wallwm.policies.towers.goal_head import Goal
 from lerobot_wallwm.policies.towers.history import Given
 
 VIEWS, LEVELS = 2, torch.tensor([1.0, 0.6, 0.25, 0.0])

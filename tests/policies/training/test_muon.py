@@ -154,12 +154,22 @@ def test_the_policys_blocks_go_to_muon_and_nothing_else(make_policy):
         "remaining",
         "text_encoder",
         "norm",
-        "goal_reader",
+        "goal_head",
+        "landmarks",
         "table",
     ):
         assert not any(part in name for name in muon), part
+    plain = parameter_groups(policy, 1e-3, muon=False)
+    for of in (groups, plain):
+        undecayed = [names[id(p)] for g in of if "weight_decay" in g for p in g["params"]]
+        assert {"model.video.position", "model.landmarks.identity", "model.action.place"} <= set(undecayed)
+        assert not any(name.endswith("to_q.weight") for name in undecayed)
+        faster = [names[id(p)] for g in of if "lr" in g for p in g["params"]]
+        assert sorted(faster) == sorted(
+            n for n in taken if n.split(".")[1] in ("landmarks", "goal_head", "text_encoder")
+        )
+        assert {g["lr"] for g in of if "lr" in g} == {
+            3 * policy.config.optimizer_lr if of is groups else 3e-3
+        }
     assert isinstance(policy.config.get_optimizer_preset().build(groups), MuonAdamW)
     assert make_policy().config.get_optimizer_preset().type == "adamw"
-    plain = parameter_groups(policy, muon=False)
-    decayed = [names[id(p)] for g in plain if "weight_decay" not in g for p in g["params"]]
-    assert sorted(decayed) == sorted(names[id(p)] for g in groups[:2] for p in g["params"])

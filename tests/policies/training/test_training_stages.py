@@ -105,7 +105,7 @@ def test_unreduced_losses_average_to_the_loss_in_each_stage(make_policy, make_tr
 
 def test_stage_video_learns_from_every_sample_and_runs_no_action_tower():
     model = stage_model("video").train()
-    for part in (model.action, model.goal_reader):
+    for part in (model.action, model.goal_head):
         part.register_forward_pre_hook(lambda *_: pytest.fail("stage video needs no actions"))
     out = losses(model, random_event(lengths=(8, 8, 5, 2)))
     assert out.has_video.all() and bool((out.video > 0).all())
@@ -199,7 +199,7 @@ def test_a_video_checkpoint_does_not_move_an_arm(make_policy, make_observation):
 
 
 def test_action_losses_send_no_gradient_into_the_video_tower():
-    model = stage_model("action").train()
+    model = stage_model("action", landmarks=0).train()  # landmarks learn through the frozen tower
     model.requires_grad_(True)  # even where a parameter could take one
     out = losses(model, random_event())
     (out.action.sum() + out.remaining.sum() + out.goal.sum()).backward()

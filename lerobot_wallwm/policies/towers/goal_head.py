@@ -1,0 +1,115 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Reads from the video tower where the named event will end.
+
+Not in the paper: our choice for models that learn from a few dozen demonstrations. Where an event ends depends on the
+pictures alone; how the arm gets there hardly does. The end is therefore predicted by itself, as an absolute pose, from
+the landmarks that leave the tower's last block, and the action tower expresses its steps along the way there.
+
+Shapes: B batch, V views, K landmarks of a view, L text tokens, E text width, P proprioception dims, A action dims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lerobot_wallwm.policies.towers.landmarks import PlaceCode, mean_word
+
+
+@dataclass
+class Goal:
+    """Where an event ends.
+
+    Attributes:
+        pose: ``(B, A)`` predicted pose at the event's end, in `ActionSpace`'s goal units.
+        way: ``(B, A)`` from the observed pose to ``pose``, in the units of the action sequence.
+        features: ``(B, D)``, for the action tower's state token.
+    """
+
+    pose: Tensor
+    way: Tensor
+    features: Tensor
+
+    def rows(self, index: slice) -> Goal:
+        """A part of the batch."""
+        return Goal(self.pose[index], self.way[index], self.features[index])
+
+    def repeat(self, draws: int) -> Goal:
+        """Each row ``draws`` times in a row."""
+        return Goal(*(x.repeat_interleave(draws, 0) for x in (self.pose, self.way, self.features)))
+
+
+class GoalHead(nn.Module):
+    """The tower's landmarks, state and caption to the pose at the event's end.
+
+    Args:
+        code: How places are written in hidden states.
+        text_dim: E.
+        state_dim: P.
+        action_dim: A.
+        width: The action tower's.
+        max_views: Most cameras.
+        landmarks: K.
+        hidden: Width of the layers between.
+        dropout: Share of their units that training leaves out.
+    """
+
+    def __init__(
+        self,
+        code: PlaceCode,
+        text_dim: int,
+        state_dim: int,
+        action_dim: int,
+        width: int,
+        max_views: int,
+        landmarks: int,
+        hidden: int = 256,
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        self._code = [code]  # in a list: the landmarks own it
+        self.per_view, self.coordinates = 2 * landmarks, 2 * landmarks * max_views
+        self.trunk = nn.Sequential(
+            nn.Linear(self.coordinates + text_dim + state_dim, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+        )
+        self.to_pose = nn.Linear(hidden, action_dim)
+        self.to_features = nn.Linear(hidden + action_dim, width)
+
+    def close_slots(self, start: int, stop: int) -> None:
+        """Makes the goal blind to the views of slots ``start .. stop - 1`` until it learns to read them."""
+        first = self.trunk[0]
+        assert isinstance(first, nn.Linear)
+        first.weight[:, start * self.per_view : stop * self.per_view] = 0.0
+
+    def forward(
+        self,
+        landmarks_BVKD: Tensor,
+        state_BP: Tensor,
+        text_BLE: Tensor,
+        here_BA: Tensor,
+        view_ids: Tensor | None = None,
+    ) -> Goal:
+        """Reads the goal.
+
+        Args:
+            landmarks_BVKD: As they leave the tower's last block.
+            state_BP: Proprioception in network units.
+            text_BLE: Caption tokens; unused slots are zero.
+            here_BA: The observed pose in goal units (`ActionSpace.here`).
+            view_ids: ``(V,)`` rows of the view table, whose slots the views take; None for the first V. The other
+                slots are zero.
+        """
+        places = self._code[0].read(landmarks_BVKD).flatten(2)  # (B, V, 2 K)
+        slots = places.new_zeros(len(places), self.coordinates // self.per_view, self.per_view)
+        slots[:, slice(places.shape[1]) if view_ids is None else view_ids] = places
+        hidden = self.trunk(torch.cat((slots.flatten(1), mean_word(text_BLE), state_BP), dim=1))
+        pose = self.to_pose(hidden)
+        way = pose - here_BA
+        return Goal(pose, way, self.to_features(torch.cat((hidden, way), dim=1)))
