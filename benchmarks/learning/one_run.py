@@ -330,12 +330,12 @@ def sight(
     joints = config.action_feature_names or [f"joint {d}" for d in range(seen.true.shape[2])]
     found = measure_sight(checkpoint, seen, events, joints, imagination=True)
     places = gripper_places(found.true)
-    named = list(dict.fromkeys(found.kinds.tolist()))
+    named = list(found.counts())
     apart = {
         name: np.linalg.norm(gripper_places(ends) - places, axis=1) * 1e3 for name, ends in found.ends.items()
     }
     return {
-        "events": {kind: len({(a.event) for a in anchors if events[a.event].kind == kind}) for kind in named},
+        "events": found.counts(),
         "observations": len(found.true),
         "degrees": {
             name: {**{kind: found.mean(name, kind) for kind in named}, "all": found.mean(name)}

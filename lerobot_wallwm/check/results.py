@@ -45,6 +45,7 @@ def results(
         "open_loop": open_loop,
         "video": _named(m.psnr, "psnr", "repeat_keyframe_psnr"),
         "sensitivity": None if m.sensitivity is None else m.sensitivity.change,
+        "sight": None if m.sight is None else m.sight.summary(),
         "remaining": None if m.remaining is None else {"error_frames": m.remaining[0]},
         "latency_ms": {name: asdict(times) for name, times in latency.items()},
         "verdict": {"switch_on": verdict.switch_on, "level": verdict.level, "reasons": verdict.reasons},

@@ -19,6 +19,14 @@ JOINT_MATTERS, JOINT_WORSE = 0.05, 1.02
 IGNORES_IMAGES, HARDLY_SEES = 0.03, 0.08
 IGNORES_CAPTION, HARDLY_READS = 0.03, 0.15
 
+# Error at the end of events with another scene's pictures, as a multiple of that with its own. A blind policy has 1.00, and
+# chance moves that by a few hundredths; nano models that see well have 1.8 and more.
+BLIND, HARDLY_LOOKS = 1.05, 1.3
+# Events are asked about only if pose and caption, which need no pictures, leave their ends at least so uncertain, as a part
+# of how far the ends of any two events lie apart. Demonstrations of an SO-101: reaching for a cube and carrying it 0.5 to
+# 1.1, approaching and lowering, which mostly go down, 0.1 to 0.2, closing the gripper 0.01.
+NEEDS_EYES = 0.25
+
 # Fresh noise may not move the motion by more than exchanged images do: chance would steer more than the eyes.
 NOISE_AGAINST_IMAGES = 1.0
 

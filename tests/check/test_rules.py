@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
@@ -14,6 +15,7 @@ from lerobot_wallwm.check.measure.latency import WITH_LOOK, WITHOUT_LOOK, Times,
 from lerobot_wallwm.check.measure.match import CameraMatch, JointRange, Match
 from lerobot_wallwm.check.measure.measure import Measured
 from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE, STATE, InputChanges
+from lerobot_wallwm.check.measure.sight import OTHER_SCENE, OWN, Sight
 from lerobot_wallwm.check.rules import LEVELS, RULES, judge
 
 
@@ -35,6 +37,12 @@ def errors(
 def follows(images: float = 0.5, caption: float = 0.5, noise: float = 0.01) -> InputChanges:
     change = {IMAGES: images, CAPTION: caption, STATE: 0.2, NOISE: noise}
     return InputChanges(change, {IMAGES: 1.0, CAPTION: 1.0, STATE: 1.0, NOISE: float("nan")})
+
+
+def looks(other: float, own: float = 1.0) -> Sight:
+    """Errors at the end of one event with its own and another scene's pictures."""
+    ends = {OWN: np.full((1, 1), own), OTHER_SCENE: np.full((1, 1), other)}
+    return Sight(ends, np.zeros((1, 1)), np.array(["reach"]), np.zeros(1), [0])
 
 
 def times(look: float, tick: float, between: float = 1.0, p99: float = 1.0, steps: float = 4) -> Timings:
@@ -67,6 +75,7 @@ def good(**changes) -> Measured:
         clamped=0.0,
         first_step=(2.0, 2.0),
         sensitivity=follows(),
+        sight=looks(2.0),
         remaining=(1.0, 4.0),
         latency=times(20, 20),
         match=match(),
@@ -106,6 +115,11 @@ CASES = [
     ("deaf", {"sensitivity": follows(caption=0.0)}, "no", "follows captions"),
     ("nearly deaf", {"sensitivity": follows(caption=t.HARDLY_READS * 0.9)}, "care", "follows captions"),
     ("one caption", {"sensitivity": follows(caption=float("nan"))}, "yes", "follows images"),
+    ("does not look", {"sight": looks(t.BLIND - 0.01)}, "no", "looks where to end"),
+    ("ends nowhere", {"sight": looks(float("nan"))}, "no", "looks where to end"),
+    ("hardly looks", {"sight": looks(t.HARDLY_LOOKS - 0.01)}, "care", "looks where to end"),
+    ("perfect", {"sight": looks(1.0, own=0.0)}, "yes", "looks where to end"),
+    ("no event needs eyes", {"sight": None}, "yes", "follows images"),
     ("chance", {"sensitivity": follows(noise=0.6)}, "care", "steady"),
     ("clamped", {"clamped": t.CLAMPED + 0.01}, "care", "inside the range"),
     ("jerks", {"first_step": (t.FIRST_STEP * 2 + 0.1, 2.0)}, "care", "begins softly"),

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from lerobot_wallwm.check import thresholds
 from lerobot_wallwm.check.config import CheckConfig
 from lerobot_wallwm.check.measure.baselines import EventRows
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
@@ -23,6 +24,7 @@ from lerobot_wallwm.check.measure.observations import (
     predict,
 )
 from lerobot_wallwm.check.measure.sensitivity import InputChanges, measure_sensitivity
+from lerobot_wallwm.check.measure.sight import Sight, kinds_that_need_eyes, measure_sight
 from lerobot_wallwm.check.measure.video import Clips, imagine
 from lerobot_wallwm.check.measure.views import (
     Anchor,
@@ -37,6 +39,8 @@ from lerobot_wallwm.storage.errors import DataError
 
 # Our choice: several looks into each event, no more than can be told apart in an episode.
 LOOKS_PER_EPISODE = 40
+# Our choice: two batches, which make a check a tenth longer.
+SIGHT_OBSERVATIONS = 32
 
 
 @dataclass
@@ -57,6 +61,8 @@ class Measured:
     # 99th percentile of the first action's distance from the pose, predicted and recorded.
     first_step: tuple[float, float] | None = None
     sensitivity: InputChanges | None = None  # changes by exchanged inputs
+    # Ends of those events whose ends only pictures tell; None where there are none, or no actions.
+    sight: Sight | None = None
     # Mean error of the predicted end, and of guessing the median, in frames.
     remaining: tuple[float, float] | None = None
     latency: Timings | None = None  # on this machine
@@ -96,12 +102,13 @@ def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Me
     bar = None if config.quiet else "predicting"
     base = predict(checkpoint, seen, config.seed, bar=bar)
     m.sensitivity = measure_sensitivity(checkpoint, seen, base, heldout.events, config.seed, bar)
-    _errors(m, checkpoint, heldout, seen, base, config)
+    baselines = _errors(m, checkpoint, heldout, seen, base, config)
     order = np.random.default_rng(config.seed).permutation(heldout.sources)
     shown = sorted(order[: config.episodes_shown].tolist())
     m.shown = [_whole_episode(checkpoint, view, heldout, source, config) for source in shown]
     if m.bad_outputs:
         return m
+    m.sight = _sight(m, checkpoint, heldout, seen, baselines, config.seed)
     m.clips = _imagine(checkpoint, heldout, config)
     if m.clips.metrics["frames"]:
         m.psnr = (m.clips.metrics["imagined"]["psnr"], m.clips.metrics["repeat_keyframe"]["psnr"])
@@ -122,7 +129,8 @@ def _errors(
     seen: Observations,
     base: Prediction,
     config: CheckConfig,
-) -> None:
+) -> dict[str, np.ndarray]:
+    """Fills in what predicted actions and ends tell; returns what `baseline_actions` found."""
     bound = 1.0 + checkpoint.config.action_clamp_margin
     raw = base.normalized[seen.valid]
     m.bad_outputs = float(1 - np.isfinite(raw).mean())
@@ -140,6 +148,24 @@ def _errors(
             float(np.abs(base.remaining - true).mean()),
             float(np.abs(true - np.median(true)).mean()),
         )
+    return baselines
+
+
+def _sight(
+    m: Measured,
+    checkpoint: Checkpoint,
+    heldout: HeldOut,
+    seen: Observations,
+    baselines: Mapping[str, np.ndarray],
+    seed: int,
+) -> Sight | None:
+    if not (m.acts and heldout.carved) or checkpoint.config.chunked:
+        return None
+    events, joints = heldout.events, heldout.joints
+    kinds = kinds_that_need_eyes(seen, events, baselines, joints, thresholds.NEEDS_EYES)
+    if not kinds:
+        return None
+    return measure_sight(checkpoint, seen, events, joints, seed, kinds=kinds, at_most=SIGHT_OBSERVATIONS)
 
 
 def _load(

@@ -10,9 +10,9 @@ Shapes: N observations, D joints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ OWN, HOLD = "its own", "holding the pose"
 OTHER_SCENE, BLANK, OTHER_CAPTION = "another scene", "blank pictures", "another caption"
 IMAGINED, SHUFFLED = "imagined future", "another event's imagined future"
 
+# By camera, whose pictures it shows to each of the N observations; None for grey ones.
+Pictures = Mapping[str, Sequence[int] | None]
+
 
 @dataclass
 class Sight:
@@ -34,15 +37,19 @@ class Sight:
         ends: Predicted last actions ``(N, D)`` by the name of the exchange; ``OWN`` is none.
         true: ``(N, D)`` recorded last actions.
         kinds: N kinds of events.
-        sources: ``(N,)`` source episodes.
+        events: ``(N,)`` which events.
         arm: Indices of the joints that are compared; a gripper's end follows from the caption.
     """
 
     ends: dict[str, np.ndarray]
     true: np.ndarray
     kinds: np.ndarray
-    sources: np.ndarray
-    arm: list[int] = field(default_factory=list)
+    events: np.ndarray
+    arm: list[int]
+
+    def counts(self) -> dict[str, int]:
+        """Events by their kind."""
+        return {str(k): len(set(self.events[self.kinds == k].tolist())) for k in dict.fromkeys(self.kinds)}
 
     def errors(self, name: str) -> np.ndarray:
         """``(N,)`` mean absolute error of the arm's joints at the end."""
@@ -52,12 +59,59 @@ class Sight:
         """Mean error; of one kind of event, or of all kinds alike."""
         if kind is not None:
             return float(self.errors(name)[self.kinds == kind].mean())
-        return float(np.mean([self.mean(name, kind) for kind in dict.fromkeys(self.kinds)]))
+        return float(np.mean([self.mean(name, kind) for kind in self.counts()]))
 
     def times(self, name: str) -> float:
         """The error with that exchange, as a multiple of that without."""
         own = self.mean(OWN)
         return self.mean(name) / own if own > 0 else float("inf")
+
+    def summary(self) -> dict[str, Any]:
+        """The figures by exchange, as `hub.card.check_report.Sight` has them."""
+        return {
+            "observations": len(self.true),
+            "events": self.counts(),
+            "error": {name: self.mean(name) for name in self.ends},
+            "times": {name: self.times(name) for name in self.ends},
+            "by_event": {name: {k: self.mean(name, k) for k in self.counts()} for name in self.ends},
+        }
+
+
+def arm_of(joints: Sequence[str]) -> list[int]:
+    """Indices of the joints that are no gripper; all of them if there is nothing else."""
+    return [d for d, name in enumerate(joints) if "gripper" not in name] or list(range(len(joints)))
+
+
+def kinds_that_need_eyes(
+    observations: Observations,
+    events: Sequence[EventRows],
+    guesses: Mapping[str, np.ndarray],
+    joints: Sequence[str],
+    least: float,
+) -> list[str]:
+    """Kinds of events whose ends neither the pose nor the caption tells, and that more than one episode shows.
+
+    Args:
+        observations: Held-out ones.
+        events: Those that the observations' anchors name.
+        guesses: What one would do without looking, ``(N, H, D)`` by name, as `errors.baseline_actions` has it.
+        joints: Names of the D action dimensions.
+        least: So far off, as a part of how far the ends of any two events lie apart, must the best guess end.
+    """
+    arm, horizon = arm_of(joints), observations.true.shape[1]
+    rows = np.flatnonzero(observations.remaining <= horizon)
+    chosen = [events[observations.anchors[i].event] for i in rows]
+    kinds, sources = np.array([e.kind or e.caption for e in chosen]), np.array([e.source for e in chosen])
+    last = observations.remaining[rows].astype(int) - 1
+    true = observations.true[rows, last][:, arm]
+    apart = np.abs(true[:, None] - true).mean()
+    off = [np.abs(guess[rows, last][:, arm] - true).mean(1) for guess in guesses.values()]
+
+    def needs(kind: str) -> bool:
+        of = kinds == kind
+        return len(set(sources[of])) > 1 and min(error[of].mean() for error in off) > least * apart
+
+    return [kind for kind in dict.fromkeys(kinds.tolist()) if needs(kind)]
 
 
 def partners(
@@ -96,6 +150,8 @@ def measure_sight(
     joints: Sequence[str],
     seed: int = 0,
     imagination: bool = False,
+    kinds: Collection[str] | None = None,
+    at_most: int | None = None,
 ) -> Sight:
     """Exchanges pictures, whole and by camera and by path, captions and, on demand, imagined futures.
 
@@ -106,46 +162,56 @@ def measure_sight(
         joints: Names of the D action dimensions.
         seed: Of noise and partners.
         imagination: Whether to compare imagined futures, too.
+        kinds: Only events of these kinds; None for all.
+        at_most: Observations at most, evenly spaced; None for all.
 
     Raises:
         ValueError: No event ends within the horizon of an observation.
     """
     horizon = observations.true.shape[1]
-    rows = [int(i) for i in np.flatnonzero(observations.remaining <= horizon)]
+    rows = []
+    for i in np.flatnonzero(observations.remaining <= horizon).tolist():
+        event = events[observations.anchors[i].event]
+        if kinds is None or (event.kind or event.caption) in kinds:
+            rows.append(i)
     if not rows:
         raise ValueError(f"no observation lies within {horizon} frames of its event's end")
-    chosen = [events[observations.anchors[i].event] for i in rows]
-    sources, kinds = [e.source for e in chosen], [e.kind or e.caption for e in chosen]
-    captions = [observations.captions[i] for i in rows]
-    last = observations.remaining[rows].astype(int) - 1
-    true = observations.true[rows, last]
+    if at_most is not None and len(rows) > at_most:
+        rows = [rows[k * len(rows) // at_most] for k in range(at_most)]
+    numbers = [observations.anchors[i].event for i in rows]
+    chosen, captions = [events[n] for n in numbers], [observations.captions[i] for i in rows]
+    sources, named = [e.source for e in chosen], [e.kind or e.caption for e in chosen]
+    true = observations.true[rows, observations.remaining[rows].astype(int) - 1]
     rng = np.random.default_rng(seed)
-    others = [rows[i] for i in partners(sources, captions, kinds, rng)]
-    worded = other_captions(captions, kinds, rng)
+    others = [rows[i] for i in partners(sources, captions, named, rng)]
+    worded = other_captions(captions, named, rng)
     look = _Look(checkpoint, observations, rows, seed)
     cameras = list(checkpoint.policy.rollout.images.present(observations.batches[0]))
+    own, other = dict.fromkeys(cameras, rows), dict.fromkeys(cameras, others)
 
-    ends = {OWN: look(), OTHER_SCENE: look(shown=others), BLANK: look(shown=None)}
+    ends = {OWN: look(own), OTHER_SCENE: look(other), BLANK: look(dict.fromkeys(cameras))}
     if len(cameras) > 1:
         for camera in cameras:
-            rest = [name for name in cameras if name != camera]
-            ends[f"another scene but for {_short(camera)}"] = look(shown=others, exchanged=rest)
+            short = camera.removeprefix("observation.images.")
+            ends[f"another scene but for {short}"] = look({**other, camera: rows})
     for path, reader in checkpoint.policy.model.picture_readers().items():
-        ends[f"another scene, for the {path} alone"] = look(shown=others, reader=reader, through=True)
-        ends[f"another scene, but not for the {path}"] = look(shown=others, reader=reader, through=False)
+        ends[f"another scene, for the {path} alone"] = look(own, apart=(reader, other))
+        ends[f"another scene, but not for the {path}"] = look(other, apart=(reader, own))
     if worded is not None:
-        ends[OTHER_CAPTION] = look(captions=worded)
+        ends[OTHER_CAPTION] = look(own, worded)
     if imagination:
-        films: list[list[Any]] = []
-        ends[IMAGINED] = look(imagination="anchor", record=films)
-        ends[SHUFFLED] = look(imagination="anchor", replay=films)
+        films: list[Any] = []
+
+        def record(future: Any) -> Any:
+            films.append(future.clone())
+            return future
+
+        ends[IMAGINED] = look(own, futures=record)
+        kept = iter(films)
+        # Each event gets another one's of its batch.
+        ends[SHUFFLED] = look(own, futures=lambda z: next(kept).roll(max(1, len(z) // 2), 0))
     ends[HOLD] = observations.state[rows] if observations.state.shape[1] == true.shape[1] else 0 * true
-    arm = [d for d, name in enumerate(joints) if "gripper" not in name] or list(range(len(joints)))
-    return Sight(ends, true, np.array(kinds), np.array(sources), arm)
-
-
-def _short(camera: str) -> str:
-    return camera.removeprefix("observation.images.")
+    return Sight(ends, true, np.array(named), np.array(numbers), arm_of(joints))
 
 
 class _Look:
@@ -154,7 +220,7 @@ class _Look:
     Args:
         checkpoint: The policy.
         observations: What it sees.
-        rows: Which of them.
+        rows: Which N of them.
         seed: Of the noise; the same for every look.
     """
 
@@ -163,101 +229,71 @@ class _Look:
 
     def __call__(
         self,
-        shown: Sequence[int] | None = (),
-        exchanged: Sequence[str] | None = None,
-        reader: Any = None,
-        through: bool = False,
+        pictures: Pictures,
         captions: Sequence[str] | None = None,
-        imagination: str | None = None,
-        record: list[list[Any]] | None = None,
-        replay: list[list[Any]] | None = None,
+        apart: tuple[Any, Pictures] | None = None,
+        futures: Callable[[Any], Any] | None = None,
     ) -> np.ndarray:
         """Last actions ``(N, D)``.
 
         Args:
-            shown: Whose pictures are seen; () for its own, None for grey ones.
-            exchanged: The cameras that show them; None for all.
-            reader: A module that reads pictures by itself, see `WorldActionModel.picture_readers`.
-            through: Whether it alone is shown the exchanged pictures, or all but it.
-            captions: Instead of its own.
-            imagination: Instead of the configured one.
-            record: Gets what the video tower was given to see, look by look.
-            replay: What an earlier look recorded; each event gets another one's of its batch.
+            pictures: What it sees.
+            captions: N of them; None for its own.
+            apart: A module that reads pictures by itself (`WorldActionModel.picture_readers`), and what it sees instead.
+            futures: Makes of each imagined future the one that the video tower sees; None leaves the imagination as
+                configured.
         """
         import torch
 
-        out = []
-        model = self.checkpoint.policy.model
+        out, model = [], self.checkpoint.policy.model
         for start in range(0, len(self.rows), BATCH):
             part = slice(start, start + BATCH)
-            rows = self.rows[part]
-            own = self.observations.seen(self.checkpoint, rows)
-            seen = self._exchanged(own, shown if not shown else shown[part], exchanged)
+            seen = self._seen(pictures, part)
             if captions is not None:
                 seen["task"] = list(captions[part])
-            images = self.checkpoint.policy.rollout.images
-            with_reader = [] if reader is None else [(reader, images(seen if through else own))]
-            if reader is not None and through:
-                seen = {**own, "task": seen["task"]}
-            length = torch.as_tensor(self.observations.remaining[rows]).to(seen["observation.state"].device)
-            with _showing(with_reader), _futures(model, record, replay, start // BATCH):
+            remaining = self.observations.remaining[self.rows[part]]
+            length = torch.as_tensor(remaining).to(seen["observation.state"].device)
+            with ExitStack() as changes:
+                if apart is not None:
+                    shown = self.checkpoint.policy.rollout.images(self._seen(apart[1], part))
+                    changes.enter_context(_showing(apart[0], shown))
+                if futures is not None:
+                    changes.enter_context(_futures(model, futures))
+                imagination = None if futures is None else "anchor"
                 actions, _ = self.checkpoint.plan(seen, self.seed * 10_000 + start, imagination, length)
-            out.append(actions[np.arange(len(rows)), self.observations.remaining[rows].astype(int) - 1])
+            out.append(actions[np.arange(len(remaining)), remaining.astype(int) - 1])
         return np.concatenate(out)
 
-    def _exchanged(
-        self, own: Mapping[str, Any], shown: Sequence[int] | None, cameras: Sequence[str] | None
-    ) -> dict[str, Any]:
-        seen = dict(own)
-        pictures = self.checkpoint.policy.rollout.images.present(own)
-        if shown is None:
-            seen.update({key: own[key] * 0 + 0.5 for key in pictures})
-        elif len(shown):
-            other = self.observations.seen(self.checkpoint, shown)
-            seen.update({key: other[key] for key in (pictures if cameras is None else cameras)})
+    def _seen(self, pictures: Pictures, part: slice) -> dict[str, Any]:
+        rows = self.rows[part]
+        seen = self.observations.seen(self.checkpoint, rows)
+        for camera, shown in pictures.items():
+            if shown is None:
+                seen[camera] = seen[camera] * 0 + 0.5
+            elif (other := list(shown[part])) != rows:
+                seen[camera] = self.observations.seen(self.checkpoint, rows, other)[camera]
         return seen
 
 
 @contextmanager
-def _showing(readers: Sequence[tuple[Any, Any]]) -> Iterator[None]:
-    """Within it, each reader's first argument is the pictures given here."""
-    hooks = [
-        reader.register_forward_pre_hook(lambda _, args, pictures=pictures: (pictures, *args[1:]))
-        for reader, pictures in readers
-    ]
+def _showing(reader: Any, pictures: Any) -> Iterator[None]:
+    """Within it, the reader's first argument is the pictures given here."""
+    handle = reader.register_forward_pre_hook(lambda _, args: (pictures, *args[1:]))
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        handle.remove()
 
 
 @contextmanager
-def _futures(
-    model: Any, record: list[list[Any]] | None, replay: list[list[Any]] | None, batch: int
-) -> Iterator[None]:
-    """Records the futures that the video tower is given, or gives it the recorded ones of another event."""
-    count = 0
+def _futures(model: Any, change: Callable[[Any], Any]) -> Iterator[None]:
+    """Within it, the video tower sees what ``change`` makes of each future ``(B, V, C, T, h, w)`` that it is given."""
+    import torch
 
     def hook(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        nonlocal count
-        z = args[0]
-        if z.shape[3] < 2:
-            return None
-        count += 1
-        if record is not None:
-            if count == 1:
-                record.append([])
-            record[batch].append(z[:, :, :, 1:].clone())
-            return None
-        assert replay is not None
-        z = z.clone()
-        z[:, :, :, 1:] = replay[batch][count - 1].roll(max(1, len(z) // 2), 0)
-        return (z, *args[1:])
+        key, future = args[0][:, :, :, :1], args[0][:, :, :, 1:]
+        return (torch.cat((key, change(future)), dim=3), *args[1:]) if future.shape[3] else None
 
-    if record is None and replay is None:
-        yield
-        return
     handle = model.video.register_forward_pre_hook(hook)
     try:
         yield

@@ -18,6 +18,7 @@ from lerobot_wallwm.check.measure.latency import Timings
 from lerobot_wallwm.check.measure.match import JointRange
 from lerobot_wallwm.check.measure.observations import WholeEpisode
 from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE, STATE, InputChanges
+from lerobot_wallwm.check.measure.sight import HOLD as STILL, OWN, Sight
 from lerobot_wallwm.check.page.charts import INK, PALETTE, new_axes, svg
 
 BLUE, ORANGE, GREY = PALETTE[0], PALETTE[5], PALETTE[8]
@@ -151,6 +152,23 @@ def sensitivity_figure(result: InputChanges, unit: str) -> Any:
     bars = {label: [values[name] for name in shown] for label, values in series.items()}
     figure = _grouped([labels[name] for name in shown], bars, unit)
     figure.axes[0].set_xlabel(f"mean absolute change ({unit})")
+    return figure
+
+
+def sight_figure(sight: Sight, unit: str) -> Any:
+    """Error at the end of events by what was exchanged, beside those with its own inputs and of holding the pose."""
+    values = {name: sight.mean(name) for name in sight.ends}
+    figure, (axis,) = new_axes(height=0.7 + 0.26 * len(values))
+    colours = [{OWN: BLUE, STILL: GREY}.get(name, ORANGE) for name in values]
+    axis.barh(range(len(values)), list(values.values()), color=colours, height=0.62)
+    for name, colour in ((OWN, BLUE), (STILL, GREY)):
+        axis.axvline(values[name], color=colour, linewidth=1.0, linestyle=":")
+    for row, value in enumerate(values.values()):
+        axis.text(value, row, f" {value:.2f}", va="center", fontsize=7.5, color=INK)
+    axis.set_yticks(range(len(values)), list(values))
+    axis.invert_yaxis()
+    axis.set_xlim(0, max([*values.values(), 1e-9]) * 1.12)
+    axis.set_xlabel(f"mean absolute error at the event's end, gripper left out ({unit.split(',')[0]})")
     return figure
 
 

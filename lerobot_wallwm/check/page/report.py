@@ -29,6 +29,7 @@ SECTIONS = {
     "actions": "Actions",
     "errors": "Errors",
     "inputs": "Does it look?",
+    "sight": "What it looks at",
     "video": "Video",
     "ends": "Ends",
     "speed": "Speed",
@@ -74,6 +75,8 @@ def build_page(m: Measured, verdict: Judgement, heldout: HeldOut, album: Album, 
             draw("errors_by_event", plots.kinds_figure(m.open_loop, m.unit))
     if m.sensitivity is not None:
         draw("sensitivity", plots.sensitivity_figure(m.sensitivity, m.unit))
+    if m.sight is not None:
+        draw("sight", plots.sight_figure(m.sight, m.unit))
     clips = _clips(m.clips, album) if m.clips is not None and m.clips.metrics["frames"] else None
     if m.predicted_end is not None:
         draw("remaining", plots.remaining_figure(*m.predicted_end))
@@ -90,6 +93,7 @@ def build_page(m: Measured, verdict: Judgement, heldout: HeldOut, album: Album, 
         "actions": episodes,
         "errors": m.open_loop,
         "inputs": m.sensitivity,
+        "sight": m.sight,
         "video": clips,
     }
     there |= {"ends": m.predicted_end, "speed": speed, "match": m.match}

@@ -108,6 +108,20 @@ class Sensitivity(_Part):
     other_state: float | None = None
 
 
+class Sight(_Part):
+    """Error at the end of events whose ends only pictures tell, mean absolute over the arm's joints, by what was exchanged.
+
+    ``events`` counts them by kind; ``times`` is the error as a multiple of that without an exchange, and ``by_event`` the
+    error by exchange and kind of event.
+    """
+
+    observations: Count | None = None
+    events: dict[str, Count] = {}
+    error: dict[str, float | None] = {}
+    times: dict[str, float | None] = {}
+    by_event: dict[str, dict[str, float | None]] = {}
+
+
 class Remaining(_Part):
     """Mean error of the predicted end of the event, in frames."""
 
@@ -146,6 +160,7 @@ class CheckReport(_Part):
     open_loop: OpenLoop | None = None
     video: Video | None = None
     sensitivity: Sensitivity | None = None
+    sight: Sight | None = None
     remaining: Remaining | None = None
     latency_ms: dict[str, Latency] = {}
     verdict: Verdict | None = None
