@@ -156,6 +156,22 @@ def test_the_page_is_one_file_and_the_verdict_comes_first(checked):
     assert content["policy"]["sha256"] in text
 
 
+def test_what_it_looks_at_is_measured_where_ends_need_pictures(checked, checkpoint, tiny_view, tmp_path):
+    assert checked[1]["sight"] is None and "looks where to end" not in rules(checked[1])  # one episode
+    _, content = check(checkpoint, tiny_view / "train", tmp_path / "out")
+    sight = content["sight"]
+    assert {"its own", "another scene", "blank pictures", "another caption"} < set(sight["error"])
+    assert sum("another scene but for" in name for name in sight["error"]) == len(CAMERAS)
+    assert set(sight["error"]) == set(sight["times"]) == set(sight["by_event"]) and sight["observations"] > 3
+    assert sight["times"]["its own"] == 1 and sight["events"]
+    for name, kinds in sight["by_event"].items():
+        assert np.mean(list(kinds.values())) == pytest.approx(sight["error"][name], rel=1e-4)
+    text = (tmp_path / "out/check.html").read_text(encoding="utf-8")
+    assert '<section id="sight">' in text and 'href="#sight"' in text and "sight.png" in content["figures"]
+    assert rules(content)["looks where to end"] == "no"  # random weights see, but know nothing
+    assert len(Page(text).ids) == len(set(Page(text).ids))
+
+
 def test_the_same_seed_measures_the_same(checked, checkpoint, tiny_view, tmp_path):
     _, again = check(checkpoint, tiny_view / "heldout", tmp_path / "again", "--timings=6")
     for key in ("open_loop", "sensitivity", "remaining", "video", "dataset"):
@@ -239,7 +255,7 @@ def test_whole_episodes_are_checked_and_the_events_said_to_be_unknown(checkpoint
         "events": None,
         "frames": content["dataset"]["frames"],
     }
-    assert content["open_loop"]["by_event"] == {} and content["remaining"] is None
+    assert content["open_loop"]["by_event"] == {} and content["remaining"] is content["sight"] is None
     low, high = content["open_loop"]["intervals"]["event"]
     assert low < content["open_loop"]["error"]["event"] < high
     assert content["sensitivity"]["other_caption"] is None  # one task: nothing to exchange it for

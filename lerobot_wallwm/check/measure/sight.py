@@ -91,6 +91,8 @@ def kinds_that_need_eyes(
 ) -> list[str]:
     """Kinds of events whose ends neither the pose nor the caption tells, and that more than one episode shows.
 
+    Where other episodes' events of that caption, or else of that kind, end on average is a guess, too.
+
     Args:
         observations: Held-out ones.
         events: Those that the observations' anchors name.
@@ -100,18 +102,28 @@ def kinds_that_need_eyes(
     """
     arm, horizon = arm_of(joints), observations.true.shape[1]
     rows = np.flatnonzero(observations.remaining <= horizon)
+    if not len(rows):
+        return []
     chosen = [events[observations.anchors[i].event] for i in rows]
     kinds, sources = np.array([e.kind or e.caption for e in chosen]), np.array([e.source for e in chosen])
     last = observations.remaining[rows].astype(int) - 1
     true = observations.true[rows, last][:, arm]
     apart = np.abs(true[:, None] - true).mean()
-    off = [np.abs(guess[rows, last][:, arm] - true).mean(1) for guess in guesses.values()]
+    ends = [guess[rows, last] for guess in guesses.values()]
+    ends.append(np.stack([_usual_end(event, events) for event in chosen]))
+    off = [np.abs(end[:, arm] - true).mean(1) for end in ends]
 
     def needs(kind: str) -> bool:
         of = kinds == kind
         return len(set(sources[of])) > 1 and min(error[of].mean() for error in off) > least * apart
 
     return [kind for kind in dict.fromkeys(kinds.tolist()) if needs(kind)]
+
+
+def _usual_end(event: EventRows, events: Sequence[EventRows]) -> np.ndarray:
+    others = [other for other in events if other.source != event.source and other.kind == event.kind]
+    others = [other for other in others if other.caption == event.caption] or others or [event]
+    return np.mean([other.action[-1] for other in others], axis=0)
 
 
 def partners(
