@@ -19,6 +19,7 @@ import numpy as np
 
 from lerobot_wallwm.check.measure.baselines import CaptionMean, EventRows, hold_pose
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.errors import baseline_actions
 from lerobot_wallwm.check.measure.observations import (
     MAX_OBSERVATIONS,
     Observations,
@@ -27,6 +28,7 @@ from lerobot_wallwm.check.measure.observations import (
     mean_absolute,
     predict,
 )
+from lerobot_wallwm.check.measure.sight import sight_where_needed
 from lerobot_wallwm.check.measure.views import open_view, read_event_rows, spread_anchors, thin
 
 
@@ -139,16 +141,20 @@ def evaluate(
         Figures (JSON types), the checkpoint, the observations and the predicted actions ``(N, H, D)``.
     """
     checkpoint = Checkpoint(checkpoint_path)
-    events = read_event_rows(heldout)
+    events, trained = read_event_rows(heldout), read_event_rows(train)
     anchors = thin(spread_anchors(events, per_event), MAX_OBSERVATIONS)
     observations = load_observations(checkpoint, open_view(heldout, checkpoint.config), events, anchors)
     prediction = predict(checkpoint, observations, seed)
     predicted, remaining = prediction.actions, prediction.remaining
     error = np.abs(remaining - observations.remaining)
+    guesses = baseline_actions(observations, events, trained)
+    joints = checkpoint.config.action_feature_names or [str(d) for d in range(predicted.shape[2])]
+    sight = sight_where_needed(checkpoint, observations, events, guesses, joints, seed)
     figures = {
         "events": len(events),
-        "actions": action_errors(predicted, observations, events, CaptionMean(read_event_rows(train))),
+        "actions": action_errors(predicted, observations, events, CaptionMean(trained)),
         "sensitivity": sensitivity(checkpoint, observations, seed),
+        "sight": sight and sight.summary(),  # None where no events need pictures
         "remaining_frames": {"mean": float(error.mean()), "median": float(np.median(error))},
         "latency_ms": latency_ms(checkpoint, observations),
         "parameters": sum(p.numel() for p in checkpoint.policy.parameters()),

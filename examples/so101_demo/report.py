@@ -37,6 +37,7 @@ SECTIONS = {
 def build_report(inputs: ReportInputs) -> str:
     """The page as HTML."""
     actions, move = inputs.figures["actions"], inputs.figures["sensitivity"]
+    sight = inputs.figures["sight"]
     labels = [event["label"] for episode in inputs.episodes for event in episode.level("action")]
     colour_of = fig.colours(labels)
     joints = inputs.joints or [str(i) for i in range(len(actions["per_joint"]))]
@@ -67,6 +68,7 @@ def build_report(inputs: ReportInputs) -> str:
             levels=_levels(inputs.episodes[0]) if inputs.episodes else {},
             losses=fig.loss_curves("loss", inputs.log.steps, curves) if curves else None,
             sensitivity=fig.bars("sensitivity", changes, "degrees"),
+            sight=fig.bars("sight", sight["error"], "degrees") if sight else None,
             examples=[
                 (
                     e.caption,

@@ -321,12 +321,19 @@ class Demo:
             f"({plain:.2f}),\n  {100 * actions['below_caption_mean']:.0f} % below the hardest baseline: "
             f"{actions['caption_mean_variant']} ({actions['caption_mean']:.2f})\n"
             f"change by other images {move['images_shuffled']:.2f}, by another caption {move['caption_swapped']:.2f}, "
-            f"by noise {move['noise']:.2f}\n"
+            f"by noise {move['noise']:.2f}\n{_sight_line(figures['sight'])}"
             f"imagined video {clips.metrics['imagined']['psnr']:.1f} dB, repeated keyframe "
             f"{clips.metrics['repeat_keyframe']['psnr']:.1f} dB; latency {figures['latency_ms']:.0f} ms; peak memory "
             f"{max(r.values.get('peak_gb', 0.0) for r in results):.1f} GB"
         )
         print(f"{self.stages.clock()} report: {_shown(report)} ({report.stat().st_size / 1e6:.1f} MB)")
+
+
+def _sight_line(sight: dict[str, Any] | None) -> str:
+    if sight is None:
+        return ""
+    own, other = (sight["error"][name] for name in ("its own", "another scene"))
+    return f"distance from where events ended {own:.2f}, with another scene's pictures {other:.2f}\n"
 
 
 def _best(minutes: float, steps: list[StepTime], cores: int) -> tuple[int, int, StepTime]:

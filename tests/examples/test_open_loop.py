@@ -47,6 +47,7 @@ def test_figures_are_complete_and_consistent(evaluation):
     assert actions["caption_mean"] == min(actions["caption_mean_variants"].values())
     assert 0 < actions["at_keyframes"]["observations"] < actions["observations"]
     assert figures["latency_ms"] > 0
+    assert figures["sight"] is None  # one held-out episode: no other scene
 
 
 def test_observations_are_what_was_recorded(evaluation, tiny_view):

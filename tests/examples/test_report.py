@@ -96,6 +96,13 @@ def make_inputs(tmp_path):
         figures={
             "actions": compared | {"at_keyframes": compared, "per_joint": [0.5, 1.5]},
             "sensitivity": {"noise": 0.5, "images_shuffled": 3.25, "caption_swapped": 2.75},
+            "sight": {
+                "observations": 30,
+                "events": {"reach": 9, "move": 8},
+                "error": {"its own": 5.0, "another scene": 9.25},
+                "times": {"its own": 1.0, "another scene": 1.85},
+                "by_event": {},
+            },
             "remaining_frames": {"mean": 3.0, "median": 2.0},
             "latency_ms": 41.0,
             "parameters": 2_500_000,
@@ -140,6 +147,8 @@ def test_report_shows_the_figures_and_escapes_captions(html):
         "50 %",
         "41 ms",
         "1,234",
+        "where reach and move events ended",
+        "1.85 times its own",
         "2.50 million",
         "35 / 100",
         "lerobot-train --policy.type=wallwm",
@@ -159,6 +168,12 @@ def test_report_without_rollouts_says_why(tmp_path):
     html = build_report(inputs)
     assert "Simulated episodes were skipped." in html
     assert html.count("<video") == 1
+
+
+def test_report_without_events_that_need_pictures_says_nothing_of_them(tmp_path):
+    inputs = make_inputs(tmp_path)
+    inputs.figures["sight"] = None
+    assert "times its own" not in build_report(inputs)
 
 
 def test_page_replaces_the_old_one_whole(tmp_path):

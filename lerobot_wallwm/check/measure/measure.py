@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.check import thresholds
 from lerobot_wallwm.check.config import CheckConfig
 from lerobot_wallwm.check.measure.baselines import EventRows
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
@@ -24,7 +23,7 @@ from lerobot_wallwm.check.measure.observations import (
     predict,
 )
 from lerobot_wallwm.check.measure.sensitivity import InputChanges, measure_sensitivity
-from lerobot_wallwm.check.measure.sight import Sight, kinds_that_need_eyes, measure_sight
+from lerobot_wallwm.check.measure.sight import Sight, sight_where_needed
 from lerobot_wallwm.check.measure.video import Clips, imagine
 from lerobot_wallwm.check.measure.views import (
     Anchor,
@@ -39,8 +38,6 @@ from lerobot_wallwm.storage.errors import DataError
 
 # Our choice: several looks into each event, no more than can be told apart in an episode.
 LOOKS_PER_EPISODE = 40
-# Our choice: two batches, which make a check a tenth longer.
-SIGHT_OBSERVATIONS = 32
 
 
 @dataclass
@@ -108,7 +105,9 @@ def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Me
     m.shown = [_whole_episode(checkpoint, view, heldout, source, config) for source in shown]
     if m.bad_outputs:
         return m
-    m.sight = _sight(m, checkpoint, heldout, seen, baselines, config.seed)
+    if m.acts and heldout.carved and not checkpoint.config.chunked:
+        about = heldout.events, baselines, heldout.joints
+        m.sight = sight_where_needed(checkpoint, seen, *about, config.seed)
     m.clips = _imagine(checkpoint, heldout, config)
     if m.clips.metrics["frames"]:
         m.psnr = (m.clips.metrics["imagined"]["psnr"], m.clips.metrics["repeat_keyframe"]["psnr"])
@@ -149,23 +148,6 @@ def _errors(
             float(np.abs(true - np.median(true)).mean()),
         )
     return baselines
-
-
-def _sight(
-    m: Measured,
-    checkpoint: Checkpoint,
-    heldout: HeldOut,
-    seen: Observations,
-    baselines: Mapping[str, np.ndarray],
-    seed: int,
-) -> Sight | None:
-    if not (m.acts and heldout.carved) or checkpoint.config.chunked:
-        return None
-    events, joints = heldout.events, heldout.joints
-    kinds = kinds_that_need_eyes(seen, events, baselines, joints, thresholds.NEEDS_EYES)
-    if not kinds:
-        return None
-    return measure_sight(checkpoint, seen, events, joints, seed, kinds=kinds, at_most=SIGHT_OBSERVATIONS)
 
 
 def _load(

@@ -20,11 +20,14 @@ import numpy as np
 from lerobot_wallwm.check.measure.baselines import EventRows
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 from lerobot_wallwm.check.measure.observations import BATCH, Observations
+from lerobot_wallwm.check.thresholds import NEEDS_EYES
 
 OWN, HOLD = "its own", "holding the pose"
 OTHER_SCENE, BLANK, OTHER_CAPTION = "another scene", "blank pictures", "another caption"
 IMAGINED, SHUFFLED = "imagined future", "another event's imagined future"
 
+# Observations of `sight_where_needed`. Our choice: two batches, which make a check a tenth longer.
+AT_MOST = 32
 # By camera, whose pictures it shows to each of the N observations; None for grey ones.
 Pictures = Mapping[str, Sequence[int] | None]
 
@@ -87,7 +90,6 @@ def kinds_that_need_eyes(
     events: Sequence[EventRows],
     guesses: Mapping[str, np.ndarray],
     joints: Sequence[str],
-    least: float,
 ) -> list[str]:
     """Kinds of events whose ends neither the pose nor the caption tells, and that more than one episode shows.
 
@@ -98,7 +100,6 @@ def kinds_that_need_eyes(
         events: Those that the observations' anchors name.
         guesses: What one would do without looking, ``(N, H, D)`` by name, as `errors.baseline_actions` has it.
         joints: Names of the D action dimensions.
-        least: So far off, as a part of how far the ends of any two events lie apart, must the best guess end.
     """
     arm, horizon = arm_of(joints), observations.true.shape[1]
     rows = np.flatnonzero(observations.remaining <= horizon)
@@ -115,7 +116,7 @@ def kinds_that_need_eyes(
 
     def needs(kind: str) -> bool:
         of = kinds == kind
-        return len(set(sources[of])) > 1 and min(error[of].mean() for error in off) > least * apart
+        return len(set(sources[of])) > 1 and min(error[of].mean() for error in off) > NEEDS_EYES * apart
 
     return [kind for kind in dict.fromkeys(kinds.tolist()) if needs(kind)]
 
@@ -124,6 +125,21 @@ def _usual_end(event: EventRows, events: Sequence[EventRows]) -> np.ndarray:
     others = [other for other in events if other.source != event.source and other.kind == event.kind]
     others = [other for other in others if other.caption == event.caption] or others or [event]
     return np.mean([other.action[-1] for other in others], axis=0)
+
+
+def sight_where_needed(
+    checkpoint: Checkpoint,
+    observations: Observations,
+    events: Sequence[EventRows],
+    guesses: Mapping[str, np.ndarray],
+    joints: Sequence[str],
+    seed: int = 0,
+) -> Sight | None:
+    """`measure_sight` of the `kinds_that_need_eyes`; None if there are none."""
+    kinds = kinds_that_need_eyes(observations, events, guesses, joints)
+    if not kinds:
+        return None
+    return measure_sight(checkpoint, observations, events, joints, seed, kinds=kinds, at_most=AT_MOST)
 
 
 def partners(

@@ -95,9 +95,9 @@ def test_only_events_whose_ends_nothing_but_pictures_tells_are_asked_about():
         np.full(len(events), 4.0),
     )
     guesses = baseline_actions(seen, events, None)
-    assert s.kinds_that_need_eyes(seen, events, guesses, ["pan"], 0.25) == ["reach"]
+    assert s.kinds_that_need_eyes(seen, events, guesses, ["pan"]) == ["reach"]
     seen.remaining[:] = 5  # nothing ends within the horizon
-    assert s.kinds_that_need_eyes(seen, events, guesses, ["pan"], 0.25) == []
+    assert s.kinds_that_need_eyes(seen, events, guesses, ["pan"]) == []
 
 
 # -- a policy that sees ------------------------------------------------------------------------------------------------
