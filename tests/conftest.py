@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Shared fixtures: a tiny configuration, a tiny policy, a tiny LeRobotDataset and the view carved from it."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import shutil

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Checkpoints that would run code, reach outside their folder or lie about their bytes: refused, and nothing has run."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle
@@ -11,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, strategies as st
+from lerobot.processor import PolicyProcessorPipeline
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.hub.files.safe_files import (
@@ -24,6 +24,8 @@ from lerobot_wallwm.hub.files.safe_files import (
     read_object,
     safetensors_header,
 )
+from lerobot_wallwm.hub.files.weights import WeightsError, weight_files
+from lerobot_wallwm.hub.remote.pull import fetch_checkpoint
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 
@@ -102,8 +104,6 @@ def test_weights_that_lie_are_refused_when_loaded_pulled_and_published(
 @given(data=st.binary(max_size=300), at=st.integers(0, 400), value=st.integers(0, 255))
 def test_no_header_passes_that_safetensors_refuses(tmp_path_factory, data, at, value):
     """Whatever is done to a file's first bytes, ours is at least as strict as the reader that comes after it."""
-    import torch
-
     file = tmp_path_factory.mktemp("fuzz") / "a.safetensors"
     save_file({"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(3, dtype=torch.int64)}, file)
     content = bytearray(file.read_bytes())
@@ -120,8 +120,6 @@ def test_no_header_passes_that_safetensors_refuses(tmp_path_factory, data, at, v
 
 
 def test_a_good_header_passes(tmp_path):
-    import torch
-
     file = tmp_path / "a.safetensors"
     for dtype in (torch.float32, torch.bfloat16, torch.bool, torch.int64, torch.uint8, torch.float8_e4m3fn):
         save_file(
@@ -174,8 +172,6 @@ def test_a_processor_that_names_code_or_files_elsewhere(
 
 def test_the_canary_sings(canary, checkpoint):
     """LeRobot's own loader does import the class; without the check the tests above would prove nothing."""
-    from lerobot.processor import PolicyProcessorPipeline
-
     pipeline = json.loads((checkpoint / "policy_preprocessor.json").read_text())
     pipeline["steps"].insert(0, STEP)
     (checkpoint / "policy_preprocessor.json").write_text(json.dumps(pipeline))
@@ -228,8 +224,6 @@ def test_a_configuration_that_leads_elsewhere(hub, checkpoint, publish_files, tm
     config = json.loads((checkpoint / "config.json").read_text())
     publish_files(checkpoint, files={"config.json": json.dumps({**config, **change}).encode()})
     assert main(["pull", "me/x", f"--out={tmp_path / 'out'}"]) == 2
-    from lerobot_wallwm.hub.remote.pull import fetch_checkpoint
-
     with pytest.raises(UnsafeCheckpointError, match="Fix: "):
         fetch_checkpoint("me/x")
     if "type" not in change:
@@ -291,8 +285,6 @@ def test_names_of_files_beside(name):
 
 
 def test_broken_numbers_are_not_published(hub, checkpoint, capsys):
-    from safetensors.torch import load_file
-
     tensors = load_file(checkpoint / "model.safetensors")
     name = next(key for key, value in tensors.items() if value.is_floating_point() and value.numel() > 1)
     tensors[name].view(-1)[0] = float("nan")
@@ -302,8 +294,6 @@ def test_broken_numbers_are_not_published(hub, checkpoint, capsys):
 
 
 def test_a_shard_index_that_names_files_elsewhere(tmp_path):
-    from lerobot_wallwm.hub.files.weights import WeightsError, weight_files
-
     (tmp_path / "in").mkdir()
     (tmp_path / "outside.safetensors").write_bytes(header({"a": F32}, 8))
     for name in ("../outside.safetensors", str(tmp_path / "outside.safetensors"), "..", 3):

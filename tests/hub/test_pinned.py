@@ -1,13 +1,12 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """A pinned revision holds for settings and processors, too, where LeRobot 0.6.1 itself reads the newest."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import make_pre_post_processors
+from safetensors.torch import load_file, save_file
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
@@ -16,8 +15,6 @@ from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 @pytest.fixture
 def two(hub, checkpoint) -> tuple[str, str]:
     """Commits of an old and a new checkpoint that differ in settings and in the arm's range."""
-    from safetensors.torch import load_file, save_file
-
     assert main(["publish", f"--policy.path={checkpoint}", "--repo_id=me/cups"]) == 0
     old = hub.repo("me/cups").branches["main"]
     config = json.loads((checkpoint / "config.json").read_text())

@@ -9,9 +9,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.inspect.build import envelope, safe_json
@@ -28,8 +30,6 @@ def prepared(tiny_dataset, tmp_path_factory) -> tuple[Path, Path]:
     """A dataset whose task is an attack, prepared, with the tables that other steps would leave; and its page."""
     folder = tmp_path_factory.mktemp("inspect")
     source, out = Path(shutil.copytree(tiny_dataset, folder / "evil")), folder / "out"
-    import pandas as pd
-
     tasks = pd.DataFrame({"task_index": [0]}, index=pd.Index([EVIL], name="task"))
     tasks.to_parquet(source / "meta" / "tasks.parquet")
     assert main(["prepare", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
@@ -141,8 +141,6 @@ def test_frames_are_chosen_where_they_tell_most():
 
 
 def test_a_sheet_keeps_to_its_budget():
-    from PIL import Image
-
     noise = np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), dtype=np.uint8)
     images = [Image.fromarray(image) for image in noise]
     plan = plan_sheets(1000, 20e6)
@@ -160,9 +158,6 @@ def test_curves_keep_their_peaks():
     values[1234], values[4000] = 5, -3
     assert envelope(values).max() == 5 and envelope(values).min() == -3 and len(envelope(values)) == 300
     assert envelope(values[:40]) is not None and (envelope(values[1200:1250]) == values[1200:1250]).all()
-
-
-# -- in a browser -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

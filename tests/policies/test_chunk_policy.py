@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Stage `next_chunk` through LeRobot's face: rollouts, training steps, and starting from an event checkpoint."""
 
-from __future__ import annotations
-
 import copy
 import logging
 
@@ -41,9 +39,6 @@ def rollout(policy, recording: Recording, ticks: int) -> tuple[torch.Tensor, dic
         actions.append(policy.select_action(recording.observation(tick))[0])
     sampling.plan = original
     return torch.stack(actions), pasts
-
-
-# ---------------------------------------------------------------------- what a plan is made from
 
 
 @settings(max_examples=8)
@@ -119,9 +114,6 @@ def test_robots_of_a_batch_do_not_see_each_other(chunk_policy):
             torch.testing.assert_close(single.select_action(alone[i])[0], actions[i], atol=1e-4, rtol=1e-4)
 
 
-# ---------------------------------------------------------------------- where the text comes from
-
-
 PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
 
 
@@ -179,9 +171,6 @@ def test_every_chunk_can_be_filmed(chunk_policy, imagination):
     assert video.shape == (3 * 9, 32, 64, 3)
     seen = torch.cat([frames[3] for frames in recording.frames.values()], dim=-1).permute(1, 2, 0)
     assert (video[9].float() - seen * 255).abs().max() <= 1.0
-
-
-# ---------------------------------------------------------------------- training and checkpoints
 
 
 def test_training_steps_lower_the_loss(chunk_policy):

@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import copy
 
 import pytest
@@ -34,9 +32,6 @@ def rollout(policy, observations) -> torch.Tensor:
 
 def observations(make_observation, tasks: list[str], ticks: int, seed: int = 0) -> list:
     return [make_observation(tasks, seed=seed + tick) for tick in range(ticks)]
-
-
-# ---------------------------------------------------------------------- checkpoints
 
 
 @pytest.mark.parametrize("imagination", ["none", "anchor", "full"])
@@ -74,9 +69,6 @@ def test_on_another_dataset_the_range_follows_and_the_units_stay(make_policy, ti
     assert torch.equal(loaded.action_space.range_high, other["action"]["max"])
     for name in ("offset", "scale", "state_mean", "state_std", "relative"):
         assert torch.equal(getattr(loaded.action_space, name), getattr(policy.action_space, name)), name
-
-
-# ---------------------------------------------------------------------- training
 
 
 def test_forward_gives_a_scalar_and_always_the_same_keys(make_policy, make_train_batch):
@@ -163,9 +155,6 @@ def test_optimiser_gets_every_parameter_once(make_policy):
     for table in (policy.model.text_encoder.table, policy.model.action.tau_video):
         assert id(table.weight) in undecayed
     assert id(policy.model.text_encoder.position) in undecayed
-
-
-# ---------------------------------------------------------------------- a rollout
 
 
 def test_it_walks_through_all_events_then_holds(make_policy, make_observation):
@@ -291,9 +280,6 @@ def test_a_chunk_holds_beyond_the_predicted_end(make_policy, make_observation):
     assert not torch.equal(chunk[:, 1], chunk[:, 2])
 
 
-# ---------------------------------------------------------------------- imagined video
-
-
 def test_filming_the_imagination_does_not_change_what_is_done(make_policy, make_observation):
     steps = observations(make_observation, [TASK], 6)
     plain, filmed = (make_policy(save_predicted_video=film, **GRAMMAR) for film in (False, True))
@@ -326,9 +312,6 @@ def test_no_video_is_imagined_unless_asked_for(make_policy, make_observation):
     policy.reset()
     policy.select_action(make_observation([TASK]))
     assert policy.last_predicted_latents is None
-
-
-# ---------------------------------------------------------------------- bad input
 
 
 def test_a_missing_camera_is_named(make_policy, make_observation):

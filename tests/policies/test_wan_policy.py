@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The whole policy on backbones that diffusers and transformers saved."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -113,9 +111,6 @@ def test_a_new_policy_predicts_what_wan_predicts(make_wan, folders):
             torch.testing.assert_close(prediction[:, view], wan(*args).sample, atol=1e-5, rtol=1e-5)
 
 
-# ---------------------------------------------------------------------- velocity
-
-
 def oracle(z_0: torch.Tensor):
     """A video tower that knows the data: it predicts ``eps - z_0 = (z_t - z_0) / t``."""
 
@@ -188,9 +183,6 @@ def test_packed_losses_equal_padded_ones(make_wan):
         padded, packed = (getattr(losses, name) for losses in results)
         torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
     assert results[0].video[:3].min() > 0.01
-
-
-# ---------------------------------------------------------------------- checkpoints and their encoders
 
 
 def moved(folder: Path, config_path: Path, **changes) -> PreTrainedConfig:
@@ -291,9 +283,6 @@ def test_a_checkpoint_of_another_backbone_or_view_set_is_an_error(make_wan, make
     config = moved(tmp_path, tmp_path / "wan", max_views=3)
     with pytest.raises(WeightsError, match=r"mis-shaped: .*model\.action\.place \(4, "):
         WallwmPolicy.from_pretrained(tmp_path / "wan", config=config)
-
-
-# ---------------------------------------------------------------------- precision
 
 
 @pytest.mark.parametrize("backbone", ["nano", "wan2.2-5b"])

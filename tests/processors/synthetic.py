@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Synthetic pick-and-place episodes whose boundaries are known, in several motion styles, spaces and rates."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lerobot_wallwm.processors.source.episodes import Episode

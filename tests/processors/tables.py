@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """What the tests read back, and the plain reference of a synchronised episode."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

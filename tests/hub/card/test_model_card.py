@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The model card: what was measured, what was not, nothing made up, nothing that a dataset's text could do."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -14,12 +12,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.hub.card.check_report import CheckReport, Errors, write_check
 from lerobot_wallwm.hub.card.model_card import read_evaluations, shown
 from lerobot_wallwm.hub.card.view_facts import read_view
 from lerobot_wallwm.hub.files.portable import NotPortableError, portable, portable_command, without_folders
+from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 EVIL = (
     "cup</td></table><script>window.hacked=1</script><img src=x onerror=window.hacked=2>\n---\nlicense: mit\n"
@@ -195,8 +195,6 @@ def test_a_yes_with_care_stays_one(checkpoint, check, tmp_path, verdict, said):
 
 
 def test_counts_of_a_view_agree_with_lerobot(tiny_view):
-    from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
-
     view = read_view(tiny_view / "train")
     meta = LeRobotDatasetMetadata("test/tiny_events", root=tiny_view / "train")
     assert (view.copies, view.frames, view.fps) == (meta.total_episodes, meta.total_frames, meta.fps)
@@ -423,8 +421,6 @@ def test_commands_and_sentences_leave_without_folders():
 
 
 def test_a_calibration_goes_along(checkpoint, hub, tmp_path):
-    from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
-
     eye = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     camera = {
         "width": 32,

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """What a policy learned: written and read again, and nothing else is read."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 

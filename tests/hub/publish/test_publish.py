@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """`wallwm publish` and `wallwm pull` against a stand-in Hub: whole, bit-exact, resumed, refused."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +9,9 @@ import pytest
 import torch
 from hub_repos import READ_TOKEN, Fault
 from hub_server import StandInHub
+from huggingface_hub import HfApi, constants
 from lerobot.configs import PreTrainedConfig
+from lerobot.configs.train import TrainPipelineConfig
 from safetensors.torch import load, load_file, save_file
 from tiny_wan import save_backbone
 
@@ -70,8 +70,6 @@ def test_nothing_of_this_machine_is_published(hub, checkpoint):
     assert publish(checkpoint) == 0
     for name, data in hub.files("me/cups").items():
         assert b"somebody" not in data and str(Path.home()).encode() not in data, name
-    from lerobot.configs.train import TrainPipelineConfig
-
     published = json.loads(hub.files("me/cups")["train_config.json"])
     assert "root" not in published["dataset"] and "output_dir" not in published and published["steps"] == 700
     (checkpoint / "train_config.json").write_bytes(hub.files("me/cups")["train_config.json"])
@@ -197,8 +195,6 @@ def test_two_publishers_at_once_do_not_mix(hub, checkpoint, tmp_path, monkeypatc
     assert publish(checkpoint) == 0
     theirs = {**hub.files("me/cups"), "model.safetensors": b"theirs", "README.md": b"theirs"}
     (checkpoint / "train_config.json").unlink()  # ours differs from the first in the card alone
-    from huggingface_hub import HfApi
-
     preupload, calls = HfApi.preupload_lfs_files, []
 
     def meanwhile(self, *args, **kwargs):
@@ -280,8 +276,6 @@ def test_a_shortened_file_whose_size_is_lied_about_is_refused(hub, checkpoint, c
 def test_the_cache_serves_without_a_connection(hub, checkpoint, monkeypatch):
     assert publish(checkpoint) == 0
     online = WallwmPolicy.from_pretrained("me/cups").state_dict()
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     offline = WallwmPolicy.from_pretrained("me/cups").state_dict()
     assert all(torch.equal(online[key], offline[key]) for key in online)

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """A carved view on the Hub: whole, self-contained, found by LeRobot by its version tag."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hub_repos import Fault
+from lerobot.datasets import dataset_metadata, lerobot_dataset
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from lerobot_wallwm.cli import main
@@ -28,8 +27,6 @@ def publish(root: Path, *flags: str) -> int:
 @pytest.fixture
 def downloads(monkeypatch, tmp_path):
     """LeRobot's own cache, empty."""
-    from lerobot.datasets import dataset_metadata, lerobot_dataset
-
     for module in (dataset_metadata, lerobot_dataset):
         monkeypatch.setattr(module, "HF_LEROBOT_HUB_CACHE", tmp_path / "lerobot_cache")
 

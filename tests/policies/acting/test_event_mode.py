@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Event mode through LeRobot's face of the policy: orders, durations, stalls, the diary, and the hooks of LeRobot's main."""
 
-from __future__ import annotations
-
 import json
 from collections import deque
 
@@ -200,9 +198,6 @@ def test_a_model_gone_mad_holds_the_arm(arm):
     assert torch.isfinite(actions).all() and torch.equal(actions[0], actions[-1])
     with pytest.raises(SafetyError, match="not finite"):
         tick()
-
-
-# ---------------------------------------------------------------------- LeRobot after 0.6.1
 
 
 def test_it_names_the_next_event_and_goes_nowhere(arm, make_observation):

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Plans computed beside the control loop, with delays that a test can choose, and with a real thread."""
 
-from __future__ import annotations
-
 import copy
 import json
 import threading

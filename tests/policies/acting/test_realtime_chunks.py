@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Events through LeRobot's own RTC queue: its merging and cutting, with delays that a test can choose."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from lerobot.policies.rtc import ActionQueue

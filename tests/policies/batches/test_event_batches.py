@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Training batches as the network sees them. What `windows_from_batch` does with pads and goals is in test_modeling."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

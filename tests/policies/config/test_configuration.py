@@ -1,7 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import pytest
+from draccus.wrappers.docstring import get_attribute_docstring
 from lerobot.configs import FeatureType, PolicyFeature, PreTrainedConfig
 
 from lerobot_wallwm.policies.config.safety_fields import SafetyFields
@@ -140,8 +139,6 @@ def test_presets_follow_the_policy_fields(make_config):
 
 def test_a_person_sets_at_most_60_fields_and_each_has_a_reason_in_one_line():
     """`lerobot-train --help` shows the comment above a field."""
-    from draccus.wrappers.docstring import get_attribute_docstring
-
     own = WallwmConfig.__dataclass_fields__.keys() - PreTrainedConfig.__dataclass_fields__.keys()
     assert len(own) <= 60
     reasons = {name: get_attribute_docstring(WallwmConfig, name).comment_above for name in own}

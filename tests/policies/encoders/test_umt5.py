@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import copy
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -152,9 +150,6 @@ def test_a_truncated_or_foreign_encoder_is_an_error(tmp_path):
         WeightsError, match=r"keys do not fit umT5; .*SelfAttention\.q\.weight.*somebody\.else"
     ):
         encoder(tmp_path / "b", tmp_path)(["open"])
-
-
-# ---------------------------------------------------------------------- cache
 
 
 def test_cache_keeps_features_on_disk_bit_for_bit(tmp_path):

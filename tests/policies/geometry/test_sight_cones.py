@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Sight cones against brute force: depths on a fine grid, and points drawn inside true cones."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

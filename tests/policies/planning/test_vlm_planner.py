@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The planner that asks a server: a real one on 127.0.0.1, well and ill behaved."""
 
-from __future__ import annotations
-
 import json
 import time
 

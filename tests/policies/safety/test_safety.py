@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The guards around a whole policy, as LeRobot drives it: reload, batches, chunks, clocks, pictures."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import json
@@ -223,9 +221,6 @@ def test_a_new_rollout_starts_from_the_pose_again(arm):
     assert torch.equal(goals(policy, post, 1), before[:1])
 
 
-# --------------------------------------------------------------------- chunks
-
-
 def test_a_chunk_is_limited_like_ticks(arm):
     policy, _, post = arm()
     policy.rollout.event = lambda batch: torch.linspace(0, 4, 12)[None, :, None].expand(1, 12, 6).clone()
@@ -240,9 +235,6 @@ def test_a_chunk_inside_the_limits_is_untouched(arm):
     wanted = torch.linspace(0, 0.2, 12)[None, :, None].expand(1, 12, 6).clone()
     policy.rollout.event = lambda batch: wanted
     assert torch.equal(policy.predict_action_chunk(observation()), wanted)
-
-
-# ------------------------------------------------------------------ the clock
 
 
 def test_a_late_plan_is_dropped_and_the_arm_held(arm):
@@ -351,9 +343,6 @@ def test_auto_guards_go_by_what_lerobot_hands_in(make_policy, tiny_view, tmp_pat
     assert not WallwmPolicy.from_pretrained(tmp_path, config=config).guards.on_arm
 
 
-# --------------------------------------------------------------- observations
-
-
 def moving(k: int) -> torch.Tensor:
     return torch.tensor([[float(k), 0.0, 0.0, 0.0, 0.0, 50.0]])
 
@@ -421,9 +410,6 @@ def test_another_arm_is_refused_before_the_first_goal(arm):
     assert not calls
     with pytest.raises(SafetyError, match="the robot has 5 joints, the checkpoint 6"):
         policy.select_action({**observation(), "observation.state": torch.zeros(1, 5)})
-
-
-# -------------------------------------------------------------- what is kept
 
 
 def test_interventions_are_written_line_by_line(arm, tmp_path):

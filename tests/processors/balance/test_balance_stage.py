@@ -2,19 +2,23 @@
 """`wallwm prepare --balance=true`: clusters, copies, weights and columns of the views."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from lerobot.datasets import LeRobotDataset
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.balance.balancer import balance_figures
 from lerobot_wallwm.processors.balance.embedder import EventEmbedder
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
+from lerobot_wallwm.processors.prepare.prepare import print_summary
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import read_events
+from lerobot_wallwm.processors.synchronize.source import SynchronizedSource, SyncVerdict
 from lerobot_wallwm.processors.view.verify import verify_view
 
 FLAGS = ("--quiet=true", "--balance=true", "--heldout=0.34", "--cluster.vl_clusters=3")
@@ -59,8 +63,6 @@ def test_the_view_holds_the_copies_and_the_clusters(balanced, tiny_dataset):
 
 
 def test_figures_are_those_of_the_rows_that_are_drawn(balanced, capsys):
-    from lerobot_wallwm.processors.prepare.prepare import print_summary
-
     summary = json.loads((balanced / "summary.json").read_text())
     rows = episodes(balanced / "train")
     first = rows["wallwm/copy"] == 0
@@ -97,8 +99,6 @@ def test_weights_mend_what_copies_round(balanced):
 
 
 def test_lerobot_reads_the_balanced_view(balanced):
-    from lerobot.datasets import LeRobotDataset
-
     dataset = LeRobotDataset("test/balanced", root=balanced / "train")
     rows = episodes(balanced / "train")
     assert len(dataset) == rows["length"].sum()
@@ -117,9 +117,6 @@ def test_same_input_same_bytes(balanced, tiny_dataset, tmp_path):
     assert compared > 8
 
 
-# -- bad input --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "flag",
     ["--balancer.cap=0.5", "--balancer.temperature=0", "--cluster.text_weight=2", "--cluster.encoder=x/y"],
@@ -133,10 +130,6 @@ def test_wrong_flags_are_one_clear_error(capsys, tiny_dataset, tmp_path, flag):
 
 def test_events_of_a_synchronised_dataset_are_embedded_on_its_clock(tiny_dataset):
     """Its frames count from the first one that has picture, state and action, not from the recording's first."""
-    from dataclasses import replace
-
-    from lerobot_wallwm.processors.synchronize.source import SynchronizedSource, SyncVerdict
-
     raw = SourceDataset.open(tiny_dataset)
     length = len(raw.read(1))
     verdict = SyncVerdict(raw.episode_indices[1], length, 0, 0, 1.0, 9.0, 0.0, 3, length)

@@ -18,8 +18,6 @@ from lerobot_wallwm.processors.balance.embedder import EmbeddedEncoder, Transfor
 from lerobot_wallwm.processors.motion.action_features import ActionFeatures, resample, scale_of, trajectory
 from lerobot_wallwm.processors.source.episodes import Episode
 
-# -- action features --------------------------------------------------------------------------------------------------
-
 
 def cluster_events(*parts, learn=None, config=None):
     """Centres found in the events of ``learn``, and the clusters of all."""
@@ -91,9 +89,6 @@ def test_events_outside_their_episode_are_refused():
             ActionFeatures()(episode, episode.action, start, end)
     with pytest.raises(ValueError, match="coefficients"):
         ActionFeatures(points=4, coefficients=5)
-
-
-# -- encoders ---------------------------------------------------------------------------------------------------------
 
 
 def scene(row: int, colour: tuple[int, int, int], noise: int = 0) -> np.ndarray:
@@ -193,9 +188,6 @@ def test_a_transformers_encoder_by_its_folder(tiny_encoder):
 def test_a_folder_without_an_encoder_is_one_clear_error(tmp_path, tiny_encoder):
     with pytest.raises(ValueError, match=r"--cluster.encoder=.*Fix: "):
         make_encoder(str(tmp_path))
-
-
-# -- clusters ---------------------------------------------------------------------------------------------------------
 
 
 def blobs(rng, clusters=6, each=40, width=8, spread=0.05):

@@ -6,10 +6,12 @@ import os
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from synthetic import record
 from tables import read_cleaning
 
 from lerobot_wallwm.cli import main
@@ -162,8 +164,6 @@ def test_a_camera_that_one_episode_lacks(capsys, damaged, tmp_path, undamaged_ev
 
 def whole_front(path: Path) -> None:
     """Moves an mp4's index to its front: cut, it still opens and reports its full length."""
-    import av
-
     moved = path.with_suffix(".moved.mp4")
     with av.open(str(path)) as old, av.open(str(moved), "w", options={"movflags": "faststart"}) as new:
         stream = new.add_stream_from_template(old.streams.video[0])
@@ -192,8 +192,6 @@ def test_a_cut_video_costs_only_the_episodes_behind_the_cut(capsys, damaged, tmp
 
 def test_a_video_of_half_the_frames(damaged):
     """A camera that recorded at half the rate: its frames are there, but not one for each row."""
-    import av
-
     path = sorted((damaged / "videos").rglob("*.mp4"))[0]
     thin = path.with_suffix(".thin.mp4")
     with av.open(str(path)) as old, av.open(str(thin), "w") as new:
@@ -234,8 +232,6 @@ def test_nothing_is_found_in_what_lerobot_wrote(tiny_dataset):
 
 
 def test_a_missing_video_file_of_several(capsys, tmp_path):
-    from synthetic import record
-
     source = record(tmp_path / "source", video=True, video_files_size_in_mb=0.01, data_files_size_in_mb=0.01)
     sorted((source / "videos").rglob("*.mp4"))[1].unlink()
     assert run(capsys, source, tmp_path / "out")[0] == 0
@@ -251,8 +247,6 @@ def test_a_missing_video_file_of_several(capsys, tmp_path):
 
 
 def test_empty_images(capsys, tmp_path):
-    from synthetic import record
-
     source = record(tmp_path / "source", video=False)
     path = next((source / "data").glob("*/*.parquet"))
     table = pq.read_table(path)

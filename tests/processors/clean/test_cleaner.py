@@ -1,6 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Each cleaning rule: what it must find, where, and what it must let pass."""
 
+import json
 from dataclasses import asdict, replace
 from functools import lru_cache
 
@@ -255,8 +256,6 @@ def test_the_report_file_gives_back_what_was_written(tmp_path):
 
 @given(st.integers(0, 20), st.sampled_from([10, 20, 50]))
 def test_a_digest_survives_json(seed, fps):
-    import json
-
     digest = Digest.of(recording(seed, fps=fps, space="delta"))
     again = Digest(**json.loads(json.dumps(asdict(digest))))
     np.testing.assert_equal(asdict(again), asdict(digest))

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Pruning of frames in which nothing happens, and the views that it leaves."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
@@ -134,9 +132,6 @@ def test_a_wrong_threshold_is_one_clear_error(capsys, tiny_dataset, tmp_path, va
     assert main(["prepare", *flags]) == 2
     assert "--prune_quasi_static must be at least 0" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-# ---------------------------------------------------------------------- views
 
 
 @pytest.fixture(scope="module")

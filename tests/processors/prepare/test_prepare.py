@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -106,9 +107,6 @@ def test_other_levels(capsys, tiny_dataset, tmp_path, level):
     info = json.loads((tmp_path / "out" / "train" / "meta" / "info.json").read_text())
     assert info["total_episodes"] == len(events)
     assert not (tmp_path / "out" / "heldout").exists()
-
-
-# -- bad input --------------------------------------------------------------------------------------------------------
 
 
 def test_no_dataset_at_all(capsys, tmp_path):
@@ -294,8 +292,6 @@ def test_killed_run_leaves_no_output_and_the_next_starts_clean(capsys, tiny_data
 
 
 def test_two_runs_at_once_are_kept_apart(capsys, tiny_dataset, tmp_path):
-    import filelock
-
     with filelock.FileLock(tmp_path / ".out.lock"):
         code, _, err = run(capsys, tiny_dataset, tmp_path / "out")
     assert code == 2 and "another process" in err

@@ -120,9 +120,6 @@ def test_wrong_flags_are_refused_before_anything_is_written(capsys, tiny_dataset
     assert not (tiny_dataset / "answers").exists()
 
 
-# -- the captioner by itself ------------------------------------------------------------------------------------------
-
-
 def test_what_the_captioner_needs(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"--vlm\.model"):
         VlmCaptioner(VlmConfig(), tmp_path / "a")
@@ -141,9 +138,6 @@ def test_inside_a_running_event_loop(source, events, tmp_path):
     with server.running():
         done = asyncio.run(notebook())
     assert {r.caption_source for r in done.records} == {"vlm"}
-
-
-# -- hostile datasets -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """`wallwm recover`: the starts it prints, and the arm it drives."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,11 +1,10 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Finding recoveries in event tables and in motion."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 from synthetic import TASK
@@ -13,7 +12,7 @@ from synthetic import TASK
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.recover.recovery import Recovery, common_cycles, find_recoveries
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
-from lerobot_wallwm.processors.source.episodes import Episode
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import Event, validate_events
 from lerobot_wallwm.storage.errors import DataError
 
@@ -187,10 +186,6 @@ def test_any_table_gives_well_formed_recoveries_in_any_order(episodes):
 
 
 def test_the_committed_demonstrations_missed_grasps_are_found():
-    import pyarrow.parquet as pq
-
-    from lerobot_wallwm.processors.source.episodes import SourceDataset
-
     truth: dict[int, bool] = {}
     for row in pq.read_table(DATA / "so101_pick_place_phases.parquet").to_pylist():
         truth[row["episode_index"]] = row["missed_grasp"]

@@ -2,6 +2,7 @@
 """Existing annotations are read, checked, and win over the segmenter's proposals."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
+from lerobot.datasets.language import LANGUAGE_PERSISTENT, language_feature_info
 from synthetic import pick_and_place
 
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
+from lerobot_wallwm.processors.prepare.config import PrepareConfig
+from lerobot_wallwm.processors.prepare.prepare import prepare
 from lerobot_wallwm.processors.segment.annotations import (
     AnnotatedSpan,
     AnnotationMerger,
@@ -23,8 +27,9 @@ from lerobot_wallwm.processors.segment.annotations import (
 )
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset
-from lerobot_wallwm.processors.source.events import LEVELS, validate_events
+from lerobot_wallwm.processors.source.events import LEVELS, read_events, validate_events
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
 
 def proposals(seed=0, fps=20):
@@ -44,8 +49,6 @@ def write_file(path: Path, *episodes, **head):
 
 def add_language_column(root: Path, rows_of):
     """Writes `language_persistent` as LeRobot does: the same rows on every frame of an episode."""
-    from lerobot.datasets.language import LANGUAGE_PERSISTENT, language_feature_info
-
     row = pa.struct(
         [
             ("role", pa.string()),
@@ -215,8 +218,6 @@ def test_a_bad_file_is_named(tmp_path, text, needed):
 
 
 def test_a_dataset_with_language_rows_and_a_file(tiny_dataset, tmp_path):
-    import shutil
-
     root = tmp_path / "annotated"
     shutil.copytree(tiny_dataset, root)
     lengths = {m: SourceDataset.open(root).meta(m)["length"] for m in range(3)}
@@ -244,11 +245,6 @@ def test_a_dataset_with_language_rows_and_a_file(tiny_dataset, tmp_path):
 
 
 def test_prepare_uses_them_and_reports_the_unusable(tiny_dataset, tmp_path):
-    from lerobot_wallwm.processors.prepare.config import PrepareConfig
-    from lerobot_wallwm.processors.prepare.prepare import prepare
-    from lerobot_wallwm.processors.source.events import read_events
-    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
-
     path = write_file(
         tmp_path / "a.json",
         {"episode_index": 0, "spans": [{"level": "L1", "start": 0, "end": 10, "caption": "Tidy up"}]},

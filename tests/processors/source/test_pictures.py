@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from PIL import Image
 from tiny_arm import CAMERAS
 
@@ -29,8 +30,6 @@ def decoded(source, position, camera, frames=None, **options):
 @pytest.mark.parametrize("frames", [[0], [0, 1, 2, 30, 31], [5, 17, 39], [17, 0, 17, 5]])
 @pytest.mark.parametrize("position", [0, 3])
 def test_frames_are_what_lerobot_loads(source, tiny_dataset, frames, position):
-    from lerobot.datasets import LeRobotDataset
-
     dataset, start = (
         LeRobotDataset("test/tiny", root=tiny_dataset),
         source.meta(position)["dataset_from_index"],
@@ -104,8 +103,6 @@ def test_pictures_in_rows(image_dataset):
 
 
 def test_pictures_that_lerobot_wrote_into_rows(tmp_path):
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
     names = ["height", "width", "channels"]
     joints = {"dtype": "float32", "shape": (3,), "names": ["a", "b", "c"]}
     features = {

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """One lag from first to last frame: proven where the motion tells, and never where the lag changes half way."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

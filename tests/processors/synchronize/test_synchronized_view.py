@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """`wallwm prepare --synchronize=true`: rows out of step are mended in the view, doubtful episodes are left out of it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -15,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from tables import read_verdicts, synchronized
 
 from lerobot_wallwm.cli import main
@@ -102,8 +101,6 @@ def test_the_view_holds_what_was_recorded_at_the_time_of_the_frame(mended, late,
 
 
 def test_lerobot_shows_the_frame_that_belongs_to_the_row(mended, late):
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
     view = LeRobotDataset("test/view", root=mended / "train")
     source = LeRobotDataset("test/source", root=late)
     for e in range(0, view.num_episodes, 5):

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The lag between video and rows: found where it can be told, and quarantined where it cannot."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -161,9 +159,6 @@ def test_a_motion_of_another_length_is_refused():
     episode, _ = pick_and_place()
     with pytest.raises(ValueError, match=r"front has 3 frames, but episode 0 has \d+ rows"):
         TemporalSynchronizer()(episode, {"front": np.zeros((3, 2))})
-
-
-# ---------------------------------------------------------------------- the parts
 
 
 @given(st.integers(12, 60), st.integers(0, 10**6), st.integers(1, 20))

@@ -5,12 +5,15 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
@@ -42,8 +45,6 @@ def events(source):
 
 
 def load(root: Path, **kwargs):
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
     return LeRobotDataset("test/view", root=root, **kwargs)
 
 
@@ -186,8 +187,6 @@ def test_verify_notices_each_kind_of_damage(source, events, tmp_path):
     action = table["action"].to_pylist()
     action[5][2] = np.nextafter(np.float32(action[5][2]), np.float32(1e9))
     column = table.schema.get_field_index("action")
-    import pyarrow as pa
-
     pq.write_table(
         table.set_column(
             column, table.schema.field(column), pa.array(action, table.schema.field(column).type)
@@ -211,8 +210,6 @@ def test_verify_notices_each_kind_of_damage(source, events, tmp_path):
 
 def test_a_failure_half_way_leaves_nothing(source, events, tmp_path):
     own = [e for e in events if e.level == "action"]
-    from dataclasses import replace
-
     bad = [*own[:-1], replace(own[-1], end=own[-1].end + 50)]
     with pytest.raises(DataError, match="ends at"):
         EventCarver()(source, bad, tmp_path / "view")

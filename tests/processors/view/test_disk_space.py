@@ -13,6 +13,7 @@ import pytest
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
+from lerobot_wallwm.processors.view import writer as view_writer
 from lerobot_wallwm.processors.view.disk_space import SpaceEstimate, check_space, estimate_space
 from lerobot_wallwm.storage.errors import DataError
 
@@ -100,8 +101,6 @@ def test_room_that_runs_out_in_the_middle_leaves_nothing(tiny_dataset, tmp_path)
 
 
 def test_room_that_runs_out_keeps_the_old_output(capsys, tiny_dataset, tmp_path, monkeypatch):
-    from lerobot_wallwm.processors.view import writer as view_writer
-
     out = tmp_path / "out"
     assert run(capsys, tiny_dataset, out)[0] == 0
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}

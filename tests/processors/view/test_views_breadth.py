@@ -1,19 +1,24 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Language columns, self-contained copies, many source files: through LeRobot's own reader."""
 
+import json
 import os
 import shutil
 from collections import namedtuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from lerobot.configs.recipe import MessageTurn, TrainingRecipe
+from lerobot.datasets.language_render import nth_next, render_sample
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
-from lerobot_wallwm.processors.source.events import read_events
+from lerobot_wallwm.processors.source.events import Event, read_events
 from lerobot_wallwm.processors.view import disk_space
 from lerobot_wallwm.processors.view.carver import EventCarver
 from lerobot_wallwm.processors.view.disk_space import estimate_space
@@ -33,16 +38,11 @@ def events(tiny_view):
 
 
 def load(root, **kwargs):
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
     return LeRobotDataset("test/view", root=root, **kwargs)
 
 
 # -- language --------------------------------------------------------------------------------------------------------
 def test_lerobots_renderer_reads_the_events_of_a_demonstration(source, events, tmp_path):
-    from lerobot.configs.recipe import MessageTurn, TrainingRecipe
-    from lerobot.datasets.language_render import nth_next, render_sample
-
     own = [e for e in events if e.episode_index in (1, 4)]
     EventCarver("task", language="action")(source, own, tmp_path / "view")
     dataset = load(tmp_path / "view")
@@ -91,8 +91,6 @@ def test_every_level_carries_the_action_that_holds(source, events, tmp_path, lev
 
 @given(st.lists(st.integers(0, 39), min_size=1, unique=True).map(sorted), st.integers(1, 38))
 def test_pruned_rows_keep_the_right_subtask(frames, cut):
-    from lerobot_wallwm.processors.source.events import Event
-
     def span(start, end, caption):
         return Event(start, 0, "action", start, end, "move", caption, caption, -1, 1.0, "pause")
 
@@ -107,10 +105,6 @@ def test_pruned_rows_keep_the_right_subtask(frames, cut):
 
 def test_the_sources_own_language_rows(source, events, tmp_path):
     """`language_events` has no clock and stays; `language_persistent` is replaced, or left out."""
-    import json
-
-    import pyarrow as pa
-
     root = shutil.copytree(source.root, tmp_path / "source")
     path = next((root / "data").glob("*/*.parquet"))
     table = pq.read_table(path)
