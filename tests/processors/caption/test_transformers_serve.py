@@ -56,12 +56,22 @@ KNOWN = {
 def tiny_vlm(root: Path, answer: str | None = None) -> Path:
     """Saves a LLaVA of a few thousand weights with a byte-level tokenizer as a checkpoint.
 
-    `answer` is what it always says. It is one token then, and the weights are set by hand: whatever the last token, the
-    answer follows, and after the answer the end.
+    Args:
+        root: Where to.
+        answer: What it always says. It is one token then, and the weights are set by hand: whatever the last token,
+            the answer follows, and after the answer the end.
     """
     import torch
-    import transformers as tf
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+        PreTrainedTokenizerFast,
+    )
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -70,28 +80,44 @@ def tiny_vlm(root: Path, answer: str | None = None) -> Path:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet)
     tokenizer.train_from_iterator(['{"captions": {"A1": "reach for the cube"}}'], trainer)
-    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
-    names["extra_special_tokens"] = {"image_token": AddedToken("<image>", special=True)}
-    fast = tf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": AddedToken("<image>", special=True)},
+    )
     if answer is not None:
         fast.add_tokens([AddedToken(answer, normalized=False)])
-    size, patch, strategy = 56, 14, {"vision_feature_select_strategy": "default"}
-    crop = {"height": size, "width": size}
-    pictures = tf.CLIPImageProcessor(size={"shortest_edge": size}, crop_size=crop)
-    template = {"num_additional_image_tokens": 1, "chat_template": CHAT_TEMPLATE}
-    processor = tf.LlavaProcessor(pictures, fast, patch_size=patch, **strategy, **template)
+    image_size, patch = 56, 14
+    processor = LlavaProcessor(
+        image_processor=CLIPImageProcessor(
+            size={"shortest_edge": image_size}, crop_size={"height": image_size, "width": image_size}
+        ),
+        tokenizer=fast,
+        patch_size=patch,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    )
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ids = {name: getattr(fast, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    words = {"num_key_value_heads": 2, "vocab_size": len(fast), "max_position_embeddings": 32_768}
-    config = tf.LlavaConfig(
-        vision_config=tf.CLIPVisionConfig(**small, image_size=size, patch_size=patch),
-        text_config=tf.LlamaConfig(**small, **words, **ids),
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**small, image_size=image_size, patch_size=patch),
+        text_config=LlamaConfig(
+            **small,
+            num_key_value_heads=2,
+            vocab_size=len(fast),
+            max_position_embeddings=32_768,
+            bos_token_id=fast.bos_token_id,
+            eos_token_id=fast.eos_token_id,
+            pad_token_id=fast.pad_token_id,
+        ),
         image_token_index=fast.convert_tokens_to_ids("<image>"),
+        vision_feature_select_strategy="default",
         vision_feature_layer=-1,
-        **strategy,
     )
     torch.manual_seed(0)
-    model = tf.LlavaForConditionalGeneration(config)
+    model = LlavaForConditionalGeneration(config)
     if answer is not None:
         said, end = fast.convert_tokens_to_ids(answer), fast.eos_token_id
         with torch.no_grad():
