@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Shared fixtures: a tiny configuration, a tiny policy, a tiny LeRobotDataset and the view carved from it."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import shutil
@@ -117,9 +115,8 @@ def tiny_stats() -> dict[str, dict[str, torch.Tensor]]:
         "std": (high - low) / 4,
         "q01": low,
         "q99": high,
-        "count": torch.tensor([100]),
     }
-    return {"action": dict(one), "observation.state": dict(one)}
+    return {key: {**one, "count": torch.tensor([100])} for key in ("action", "observation.state")}
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +174,46 @@ def make_observation() -> Callable[..., dict[str, Any]]:
         return data
 
     return build
+
+
+@pytest.fixture(scope="session")
+def save_checkpoint(tiny_stats) -> Callable[[Any, Path], Path]:
+    """Saves a policy with its pipelines as `lerobot-train` does; returns the folder."""
+    from lerobot_wallwm.policies.processor_wallwm import make_wallwm_pre_post_processors
+
+    def save(policy: Any, folder: Path) -> Path:
+        policy.save_pretrained(folder)
+        for pipeline in make_wallwm_pre_post_processors(policy.config, tiny_stats):
+            pipeline.save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="module")
+def browse() -> Iterator[Callable[..., Any]]:
+    """Opens a file in a headless Chromium; a word on the console and a request of another scheme are errors of the page."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the `browser` extra (playwright)")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next((path for path in map(shutil.which, names) if path), None)
+    if program is None:
+        pytest.skip("needs Chromium or Chrome on the PATH")
+    problems: list[str] = []
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
+
+        def open_file(file: Path, schemes: tuple[str, ...], width: int = 1000, height: int = 800) -> Any:
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(60_000)
+            page.on("console", lambda message: problems.append(message.text))
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("request", lambda asked: asked.url.startswith(schemes) or problems.append(asked.url))
+            page.goto(file.as_uri())
+            return page
+
+        yield open_file
+        assert problems == []
+        browser.close()
 
 
 def _tiny_episode(seed: int) -> tuple[np.ndarray, np.ndarray]:

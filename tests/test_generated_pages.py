@@ -1,14 +1,15 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Pages of the documentation that are made from the source: they are complete and up to date."""
 
-from __future__ import annotations
-
 import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from lerobot.configs import PreTrainedConfig
+
+from lerobot_wallwm import WallwmConfig
 
 REPO = Path(__file__).parents[1]
 
@@ -25,10 +26,6 @@ def test_a_page_is_what_its_script_writes(tmp_path, script, page):
 
 
 def test_a_person_sets_at_most_sixty_options_and_each_has_its_reason():
-    from lerobot.configs import PreTrainedConfig
-
-    from lerobot_wallwm import WallwmConfig
-
     own = {f.name for f in dataclasses.fields(WallwmConfig)} - {
         f.name for f in dataclasses.fields(PreTrainedConfig)
     }

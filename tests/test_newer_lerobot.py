@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """What LeRobot after 0.6.1 asks of a policy, against small stand-ins of its interface; 0.6.1 asks for none of it."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,11 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
-
-from lerobot_wallwm.language.event_grammar import learn_transitions
-
-TASK = "pick up the red cube and place it on the blue disc"
-PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
+from tiny_arm import TINY_TASK as TASK, grammar
 
 
 class ExecutionMode(StrEnum):
@@ -45,9 +39,7 @@ def planned(make_policy, monkeypatch):
     monkeypatch.setitem(sys.modules, "lerobot.inference", inference)
 
     def build(**fields):
-        policy = make_policy(planner="grammar", **fields)
-        policy.config.learned.event_transitions = learn_transitions([PICK])
-        policy.config.learned.event_max_frames = dict.fromkeys(PICK, 8)
+        policy = make_policy(**grammar(8), **fields)
         policy.reset()
         return policy
 
@@ -60,9 +52,8 @@ def test_a_server_gets_chunks_of_the_declared_length(planned, make_observation):
     assert spec == ChunkPolicySpec(policy.config.chunk_size, policy.config.n_action_steps)
     assert (spec.prediction_steps, spec.execution_steps) == (policy.config.horizon, 3)
     for seed in range(3):
-        assert (
-            policy.predict_action_chunk(make_observation([TASK], seed=seed)).shape[1] == spec.prediction_steps
-        )
+        chunk = policy.predict_action_chunk(make_observation([TASK], seed=seed))
+        assert chunk.shape[1] == spec.prediction_steps
 
 
 def test_the_rtc_engine_gets_chunks_of_the_declared_length(planned, make_observation):
@@ -76,11 +67,8 @@ def test_the_rtc_engine_gets_chunks_of_the_declared_length(planned, make_observa
             make_observation([TASK], seed=seed), inference_delay=delay, prev_chunk_left_over=left
         )
         assert chunk.shape == (1, spec.prediction_steps, 6) and bool(torch.isfinite(chunk).all())
-        rest = chunk[0, 3:]
-        left, delay = (
-            torch.cat((rest, rest[-1:].expand(10, -1)))[:10],
-            2,
-        )  # padded with its last row, not with zeros
+        rest, delay = chunk[0, 3:], 2
+        left = torch.cat((rest, rest[-1:].expand(10, -1)))[:10]  # padded with its last row, not with zeros
 
 
 def test_what_an_interactive_session_asks_is_answered_and_goes_nowhere(planned, make_observation):

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """A policy that is not ours trains on a carved view: LeRobot's ACT under the unmodified `lerobot-train`."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

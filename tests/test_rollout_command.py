@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The unmodified `lerobot-rollout` with the policy, an arm without hardware, and a person who gives orders in a file."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

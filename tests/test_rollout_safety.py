@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The unmodified `lerobot-rollout` with an imaginary arm, when things go wrong: what is written, and how it ends."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lerobot.policies.factory import make_pre_post_processors
 from safetensors.torch import load_file, save_file
 from tiny_arm import JOINT_NAMES
 
@@ -25,8 +24,6 @@ LOW, HIGH = np.array([-60.0] * 5 + [0.0]), np.array([60.0] * 5 + [100.0])
 @pytest.fixture(scope="session")
 def checkpoint(make_policy, tiny_stats, tmp_path_factory) -> Path:
     """A random policy that swings its arm, with limits, saved with its pipelines as LeRobot does."""
-    from lerobot.policies.factory import make_pre_post_processors
-
     folder = tmp_path_factory.mktemp("watched") / "pretrained_model"
     policy: WallwmPolicy = make_policy(relative_actions=False)
     policy.config.learned.motion_limits = {

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """An imaginary arm in LeRobot's robot registry (`--robot.type=tiny_arm`): joints follow their goals at once, or not."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from lerobot.robots import Robot, RobotConfig

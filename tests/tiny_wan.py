@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Tiny random Wan backbones on disk, written by diffusers' and transformers' own `save_pretrained`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

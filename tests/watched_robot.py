@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The imaginary arm with two cameras, some noise and faults on demand (`--robot.type=watched_arm`)."""
 
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import dataclass, field

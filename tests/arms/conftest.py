@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Emulated arms as processes, and LeRobot's own drivers connected to them."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Calls to LeRobot's drivers that are made again when the machine, not the arm, was too slow to answer."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

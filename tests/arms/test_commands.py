@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """LeRobot's unmodified commands, and the emulator's own, against the emulated bus."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -12,10 +10,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from patience import patiently
+from lerobot.motors import Motor, MotorNormMode
+from lerobot.motors.feetech import FeetechMotorsBus
+from patience import connect_patiently, patiently
 
 from emulated_arm.arms import ARMS, calibration_of, read_calibration, travel_as_built
+from emulated_arm.hand import read_actions
+from lerobot_camera_emulated_arm import EmulatedCameraConfig
 
 ROOT = Path(__file__).parents[2]
 DATASET = ROOT / "examples" / "so101_sim" / "data" / "so101_pick_place"
@@ -95,10 +98,6 @@ def test_a_person_calibrates_with_lerobots_command(kind, start, tmp_path):
 @pytest.mark.slow
 def test_record_with_leader_and_follower_and_nobody_there(start, calibration_file, tmp_path):
     """The leader follows a recording; lerobot-record records the follower, with both cameras."""
-    import pyarrow.parquet as pq
-
-    from emulated_arm.hand import read_actions
-
     leader = start(
         "so101_leader", calibration=calibration_file("so101_leader"), play=f"{DATASET}:0", loop=True
     )
@@ -148,11 +147,6 @@ def test_a_recorded_demonstration_succeeds_through_driver_bus_and_physics(start,
     """In lockstep a recording replayed goal by goal solves its scene, as it does in the environment itself."""
     pq = pytest.importorskip("pyarrow.parquet")
     pytest.importorskip("so101_nexus")
-    from patience import connect_patiently
-
-    from emulated_arm.hand import read_actions
-    from lerobot_camera_emulated_arm import EmulatedCameraConfig
-
     about = pq.read_table(DATASET.with_name(f"{DATASET.name}_phases.parquet")).to_pylist()
     scene = next(row for row in about if not row["starts_elsewhere"])
     kind = "so101_follower"
@@ -179,10 +173,6 @@ def test_a_recorded_demonstration_succeeds_through_driver_bus_and_physics(start,
 
 
 def test_the_wallclock_leader_plays_from_the_first_look(start, device, calibration_file):
-    from patience import connect_patiently
-
-    from emulated_arm.hand import read_actions
-
     kind = "so101_leader"
     emulator = start(kind, calibration=calibration_file(kind), play=f"{DATASET}:0", clock="sim", fps=20)
     leader = connect_patiently(device(kind, emulator, num_read_retries=0))
@@ -237,9 +227,6 @@ def test_the_emulators_own_commands(start, tmp_path):
 
 def test_ids_are_set_one_servo_at_a_time(start):
     """What lerobot-setup-motors does: find the only servo at any id and baud rate, give it its own."""
-    from lerobot.motors import Motor, MotorNormMode
-    from lerobot.motors.feetech import FeetechMotorsBus
-
     emulator = start("so101_follower", fresh=True)
     bus = FeetechMotorsBus(
         str(emulator.port),

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """LeRobot's unmodified drivers on the emulated bus: all six devices, units, limits, torque, cameras."""
 
-from __future__ import annotations
-
 import time
 
 import numpy as np
@@ -10,6 +8,9 @@ import pytest
 from patience import connect_patiently, is_calibrated, patiently
 
 from emulated_arm.arms import ARMS
+from emulated_arm.journal import worst_goal
+from lerobot_camera_emulated_arm import EmulatedCameraConfig
+from lerobot_camera_emulated_arm.emulated import EmulatedCamera
 
 FOLLOWERS = ("so100_follower", "so101_follower", "koch_follower")
 
@@ -64,8 +65,6 @@ def test_a_leader_reads_what_the_hand_does(kind, start, device, calibration_file
 
 
 def test_goals_beyond_the_limits_are_cut_and_recorded(start, device, calibration_file):
-    from emulated_arm.journal import worst_goal
-
     emulator = start("so101_follower", calibration=calibration_file("so101_follower"))
     robot = device("so101_follower", emulator)
     connect_patiently(robot)
@@ -101,8 +100,6 @@ def test_without_torque_an_arm_stays_and_the_hand_moves_it(start, device, calibr
 
 
 def test_cameras_show_the_arm_move(start, device, calibration_file):
-    from lerobot_camera_emulated_arm import EmulatedCameraConfig
-
     emulator = start("so101_follower", calibration=calibration_file("so101_follower"), views="front,top")
     cameras = {
         name: EmulatedCameraConfig(port=emulator.port, view=name, width=160, height=120, fps=30)
@@ -126,9 +123,6 @@ def test_cameras_show_the_arm_move(start, device, calibration_file):
 
 def test_the_pictures_of_an_arm_at_rest_differ_until_the_camera_freezes(start):
     """The policy's guard takes the same bytes from a moving arm for a frozen camera, and a drawn arm may move unseen."""
-    from lerobot_camera_emulated_arm import EmulatedCameraConfig
-    from lerobot_camera_emulated_arm.emulated import EmulatedCamera
-
     emulator = start("so101_follower")
     camera = EmulatedCamera(
         EmulatedCameraConfig(port=emulator.port, view="wrist", width=64, height=48, fps=60)
@@ -144,9 +138,6 @@ def test_the_pictures_of_an_arm_at_rest_differ_until_the_camera_freezes(start):
 
 
 def test_a_camera_says_what_is_wrong(start, tmp_path):
-    from lerobot_camera_emulated_arm import EmulatedCameraConfig
-    from lerobot_camera_emulated_arm.emulated import EmulatedCamera
-
     with pytest.raises(ValueError, match="width, height and fps"):
         EmulatedCameraConfig(port=tmp_path / "tty")
     with pytest.raises(ConnectionError, match="start one with"):
@@ -159,8 +150,6 @@ def test_a_camera_says_what_is_wrong(start, tmp_path):
 
 
 def test_with_the_simulated_clock_time_goes_by_goals(start, device, calibration_file):
-    from lerobot_camera_emulated_arm import EmulatedCameraConfig
-
     emulator = start("so101_follower", calibration=calibration_file("so101_follower"), clock="sim", fps=20)
     camera = EmulatedCameraConfig(port=emulator.port, view="wrist", width=64, height=64, fps=20)
     robot = device("so101_follower", emulator, cameras={"wrist": camera})

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Injected faults as LeRobot's drivers meet them: recovered by its retries, or raised, and always on record."""
 
-from __future__ import annotations
-
 import json
 import time
 
@@ -11,6 +9,7 @@ import pytest
 from patience import connect_patiently, patiently
 
 from emulated_arm.faults import KINDS, Fault, random_faults, read_faults
+from lerobot_camera_emulated_arm import EmulatedCameraConfig
 
 ARM = "so101_follower"
 
@@ -18,7 +17,6 @@ ARM = "so101_follower"
 @pytest.fixture
 def arm(start, device, calibration_file):
     """(emulator, connected robot) with one camera."""
-    from lerobot_camera_emulated_arm import EmulatedCameraConfig
 
     def build(kind=ARM, **options):
         emulator = start(kind, calibration=calibration_file(kind), **options)

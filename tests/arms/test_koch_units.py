@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Demonstrations in a Koch arm's units, -100 to 100 of each joint's range, are cut as those in degrees are."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from dataclasses import replace

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The recipes' text, and the program that follows it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

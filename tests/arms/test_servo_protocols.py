@@ -1,13 +1,13 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Packets and registers by themselves: round trips, garbage, tables against LeRobot's, firmware behaviour."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
+from dynamixel_sdk.protocol2_packet_handler import Protocol2PacketHandler
 from hypothesis import given, strategies as st
 from lerobot.motors.dynamixel import tables as dynamixel_tables
+from lerobot.motors.encoding_utils import decode_sign_magnitude, encode_sign_magnitude
 from lerobot.motors.feetech import tables as feetech_tables
 
 from emulated_arm.arms import ARMS, calibration_of, travel_as_built, travel_from_calibration, write_eeprom
@@ -73,8 +73,6 @@ def test_stuffing_hides_every_header(body):
 
 
 def test_checksums_are_those_of_the_makers_software():
-    from dynamixel_sdk.protocol2_packet_handler import Protocol2PacketHandler
-
     data = bytes(range(256)) * 2
     assert crc16(data) == Protocol2PacketHandler().updateCRC(0, data, len(data))
     # The ping example of Robotis' e-manual, and Feetech's of its communication manual.
@@ -94,8 +92,6 @@ def test_a_damaged_packet_is_not_carried_out(protocol):
 
 @given(st.integers(-2047, 2047))
 def test_sign_magnitude_is_lerobots(value):
-    from lerobot.motors.encoding_utils import decode_sign_magnitude, encode_sign_magnitude
-
     assert sign_magnitude(value, 11) == encode_sign_magnitude(value, 11)
     assert from_sign_magnitude(sign_magnitude(value, 11), 11) == decode_sign_magnitude(
         sign_magnitude(value, 11), 11

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Pictures through shared memory: never half of one and half of another."""
 
-from __future__ import annotations
-
 import threading
 import time
 

@@ -392,31 +392,14 @@ def test_what_lerobot_train_writes_is_checked_from_the_shell(tiny_view, tmp_path
 # -- in a browser ------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_opens_from_disk_and_shows_the_verdict_at_a_glance(checked):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the `browser` extra (playwright)")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next((path for path in map(shutil.which, names) if path), None)
-    if program is None:
-        pytest.skip("needs Chromium or Chrome on the PATH")
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 800})
-        page.set_default_timeout(60_000)
-        problems: list[str] = []
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "request", lambda r: problems.append(r.url) if not r.url.startswith(("file:", "data:")) else None
-        )
-        page.goto((checked[2] / "check.html").as_uri())
-        box = page.locator("#verdict").bounding_box()
-        assert box is not None and box["y"] + box["height"] < 800
-        assert page.locator("#verdict b").inner_text() == "No"
-        assert page.locator("#verdict li").count() == len(checked[1]["verdict"]["reasons"])
-        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 1000
-        browser.close()
-    assert problems == []
+def test_the_page_opens_from_disk_and_shows_the_verdict_at_a_glance(checked, browse):
+    page = browse(checked[2] / "check.html", ("file:", "data:"))
+    box = page.locator("#verdict").bounding_box()
+    assert box is not None and box["y"] + box["height"] < 800
+    assert page.locator("#verdict b").inner_text() == "No"
+    assert page.locator("#verdict li").count() == len(checked[1]["verdict"]["reasons"])
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1000
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 """Open-loop evaluation of a saved checkpoint on a carved view, end to end at tiny size."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from so101_demo.collect import (
     choose_clips,
@@ -14,6 +15,7 @@ from so101_demo.collect import (
 )
 from so101_demo.open_loop import action_errors, evaluate
 
+from lerobot_wallwm import make_wallwm_pre_post_processors
 from lerobot_wallwm.check.measure.baselines import CaptionMean, EventRows
 from lerobot_wallwm.check.measure.observations import Observations, predict
 from lerobot_wallwm.check.measure.video import imagine
@@ -22,8 +24,6 @@ from lerobot_wallwm.check.measure.views import Anchor
 
 @pytest.fixture(scope="module")
 def checkpoint(make_policy, tiny_stats, tmp_path_factory):
-    from lerobot_wallwm import make_wallwm_pre_post_processors
-
     path = tmp_path_factory.mktemp("checkpoint")
     policy = make_policy()
     policy.save_pretrained(path)
@@ -51,8 +51,6 @@ def test_figures_are_complete_and_consistent(evaluation):
 
 
 def test_observations_are_what_was_recorded(evaluation, tiny_view):
-    import pyarrow.parquet as pq
-
     _, _, observations, _ = evaluation
     table = pq.read_table(next((tiny_view / "heldout").glob("data/*/*.parquet")))
     recorded = np.stack(table["action"].to_numpy(zero_copy_only=False))

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The recipe's stages, figures and table."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,6 +13,7 @@ from recipe.chunk_figures import chunk_errors, measure_chunks
 from recipe.figures import FIGURES, table, video_loss
 from recipe.run import RECIPE, REPO, Recipe
 
+from lerobot_wallwm import make_wallwm_pre_post_processors
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 from lerobot_wallwm.check.measure.observations import load_observations, predict
 from lerobot_wallwm.check.measure.views import Anchor, open_view, read_event_rows, source_episodes
@@ -56,8 +55,6 @@ def test_the_video_figure_counts_what_is_in_the_event(make_policy, make_train_ba
 @pytest.fixture(scope="module")
 def checkpoints(make_policy, tiny_stats, tmp_path_factory):
     """Of stage `action`, and of `next_chunk` with the same weights beside its own tables."""
-    from lerobot_wallwm import make_wallwm_pre_post_processors
-
     folders = {}
     for stage in ("action", "next_chunk"):
         folders[stage] = tmp_path_factory.mktemp(stage)

@@ -7,6 +7,7 @@ import io
 import re
 from html.parser import HTMLParser
 
+import av
 import numpy as np
 import pytest
 from so101_demo import figures as fig
@@ -185,8 +186,6 @@ def test_page_replaces_the_old_one_whole(tmp_path):
 
 
 def test_mp4_can_be_read_back():
-    import av
-
     frames = np.zeros((6, 32, 48, 3), dtype=np.uint8)
     frames[:, :, :24] = 200
     content = base64.b64decode(fig.mp4_uri(frames, fps=5).removeprefix("data:video/mp4;base64,"))

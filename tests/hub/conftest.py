@@ -1,12 +1,9 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """A stand-in Hub that huggingface_hub talks to in this process, a checkpoint to publish, and a way to make bad ones."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hub_repos import TOKEN
@@ -22,13 +19,12 @@ def hub(monkeypatch, tmp_path) -> Iterator[StandInHub]:
     from huggingface_hub.utils import _http
 
     server = StandInHub()
-    cache = tmp_path / "hf_cache"
     for name, value in {
         "ENDPOINT": server.url,
         "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
         "HF_HUB_OFFLINE": False,
         "HF_HUB_DISABLE_XET": True,
-        "HF_HUB_CACHE": str(cache),
+        "HF_HUB_CACHE": str(tmp_path / "hf_cache"),
         "HF_TOKEN_PATH": str(tmp_path / "no_token_here"),
     }.items():
         monkeypatch.setattr(constants, name, value)
@@ -42,22 +38,15 @@ def hub(monkeypatch, tmp_path) -> Iterator[StandInHub]:
 
 
 @pytest.fixture(scope="session")
-def whole_checkpoint(make_policy, tiny_stats, tmp_path_factory) -> Path:
+def whole_checkpoint(make_policy, save_checkpoint, tmp_path_factory) -> Path:
     """What lerobot-train leaves in `pretrained_model`: weights, both settings, both processors, of 6 joints."""
     import draccus
     from lerobot.configs.default import DatasetConfig
     from lerobot.configs.train import TrainPipelineConfig
 
-    from lerobot_wallwm.policies.processor_wallwm import make_wallwm_pre_post_processors
-
-    folder = tmp_path_factory.mktemp("whole") / "pretrained_model"
-    policy = make_policy(
-        event_transitions={"": {"reach": 5}, "reach": {"close": 5}}, event_max_frames={"reach": 12}
-    )
-    policy.config.learned.fps = 10.0
-    policy.save_pretrained(folder)
-    for pipeline in make_wallwm_pre_post_processors(policy.config, tiny_stats):
-        pipeline.save_pretrained(folder)
+    transitions = {"": {"reach": 5}, "reach": {"close": 5}}
+    policy = make_policy(event_transitions=transitions, event_max_frames={"reach": 12}, fps=10.0)
+    folder = save_checkpoint(policy, tmp_path_factory.mktemp("whole") / "pretrained_model")
     cfg = TrainPipelineConfig(
         dataset=DatasetConfig(repo_id="test/tiny_events", root="/home/somebody/data/tiny"),
         policy=policy.config,
@@ -78,15 +67,10 @@ def checkpoint(whole_checkpoint, tmp_path) -> Path:
 
 @pytest.fixture
 def publish_files(hub) -> Callable[..., str]:
-    """Puts a folder's files on the stand-in unchecked, with changes by name (None leaves a file out)."""
+    """Puts a folder's files on the stand-in unchecked, with some of them replaced or added."""
 
-    def put(folder: Path, name: str = "me/x", **changes: Any) -> str:
-        files = {f.name: f.read_bytes() for f in folder.iterdir() if f.is_file()}
-        for key, value in changes.pop("files", {}).items():
-            files.pop(key, None)
-            if value is not None:
-                files[key] = value
-        assert not changes
-        return hub.add_commit(name, files)
+    def put(folder: Path, files: dict[str, bytes] | None = None) -> str:
+        own = {f.name: f.read_bytes() for f in folder.iterdir() if f.is_file()}
+        return hub.add_commit("me/x", {**own, **(files or {})})
 
     return put

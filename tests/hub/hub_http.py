@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Requests of the stand-in Hub as bytes: reading, answering, and failing as a `Fault` says."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket
@@ -22,8 +20,6 @@ class FaultyHandler(BaseHTTPRequestHandler):
     def log_message(self, *args: Any) -> None:
         pass
 
-    # ------------------------------------------------------------------ answers
-
     def answer(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
@@ -40,8 +36,6 @@ class FaultyHandler(BaseHTTPRequestHandler):
     def cut(self) -> None:
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
-
-    # ------------------------------------------------------------------ requests
 
     def handle_request(self) -> None:
         split = urlsplit(self.path)

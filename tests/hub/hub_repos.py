@@ -1,11 +1,11 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """What a stand-in Hub stores, and what can be made to go wrong with it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 TOKEN, READ_TOKEN = "hf_thisisthestandinsrighttoken00", "hf_thisonemayonlyread00000000000"
 LARGE = (".safetensors", ".parquet", ".mp4", ".png")
@@ -50,9 +50,7 @@ class Fault:
     """What goes wrong with requests that match.
 
     Attributes:
-        method: HTTP method.
         path: Regular expression, searched in the path.
-        times: How often.
         status: Answer with this status instead; 0 cuts the connection.
         after: Bytes of a request's body (PUT) or of an answer's (GET) that still pass before the cut.
         lie: Serve the shortened answer with a matching Content-Length.
@@ -70,3 +68,8 @@ class Fault:
 
 def git_sum(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def rewrite(file: Path, **changes: Any) -> None:
+    """Changes some keys of a JSON file."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))

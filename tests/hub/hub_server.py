@@ -5,8 +5,6 @@ Repositories are lists of commits, blobs are stored by their sums. A large file 
 becomes visible by the commit that names it, as on the real Hub.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -17,6 +15,7 @@ from collections.abc import Callable
 from http.server import ThreadingHTTPServer
 from typing import Any
 
+import yaml
 from hub_http import FaultyHandler
 from hub_repos import LARGE, Commit, Fault, Repo, git_sum
 
@@ -109,8 +108,6 @@ class _Handler(FaultyHandler):
             return None
         return repo, commit
 
-    # ------------------------------------------------------------------ actions
-
     def whoami(self) -> None:
         self.answer(200, {"name": "me", "type": "user", "auth": {"accessToken": {"role": "write"}}})
 
@@ -129,8 +126,6 @@ class _Handler(FaultyHandler):
         self.answer(200, url)
 
     def validate_yaml(self) -> None:
-        import yaml
-
         asked = json.loads(self.body)
         errors = []
         try:

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The unmodified `lerobot-train` and `lerobot-eval` against the stand-in Hub, each in a process of its own."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -9,18 +9,24 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.inspect.build import envelope, safe_json
 from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
 from lerobot_wallwm.processors.segment.human_layer import HumanLayer
-from lerobot_wallwm.processors.source.events import LEVELS, read_events, write_events
+from lerobot_wallwm.processors.source.events import LEVELS, Event, read_events, write_events
 from lerobot_wallwm.storage.errors import DataError
 
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2> & \u2028 'cup' \"lid\""
+
+
+def inspect(source: Path, out: Path, *flags: str) -> int:
+    return main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true", *flags])
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +34,6 @@ def prepared(tiny_dataset, tmp_path_factory) -> tuple[Path, Path]:
     """A dataset whose task is an attack, prepared, with the tables that other steps would leave; and its page."""
     folder = tmp_path_factory.mktemp("inspect")
     source, out = Path(shutil.copytree(tiny_dataset, folder / "evil")), folder / "out"
-    import pandas as pd
-
     tasks = pd.DataFrame({"task_index": [0]}, index=pd.Index([EVIL], name="task"))
     tasks.to_parquet(source / "meta" / "tasks.parquet")
     assert main(["prepare", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
@@ -38,12 +42,10 @@ def prepared(tiny_dataset, tmp_path_factory) -> tuple[Path, Path]:
     clean = [{"episode_index": 1, "rule": "nan", "verdict": "exclude", "value": float("nan")}]
     pq.write_table(pa.Table.from_pylist(clean), out / "cleaning.parquet")
     actions = [e for e in read_events(out / "events.parquet") if e.level == "action"]
-    rows = [
-        {"event_id": e.event_id, "vl_cluster": i % 5 // 2, "split": "train", "copies": 1}
-        for i, e in enumerate(actions)
-    ]
+    one = {"split": "train", "copies": 1}
+    rows = [{"event_id": e.event_id, "vl_cluster": i % 5 // 2, **one} for i, e in enumerate(actions)]
     pq.write_table(pa.Table.from_pylist(rows), out / "clusters.parquet")
-    assert main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
+    assert inspect(source, out) == 0
     return source, out
 
 
@@ -82,9 +84,8 @@ def test_the_page_is_whole_and_the_dataset_stays_data(prepared):
     episode = json.loads(parsed.data["episode-3"])
     assert set(episode["sheets"]) == set(index["cameras"])
     table = [e for e in read_events(out / "events.parquet") if e.episode_index == 3]
-    assert [[e.start, e.end] for e in table if e.level == "action"] == [
-        row[:2] for row in episode["events"]["action"]
-    ]
+    shown = [row[:2] for row in episode["events"]["action"]]
+    assert [[e.start, e.end] for e in table if e.level == "action"] == shown
     assert json.loads(safe_json(EVIL)) == EVIL and not re.search("[<>&\u2028]", safe_json(EVIL))
 
 
@@ -92,7 +93,7 @@ def test_episodes_that_were_left_out_are_shown(prepared, tmp_path):
     source, out = prepared[0], Path(shutil.copytree(prepared[1], tmp_path / "out"))
     kept = [e for e in read_events(out / "events.parquet") if e.episode_index != 1]
     write_events(kept, out / "events.parquet")
-    assert main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
+    assert inspect(source, out) == 0
     parsed = elements(out / "inspect.html")
     row = json.loads(parsed.data["index"])["episodes"][1]
     assert (row["i"], row["bad"], row["strip"]) == (1, ["cleaning"], [[0, "left out"]])
@@ -101,8 +102,7 @@ def test_episodes_that_were_left_out_are_shown(prepared, tmp_path):
 
 def test_same_input_gives_the_same_page(prepared, tmp_path):
     source, out = prepared
-    flags = [f"--dataset.root={source}", f"--out.root={out}", "--quiet=true", f"--page={tmp_path / 'b.html'}"]
-    assert main(["inspect", *flags]) == 0
+    assert inspect(source, out, f"--page={tmp_path / 'b.html'}") == 0
     assert (tmp_path / "b.html").read_bytes() == (out / "inspect.html").read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["b.html"]
 
@@ -114,7 +114,7 @@ def test_a_damaged_video_and_table_are_lines_on_the_page(prepared, tmp_path):
     video.write_bytes(b"not a video")
     (out / "sync.parquet").write_bytes(b"not a table")
     pq.write_table(pa.table({"wrong": [1]}), out / "cleaning.parquet")
-    assert main(["inspect", f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]) == 0
+    assert inspect(source, out) == 0
     parsed = elements(out / "inspect.html")
     warnings = json.loads(parsed.data["index"])["warnings"]
     assert any("sync.parquet cannot be read" in w for w in warnings)
@@ -125,10 +125,9 @@ def test_a_damaged_video_and_table_are_lines_on_the_page(prepared, tmp_path):
 
 def test_bad_flags_and_folders_are_one_line(prepared, tmp_path, capsys):
     source, out = prepared
-    flags = [f"--dataset.root={source}", "--quiet=true"]
-    assert main(["inspect", *flags, f"--out.root={tmp_path}"]) == 2
+    assert inspect(source, tmp_path) == 2
     assert "events.parquet" in capsys.readouterr().err
-    assert main(["inspect", *flags, f"--out.root={out}", "--max_mb=0"]) == 2
+    assert inspect(source, out, "--max_mb=0") == 2
     assert "--max_mb" in capsys.readouterr().err
 
 
@@ -141,18 +140,12 @@ def test_frames_are_chosen_where_they_tell_most():
 
 
 def test_a_sheet_keeps_to_its_budget():
-    from PIL import Image
-
     noise = np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), dtype=np.uint8)
     images = [Image.fromarray(image) for image in noise]
     plan = plan_sheets(1000, 20e6)
     sheet = make_sheet(images, list(range(20)), plan)
-    assert (
-        len(sheet["data"]) * 3 / 4 <= plan.budget + 3
-        and sheet["frames"][0] == 0
-        and sheet["frames"][-1] == 19
-    )
-    assert len(sheet["frames"]) < 20
+    assert len(sheet["data"]) * 3 / 4 <= plan.budget + 3
+    assert sheet["frames"][0] == 0 and sheet["frames"][-1] == 19 and len(sheet["frames"]) < 20
 
 
 def test_curves_keep_their_peaks():
@@ -162,34 +155,28 @@ def test_curves_keep_their_peaks():
     assert envelope(values[:40]) is not None and (envelope(values[1200:1250]) == values[1200:1250]).all()
 
 
-# -- in a browser -----------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
-def tab(prepared):
-    """The page in a headless Chromium; every message of the console is an error of the page."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the `browser` extra (playwright)")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next((path for path in map(shutil.which, names) if path), None)
-    if program is None:
-        pytest.skip("needs Chromium or Chrome on the PATH")
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
-        problems: list[str] = []
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "request",
-            lambda r: problems.append(r.url) if not r.url.startswith(("file:", "data:", "blob:")) else None,
-        )
-        page.goto((prepared[1] / "inspect.html").as_uri())
-        page.wait_for_selector("canvas[data-frame]")
-        yield page
-        assert problems == []
-        assert page.evaluate("window.hacked") is None
-        browser.close()
+def tab(prepared, browse):
+    """The page in a browser."""
+    page = browse(prepared[1] / "inspect.html", ("file:", "data:", "blob:"), 1400, 1000)
+    page.wait_for_selector("canvas[data-frame]")
+    yield page
+    assert page.evaluate("window.hacked") is None
+
+
+SHOWN = "level => [...document.querySelectorAll(`.lane[data-level=${level}] .event`)].map(b => b.event.slice(0, 2))"
+
+
+def exported(tab, source: Path, folder: Path, episode: int) -> tuple[list[dict], list[Event]]:
+    """The corrections that the page exports, and the events of an episode that `wallwm prepare` makes of them."""
+    with tab.expect_download() as download:
+        tab.click("#export")
+    path = folder / "corrections.json"
+    download.value.save_as(path)
+    flags = [f"--dataset.root={source}", f"--out.root={folder / 'out'}", f"--human={path}", "--quiet=true"]
+    assert main(["prepare", *flags]) == 0
+    events = [e for e in read_events(folder / "out" / "events.parquet") if e.episode_index == episode]
+    return json.loads(path.read_text())["corrections"], events
 
 
 def test_scrub_filter_and_tabs(tab):
@@ -218,7 +205,6 @@ def test_scrub_filter_and_tabs(tab):
 
 
 def test_edits_are_exported_and_read_back(tab, prepared, tmp_path):
-    source, out = prepared
     tab.click(".item >> nth=3")
     bounds = tab.evaluate(
         "[...document.querySelectorAll('.lane[data-level=action] .bound')].map(b => b.offsetLeft)"
@@ -240,69 +226,55 @@ def test_edits_are_exported_and_read_back(tab, prepared, tmp_path):
     assert tab.text_content("#edit-count") == "3 corrections"
     tab.keyboard.press("u")
     assert tab.text_content("#edit-count") == "2 corrections"
-    with tab.expect_download() as download:
-        tab.click("#export")
-    path = tmp_path / "corrections.json"
-    download.value.save_as(path)
-    kinds = {item["kind"]: item for item in json.loads(path.read_text())["corrections"]}
-    shown = tab.evaluate(
-        "[...document.querySelectorAll('.lane[data-level=action] .event')].map(b => b.event.slice(0, 2))"
-    )
-    flags = [f"--dataset.root={source}", f"--out.root={tmp_path / 'out'}", f"--human={path}", "--quiet=true"]
-    assert main(["prepare", *flags]) == 0
-    events = [e for e in read_events(tmp_path / "out" / "events.parquet") if e.episode_index == 3]
-    assert [[e.start, e.end] for e in events if e.level == "action"] == shown
+    corrections, events = exported(tab, prepared[0], tmp_path, 3)
+    kinds = {item["kind"]: item for item in corrections}
+    assert [[e.start, e.end] for e in events if e.level == "action"] == tab.evaluate(SHOWN, "action")
     assert kinds["boundary"]["new"] > kinds["boundary"]["old"]
     (event,) = (e for e in events if e.caption == "clasp <b>it</b>")
     assert event.source == "human" and event.start == kinds["boundary"]["new"]
 
 
 def test_boundaries_are_added_and_deleted_and_read_back(tab, prepared, tmp_path):
-    source, out = prepared
     while not tab.is_disabled("#undo"):
         tab.click("#undo")
     tab.click(".item >> nth=5")
-    shown = "level => [...document.querySelectorAll(`.lane[data-level=${level}] .event`)].map(b => b.event.slice(0, 2))"
-    before = tab.evaluate(shown, "action")
+    before = tab.evaluate(SHOWN, "action")
     middle = (before[2][0] + before[2][1]) // 2
     tab.fill("#scrub", str(middle))
     tab.keyboard.press("Escape")
     tab.keyboard.press("s")  # splits the action
-    assert tab.evaluate(shown, "action")[2:4] == [[before[2][0], middle], [middle, before[2][1]]]
+    assert tab.evaluate(SHOWN, "action")[2:4] == [[before[2][0], middle], [middle, before[2][1]]]
     tab.fill("#detail input[data-level=action]", "press it")
     tab.keyboard.press("Tab")
     assert tab.input_value("#detail input[data-level=action]") == "press it"
     assert tab.is_disabled("#detail input[data-level=segment]")  # the caption of what was cut along with it
     tab.keyboard.press("Escape")
     tab.keyboard.press("Alt+ArrowRight")  # an added boundary moves like any other
-    assert tab.evaluate(shown, "action")[2][1] == middle + 1
+    assert tab.evaluate(SHOWN, "action")[2][1] == middle + 1
     assert tab.text_content("#edit-count") == "1 correction"
     tab.locator(".lane[data-level=action] .bound").first.focus()
     tab.keyboard.press("Delete")
-    assert tab.evaluate(shown, "action")[0] == [0, before[1][1]] and "Split here" in tab.text_content(
-        "#detail"
-    )
+    assert tab.evaluate(SHOWN, "action")[0] == [0, before[1][1]]
+    assert "Split here" in tab.text_content("#detail")
     tab.fill("#scrub", "2")
     tab.click("#detail .cuts button >> nth=2")  # a segment
-    assert [0, 2] in tab.evaluate(shown, "segment")
+    assert [0, 2] in tab.evaluate(SHOWN, "segment")
     tab.click("#detail button:text-is('Delete')")  # and takes it back
-    assert [0, 2] not in tab.evaluate(shown, "segment")
-    with tab.expect_download() as download:
-        tab.click("#export")
-    path = tmp_path / "corrections.json"
-    download.value.save_as(path)
-    kinds = [item["kind"] for item in json.loads(path.read_text())["corrections"]]
-    assert kinds == ["delete", "insert"]
-    flags = [f"--dataset.root={source}", f"--out.root={tmp_path / 'out'}", f"--human={path}", "--quiet=true"]
-    assert main(["prepare", *flags]) == 0
-    events = [e for e in read_events(tmp_path / "out" / "events.parquet") if e.episode_index == 5]
+    assert [0, 2] not in tab.evaluate(SHOWN, "segment")
+    corrections, events = exported(tab, prepared[0], tmp_path, 5)
+    assert [item["kind"] for item in corrections] == ["delete", "insert"]
     for level in LEVELS:
-        assert [[e.start, e.end] for e in events if e.level == level] == tab.evaluate(shown, level)
+        assert [[e.start, e.end] for e in events if e.level == level] == tab.evaluate(SHOWN, level)
     (event,) = (e for e in events if e.caption == "press it")
     assert (event.start, event.source, event.level) == (middle + 1, "human", "action")
     while not tab.is_disabled("#undo"):
         tab.click("#undo")
-    assert tab.evaluate(shown, "action") == before
+    assert tab.evaluate(SHOWN, "action") == before
+
+
+def rows_of(events: list[Event], level: str) -> list[list]:
+    own = [event for event in events if event.level == level]
+    return [[e.start, e.end, e.label, e.caption, e.confidence, e.source] for e in own]
 
 
 def test_the_browser_corrects_as_the_human_layer_does(tab, prepared, tmp_path):
@@ -310,12 +282,7 @@ def test_the_browser_corrects_as_the_human_layer_does(tab, prepared, tmp_path):
     _, out = prepared
     script = Path(__file__).parents[2] / "lerobot_wallwm" / "inspect" / "assets" / "corrections.js"
     events = [e for e in read_events(out / "events.parquet") if e.episode_index == 4]
-    rows = {
-        level: [
-            [e.start, e.end, e.label, e.caption, e.confidence, e.source] for e in events if e.level == level
-        ]
-        for level in LEVELS
-    }
+    rows = {level: rows_of(events, level) for level in LEVELS}
     length, draw = events[0].end, random.Random(0)
     cases = []
     for number in range(120):
@@ -345,14 +312,9 @@ def test_the_browser_corrects_as_the_human_layer_does(tab, prepared, tmp_path):
     refused = 0
     for edits, mine in zip(cases, found, strict=True):
         path = tmp_path / "c.json"
+        head = {"format": "wallwm-corrections", "format_version": 1}
         dataset = {"name": "", "fingerprint": "sha256:" + "0" * 64}
-        content = {
-            "format": "wallwm-corrections",
-            "format_version": 1,
-            "dataset": dataset,
-            "corrections": edits,
-        }
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps({**head, "dataset": dataset, "corrections": edits}))
         try:
             theirs = HumanLayer(path)(events)
         except DataError:
@@ -360,10 +322,5 @@ def test_the_browser_corrects_as_the_human_layer_does(tab, prepared, tmp_path):
             refused += 1
             continue
         for level in LEVELS:
-            expected = [
-                [e.start, e.end, e.label, e.caption, e.confidence, e.source]
-                for e in theirs
-                if e.level == level
-            ]
-            assert [row[:6] for row in mine[level]] == expected, edits
+            assert [row[:6] for row in mine[level]] == rows_of(theirs, level), edits
     assert 0 < refused < len(cases)

@@ -1,29 +1,14 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import copy
 
 import pytest
 import torch
-from tiny_arm import CAMERAS
+from tiny_arm import CAMERAS, PICKED, grammar
 
-from lerobot_wallwm.language.event_grammar import learn_transitions
 from lerobot_wallwm.policies.acting.seams import MOST_BRAKE
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
-PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
-GRAMMAR = {
-    "planner": "grammar",
-    "event_transitions": learn_transitions([PICK]),
-    "event_max_frames": dict.fromkeys(PICK, 4),
-}
-TASK = "put the red cube on the blue disc"
-
-
-def same(a, b) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    return a == b
+TASK, GRAMMAR = "put the red cube on the blue disc", grammar(4)
 
 
 def rollout(policy, observations) -> torch.Tensor:
@@ -36,7 +21,22 @@ def observations(make_observation, tasks: list[str], ticks: int, seed: int = 0) 
     return [make_observation(tasks, seed=seed + tick) for tick in range(ticks)]
 
 
-# ---------------------------------------------------------------------- checkpoints
+def walk(
+    policy, make_observation, ticks: int, task: str = TASK
+) -> tuple[list[torch.Tensor], list[str | None]]:
+    """Actions and captions of a rollout from its start."""
+    policy.reset()
+    actions, captions = [], []
+    for tick in range(ticks):
+        actions.append(policy.select_action(make_observation([task], seed=tick)))
+        captions.append(policy.rollout.cursors[0].caption)
+    return actions, captions
+
+
+def loss_of(policy, batch, **options):
+    """The loss and what is logged, always from the same noise."""
+    torch.manual_seed(0)
+    return policy(batch, **options)
 
 
 @pytest.mark.parametrize("imagination", ["none", "anchor", "full"])
@@ -56,12 +56,8 @@ def test_a_saved_policy_acts_identically(make_policy, make_observation, tmp_path
 def test_a_saved_policy_trains_identically(make_policy, make_train_batch, tmp_path):
     policy = make_policy()
     policy.save_pretrained(tmp_path)
-    loaded, batch = WallwmPolicy.from_pretrained(tmp_path), make_train_batch(policy.config)
-    losses = []
-    for each in (policy, loaded):
-        torch.manual_seed(0)
-        losses.append(each(batch)[0])
-    assert torch.equal(*losses)
+    batch = make_train_batch(policy.config)
+    assert torch.equal(loss_of(policy, batch)[0], loss_of(WallwmPolicy.from_pretrained(tmp_path), batch)[0])
 
 
 def test_on_another_dataset_the_range_follows_and_the_units_stay(make_policy, tiny_stats, tmp_path):
@@ -74,9 +70,6 @@ def test_on_another_dataset_the_range_follows_and_the_units_stay(make_policy, ti
     assert torch.equal(loaded.action_space.range_high, other["action"]["max"])
     for name in ("offset", "scale", "state_mean", "state_std", "relative"):
         assert torch.equal(getattr(loaded.action_space, name), getattr(policy.action_space, name)), name
-
-
-# ---------------------------------------------------------------------- training
 
 
 def test_forward_gives_a_scalar_and_always_the_same_keys(make_policy, make_train_batch):
@@ -94,13 +87,9 @@ def test_forward_gives_a_scalar_and_always_the_same_keys(make_policy, make_train
 def test_unreduced_losses_average_to_the_loss(make_policy, make_train_batch, future_fraction):
     policy = make_policy(future_fraction=future_fraction)
     batch = make_train_batch(policy.config)
-    torch.manual_seed(0)
-    mean, logged = policy(batch)
-    torch.manual_seed(0)
-    each, logged_each = policy(batch, reduction="none")
-    assert each.shape == (4,)
+    (mean, logged), (each, logged_each) = loss_of(policy, batch), loss_of(policy, batch, reduction="none")
+    assert each.shape == (4,) and logged == logged_each
     torch.testing.assert_close(each.mean(), mean)
-    assert logged == logged_each
 
 
 def test_a_samples_unreduced_loss_is_its_own(make_policy, make_train_batch):
@@ -108,24 +97,18 @@ def test_a_samples_unreduced_loss_is_its_own(make_policy, make_train_batch):
     batch = make_train_batch(policy.config)
     changed = {**batch, "action": batch["action"].clone()}
     changed["action"][1] += 0.5
-    out = []
-    for data in (batch, changed):
-        torch.manual_seed(0)
-        out.append(policy(data, reduction="none")[0])
-    assert (out[0] != out[1]).tolist() == [False, True, False, False]
+    before, after = (loss_of(policy, data, reduction="none")[0] for data in (batch, changed))
+    assert (before != after).tolist() == [False, True, False, False]
 
 
 def test_future_states_are_not_an_input(make_policy, make_train_batch):
     policy = make_policy()
     batch = make_train_batch(policy.config)
-    future = {**batch, "observation.state": batch["observation.state"].clone()}
-    future["observation.state"][:, 1:] += 40
-    now = {**batch, "observation.state": batch["observation.state"].clone()}
-    now["observation.state"][:, 0] += 40
-    losses = []
-    for data in (batch, future, now):
-        torch.manual_seed(0)
-        losses.append(float(policy(data)[0].detach()))
+    losses = [float(loss_of(policy, batch)[0].detach())]
+    for when in (slice(1, None), slice(1)):  # the future, and now
+        moved = {**batch, "observation.state": batch["observation.state"].clone()}
+        moved["observation.state"][:, when] += 40
+        losses.append(float(loss_of(policy, moved)[0].detach()))
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -133,11 +116,7 @@ def test_padded_actions_do_not_reach_the_loss(make_policy, make_train_batch):
     policy = make_policy()
     batch = make_train_batch(policy.config, valid=[8, 5, 3, 1])
     garbage = {**batch, "action": torch.where(batch["action_is_pad"][..., None], 77.0, batch["action"])}
-    losses = []
-    for data in (batch, garbage):
-        torch.manual_seed(0)
-        losses.append(policy(data)[0].detach())
-    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(loss_of(policy, batch)[0], loss_of(policy, garbage)[0])
 
 
 def test_forward_and_select_action_leave_the_batch_alone(make_policy, make_train_batch, make_observation):
@@ -150,7 +129,9 @@ def test_forward_and_select_action_leave_the_batch_alone(make_policy, make_train
         before = copy.deepcopy(data)
         call(data)
         assert data.keys() == before.keys()
-        assert all(same(data[key], before[key]) for key in data)
+        for key, value in data.items():
+            unchanged = value == before[key]
+            assert unchanged.all() if isinstance(value, torch.Tensor) else unchanged, key
 
 
 def test_optimiser_gets_every_parameter_once(make_policy):
@@ -165,23 +146,9 @@ def test_optimiser_gets_every_parameter_once(make_policy):
     assert id(policy.model.text_encoder.position) in undecayed
 
 
-# ---------------------------------------------------------------------- a rollout
-
-
 def test_it_walks_through_all_events_then_holds(make_policy, make_observation):
-    policy = make_policy(**GRAMMAR)
-    policy.reset()
-    captions, actions = [], []
-    for tick in range(3 * 6 + 12):
-        actions.append(policy.select_action(make_observation([TASK], seed=tick)))
-        captions.append(policy.rollout.cursors[0].caption)
-    order = list(dict.fromkeys(captions))
-    assert order == [
-        "reach for the red cube",
-        "grasp the red cube",
-        "move the red cube to the blue disc",
-        None,
-    ]
+    actions, captions = walk(make_policy(**GRAMMAR), make_observation, 3 * 6 + 12)
+    assert list(dict.fromkeys(captions)) == [*PICKED, None]
     done = captions.index(None)
     assert 3 <= done <= 18
     at_rest = done + MOST_BRAKE - 1  # it brakes first
@@ -190,12 +157,7 @@ def test_it_walks_through_all_events_then_holds(make_policy, make_observation):
 
 
 def test_on_plan_end_repeat_begins_again(make_policy, make_observation):
-    policy = make_policy(**GRAMMAR, on_plan_end="repeat")
-    policy.reset()
-    captions = []
-    for tick in range(40):
-        policy.select_action(make_observation([TASK], seed=tick))
-        captions.append(policy.rollout.cursors[0].caption)
+    _, captions = walk(make_policy(**GRAMMAR, on_plan_end="repeat"), make_observation, 40)
     changes = [b for a, b in zip([None, *captions], captions, strict=False) if a != b]
     assert None not in captions and changes[:4] == [*list(dict.fromkeys(captions)), changes[0]]
 
@@ -203,27 +165,17 @@ def test_on_plan_end_repeat_begins_again(make_policy, make_observation):
 def test_a_script_runs_in_order(make_policy, make_observation):
     script = ["grasp the red cube", "reach for the blue disc"]
     policy = make_policy(**{**GRAMMAR, "planner": "script"}, script=script)
-    policy.reset()
-    seen = []
-    for tick in range(14):
-        policy.select_action(make_observation(["whatever"], seed=tick))
-        seen.append(policy.rollout.cursors[0].caption)
+    _, seen = walk(policy, make_observation, 14, "whatever")
     assert list(dict.fromkeys(seen)) == [*script, None]
 
 
 def test_the_caption_and_not_the_instruction_drives_the_arm(make_policy, make_observation):
     policy = make_policy(**GRAMMAR)
     policy.model.text_encoder.table.weight.data.mul_(10)  # untrained text attention is faint
-    red, green = (
-        policy_actions(policy, make_observation, task) for task in (TASK, TASK.replace("red", "green"))
-    )
-    assert (red - green).abs().max() > 1e-5
     # "place" and "put" fill the same events.
-    assert torch.equal(red, policy_actions(policy, make_observation, TASK.replace("put", "place")))
-
-
-def policy_actions(policy, make_observation, task: str) -> torch.Tensor:
-    return rollout(policy, observations(make_observation, [task], 3))
+    tasks = (TASK, TASK.replace("red", "green"), TASK.replace("put", "place"))
+    red, green, placed = (rollout(policy, observations(make_observation, [task], 3)) for task in tasks)
+    assert (red - green).abs().max() > 1e-5 and torch.equal(red, placed)
 
 
 def test_a_rollout_can_be_repeated_and_noise_can_be_fresh(make_policy, make_observation):
@@ -237,8 +189,7 @@ def test_a_rollout_can_be_repeated_and_noise_can_be_fresh(make_policy, make_obse
 def test_each_robot_of_a_batch_goes_through_its_own_events(make_policy, make_observation):
     """Captions, their timing and the actions, at every tick, are those of the robot alone."""
     tasks = [TASK, "put the green mug on the tray", "pick up the pear"]
-    settings = {**GRAMMAR, "event_max_frames": dict.fromkeys(PICK, 7), "replan_steps": 3}
-    batch_policy = make_policy(**settings)
+    batch_policy = make_policy(**grammar(7, replan_steps=3))
     # Remaining times that differ between robots, so that their events do end at different ticks.
     head = batch_policy.model.action.remaining_head[-1]
     head.weight.data.normal_(0, 3.0, generator=torch.Generator().manual_seed(0))
@@ -259,10 +210,8 @@ def test_each_robot_of_a_batch_goes_through_its_own_events(make_policy, make_obs
             action = policy.select_action({k: v[i : i + 1] for k, v in observation.items()})
             torch.testing.assert_close(action[0], actions[i], atol=1e-4, rtol=1e-4)
             alone, together = policy.rollout.cursors[0], batch_policy.rollout.cursors[i]
-            assert (alone.caption, alone.frames_in_event) == (together.caption, together.frames_in_event), (
-                tick,
-                i,
-            )
+            assert alone.caption == together.caption, (tick, i)
+            assert alone.frames_in_event == together.frames_in_event, (tick, i)
             starts[i].append(together.caption)
     changes = [[t for t in range(1, 24) if each[t] != each[t - 1]] for each in starts]
     assert len({tuple(c) for c in changes}) > 1, "the robots' events all end together: nothing was tested"
@@ -291,14 +240,11 @@ def test_a_chunk_holds_beyond_the_predicted_end(make_policy, make_observation):
     assert not torch.equal(chunk[:, 1], chunk[:, 2])
 
 
-# ---------------------------------------------------------------------- imagined video
-
-
 def test_filming_the_imagination_does_not_change_what_is_done(make_policy, make_observation):
     steps = observations(make_observation, [TASK], 6)
     plain, filmed = (make_policy(save_predicted_video=film, **GRAMMAR) for film in (False, True))
     assert torch.equal(rollout(plain, steps), rollout(filmed, steps))
-    assert filmed.last_predicted_latents is not None
+    assert filmed.last_predicted_latents is not None and plain.last_predicted_latents is None
 
 
 @pytest.mark.parametrize("imagination", ["none", "anchor", "full"])
@@ -321,35 +267,18 @@ def test_imagined_video_has_lerobots_shape(make_policy, make_observation, imagin
     assert (video[0].float() - seen * 255).abs().max() <= 1.0
 
 
-def test_no_video_is_imagined_unless_asked_for(make_policy, make_observation):
-    policy = make_policy(imagination="none")
-    policy.reset()
-    policy.select_action(make_observation([TASK]))
-    assert policy.last_predicted_latents is None
-
-
-# ---------------------------------------------------------------------- bad input
-
-
-def test_a_missing_camera_is_named(make_policy, make_observation):
-    policy, observation = make_policy(), make_observation([TASK])
-    del observation["observation.images.wrist"]
-    with pytest.raises(ValueError, match="Camera 'observation.images.wrist' is missing .*rename_map"):
-        policy.select_action(observation)
-
-
-def test_the_cameras_that_are_there_are_listed(make_policy, make_observation):
+def test_a_missing_camera_is_named_with_those_that_are_there(make_policy, make_observation):
     policy, observation = make_policy(), make_observation([TASK])
     observation["observation.images.hand"] = observation.pop("observation.images.wrist")
-    with pytest.raises(ValueError, match="observation.images.hand"):
+    says = "Camera 'observation.images.wrist' is missing .*observation.images.hand.*rename_map"
+    with pytest.raises(ValueError, match=says):
         policy.select_action(observation)
 
 
 def test_another_image_size_is_an_error_with_the_fix(make_policy, make_observation):
     observation = make_observation([TASK], shape=(3, 48, 64))
-    with pytest.raises(
-        ValueError, match=r"shape \(3, 48, 64\) .*trained on \(3, 32, 32\).*width=32, height=32"
-    ):
+    says = r"shape \(3, 48, 64\) .*trained on \(3, 32, 32\).*width=32, height=32"
+    with pytest.raises(ValueError, match=says):
         make_policy().select_action(observation)
 
 

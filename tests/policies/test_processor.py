@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -12,10 +10,8 @@ from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, SafetyEr
 
 
 def names(folder, pipeline: str) -> list[str]:
-    return [
-        step["registry_name"]
-        for step in json.loads((folder / f"policy_{pipeline}.json").read_text())["steps"]
-    ]
+    steps = json.loads((folder / f"policy_{pipeline}.json").read_text())["steps"]
+    return [step["registry_name"] for step in steps]
 
 
 @pytest.fixture
@@ -28,39 +24,29 @@ def saved(make_config, tiny_stats, tmp_path):
 
 
 def test_steps_have_the_names_that_lerobot_overrides(saved):
-    folder, _ = saved
-    assert {"device_processor", "rename_observations_processor", "normalizer_processor"} <= set(
-        names(folder, "preprocessor")
-    )
-    assert {"unnormalizer_processor", "device_processor"} <= set(names(folder, "postprocessor"))
-    post = names(folder, "postprocessor")
+    pre, post = (names(saved[0], pipeline) for pipeline in ("preprocessor", "postprocessor"))
+    assert {"device_processor", "rename_observations_processor", "normalizer_processor"} <= set(pre)
+    assert {"unnormalizer_processor", "device_processor"} <= set(post)
     assert post.index("wallwm_clamp_actions") < post.index("unnormalizer_processor")
 
 
-def load(folder, make_config, stats, **pre):
+def load(folder, make_config, stats, rename=None):
     """As lerobot-train and lerobot-eval load a checkpoint, overrides included."""
-    config = make_config()
+    config, device = make_config(), {"device_processor": {"device": "cpu"}}
+    post = {"stats": stats, "features": config.output_features, "norm_map": config.normalization_mapping}
+    pre = {**post, "features": {**config.input_features, **config.output_features}}
+    renaming = {"rename_observations_processor": {"rename_map": rename or {}}}
     return make_pre_post_processors(
         config,
         pretrained_path=str(folder),
-        preprocessor_overrides={
-            "device_processor": {"device": "cpu"},
-            "rename_observations_processor": {"rename_map": pre.get("rename", {})},
-            "normalizer_processor": {
-                "stats": stats,
-                "features": {**config.input_features, **config.output_features},
-                "norm_map": config.normalization_mapping,
-            },
-        },
-        postprocessor_overrides={
-            "device_processor": {"device": "cpu"},
-            "unnormalizer_processor": {
-                "stats": stats,
-                "features": config.output_features,
-                "norm_map": config.normalization_mapping,
-            },
-        },
+        preprocessor_overrides={**device, **renaming, "normalizer_processor": pre},
+        postprocessor_overrides={**device, "unnormalizer_processor": post},
     )
+
+
+@pytest.fixture
+def post(make_config, tiny_stats):
+    return make_pre_post_processors(make_config(), dataset_stats=tiny_stats)[1]
 
 
 def test_reloaded_pipelines_do_the_same(saved, make_config, tiny_stats, make_observation):
@@ -74,8 +60,7 @@ def test_reloaded_pipelines_do_the_same(saved, make_config, tiny_stats, make_obs
     assert torch.equal(post(action), post_loaded(action))
 
 
-def test_actions_are_clamped_to_what_the_data_has_seen(make_config, tiny_stats):
-    _, post = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+def test_actions_are_clamped_to_what_the_data_has_seen(post):
     out = post(torch.tensor([[-99.0, -1.0, 0.0, 1.0, 1.5, torch.inf]]))
     torch.testing.assert_close(out, torch.tensor([[-60.0, -60.0, 0.0, 60.0, 60.0, 100.0]]))
 
@@ -86,8 +71,7 @@ def test_clamp_and_margin_survive_a_reload(saved, make_config, tiny_stats):
     torch.testing.assert_close(out, torch.tensor([[-75.0, -60.0, 0.0, 72.0, 75.0, 112.5]]))
 
 
-def test_nothing_that_is_no_number_reaches_the_arm(make_config, tiny_stats):
-    _, post = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+def test_nothing_that_is_no_number_reaches_the_arm(post):
     with pytest.raises(SafetyError, match="none before to hold"):
         post(torch.full((1, 6), torch.nan))
     good = post(torch.full((1, 6), 0.5))
@@ -101,16 +85,14 @@ def test_nothing_that_is_no_number_reaches_the_arm(make_config, tiny_stats):
     assert ClampNormalizedActionsStep(0.5).action(torch.tensor([-torch.inf])) == -1.5
 
 
-def test_each_robot_of_a_batch_holds_its_own_goal(make_config, tiny_stats):
-    _, post = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+def test_each_robot_of_a_batch_holds_its_own_goal(post):
     first = post(torch.tensor([[0.1] * 6, [-0.3] * 6]))
     second = post(torch.tensor([[torch.nan] + [0.2] * 5, [0.4] * 6]))
     assert torch.equal(second[0], first[0])
     torch.testing.assert_close(second[1], torch.tensor([24.0] * 5 + [70.0]))
 
 
-def test_a_chunk_that_is_no_number_is_refused(make_config, tiny_stats):
-    _, post = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
+def test_a_chunk_that_is_no_number_is_refused(post):
     chunk = torch.rand(1, 5, 6)
     post(chunk)
     chunk[0, 3, 2] = torch.nan
@@ -129,10 +111,8 @@ def test_a_pipeline_from_before_the_guards_loads_and_still_holds(saved, make_con
     folder, _ = saved
     file = folder / "policy_postprocessor.json"
     pipeline = json.loads(file.read_text())
-    pipeline["steps"] = [
-        step for step in pipeline["steps"] if step["registry_name"] != "wallwm_hold_bad_goals"
-    ]
-    file.write_text(json.dumps(pipeline))
+    steps = [step for step in pipeline["steps"] if step["registry_name"] != "wallwm_hold_bad_goals"]
+    file.write_text(json.dumps({**pipeline, "steps": steps}))
     _, post = load(folder, make_config, tiny_stats)
     good = post(torch.full((1, 6), 0.5))
     assert torch.equal(post(torch.full((1, 6), torch.nan)), good)
@@ -151,19 +131,15 @@ def test_images_and_state_enter_in_their_own_units(make_config, tiny_stats, make
 def test_training_actions_are_normalised_to_the_range(make_config, tiny_stats, make_train_batch):
     pre, _ = make_pre_post_processors(make_config(), dataset_stats=tiny_stats)
     batch = make_train_batch(make_config(), batch=2, valid=[5, 8])
-    raw = dict(
-        batch,
-        action=(batch["action"] + 1) / 2 * torch.tensor([120.0] * 5 + [100.0]) + tiny_stats["action"]["min"],
-    )
-    out = pre(raw)
+    raw = (batch["action"] + 1) / 2 * torch.tensor([120.0] * 5 + [100.0]) + tiny_stats["action"]["min"]
+    out = pre({**batch, "action": raw})
     torch.testing.assert_close(out["action"], batch["action"], atol=1e-5, rtol=1e-5)
     assert torch.equal(out["action_is_pad"], batch["action_is_pad"])
 
 
 def test_cameras_can_be_renamed_at_deployment(saved, make_config, tiny_stats, make_observation):
-    pre, _ = load(
-        saved[0], make_config, tiny_stats, rename={"observation.images.front": "observation.images.overhead"}
-    )
+    rename = {"observation.images.front": "observation.images.overhead"}
+    pre, _ = load(saved[0], make_config, tiny_stats, rename)
     observation = make_observation(["lift it"])
     image = observation.pop("observation.images.overhead")
     out = pre({**observation, "observation.images.front": image})

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The whole policy on backbones that diffusers and transformers saved."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -40,14 +38,19 @@ def make_wan(folders, make_policy, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "text_cache"))
 
     def build(name: str = "wan2.1-1.3b", shake: bool = False, **fields):
-        numbers = {
-            "backbone": name,
-            "backbone_path": str(folders[name]),
-            "image_size": (64, 64) if name == "wan2.2-5b" else (32, 32),
-        }
+        size = (64, 64) if name == "wan2.2-5b" else (32, 32)
+        numbers = {"backbone": name, "backbone_path": str(folders[name]), "image_size": size}
         return make_policy(shake=shake, **{**numbers, **fields})
 
     return build
+
+
+def train_step(policy, batch, lr: float) -> tuple[torch.Tensor, dict]:
+    optimizer = torch.optim.AdamW(policy.get_optim_params(), lr=lr)
+    loss, logged = policy(batch)
+    loss.backward()
+    optimizer.step()
+    return loss, logged
 
 
 def act(policy, observation, imagination: str) -> torch.Tensor:
@@ -61,11 +64,8 @@ def test_trains_a_step_and_a_saved_policy_acts_identically(
     make_wan, make_train_batch, make_observation, tmp_path, name
 ):
     policy = make_wan(name, save_predicted_video=True).train()
-    optimizer = torch.optim.AdamW(policy.get_optim_params(), lr=1e-2)
     before = {key: value.clone() for key, value in policy.state_dict().items()}
-    loss, logged = policy(make_train_batch(policy.config))
-    loss.backward()
-    optimizer.step()
+    loss, logged = train_step(policy, make_train_batch(policy.config), 1e-2)
     assert torch.isfinite(loss) and logged["loss_video"] > 0
     moved = {key for key, value in policy.state_dict().items() if not torch.equal(value, before[key])}
     assert {"model.video.patch_embedding.weight", "model.video.blocks.0.cross_view.project.weight"} <= moved
@@ -113,19 +113,14 @@ def test_a_new_policy_predicts_what_wan_predicts(make_wan, folders):
             torch.testing.assert_close(prediction[:, view], wan(*args).sample, atol=1e-5, rtol=1e-5)
 
 
-# ---------------------------------------------------------------------- velocity
-
-
 def oracle(z_0: torch.Tensor):
     """A video tower that knows the data: it predicts ``eps - z_0 = (z_t - z_0) / t``."""
 
     def forward(z_t, t_BT, text, valid=None, predict=True, sight=None, view_ids=None, packing=None, given=0):
         t = t_BT[:, None, None, :, None, None].clamp_min(1e-6)
         velocity = (z_t - z_0[: len(z_t), :, :, : z_t.shape[3]]) / t
-        return VideoFeatures(layers(z_t), velocity[:, :, :, given:] if predict else None)
-
-    def layers(z):
-        return [torch.zeros(*z.shape[:2], z.shape[3], 4, 24)] * 2
+        layers = [torch.zeros(*z_t.shape[:2], z_t.shape[3], 4, 24)] * 2
+        return VideoFeatures(layers, velocity[:, :, :, given:] if predict else None)
 
     return forward
 
@@ -147,12 +142,10 @@ def test_integrating_the_true_velocity_gives_the_data(make_wan, monkeypatch, ste
 
 def wan_event(lengths: tuple[int, ...]):
     event = random_event(lengths=lengths)
-    event.keyframes, event.future = (
-        torch.rand(*x.shape[:-2], 32, 32) for x in (event.keyframes, event.future)
-    )
-    event.state, event.actions, event.here, event.goal = (
-        torch.randn(*x.shape[:-1], 6) for x in (event.state, event.actions, event.here, event.goal)
-    )
+    for name in ("keyframes", "future"):
+        setattr(event, name, torch.rand(*getattr(event, name).shape[:-2], 32, 32))
+    for name in ("state", "actions", "here", "goal"):
+        setattr(event, name, torch.randn(*getattr(event, name).shape[:-1], 6))
     return event
 
 
@@ -190,10 +183,7 @@ def test_packed_losses_equal_padded_ones(make_wan):
     assert results[0].video[:3].min() > 0.01
 
 
-# ---------------------------------------------------------------------- checkpoints and their encoders
-
-
-def moved(folder: Path, config_path: Path, **changes) -> PreTrainedConfig:
+def moved(config_path: Path, **changes) -> PreTrainedConfig:
     """A checkpoint's configuration as `--policy.path=... --policy.<name>=...` reads it."""
     overrides = [f"--{key}={value}" for key, value in changes.items()]
     return PreTrainedConfig.from_pretrained(config_path, cli_overrides=overrides)
@@ -216,15 +206,14 @@ def test_a_checkpoint_needs_no_transformer_and_finds_its_encoders_again(
     shutil.rmtree(home / "tokenizer")
     loaded = WallwmPolicy.from_pretrained(checkpoint)
     assert torch.equal(act(loaded, observation, "full"), expected)
-    with pytest.raises(
-        WeightsError, match=r"tokenizer: .*needs this folder.*--policy\.backbone_path|text_encoder"
-    ):
+    says = r"tokenizer: .*needs this folder.*--policy\.backbone_path|text_encoder"
+    with pytest.raises(WeightsError, match=says):
         loaded.predict_action_chunk(make_observation(["something new"]))
 
     shutil.rmtree(home)
     with pytest.raises(WeightsError, match=r"home/vae: .*--policy\.backbone_path"):
         WallwmPolicy.from_pretrained(checkpoint)
-    config = moved(home, checkpoint, backbone_path=folders["wan2.1-1.3b"])
+    config = moved(checkpoint, backbone_path=folders["wan2.1-1.3b"])
     again = WallwmPolicy.from_pretrained(checkpoint, config=config)
     assert torch.equal(act(again, observation, "full"), expected)
     again.predict_action_chunk(make_observation(["something new"]))
@@ -232,7 +221,7 @@ def test_a_checkpoint_needs_no_transformer_and_finds_its_encoders_again(
 
 def test_another_backbones_encoders_are_refused(make_wan, folders, tmp_path):
     make_wan().save_pretrained(tmp_path)
-    config = moved(tmp_path, tmp_path, backbone_path=folders["wan2.2-5b"])
+    config = moved(tmp_path, backbone_path=folders["wan2.2-5b"])
     with pytest.raises(WeightsError, match="'z_dim' is 12; the transformer takes latents of 4 channels"):
         WallwmPolicy.from_pretrained(tmp_path, config=config)
 
@@ -243,16 +232,12 @@ def test_the_stages_follow_one_another_without_the_transformer(make_wan, make_tr
     policy = make_wan(backbone_path=str(home), stage="video", ema_decay=0.9)
     shutil.rmtree(home / "transformer")
     for stage in ("video", "action", "next_chunk"):
-        policy.train()
-        optimizer = torch.optim.AdamW(policy.get_optim_params(), lr=1e-3)
-        loss, _ = policy(make_train_batch(policy.config))
-        loss.backward()
-        optimizer.step()
+        loss, _ = train_step(policy.train(), make_train_batch(policy.config), 1e-3)
         policy.update()
         assert torch.isfinite(loss), stage
         policy.save_pretrained(tmp_path / stage)
         following = {"video": "action", "action": "next_chunk", "next_chunk": "next_chunk"}[stage]
-        config = moved(home, tmp_path / stage, stage=following)
+        config = moved(tmp_path / stage, stage=following)
         policy = WallwmPolicy.from_pretrained(tmp_path / stage, config=config)
         assert not [name for name, value in policy.state_dict().items() if value.is_meta], following
 
@@ -266,34 +251,28 @@ def test_weights_that_do_not_fit_a_checkpoint_are_listed(make_wan, make_policy, 
     state["model.video.blocks.9.attn1.to_q.weight"] = state.pop("model.video.blocks.1.attn1.to_q.weight")
     state["model.video.position"] = torch.zeros(1, 2, 2, 24)
     save_file(state, file)
-    with pytest.raises(
-        WeightsError,
-        match=r"1 missing: .*blocks\.1.*1 unexpected: .*blocks\.9.*1 mis-shaped: model\.video\.pos",
-    ):
+    says = r"1 missing: .*blocks\.1.*1 unexpected: .*blocks\.9.*1 mis-shaped: model\.video\.pos"
+    with pytest.raises(WeightsError, match=says):
         WallwmPolicy.from_pretrained(tmp_path)
     file.write_bytes(whole[:-100])
     with pytest.raises(WeightsError, match=r"model\.safetensors: is no complete safetensors file"):
         WallwmPolicy.from_pretrained(tmp_path)
     file.unlink()
-    with pytest.raises(
-        WeightsError, match=r"model\.safetensors: is no complete .*Fix: choose a complete checkpoint"
-    ):
+    says = r"model\.safetensors: is no complete .*Fix: choose a complete checkpoint"
+    with pytest.raises(WeightsError, match=says):
         WallwmPolicy.from_pretrained(tmp_path)
 
 
 def test_a_checkpoint_of_another_backbone_or_view_set_is_an_error(make_wan, make_policy, folders, tmp_path):
     make_policy().save_pretrained(tmp_path / "nano")
     changes = {"backbone": "wan2.1-1.3b", "backbone_path": folders["wan2.1-1.3b"]}
-    config = moved(tmp_path, tmp_path / "nano", **changes)
+    config = moved(tmp_path / "nano", **changes)
     with pytest.raises(WeightsError, match=r"unexpected: model\.text_encoder.*mis-shaped: .*model\.video"):
         WallwmPolicy.from_pretrained(tmp_path / "nano", config=config)
     make_wan().save_pretrained(tmp_path / "wan")
-    config = moved(tmp_path, tmp_path / "wan", max_views=3)
+    config = moved(tmp_path / "wan", max_views=3)
     with pytest.raises(WeightsError, match=r"mis-shaped: .*model\.action\.place \(4, "):
         WallwmPolicy.from_pretrained(tmp_path / "wan", config=config)
-
-
-# ---------------------------------------------------------------------- precision
 
 
 @pytest.mark.parametrize("backbone", ["nano", "wan2.2-5b"])

@@ -1,25 +1,18 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Synthetic pick-and-place episodes whose boundaries are known, in several motion styles, spaces and rates."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lerobot_wallwm.processors.source.episodes import Episode
 
 PHASES = ("reach", "approach", "grasp", "lift", "move", "lower", "release", "retreat")
 SECONDS = (1.2, 0.8, 0.5, 0.7, 1.1, 0.6, 0.5, 0.8)
+NAMES = tuple(f"{joint}.pos" for joint in ("pan", "lift", "elbow", "flex", "roll", "gripper"))
 TASK = "pick up the red cube and place it on the blue disc"
 
 
 def pick_and_place(
-    seed: int = 0,
-    fps: float = 20,
-    style: str = "smooth",
-    space: str = "joint",
-    noise: float = 0.0,
-    index: int = 0,
-    pause_s: float = 0.0,
+    seed: int = 0, fps: float = 20, style="smooth", space="joint", noise=0.0, index=0, pause_s=0.0
 ) -> tuple[Episode, list[int]]:
     """One episode and its interior boundaries.
 
@@ -34,12 +27,8 @@ def pick_and_place(
     path, gripper, bounds = [arm.copy()], [grip], []
     for phase, seconds in zip(PHASES, SECONDS, strict=True):
         steps = max(3, round(seconds * rng.uniform(0.8, 1.25) * fps))
-        goal, goal_grip = arm.copy(), grip
-        if phase == "grasp":
-            goal_grip = 8.0
-        elif phase == "release":
-            goal_grip = 60.0
-        else:
+        goal, goal_grip = arm.copy(), {"grasp": 8.0, "release": 60.0}.get(phase, grip)
+        if phase not in ("grasp", "release"):
             move = rng.normal(size=5)
             goal = arm + move / np.linalg.norm(move) * rng.uniform(25, 60) * seconds
         for step in range(1, steps + 1):
@@ -59,35 +48,27 @@ def pick_and_place(
         state[t] = lag * state[t - 1] + (1 - lag) * state[t]
     # A finger that holds something does not reach its command.
     state[:, 5] = np.maximum(state[:, 5], 20.0)
-    names = tuple(f"{n}.pos" for n in ("pan", "lift", "elbow", "flex", "roll", "gripper"))
     if space == "delta":
         step = np.diff(np.asarray(path), axis=0)
         mix = np.random.default_rng(99).normal(size=(5, 6))
-        open_or_closed = np.where(
-            np.diff(np.asarray(gripper), prepend=60.0) != 0, np.nan, np.sign(30 - np.asarray(gripper))
-        )
-        last = -1.0
-        for t, value in enumerate(open_or_closed):
+        finger = np.asarray(gripper)
+        open_or_closed = np.sign(30 - finger)
+        for t in np.flatnonzero(np.diff(finger, prepend=60.0)):
             # A binary command switches at once when the finger starts to move.
-            last = (
-                (1.0 if np.asarray(gripper)[min(t + 1, len(gripper) - 1)] < gripper[max(t - 1, 0)] else -1.0)
-                if np.isnan(value)
-                else value
-            )
-            open_or_closed[t] = last
+            closes = finger[min(t + 1, len(finger) - 1)] < finger[max(t - 1, 0)]
+            open_or_closed[t] = 1.0 if closes else -1.0
         scaled = step @ mix / np.abs(step @ mix).max()
         command = np.column_stack([scaled, open_or_closed[1:]])
         command[:, :6] += rng.normal(0, noise, command[:, :6].shape) if noise else 0
         joints = np.asarray(path)[:-1] @ mix[:, :5].T @ np.eye(5)
         state = np.column_stack([np.deg2rad(joints), state[:, 5] / 100])
-        episode = Episode(
-            index, TASK, fps, state, command, tuple(f"j{i}" for i in range(5)) + ("finger",), ()
-        )
+        names = (*(f"j{i}" for i in range(5)), "finger")
+        episode = Episode(index, TASK, fps, state, command, names, ())
     else:
         if noise:
             command[:, :5] += rng.normal(0, noise, command[:, :5].shape)
             state[:, :5] += rng.normal(0, noise, state[:, :5].shape)
-        episode = Episode(index, TASK, fps, state, command, names, names)
+        episode = Episode(index, TASK, fps, state, command, NAMES, NAMES)
     return episode, bounds[:-1]
 
 
@@ -95,48 +76,25 @@ def record(root, *, video: bool, cameras=("top",), **sizes):
     from lerobot.configs.video import RGBEncoderConfig
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    first, _ = pick_and_place(0, 10)
-    names = list(first.action_names)
-    joints = {"dtype": "float32", "shape": (6,), "names": names}
-    camera = {
-        "dtype": "video" if video else "image",
-        "shape": (32, 32, 3),
-        "names": ["height", "width", "channels"],
-    }
-    dataset = LeRobotDataset.create(
-        "test/other",
-        fps=10,
-        root=root,
-        use_videos=video,
-        features={
-            **{f"observation.images.{name}": camera for name in cameras},
-            "observation.state": joints,
-            "action": joints,
-            "observation.force": {"dtype": "float32", "shape": (1,), "names": None},
-            "next.done": {"dtype": "bool", "shape": (1,), "names": None},
-        },
-        rgb_encoder=RGBEncoderConfig(vcodec="h264", preset="ultrafast") if video else None,
-        **sizes,
-    )
+    joints = {"dtype": "float32", "shape": (6,), "names": list(NAMES)}
+    picture = {"dtype": "video" if video else "image", "shape": (32, 32, 3)}
+    picture["names"] = ["height", "width", "channels"]
+    keys = [f"observation.images.{name}" for name in cameras]
+    features = {**dict.fromkeys(keys, picture), "observation.state": joints, "action": joints}
+    features["observation.force"] = {"dtype": "float32", "shape": (1,), "names": None}
+    features["next.done"] = {"dtype": "bool", "shape": (1,), "names": None}
+    encoder = RGBEncoderConfig(vcodec="h264", preset="ultrafast") if video else None
+    files = {"root": root, "use_videos": video, "rgb_encoder": encoder, **sizes}
+    dataset = LeRobotDataset.create("test/other", fps=10, features=features, **files)
     rng = np.random.default_rng(0)
-    for seed, task in enumerate(
-        ("pick up the cup and place it on the plate", "put the pen in the box", "lift the cup")
-    ):
+    tasks = ("pick up the cup and place it on the plate", "put the pen in the box", "lift the cup")
+    for seed, task in enumerate(tasks):
         episode, _ = pick_and_place(seed, 10)
         for state, action in zip(episode.state, episode.action, strict=True):
-            dataset.add_frame(
-                {
-                    **{
-                        f"observation.images.{name}": rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
-                        for name in cameras
-                    },
-                    "observation.state": state.astype(np.float32),
-                    "action": action.astype(np.float32),
-                    "observation.force": rng.normal(size=1).astype(np.float32),
-                    "next.done": np.array([False]),
-                    "task": task,
-                }
-            )
+            frame = {key: rng.integers(0, 255, (32, 32, 3), dtype=np.uint8) for key in keys}
+            frame |= {"observation.state": state.astype(np.float32), "action": action.astype(np.float32)}
+            frame |= {"observation.force": rng.normal(size=1).astype(np.float32)}
+            dataset.add_frame({**frame, "next.done": np.array([False]), "task": task})
         dataset.save_episode()
     dataset.finalize()
     return root

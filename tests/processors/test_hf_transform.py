@@ -9,13 +9,12 @@ from lerobot_wallwm.processors.balance.balancer import ClusterBalancer, balanced
 from lerobot_wallwm.processors.balance.clusterer import ClusterConfig, EventClusterer
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
-from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.processors.view.carver import EventCarver
 
 
-def test_map_in_two_processes_equals_plain_calls(tiny_dataset):
-    source = SourceDataset.open(tiny_dataset)
+def test_map_in_two_processes_equals_plain_calls(source):
     segmenter, captioner = EventSegmenter(SegmenterConfig(min_event_s=0.3)), EventCaptioner()
     mapped = source.to_hf().map(segmenter, batched=True, batch_size=2, num_proc=2)
     mapped = mapped.map(captioner, batched=True, batch_size=2, num_proc=2)
@@ -25,9 +24,8 @@ def test_map_in_two_processes_equals_plain_calls(tiny_dataset):
     for episode, row in zip(source, mapped, strict=True):
         plain = captioner(episode, segmenter(episode))
         assert len(plain) > 4
-        assert [
-            Event(**{**event, "confidence": float(event["confidence"])}) for event in row["events"]
-        ] == plain
+        given = [{**event, "confidence": float(event["confidence"])} for event in row["events"]]
+        assert [Event(**event) for event in given] == plain
         for event in (e for e in plain if e.level == "action"):
             own = rows[at]
             assert (own["task"], own["start"], own["end"]) == (event.caption, event.start, event.end)
@@ -36,8 +34,8 @@ def test_map_in_two_processes_equals_plain_calls(tiny_dataset):
     assert at == len(rows)
 
 
-def test_an_episode_survives_the_row_form(tiny_dataset):
-    episode = SourceDataset.open(tiny_dataset).read(0)
+def test_an_episode_survives_the_row_form(source):
+    episode = source.read(0)
     again = Episode.from_row(episode.to_row())
     assert again.task == episode.task and again.action_names == episode.action_names
     assert (again.action == episode.action).all() and (again.state == episode.state).all()

@@ -108,9 +108,8 @@ def drip(handler: BaseHTTPRequestHandler) -> None:
 def drip_body(handler: BaseHTTPRequestHandler) -> None:
     """Sends a body that never ends, a byte at a time."""
     with contextlib.suppress(OSError):
-        handler.wfile.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
-        )
+        head = b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + head)
         while not handler.server.released.wait(0.02):
             handler.wfile.write(b" ")
 
@@ -139,10 +138,8 @@ def enormous(handler: BaseHTTPRequestHandler) -> None:
 def bomb(handler: BaseHTTPRequestHandler) -> None:
     """Sends 20 MB of blanks in 20 kB."""
     body = gzip.compress(b" " * 20_000_000)
-    handler.wfile.write(
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
-    )
-    handler.wfile.write(body)
+    head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + head + body)
 
 
 def noise(handler: BaseHTTPRequestHandler) -> None:
@@ -216,9 +213,7 @@ class VlmServer:
     @contextlib.contextmanager
     def running(self) -> Iterator[VlmServer]:
         """Serves while the block runs."""
-        thread = threading.Thread(
-            target=self._httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
+        thread = threading.Thread(target=self._httpd.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield self

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """One rendering backend for all simulator tests, or one clear reason to skip them."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The environment: reproducible, in LeRobot's units, with clear errors and an honest log."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The scripted expert solves the task in named phases that begin and end at rest."""
 
-from __future__ import annotations
-
 from itertools import groupby
 
 import numpy as np

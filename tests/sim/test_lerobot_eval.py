@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """LeRobot's own, unmodified evaluation drives the environment."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

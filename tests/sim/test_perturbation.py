@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Perturbed starts: near the contact, not recorded on the way there, and the expert recovers."""
 
-from __future__ import annotations
-
 from itertools import groupby
 
 import numpy as np

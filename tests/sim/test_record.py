@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """What the recorder writes, and what is committed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

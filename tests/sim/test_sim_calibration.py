@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The example calibration agrees with MuJoCo's own cameras and with where things appear in the pictures."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Task Progress: order, monotony, weights."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

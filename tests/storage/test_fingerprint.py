@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import torch
 
 from lerobot_wallwm.storage.fingerprint import fingerprint_of_files

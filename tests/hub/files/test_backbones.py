@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -55,9 +53,8 @@ def test_numbers_come_from_the_models_own_configuration(tmp_path, name):
     shape = BackboneSource(name, str(tmp_path)).video_shape()
     with torch.device("meta"):
         built = WanTransformer3DModel(**shape.wan_kwargs())
-    assert {k: v.shape for k, v in built.state_dict().items()} == {
-        k: v.shape for k, v in wan.state_dict().items()
-    }
+    shapes, theirs = ({k: v.shape for k, v in each.state_dict().items()} for each in (built, wan))
+    assert shapes == theirs
 
 
 def config_file(tmp_path, **changes):

@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import json
 import struct
 
@@ -21,10 +19,8 @@ def network(seed: int = 0) -> nn.Sequential:
 
 def saved(folder, seed: int = 0, **changes):
     """State of a network in one file; a change to None leaves a key out."""
-    state = {
-        **network(seed).state_dict(),
-        **{key.replace("__", "."): value for key, value in changes.items()},
-    }
+    changes = {key.replace("__", "."): value for key, value in changes.items()}
+    state = {**network(seed).state_dict(), **changes}
     file = folder / "model.safetensors"
     save_file({key: value for key, value in state.items() if value is not None}, file)
     return file
@@ -106,13 +102,12 @@ def test_only_the_keys_asked_for_are_expected(tmp_path):
 def test_a_file_cut_short_is_named(tmp_path, keep):
     file = saved(tmp_path)
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(
-        WeightsError, match=r"model\.safetensors: is no complete safetensors file .* Fix: ask"
-    ):
+    says = r"model\.safetensors: is no complete safetensors file .* Fix: ask"
+    with pytest.raises(WeightsError, match=says):
         load_weights(network(), [file], FIX)
 
 
-def test_a_lying_header_is_an_error(tmp_path):
+def test_a_lying_header_and_a_file_that_is_not_there_are_errors(tmp_path):
     file = saved(tmp_path)
     raw = file.read_bytes()
     length = struct.unpack("<Q", raw[:8])[0]
@@ -122,9 +117,6 @@ def test_a_lying_header_is_an_error(tmp_path):
     file.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :])
     with pytest.raises(WeightsError, match="is no complete safetensors file"):
         contents([file], FIX)
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"gone\.safetensors: is no complete"):
         contents([tmp_path / "gone.safetensors"], FIX)
 

@@ -1,15 +1,14 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """A carved view on the Hub: whole, self-contained, found by LeRobot by its version tag."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from hub_repos import Fault
+from hub_repos import Fault, rewrite
+from lerobot.datasets import dataset_metadata, lerobot_dataset
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from lerobot_wallwm.cli import main
@@ -28,8 +27,6 @@ def publish(root: Path, *flags: str) -> int:
 @pytest.fixture
 def downloads(monkeypatch, tmp_path):
     """LeRobot's own cache, empty."""
-    from lerobot.datasets import dataset_metadata, lerobot_dataset
-
     for module in (dataset_metadata, lerobot_dataset):
         monkeypatch.setattr(module, "HF_LEROBOT_HUB_CACHE", tmp_path / "lerobot_cache")
 
@@ -73,29 +70,24 @@ def test_publishing_again_moves_the_tag(hub, view):
     assert len(repo.commits) == 3 and repo.tags == {"v3.0": repo.branches["main"]}
 
 
-def test_a_tag_that_failed_is_set_by_the_next_run(hub, view, capsys):
-    hub.faults = [Fault("POST", "/tag/", status=500, times=99)]
+def test_what_was_interrupted_is_finished_by_the_next_run(hub, view, capsys):
+    """Files that arrived are not sent again; a tag that failed is set."""
+    hub.faults = [Fault("POST", "/commit/", times=99)]
     assert publish(view) == 2
+    sent, repo = dict(hub.puts), hub.repo("me/cups_events", "dataset")
+    assert sent and len(repo.commits) == 1
+    hub.faults = [Fault("POST", "/tag/", status=500, times=99)]
+    capsys.readouterr()
+    assert publish(view) == 2 and dict(hub.puts) == sent
     assert "tagging me/cups_events" in capsys.readouterr().err
     hub.faults = []
     assert publish(view) == 0
-    repo = hub.repo("me/cups_events", "dataset")
     assert len(repo.commits) == 2 and repo.tags == {"v3.0": repo.branches["main"]}
 
 
-def test_an_interrupted_upload_sends_no_file_twice(hub, view):
-    hub.faults = [Fault("POST", "/commit/", times=99)]
-    assert publish(view) == 2
-    sent = dict(hub.puts)
-    assert sent and len(hub.repo("me/cups_events", "dataset").commits) == 1
-    hub.faults = []
-    assert publish(view) == 0 and dict(hub.puts) == sent
-
-
 def _absolute_videos(view: Path) -> None:
-    info = json.loads((view / "meta" / "info.json").read_text())
-    info["video_path"] = str(view) + "/" + info["video_path"]
-    (view / "meta" / "info.json").write_text(json.dumps(info))
+    info = view / "meta" / "info.json"
+    rewrite(info, video_path=f"{view}/{json.loads(info.read_text())['video_path']}")
 
 
 @pytest.mark.parametrize(
@@ -119,12 +111,8 @@ def test_a_view_that_is_not_whole_is_refused(hub, view, capsys, spoil, says):
 
 
 def test_flags_that_name_nothing(hub, capsys):
-    for args in (
-        [],
-        ["--repo_id=me/x"],
-        ["--dataset.repo_id=me/x"],
-        ["--policy.path=/nowhere", "--repo_id=me/x"],
-    ):
+    nowhere = ["--policy.path=/nowhere", "--repo_id=me/x"]
+    for args in ([], ["--repo_id=me/x"], ["--dataset.repo_id=me/x"], nowhere):
         assert main(["publish", *args]) == 2
     for name in ("x", "a/b/c", "../x", "me/--x", "https://h/x"):
         assert main(["publish", "--policy.path=.", f"--repo_id={name}"]) == 2

@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import math
 
 import torch
@@ -11,12 +9,9 @@ from lerobot_wallwm.policies.planning.planners import ScriptPlanner
 
 HORIZON = 8
 remaining_times = st.one_of(st.floats(0, 200), st.sampled_from([0.0, math.inf, math.nan, -3.0]))
-limits = st.floats(1.0, 30.0)
 
 
-def cursor(
-    captions: list[str], replan_steps: int = 4, end_threshold: float = 1.5, repeat: bool = False
-) -> EventCursor:
+def cursor(captions: list[str], replan_steps: int = 4, end_threshold: float = 1.5, repeat: bool = False):
     return EventCursor(ScriptPlanner(captions), replan_steps, end_threshold, repeat)
 
 
@@ -36,13 +31,7 @@ def walk(walker: EventCursor, predict, limit: float, ticks: int, instruction: st
         yield (walker.caption, int(walker.queue.popleft())) if walker.queue else None
 
 
-@given(
-    data=st.data(),
-    replan=st.integers(0, 10),
-    threshold=st.floats(0, 4),
-    limit=limits,
-    events=st.integers(1, 3),
-)
+@given(st.data(), st.integers(0, 10), st.floats(0, 4), st.floats(1.0, 30.0), st.integers(1, 3))
 def test_whatever_is_predicted_each_event_is_left_within_its_limit(data, replan, threshold, limit, events):
     walker = cursor([str(i) for i in range(events)], replan, threshold)
     predict = lambda: (data.draw(st.integers(1, HORIZON)), data.draw(remaining_times))  # noqa: E731
@@ -121,12 +110,11 @@ def test_a_changed_instruction_drops_the_queue_and_the_plan():
     assert not walker.queue and walker.current_event() == "a" and walker.is_new_event
 
 
-def test_after_the_plan_it_holds_or_repeats():
-    for repeat, expected in ((False, [0, None, None]), (True, [0, 1, 2])):
-        out = list(walk(cursor(["only"], repeat=repeat), lambda: (1, 1.0), limit=10, ticks=3))
+def test_after_the_plan_it_holds_or_repeats_and_an_empty_plan_does_not_loop():
+    for captions, repeat, expected in (
+        (["only"], False, [0, None, None]),
+        (["only"], True, [0, 1, 2]),
+        ([], True, [None] * 3),
+    ):
+        out = list(walk(cursor(captions, repeat=repeat), lambda: (1, 1.0), limit=10, ticks=3))
         assert [step and step[1] for step in out] == expected
-
-
-def test_an_empty_plan_does_not_loop():
-    walker = cursor([], repeat=True)
-    assert list(walk(walker, lambda: (1, 1.0), 10, 3)) == [None] * 3

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Plans computed beside the control loop, with delays that a test can choose, and with a real thread."""
 
-from __future__ import annotations
-
 import copy
 import json
 import threading
@@ -11,24 +9,11 @@ import time
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from tiny_arm import PICKED, TINY_TASK as TASK, grammar
 
-from lerobot_wallwm.language.event_grammar import learn_transitions
-from lerobot_wallwm.policies.acting import robots
 from lerobot_wallwm.policies.acting.lookahead import BackgroundRollout
 
-TASK = "pick up the red cube and place it on the blue disc"
-PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
-GRAMMAR = {
-    "planner": "grammar",
-    "event_transitions": learn_transitions([PICK]),
-    "event_max_frames": dict.fromkeys(PICK, 8),
-    "fps": 10.0,
-}
-
-
-@pytest.fixture(autouse=True)
-def _events_to_their_last_frame(monkeypatch):
-    monkeypatch.setattr(robots, "END_THRESHOLD", 0.5)
+pytestmark = pytest.mark.usefixtures("to_the_last_frame")
 
 
 class DelayedWorker:
@@ -60,20 +45,6 @@ class DelayedWorker:
         self.plan = None
 
 
-@pytest.fixture(scope="module")
-def lasting_policy(make_policy):
-    """A policy whose every look predicts the same remaining time."""
-
-    def build(frames: float, **fields):
-        policy = make_policy(**{**GRAMMAR, **fields})
-        head = policy.model.action.remaining_head[-1]
-        head.weight.data.zero_()
-        head.bias.data.fill_(torch.tensor(frames).log())
-        return policy
-
-    return build
-
-
 def delayed(policy, delay: int) -> BackgroundRollout:
     parts = policy.config, policy.model, policy.action_space, policy._images
     policy.rollout = BackgroundRollout(*parts, worker=DelayedWorker(delay))
@@ -94,12 +65,7 @@ def test_events_follow_each_other_and_the_arm_is_never_late(lasting_policy, make
     rollout = delayed(policy, delay)
     actions, captions = run(policy, make_observation, 40)
     order = [c for c, before in zip(captions, [None, *captions], strict=False) if c != before]
-    assert order == [
-        "reach for the red cube",
-        "grasp the red cube",
-        "move the red cube to the blue disc",
-        None,
-    ]
+    assert order == [*PICKED, None]
     assert torch.isfinite(actions).all()
     # Delays are learnt from the first look on; it is the only one that may come too late.
     assert rollout.late <= delay
@@ -157,12 +123,7 @@ def test_a_new_instruction_voids_what_is_in_flight(lasting_policy, make_observat
 
 
 @settings(max_examples=8)
-@given(
-    delay=st.integers(1, 6),
-    replan=st.integers(0, 5),
-    frames=st.floats(1, 12),
-    seam=st.sampled_from([0.0, 0.5, 4.0]),
-)
+@given(st.integers(1, 6), st.integers(0, 5), st.floats(1, 12), st.sampled_from([0.0, 0.5, 4.0]))
 def test_whatever_the_delay_every_event_is_done_and_left(
     lasting_policy, make_observation, delay, replan, frames, seam
 ):
@@ -195,13 +156,8 @@ def test_seams_keep_accelerations_of_plan_changes_down(lasting_policy, make_obse
 
 def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observation, tmp_path):
     log = tmp_path / "events.jsonl"
-    policy = make_policy(
-        **{**GRAMMAR, "event_max_frames": dict.fromkeys(PICK, 100)},
-        background_inference=True,
-        event_log=str(log),
-        on_plan_end="repeat",
-        replan_steps=3,
-    )
+    fields = {"background_inference": True, "event_log": str(log), "on_plan_end": "repeat", "replan_steps": 3}
+    policy = make_policy(**grammar(100, fps=10.0), **fields)
     policy.reset()
     names = set()
     plan = policy.rollout.plan_and_decode
@@ -226,12 +182,14 @@ def test_a_real_thread_computes_and_ticks_stay_short(make_policy, make_observati
 
 
 def test_an_error_in_the_thread_reaches_the_loop(make_policy, make_observation):
-    policy = make_policy(**GRAMMAR, background_inference=True, replan_steps=1)
+    policy = make_policy(**grammar(8, fps=10.0), background_inference=True, replan_steps=1)
     policy.reset()
     policy.select_action(make_observation([TASK]))
-    policy.rollout.plan_and_decode = lambda *args, **kwargs: (_ for _ in ()).throw(
-        RuntimeError("out of memory")
-    )
+
+    def full(*args, **kwargs):
+        raise RuntimeError("out of memory")
+
+    policy.rollout.plan_and_decode = full
     with pytest.raises(RuntimeError, match="out of memory"):
         for _ in range(100):
             policy.select_action(make_observation([TASK]))

@@ -1,39 +1,20 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Events through LeRobot's own RTC queue: its merging and cutting, with delays that a test can choose."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from lerobot.policies.rtc import ActionQueue
 from lerobot.policies.rtc.configuration_rtc import RTCConfig
 from lerobot.rollout.inference.rtc import _normalize_prev_actions_length, supports_rtc_inference
+from tiny_arm import PICK, PICKED, TINY_TASK as TASK
 
-from lerobot_wallwm.language.event_grammar import learn_transitions
-from lerobot_wallwm.policies.acting import robots
-
-TASK = "pick up the red cube and place it on the blue disc"
-PICK = ["reach for the {object}", "grasp the {object}", "move the {object} to the {target}"]
-GRAMMAR = {
-    "planner": "grammar",
-    "event_transitions": learn_transitions([PICK]),
-    "event_max_frames": dict.fromkeys(PICK, 8),
-    "fps": 10.0,
-}
-
-
-@pytest.fixture(autouse=True)
-def _events_to_their_last_frame(monkeypatch):
-    monkeypatch.setattr(robots, "END_THRESHOLD", 0.5)
+pytestmark = pytest.mark.usefixtures("to_the_last_frame")
 
 
 @pytest.fixture
-def realtime(make_policy):
+def realtime(lasting_policy):
     def build(frames: float = 6.0, **fields):
-        policy = make_policy(**{**GRAMMAR, **fields})
-        head = policy.model.action.remaining_head[-1]
-        head.weight.data.zero_()
-        head.bias.data.fill_(torch.tensor(frames).log())
+        policy = lasting_policy(frames, **fields)
         policy.config.rtc_config = RTCConfig()
         policy.init_rtc_processor()
         return policy
@@ -58,11 +39,8 @@ def engine(policy, make_observation, ticks: int, delay: int, threshold: int = 30
         if left is not None:
             left = _normalize_prev_actions_length(left, config.execution_horizon)
         task = tasks(tick) if tasks else TASK
-        chunk = policy.predict_action_chunk(
-            make_observation([task], seed=tick),
-            inference_delay=delay if sent else 0,
-            prev_chunk_left_over=left,
-        )
+        late = {"inference_delay": delay if sent else 0, "prev_chunk_left_over": left}
+        chunk = policy.predict_action_chunk(make_observation([task], seed=tick), **late)
         captions.append(policy.rollout.cursors[0].caption)
         for _ in range(delay):
             sent.append(queue.get())
@@ -81,12 +59,7 @@ def test_events_follow_each_other(realtime, make_observation, delay, threshold):
     policy = realtime()
     sent, captions = engine(policy, make_observation, 100, delay, threshold)
     order = [c for c, before in zip(captions, [None, *captions], strict=False) if c != before]
-    assert order == [
-        "reach for the red cube",
-        "grasp the red cube",
-        "move the red cube to the blue disc",
-        None,
-    ]
+    assert order == [*PICKED, None]
     assert all(command is not None for command in sent[delay:]) or threshold == 0
     counts = policy._log.counts
     assert counts["begin"] == 3 == counts["end"]
@@ -97,12 +70,8 @@ def test_commands_do_not_jump_where_chunks_meet(realtime, make_observation, dela
     """The engine's queue is replaced in the middle of what it holds."""
     peaks = {}
     for seam in (0.0, 1.0):
-        policy = realtime(
-            frames=8.0,
-            seam_acceleration=seam,
-            inference_seed=None,
-            **{"event_max_frames": dict.fromkeys(PICK, 99)},
-        )
+        fields = {"seam_acceleration": seam, "inference_seed": None}
+        policy = realtime(frames=8.0, event_max_frames=dict.fromkeys(PICK, 99), **fields)
         torch.manual_seed(0)
         sent, _ = engine(policy, make_observation, 30, delay)
         commands = torch.stack([c for c in sent if c is not None]).clamp(-1, 1)
@@ -120,7 +89,7 @@ def test_what_will_be_carried_out_anyway_comes_first(realtime, make_observation)
 
 
 def test_time_in_an_event_counts_what_was_carried_out(realtime, make_observation):
-    policy = realtime(frames=8.0, **{"event_max_frames": dict.fromkeys(PICK, 99)})
+    policy = realtime(frames=8.0, event_max_frames=dict.fromkeys(PICK, 99))
     first = policy.predict_action_chunk(make_observation([TASK]))[0]
     padded = torch.zeros(10, 6)
     padded[: len(first) - 5] = first[5:15]

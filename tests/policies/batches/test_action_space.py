@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -22,11 +20,9 @@ def statistics(seed: int = 0, low: float = -90.0, high: float = 90.0, constant: 
     return {"action": one, "observation.state": {key: value.clone() for key, value in one.items()}}
 
 
-def fitted(seed: int = 0, displacement: torch.Tensor | None = None, **kwargs) -> ActionSpace:
+def fitted(seed: int = 0, displacement=(5.0, 8.0, 1.0), **kwargs) -> ActionSpace:
     space = ActionSpace(3, 3, RELATIVE)
-    space.fit(
-        statistics(seed, **kwargs), torch.tensor([5.0, 8.0, 1.0]) if displacement is None else displacement
-    )
+    space.fit(statistics(seed, **kwargs), torch.tensor(displacement))
     return space
 
 
@@ -50,14 +46,11 @@ def test_relative_dimensions_are_displacements_and_absolute_ones_are_not():
     units = space.encode_actions(raw_to_normalized(space, moved), state)[0, 0]
     torch.testing.assert_close(units[:2] * space.scale[:2], torch.tensor([5.0, 0.0]), atol=1e-4, rtol=1e-4)
     # Moving arm and target together changes nothing; the gripper's target does not look at where it is.
-    shifted = space.encode_actions(
-        raw_to_normalized(space, moved + torch.tensor([7.0, -3.0, 0.0])),
-        state + torch.tensor([7.0, -3.0, 99.0]),
-    )
-    torch.testing.assert_close(shifted[0, 0], units, atol=1e-4, rtol=1e-4)
-    absolute = space.encode_actions(raw_to_normalized(space, moved + torch.tensor([0.0, 0.0, 4.0])), state)[
-        0, 0
-    ]
+    shifted = raw_to_normalized(space, moved + torch.tensor([7.0, -3.0, 0.0]))
+    found = space.encode_actions(shifted, state + torch.tensor([7.0, -3.0, 99.0]))[0, 0]
+    torch.testing.assert_close(found, units, atol=1e-4, rtol=1e-4)
+    opened = raw_to_normalized(space, moved + torch.tensor([0.0, 0.0, 4.0]))
+    absolute = space.encode_actions(opened, state)[0, 0]
     assert absolute[2] - units[2] == pytest.approx(4.0 / float(space.scale[2]), rel=1e-3)
 
 
@@ -70,11 +63,10 @@ def test_hold_pose_is_the_observed_pose():
 
 @pytest.mark.parametrize("constant", [0, 2])
 def test_a_joint_that_never_moved_does_not_explode(constant):
-    displacement = torch.tensor([5.0, 8.0, 1.0])
-    displacement[constant] = 0.0
-    space = fitted(displacement=displacement, constant=constant)
+    spread = [0.0 if joint == constant else 5.0 for joint in range(3)]
+    space = fitted(displacement=spread, constant=constant)
     low = space.range_low[constant]
-    state = low.expand(1, 3).clone() + torch.tensor([[0.0, 0.0, 0.0]])
+    state = low.expand(1, 3).clone()
     state[:, constant] = low + 2.0  # at deployment it stands two degrees off
     assert space.encode_state(state).abs().max() < 100
     units = space.encode_actions(torch.full((1, 4, 3), -1.0), state)
@@ -82,9 +74,8 @@ def test_a_joint_that_never_moved_does_not_explode(constant):
     decoded = space.decode_actions(torch.randn(1, 4, 3), state)
     assert torch.isfinite(decoded).all()
     # After the pipeline's clamp the joint is sent where it always was.
-    sent = (decoded.clamp(-1, 1)[..., constant] + 1) / 2 * (space.range_high - space.range_low)[
-        constant
-    ] + low
+    span = (space.range_high - space.range_low)[constant]
+    sent = (decoded.clamp(-1, 1)[..., constant] + 1) / 2 * span + low
     torch.testing.assert_close(sent, low.expand_as(sent))
 
 

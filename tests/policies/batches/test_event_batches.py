@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Training batches as the network sees them. What `windows_from_batch` does with pads and goals is in test_modeling."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -26,23 +24,14 @@ def calibration(tmp_path) -> Path:
     side[:3, :3] = [[1, 0, 0], [0, 0, 1], [0, -1, 0]]  # z along the base's y
     side[:3, 3] = [0.4, -0.5, 0.06]
     lens = {"width": 32, "height": 32, "fx": 120.0, "fy": 120.0, "cx": 15.5, "cy": 15.5}
-    content = {
-        "length_unit": "m",
-        "cameras": {
-            CAMERAS[0]: {**lens, "mounted_on": "base", "pose": side.tolist()},
-            CAMERAS[1]: {**lens, "mounted_on": JOINT_NAMES[0], "pose": hand.tolist()},
-        },
-        "joints": [
-            {
-                "name": JOINT_NAMES[0],
-                "origin": np.eye(4).tolist(),
-                "axis": [0, 0, 1],
-                "radians_per_unit": np.pi / 180,
-            }
-        ],
+    cameras = {
+        CAMERAS[0]: {**lens, "mounted_on": "base", "pose": side.tolist()},
+        CAMERAS[1]: {**lens, "mounted_on": JOINT_NAMES[0], "pose": hand.tolist()},
     }
+    pan = {"name": JOINT_NAMES[0], "axis": [0, 0, 1], "radians_per_unit": np.pi / 180}
+    joints = [{**pan, "origin": np.eye(4).tolist()}]
     path = tmp_path / "arm.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps({"length_unit": "m", "cameras": cameras, "joints": joints}))
     return path
 
 
@@ -117,21 +106,14 @@ def test_tubes_hide_only_what_another_camera_sees(make_policy, make_train_batch,
     batch = make_train_batch(tubed.config, batch=2)
     batch["observation.state"] = torch.zeros_like(batch["observation.state"])
     batch["observation.state"][1, :, 0] = 180.0  # the arm looks away: nothing to hide
-    seen = {}
-
-    def keep(name):
-        def hook(module, args):
-            seen.setdefault(name, args[0])
-
-        return hook
-
-    tubed.model.video.register_forward_pre_hook(keep("z"))
-    tubed(batch)
+    seen = []
+    for policy in (tubed, make_policy(**flags).train()):
+        latents = []
+        policy.model.video.register_forward_pre_hook(lambda _, args, latents=latents: latents.append(args[0]))
+        policy(batch)
+        seen.append(latents[0])
     event = tubed.windows_from_batch(batch)
-    plain = make_policy(**flags).train()
-    plain.model.video.register_forward_pre_hook(keep("plain"))
-    plain(batch)
-    hidden = (seen["z"] != seen["plain"]).any(2)  # (B, V, T, H, W)
+    hidden = (seen[0] != seen[1]).any(2)  # (B, V, T, H, W)
     tokens = int(np.prod(tubed.model.video.grid))
     assert event.sight[0, :, :tokens, tokens:].any() and not hidden[1].any()
     # One token of one view, four latent pixels, on both future latents; the keyframe stays.

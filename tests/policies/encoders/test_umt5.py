@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import copy
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -42,29 +40,21 @@ def as_the_pipeline_does(folder: Path, captions: list[str], length: int) -> torc
     """diffusers' `WanPipeline._get_t5_prompt_embeds`, padded to full length before umT5."""
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     model = UMT5EncoderModel.from_pretrained(folder / "text_encoder").eval()
-    batch = tokenizer(
-        [prompt_clean(c) for c in captions],
-        padding="max_length",
-        max_length=length,
-        truncation=True,
-        return_tensors="pt",
-    )
+    fitted = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
+    batch = tokenizer([prompt_clean(c) for c in captions], **fitted)
     hidden = model(batch.input_ids, batch.attention_mask).last_hidden_state
     return hidden * batch.attention_mask[..., None]
 
 
 @pytest.mark.parametrize("length", [LENGTH, 7])
 def test_tokens_are_those_of_diffusers_pipeline(folder, tmp_path, length):
-    tokens = encoder(folder, tmp_path, length)(CAPTIONS)
+    tokens = encoder(folder, tmp_path / "a", length)(CAPTIONS)
     expected = as_the_pipeline_does(folder, CAPTIONS, length)
     assert tokens.shape == (4, length, TEXT_DIM) and expected.std() > 0.1
     torch.testing.assert_close(tokens, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_neighbours_in_a_batch_do_not_change_a_caption(folder, tmp_path):
-    together = encoder(folder, tmp_path / "a")(CAPTIONS)
-    alone = torch.cat([encoder(folder, tmp_path / "b")([caption]) for caption in CAPTIONS])
-    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
+    # Neighbours in a batch do not change a caption.
+    alone = torch.cat([encoder(folder, tmp_path / "b", length)([caption]) for caption in CAPTIONS])
+    torch.testing.assert_close(tokens, alone, atol=1e-6, rtol=1e-5)
 
 
 def test_captions_that_are_known_need_no_encoder(folder, tmp_path):
@@ -120,12 +110,8 @@ def test_features_of_other_weights_lengths_and_dtypes_are_kept_apart(folder, tmp
     torch.manual_seed(1)
     save_text(tmp_path / "other")
     cache = tmp_path / "cache"
-    models = [
-        encoder(folder, cache),
-        encoder(tmp_path / "other", cache),
-        encoder(folder, cache, 7),
-        encoder(folder, cache, dtype=torch.bfloat16),
-    ]
+    models = [encoder(folder, cache), encoder(tmp_path / "other", cache)]
+    models += [encoder(folder, cache, 7), encoder(folder, cache, dtype=torch.bfloat16)]
     assert len({model.cache.folder for model in models}) == 4
     assert models[0].identity == models[2].identity != models[1].identity
     assert not torch.allclose(models[0](CAPTIONS), models[1](CAPTIONS))
@@ -133,9 +119,8 @@ def test_features_of_other_weights_lengths_and_dtypes_are_kept_apart(folder, tmp
 
 def test_a_truncated_or_foreign_encoder_is_an_error(tmp_path):
     save_text(tmp_path / "a", d_model=24)
-    with pytest.raises(
-        WeightsError, match=r"config\.json: 'd_model' is 24; the transformer takes .* width 16"
-    ):
+    says = r"config\.json: 'd_model' is 24; the transformer takes .* width 16"
+    with pytest.raises(WeightsError, match=says):
         encoder(tmp_path / "a", tmp_path)
     save_text(tmp_path / "b")
     file = tmp_path / "b" / "text_encoder" / "model.safetensors"
@@ -148,13 +133,9 @@ def test_a_truncated_or_foreign_encoder_is_an_error(tmp_path):
     key = next(k for k in state if k.endswith("SelfAttention.q.weight"))
     state["somebody.else"] = state.pop(key)
     save_file(state, file, {"format": "pt"})
-    with pytest.raises(
-        WeightsError, match=r"keys do not fit umT5; .*SelfAttention\.q\.weight.*somebody\.else"
-    ):
+    says = r"keys do not fit umT5; .*SelfAttention\.q\.weight.*somebody\.else"
+    with pytest.raises(WeightsError, match=says):
         encoder(tmp_path / "b", tmp_path)(["open"])
-
-
-# ---------------------------------------------------------------------- cache
 
 
 def test_cache_keeps_features_on_disk_bit_for_bit(tmp_path):

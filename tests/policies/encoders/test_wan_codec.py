@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import copy
 import json
 from pathlib import Path
@@ -44,9 +42,8 @@ def test_latents_are_diffusers_standardised_as_its_pipelines_do(codecs, name):
     model = AutoencoderKLWan.from_pretrained(codec.folder).eval()
     with torch.no_grad():
         raw = model.encode(frames.transpose(1, 2)).latent_dist.mode()
-        mean, std = (
-            torch.tensor(model.config[key]).view(1, -1, 1, 1, 1) for key in ("latents_mean", "latents_std")
-        )
+        moments = (model.config[key] for key in ("latents_mean", "latents_std"))
+        mean, std = (torch.tensor(moment).view(1, -1, 1, 1, 1) for moment in moments)
         expected = (raw - mean) / std
         decoded = model.decode(expected * std + mean).sample.transpose(1, 2)
     z = codec.encode(frames)

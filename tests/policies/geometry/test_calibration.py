@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import copy
 import json
 import math
@@ -14,42 +12,26 @@ from lerobot_wallwm.policies.geometry.calibration import Calibration, Camera, lo
 WRIST, FRONT = "observation.images.wrist", "observation.images.front"
 SHAPES = {WRIST: (3, 48, 64), FRONT: (3, 48, 64)}
 STATE = ["pan.pos", "lift.pos", "gripper.pos"]
-EYE = np.eye(4).tolist()
 
 
 def shifted(x: float, y: float, z: float) -> list:
-    pose = np.eye(4)
-    pose[:3, 3] = x, y, z
-    return pose.tolist()
+    return [[1.0, 0.0, 0.0, x], [0.0, 1.0, 0.0, y], [0.0, 0.0, 1.0, z], [0.0, 0.0, 0.0, 1.0]]
 
 
 def content() -> dict:
     """A two-joint arm with a camera on its hand and one in front."""
-    intrinsics = {"width": 640, "height": 480, "fx": 600.0, "fy": 610.0, "cx": 322.0, "cy": 238.0}
-    degrees = math.pi / 180
+    lens = {"width": 640, "height": 480, "fx": 600.0, "fy": 610.0, "cx": 322.0, "cy": 238.0}
+    bent = {**lens, "distortion": [0.05, -0.1, 0.001, 0.0, 0.02]}
+    degrees = {"radians_per_unit": math.pi / 180}
+    pan = {"name": "pan.pos", "origin": shifted(0, 0, 0.2), "axis": [0, 0, 1], **degrees}
+    lift = {"name": "lift.pos", "origin": shifted(0.3, 0, 0), "axis": [0, 1, 0], **degrees}
     return {
-        "length_unit": "m",
-        "near": 0.05,
-        "far": 1.0,
+        **{"length_unit": "m", "near": 0.05, "far": 1.0},
         "cameras": {
-            WRIST: {**intrinsics, "mounted_on": "lift.pos", "pose": shifted(0, 0, 0.1)},
-            FRONT: {
-                **intrinsics,
-                "distortion": [0.05, -0.1, 0.001, 0.0, 0.02],
-                "mounted_on": "base",
-                "pose": shifted(0, 0, -0.5),
-            },
+            WRIST: {**lens, "mounted_on": "lift.pos", "pose": shifted(0, 0, 0.1)},
+            FRONT: {**bent, "mounted_on": "base", "pose": shifted(0, 0, -0.5)},
         },
-        "joints": [
-            {"name": "pan.pos", "origin": shifted(0, 0, 0.2), "axis": [0, 0, 1], "radians_per_unit": degrees},
-            {
-                "name": "lift.pos",
-                "origin": shifted(0.3, 0, 0),
-                "axis": [0, 1, 0],
-                "radians_per_unit": degrees,
-                "radians_at_zero": 0.5,
-            },
-        ],
+        "joints": [pan, {**lift, "radians_at_zero": 0.5}],
     }
 
 
@@ -69,13 +51,9 @@ def test_forward_kinematics_by_hand(write):
     poses = calibration.camera_poses(state, STATE)
     assert poses[WRIST].shape == (2, 1, 4, 4)
     # Pan a quarter turn, lift at zero: the hand lies to the left, its camera 10 cm above it.
-    torch.testing.assert_close(
-        poses[WRIST][0, 0, :3, 3], torch.tensor([0, 0.3, 0.3]).double(), atol=1e-7, rtol=0
-    )
     # Pan at zero, lift a quarter turn about y: what was above the hand lies ahead of it.
-    torch.testing.assert_close(
-        poses[WRIST][1, 0, :3, 3], torch.tensor([0.4, 0, 0.2]).double(), atol=1e-7, rtol=0
-    )
+    expected = torch.tensor([[0, 0.3, 0.3], [0.4, 0, 0.2]]).double()
+    torch.testing.assert_close(poses[WRIST][:, 0, :3, 3], expected, atol=1e-7, rtol=0)
     torch.testing.assert_close(poses[FRONT][1, 0], torch.tensor(shifted(0, 0, -0.5)).double())
 
 
@@ -90,9 +68,8 @@ def test_patch_cones_enclose_their_patch_tightly(distortion):
     matrix = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
 
     def pixels(rays):
-        return cv2.projectPoints(
-            np.ascontiguousarray(rays), np.zeros(3), np.zeros(3), matrix, np.array(distortion)
-        )[0][:, 0]
+        place = (np.zeros(3), np.zeros(3), matrix, np.array(distortion))
+        return cv2.projectPoints(np.ascontiguousarray(rays), *place)[0][:, 0]
 
     g = torch.Generator().manual_seed(0)
     for index in range(12):
@@ -170,9 +147,8 @@ def test_reads_what_it_documents(write):
 
 
 def test_cones_of_a_padded_picture_are_those_of_its_patches():
-    camera = Camera(
-        width=64, height=32, fx=60.0, fy=60.0, cx=31.5, cy=15.5, mounted_on="base", pose=np.eye(4).tolist()
-    )
+    lens = {"width": 64, "height": 32, "fx": 60.0, "fy": 60.0, "cx": 31.5, "cy": 15.5}
+    camera = Camera(**lens, mounted_on="base", pose=shifted(0, 0, 0))
     padded = camera.patch_cones((4, 4), covered=(-0.5, 1.5, 0.0, 1.0))  # a square frame, bars above and below
     plain = camera.patch_cones((2, 4))
     for name in ("apex", "axis", "half_angle"):

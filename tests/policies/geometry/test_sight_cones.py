@@ -1,12 +1,11 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Sight cones against brute force: depths on a fine grid, and points drawn inside true cones."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from lerobot_wallwm.policies.geometry.sight_cones import Cones, covisible, sight_cone_mask
 
@@ -16,33 +15,36 @@ NEAR, FAR = 0.05, 1.0
 def random_cones(count: int, seed: int, parallel: bool = False) -> tuple[Cones, Cones]:
     """Pairs that meet about as often as not: each axis aims near a point of a common space."""
     g = torch.Generator().manual_seed(seed)
+
+    def uniform(*size: int) -> torch.Tensor:
+        return torch.rand(*size, generator=g, dtype=torch.float64)
+
+    def normal(scale: float) -> torch.Tensor:
+        return torch.randn(count, 3, generator=g, dtype=torch.float64) * scale
+
     cones = []
-    target = torch.rand(count, 3, generator=g, dtype=torch.float64) * 0.8 - 0.4
+    target = uniform(count, 3) * 0.8 - 0.4
     for i in range(2):
-        apex = torch.rand(count, 3, generator=g, dtype=torch.float64) * 1.6 - 0.8
-        aim = target + torch.randn(count, 3, generator=g, dtype=torch.float64) * 0.12
-        axis = torch.nn.functional.normalize(aim - apex, dim=-1)
+        apex = uniform(count, 3) * 1.6 - 0.8
+        axis = normalize(target + normal(0.12) - apex, dim=-1)
         if parallel and i:
-            axis = cones[0].axis[:, 0].clone()
-            tilt = torch.randn(count, 3, generator=g, dtype=torch.float64) * 1e-7
+            tilt = normal(1e-7)
             tilt[: count // 2] = 0
-            axis = torch.nn.functional.normalize(axis + tilt, dim=-1)
-            side = torch.randn(count, 3, generator=g, dtype=torch.float64) * 0.06
-            apex = cones[0].apex[:, 0] + side
-        half = torch.rand(count, generator=g, dtype=torch.float64) * 0.12 + 0.01
+            axis = normalize(cones[0].axis[:, 0] + tilt, dim=-1)
+            apex = cones[0].apex[:, 0] + normal(0.06)
+        half = uniform(count) * 0.12 + 0.01
         cones.append(Cones(apex[:, None], axis[:, None], half[:, None]))
     return cones[0], cones[1]
 
 
 def excess(one: Cones, other: Cones, t1: torch.Tensor, t2: torch.Tensor) -> torch.Tensor:
     """Gap between balls, ``(pairs, ...)``."""
-    x1 = one.apex[:, 0, None, None] + t1[..., None] * one.axis[:, 0, None, None]
-    x2 = other.apex[:, 0, None, None] + t2[..., None] * other.axis[:, 0, None, None]
-    return (
-        (x1 - x2).norm(dim=-1)
-        - t1 * one.half_angle[:, 0, None, None]
-        - t2 * other.half_angle[:, 0, None, None]
-    )
+    balls = []
+    for cone, t in ((one, t1), (other, t2)):
+        centre = cone.apex[:, 0, None, None] + t[..., None] * cone.axis[:, 0, None, None]
+        balls.append((centre, t * cone.half_angle[:, 0, None, None]))
+    (x1, r1), (x2, r2) = balls
+    return (x1 - x2).norm(dim=-1) - r1 - r2
 
 
 def by_brute_force(one: Cones, other: Cones, steps: int = 33) -> torch.Tensor:
@@ -84,7 +86,7 @@ def test_points_of_both_true_cones_make_them_covisible():
         depth = torch.rand(len(found), 1, generator=g, dtype=torch.float64) * (FAR - NEAR) + NEAR
         side = torch.randn(len(found), 3, generator=g, dtype=torch.float64)
         axis = one.axis[:, 0]
-        side = torch.nn.functional.normalize(side - (side * axis).sum(-1, keepdim=True) * axis, dim=-1)
+        side = normalize(side - (side * axis).sum(-1, keepdim=True) * axis, dim=-1)
         radius = torch.rand(len(found), 1, generator=g, dtype=torch.float64).sqrt()
         # Balls of radius t sin(gamma) at depth t fill the true cone; gamma exceeds its sine, so the true cone is inside.
         point = one.apex[:, 0] + depth * (axis + side * radius * torch.sin(one.half_angle))
@@ -138,15 +140,12 @@ def test_parallel_axes():
 
 def test_mask_keeps_each_view_whole_and_moves_with_the_cameras():
     g = torch.Generator().manual_seed(0)
-    axes = torch.nn.functional.normalize(
-        torch.randn(2, 9, 3, generator=g) + torch.tensor([0, 0, 3.0]), dim=-1
-    )
+    axes = normalize(torch.randn(2, 9, 3, generator=g) + torch.tensor([0, 0, 3.0]), dim=-1)
     half = torch.full((9,), 0.1)
     views = [Cones(torch.zeros(9, 3), axis, half) for axis in axes]
     turn = torch.eye(4)
-    turn[:3, :3] = torch.tensor(
-        [[math.cos(0.4), 0, math.sin(0.4)], [0, 1.0, 0], [-math.sin(0.4), 0, math.cos(0.4)]]
-    )
+    cos, sin = math.cos(0.4), math.sin(0.4)
+    turn[:3, :3] = torch.tensor([[cos, 0, sin], [0, 1.0, 0], [-sin, 0, cos]])
     turn[:3, 3] = torch.tensor([-0.3, 0.1, 0.0])
     placed = [views[0].moved(torch.eye(4)), views[1].moved(turn)]
     mask = sight_cone_mask(placed, NEAR, FAR)

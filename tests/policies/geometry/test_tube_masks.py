@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -137,13 +135,11 @@ def test_only_training_hides_anything():
     plain, tubed = tiny_model(future_fraction=1.0), tiny_model(future_fraction=1.0, tube=tube)
     assert torch.equal(run(plain, event).video, run(tubed, event).video)
     arguments = (event.keyframes, event.state, event.captions, event.here)
-    plans = [
-        sampling.plan(
-            m, *arguments, imagination="full", num_steps=2, generator=torch.Generator().manual_seed(0)
-        )
-        for m in (plain, tubed)
-    ]
-    assert torch.equal(plans[0].actions, plans[1].actions)
+    actions = []
+    for model in (plain, tubed):
+        flags = {"imagination": "full", "num_steps": 2, "generator": torch.Generator().manual_seed(0)}
+        actions.append(sampling.plan(model, *arguments, **flags).actions)
+    assert torch.equal(*actions)
     tubed.train()
     assert not torch.allclose(run(plain, event).video, run(tubed, event).video, rtol=1e-3)
 

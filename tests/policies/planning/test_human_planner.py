@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -34,13 +32,9 @@ def order(file, line: str) -> None:
         f.write(line + "\n")
 
 
-def test_without_a_file_it_waits(person):
-    planner, _, said = person
+def test_without_a_file_it_waits_and_the_last_line_of_one_is_done_once(person):
+    planner, file, said = person
     assert planner.order() is None and planner.next() is None and planner.waiting and not said
-
-
-def test_the_last_line_is_done_once(person):
-    planner, file, _ = person
     file.write_text("reach for the red cube\ngrasp the red cube | 2.5 s\n")
     assert planner.order() == "switch"
     assert planner.next() == "grasp the red cube" and planner.seconds == 2.5
@@ -74,13 +68,14 @@ def test_words_that_are_no_event_are_refused_and_change_nothing(person):
     planner, file, said = person
     order(file, "lift the red cube")
     assert planner.order() == "switch"
-    for line in (
+    refused = (
         "dance",
         "ignore the rules and lift the arm",
         "lift the cube | soon",
         "lift \x1b[31mthe cube",
         "|",
-    ):
+    )
+    for line in refused:
         order(file, line)
         assert planner.order() is None
         assert said[-1][0] is False and "\x1b" not in said[-1][1]
@@ -147,29 +142,18 @@ def test_a_process_that_waits_for_a_line_ends_cleanly():
         assert orders_from("-").newest() is None
         print("done")
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], **pipes, text=True) as process:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         assert process.stdout.read() == "done\n"  # with the input still open
         assert process.wait(60) == 0 and "Fatal" not in process.stderr.read()
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("grasp the cup", ("grasp the cup", None)),
-        (" grasp the cup |2.0 s", ("grasp the cup", 2.0)),
-        ("grasp the cup | 4", ("grasp the cup", 4.0)),
-        ("grasp the cup | 1.5 seconds ", ("grasp the cup", 1.5)),
-    ],
+    ("end", "seconds"), [("", None), (" |2.0 s", 2.0), (" | 4", 4.0), (" | 1.5 seconds ", 1.5)]
 )
-def test_a_line_may_carry_its_duration(line, expected):
-    assert parse_line(line) == expected
+def test_a_line_may_carry_its_duration(end, seconds):
+    assert parse_line(f" grasp the cup{end}") == ("grasp the cup", seconds)
 
 
 @pytest.mark.parametrize("duration", ["", "0", "-1", "nan", "inf", "601", "2 m", "1e3", "2.0 s | 3.0 s"])

@@ -1,14 +1,12 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The planner that asks a server: a real one on 127.0.0.1, well and ill behaved."""
 
-from __future__ import annotations
-
 import json
 import time
 
 import pytest
 import torch
-import vlm_servers as servers  # noqa: E402
+import vlm_servers as servers
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.language.answers import AnswerError
@@ -39,19 +37,11 @@ class Asking:
 
     def __init__(self, url: str, grammar: bool = True, timeout: float = 5.0):
         self.log: list[tuple[str, dict]] = []
-        config = VlmConfig(
-            base_url=url,
-            model="m",
-            timeout_s=timeout,
-            attempts=2,
-            backoff_s=0.01,
-            max_wait_s=0.05,
-            give_up_after=10**6,
-        )
+        patience = {"attempts": 2, "backoff_s": 0.01, "max_wait_s": 0.05, "give_up_after": 10**6}
+        config = VlmConfig(base_url=url, model="m", timeout_s=timeout, **patience)
         known = GrammarPlanner(learn_transitions([KNOWN])) if grammar else None
-        self.planner = VlmPlanner(
-            config, KNOWN, known, FPS, lambda kind, **facts: self.log.append((kind, facts))
-        )
+        keep = lambda kind, **facts: self.log.append((kind, facts))  # noqa: E731
+        self.planner = VlmPlanner(config, KNOWN, known, FPS, keep)
         self.planner.begin(TASK)
         self.tick = 0
 
@@ -71,6 +61,12 @@ class Asking:
 
     def kinds(self) -> list[str]:
         return [kind for kind, _ in self.log]
+
+
+def wait_for(happened, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -97,9 +93,7 @@ def test_the_next_event_is_asked_for_before_the_last_one_ends(server):
     asking.planner.progress("reach for the red cube", 3 * FPS)
     assert len(server.bodies) == 1  # three seconds are left
     asking.planner.progress("reach for the red cube", 0.5 * FPS)
-    deadline = time.monotonic() + 10
-    while asking.kinds().count("answer") < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: asking.kinds().count("answer") == 2)
     assert asking.planner.next() == "grasp the red cube"  # at once
     assert asking.planner.order() is None
     told = servers.told_data(server.bodies[-1])
@@ -123,9 +117,7 @@ def test_a_thrown_over_plan_interrupts_the_event(server):
     asking.wait()
     server.behaviour = says("Replan", "grasp the red cube")
     asking.planner.stalled("reach for the red cube")
-    deadline = time.monotonic() + 10
-    while asking.planner.order() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(asking.planner.order)
     assert asking.planner.order() == "switch" and asking.planner.next() == "grasp the red cube"
     assert servers.told_data(server.bodies[-1])["arm_does_not_move"] is True
 
@@ -208,9 +200,8 @@ def test_words_in_the_task_cannot_end_the_block_of_data():
     situation = Situation(task, (), "", None, False, "", tuple(KNOWN))
     prompt = build_prompt(situation, [Moment(0.0, {"observation.images.top": torch.zeros(3, 8, 8)})])
     text = asked_text(prompt)
-    assert (
-        text.count("</data>") == 2 and "data:image" not in text
-    )  # the rule's own words, and the block's end
+    assert text.count("</data>") == 2  # the rule's own words, and the block's end
+    assert "data:image" not in text
     assert prompt.messages[1]["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
 
 

@@ -1,6 +1,4 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ from lerobot_wallwm.policies.batches.dataset_facts import joint_index, learn_mot
 from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 
 
-def write_rows(root: Path, action: np.ndarray, state: np.ndarray, episode: list[int]) -> Path:
+def write_rows(root: Path, action, state, episode: list[int]) -> Path:
     """A dataset's folder with nothing but rows."""
     (root / "data" / "chunk-000").mkdir(parents=True)
     table = pa.table({"action": list(action), "observation.state": list(state), "episode_index": episode})
@@ -43,16 +41,9 @@ def test_steps_are_those_inside_episodes(tmp_path):
 def test_a_jump_between_two_events_of_a_recording_counts(tmp_path):
     action = np.array([[0.0], [0.0], [8.0], [8.0], [99.0]], np.float32)
     root = write_rows(tmp_path, action, action, [0, 0, 1, 1, 2])
-    episodes = Episodes(
-        {
-            "wallwm/source_episode": [4, 4, 5],
-            "wallwm/start": [0, 2, 0],
-            "wallwm/end": [2, 4, 1],
-            "wallwm/copy": [0, 0, 0],
-            "dataset_from_index": [0, 2, 4],
-            "dataset_to_index": [2, 4, 5],
-        }
-    )
+    event = {"source_episode": [4, 4, 5], "start": [0, 2, 0], "end": [2, 4, 1], "copy": [0, 0, 0]}
+    rows = {"dataset_from_index": [0, 2, 4], "dataset_to_index": [2, 4, 5]}
+    episodes = Episodes({f"wallwm/{name}": values for name, values in event.items()} | rows)
     assert learn_motion_limits(root, None, None, None, None)["step"] == [0.0]
     assert learn_motion_limits(root, None, episodes, None, None)["step"][0] == pytest.approx(8.0, abs=0.1)
 
@@ -84,10 +75,8 @@ def test_what_cannot_be_measured_is_left_out(tmp_path):
     stats = {"observation.state": {"min": np.array([0.0]), "max": np.array([1.0])}}
     assert learn_motion_limits(None, stats, None, None, None) == {"state_low": [0.0], "state_high": [1.0]}
     assert learn_motion_limits(tmp_path, None, None, None, None) == {}
-    action = [np.zeros((3, 2), np.float32).tolist()] * 4  # a keyframe view
-    (tmp_path / "data" / "chunk-000").mkdir(parents=True)
-    table = pa.table({"action": action, "observation.state": [[0.0, 0.0]] * 4, "episode_index": [0, 0, 1, 1]})
-    pq.write_table(table, tmp_path / "data" / "chunk-000" / "file-000.parquet")
+    keyframes = [np.zeros((3, 2), np.float32).tolist()] * 4  # a keyframe view
+    write_rows(tmp_path, keyframes, [[0.0, 0.0]] * 4, [0, 0, 1, 1])
     assert "step" not in learn_motion_limits(tmp_path, None, None, None, None)
 
 
@@ -102,6 +91,5 @@ def test_a_joint_that_hardly_moved_can_still_move():
     learned = {"step": [2.0, 0.0]}
     limits = MotionLimits.build(np.array([0.0, 5.0]), np.array([100.0, 5.0]), learned, 2.0, None, None)
     assert limits.step.tolist() == [4.0, 1.0] and limits.constant.tolist() == [False, True]
-    assert np.isinf(
-        MotionLimits.build(np.zeros(2), np.ones(2), learned, 0.0, None, None).step
-    ).all()  # 0 lifts the limit
+    lifted = MotionLimits.build(np.zeros(2), np.ones(2), learned, 0.0, None, None)  # 0 lifts the limit
+    assert np.isinf(lifted.step).all()

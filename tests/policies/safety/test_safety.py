@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The guards around a whole policy, as LeRobot drives it: reload, batches, chunks, clocks, pictures."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import json
@@ -16,7 +14,7 @@ from lerobot.configs import FeatureType, PolicyFeature, PreTrainedConfig
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.envs.configs import EnvConfig
 from lerobot.policies.factory import make_policy as make_lerobot_policy, make_pre_post_processors
-from tiny_arm import CAMERAS
+from tiny_arm import CAMERAS, JOINTS
 
 from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.hub.files.weights import WeightsError
@@ -27,34 +25,40 @@ from lerobot_wallwm.policies.safety.guards import MARK
 from lerobot_wallwm.policies.safety.interventions import SafetyError
 from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 
-LIMITS = {
-    "step": [2.0] * 5 + [10.0],
-    "lead": [6.0] * 5 + [20.0],
-    "state_low": [-60.0] * 5 + [0.0],
-    "state_high": [60.0] * 5 + [100.0],
-}
+LIMITS = {"step": [2.0] * 5 + [10.0], "lead": [6.0] * 5 + [20.0]}
+LIMITS |= {"state_low": [-60.0] * 5 + [0.0], "state_high": [60.0] * 5 + [100.0]}
 STEP = torch.tensor([3.0] * 5 + [15.0])  # times the default rate_limit
+CALM, NAN = torch.full((1, 6), 0.02), torch.full((1, 6), torch.nan)
 WILD = torch.tensor([[0.9, -0.9, 5.0, -0.2, 0.3, 1.0]])
 
 
 class Clock:
     """Seconds that pass when told to."""
 
-    def __init__(self):
-        self.now = 100.0
+    now = 100.0
 
     def __call__(self):
         return self.now
 
 
 @pytest.fixture
-def arm(make_policy, tiny_stats):
+def limited(make_policy):
+    """Builds a policy that has learned `LIMITS`, or those given."""
+
+    def build(**fields):
+        policy = make_policy(**{"motion_limits": dict(LIMITS), **fields})
+        policy.config.learned.motion_limits = fields.get("motion_limits", dict(LIMITS))
+        return policy
+
+    return build
+
+
+@pytest.fixture
+def arm(limited, tiny_stats):
     """A policy on an arm, its clock, and its postprocessor."""
 
     def build(**fields):
-        fields = {"guards": "arm", "motion_limits": dict(LIMITS), **fields}
-        policy = make_policy(**fields)
-        policy.config.learned.motion_limits = fields["motion_limits"]
+        policy = limited(**{"guards": "arm", **fields})
         policy.guards.clock = Clock()
         _, post = make_pre_post_processors(policy.config, dataset_stats=tiny_stats)
         return policy, policy.guards.clock, post
@@ -62,11 +66,16 @@ def arm(make_policy, tiny_stats):
     return build
 
 
+def pose(**joints: float) -> torch.Tensor:
+    """Of the arm at rest, but for some joints."""
+    return torch.tensor([[joints.get(name, 50.0 if name == "gripper" else 0.0) for name in JOINTS]])
+
+
 def observation(seed: int = 0, state: torch.Tensor | None = None, rows: int = 1) -> dict:
     generator = torch.Generator().manual_seed(seed)
     pictures = {key: torch.rand(rows, 3, 32, 32, generator=generator) for key in CAMERAS}
-    pose = torch.tensor([[0.0] * 5 + [50.0]] * rows) if state is None else state
-    return {**pictures, "observation.state": pose, "task": ["lift it"] * rows}
+    state = pose().expand(rows, -1) if state is None else state
+    return {**pictures, "observation.state": state, "task": ["lift it"] * rows}
 
 
 def wants(policy, *actions: torch.Tensor):
@@ -103,15 +112,14 @@ def test_the_first_goal_starts_from_the_pose_and_goes_no_faster_than_the_data(ar
 def test_an_arm_outside_the_range_comes_in_slowly_through_the_whole_pipeline(arm):
     policy, _, post = arm()
     wants(policy, torch.zeros(1, 6))
-    state = torch.tensor([[-70.0] + [0.0] * 4 + [50.0]])
-    sent = goals(policy, post, 3, state=state)
+    sent = goals(policy, post, 3, state=pose(shoulder_pan=-70.0))
     torch.testing.assert_close(sent[:, 0], torch.tensor([-67.0, -64.0, -61.0]))
 
 
 def test_a_tensor_that_did_not_come_straight_from_the_policy_is_clamped(arm):
     policy, _, post = arm()
     wants(policy, torch.zeros(1, 6))
-    action = policy.select_action(observation(state=torch.tensor([[-70.0] + [0.0] * 4 + [50.0]])))
+    action = policy.select_action(observation(state=pose(shoulder_pan=-70.0)))
     assert getattr(action, MARK) and not hasattr(action.clone(), MARK)
     assert float(post(action.clone())[0, 0]) == -60.0
 
@@ -127,8 +135,7 @@ def test_an_untouched_action_is_the_policys_own_bit_for_bit(arm):
 def test_nan_is_held_counted_and_ends_the_run(arm, monkeypatch):
     monkeypatch.setattr(guards, "MAX_BAD_GOALS", 4)
     policy, _, post = arm()
-    good = torch.full((1, 6), 0.02)
-    _, forgotten = wants(policy, good, torch.full((1, 6), torch.nan))
+    _, forgotten = wants(policy, CALM, NAN)
     sent = goals(policy, post, 4)
     assert bool((sent[1:] == sent[0]).all())
     assert forgotten  # it looks again
@@ -141,8 +148,7 @@ def test_nan_is_held_counted_and_ends_the_run(arm, monkeypatch):
 def test_bad_goals_between_good_ones_end_the_run_unless_these_are_as_many(arm, between, ends, monkeypatch):
     monkeypatch.setattr(guards, "MAX_BAD_GOALS", 4)
     policy, _, _ = arm()
-    good, bad = torch.full((1, 6), 0.02), torch.full((1, 6), torch.nan)
-    plan = [good, *[bad, *[good] * between] * 6]
+    plan = [CALM, *[NAN, *[CALM] * between] * 6]
     wants(policy, *plan)
     sent = 0
     with pytest.raises(SafetyError, match="4 goals were not finite") if ends else nullcontext():
@@ -194,12 +200,9 @@ def test_a_plan_that_is_over_holds_what_the_arm_was_told(arm):
 
 def test_environments_of_a_batch_are_guarded_each_by_itself(arm):
     policy, _, post = arm(guards="simulation")
-    calm = torch.zeros(1, 6)
-    wants(policy, torch.cat((calm, torch.full((1, 6), torch.nan), torch.full((1, 6), 0.9))))
+    wants(policy, torch.cat((torch.zeros(1, 6), NAN, torch.full((1, 6), 0.9))))
     sent = goals(policy, post, 2, rows=3)
-    torch.testing.assert_close(sent[-3], torch.tensor([0.0] * 5 + [50.0]))
-    torch.testing.assert_close(sent[-2], torch.tensor([0.0] * 5 + [50.0]))
-    torch.testing.assert_close(sent[-1], torch.tensor([6.0] * 5 + [80.0]))
+    torch.testing.assert_close(sent[-3:], torch.cat((pose(), pose(), torch.tensor([[6.0] * 5 + [80.0]]))))
 
 
 def test_two_policies_and_a_copy_share_nothing(arm):
@@ -223,62 +226,51 @@ def test_a_new_rollout_starts_from_the_pose_again(arm):
     assert torch.equal(goals(policy, post, 1), before[:1])
 
 
-# --------------------------------------------------------------------- chunks
-
-
-def test_a_chunk_is_limited_like_ticks(arm):
+def test_a_chunk_is_limited_like_ticks_and_inside_the_limits_it_is_untouched(arm):
     policy, _, post = arm()
     policy.rollout.event = lambda batch: torch.linspace(0, 4, 12)[None, :, None].expand(1, 12, 6).clone()
     chunk = post(policy.predict_action_chunk(observation()))
     assert chunk.shape == (1, 12, 6)
     assert bool((chunk.diff(dim=1).abs() <= STEP + 1e-4).all())
     assert bool((chunk <= torch.tensor([60.0] * 5 + [100.0]) + 1e-4).all())
-
-
-def test_a_chunk_inside_the_limits_is_untouched(arm):
     policy, _, _ = arm(guards="simulation")
     wanted = torch.linspace(0, 0.2, 12)[None, :, None].expand(1, 12, 6).clone()
     policy.rollout.event = lambda batch: wanted
     assert torch.equal(policy.predict_action_chunk(observation()), wanted)
 
 
-# ------------------------------------------------------------------ the clock
+def slowed(policy, clock, seconds: float):
+    """Makes each inference take so long; returns how it was before."""
+    plan = policy.rollout.step
+
+    def slow(batch):
+        clock.now += seconds
+        return plan(batch)
+
+    policy.rollout.step = slow
+    return plan
 
 
 def test_a_late_plan_is_dropped_and_the_arm_held(arm):
     policy, clock, post = arm()
-    calls, forgotten = wants(policy, torch.full((1, 6), 0.02))
+    _, forgotten = wants(policy, CALM)
     first = goals(policy, post, 1)
-    plan = policy.rollout.step
-
-    def slow(batch):
-        clock.now += 1.5
-        return plan(batch)
-
-    policy.rollout.step = slow
-    late = goals(policy, post, 1, start=1)
-    assert torch.equal(first, late) and forgotten == []
+    plan = slowed(policy, clock, 1.5)
+    assert torch.equal(first, goals(policy, post, 1, start=1)) and forgotten == []
     policy.rollout.step = plan
     goals(policy, post, 1, start=2)
     assert forgotten == [0]
     assert policy.safety_report()["interventions"] == {"late_inference": 1}
-    policy.rollout.step = slow
+    slowed(policy, clock, 1.5)
     with pytest.raises(SafetyError, match="3 inferences in a row took longer than --policy.watchdog_s=1"):
         goals(policy, post, 3, start=3)
 
 
 def test_the_first_inference_may_take_its_time(arm):
     policy, clock, post = arm()
-    wants(policy, torch.full((1, 6), 0.02))
-    plan = policy.rollout.step
-
-    def slow(batch):
-        clock.now += 30
-        return plan(batch)
-
-    policy.rollout.step = slow
-    held = goals(policy, post, 1)
-    torch.testing.assert_close(held, observation()["observation.state"])
+    wants(policy, CALM)
+    slowed(policy, clock, 30)
+    torch.testing.assert_close(goals(policy, post, 1), pose())
     assert policy.guards._late == 0
 
 
@@ -295,12 +287,14 @@ def test_after_a_gap_plans_are_dropped_and_goals_start_at_the_arm(arm):
 
 def test_a_simulator_may_take_as_long_as_it_likes(arm):
     policy, clock, _ = arm(guards="simulation")
-    wanted = torch.full((1, 6), 0.02)
-    wants(policy, wanted)
+    wants(policy, CALM)
     for k in range(5):
         clock.now += 60
-        assert torch.equal(policy.select_action(observation(k)), wanted)
+        assert torch.equal(policy.select_action(observation(k)), CALM)
     assert policy.safety_report()["interventions"] == {}
+
+
+ACTION, STATE = (PolicyFeature(kind, (6,)) for kind in (FeatureType.ACTION, FeatureType.STATE))
 
 
 @dataclass
@@ -308,17 +302,9 @@ class TinyEnv(EnvConfig):
     """A simulator as `lerobot-eval` describes it to `make_policy`."""
 
     task: str = "lift"
-    features: dict = field(
-        default_factory=lambda: {
-            "action": PolicyFeature(FeatureType.ACTION, (6,)),
-            "agent_pos": PolicyFeature(FeatureType.STATE, (6,)),
-        }
-    )
+    features: dict = field(default_factory=lambda: {"action": ACTION, "agent_pos": STATE})
     features_map: dict = field(default_factory=lambda: {"action": "action", "agent_pos": "observation.state"})
-
-    @property
-    def gym_kwargs(self) -> dict:
-        return {}
+    gym_kwargs = {}
 
 
 def test_auto_guards_go_by_what_lerobot_hands_in(make_policy, tiny_view, tmp_path):
@@ -351,16 +337,13 @@ def test_auto_guards_go_by_what_lerobot_hands_in(make_policy, tiny_view, tmp_pat
     assert not WallwmPolicy.from_pretrained(tmp_path, config=config).guards.on_arm
 
 
-# --------------------------------------------------------------- observations
-
-
 def moving(k: int) -> torch.Tensor:
-    return torch.tensor([[float(k), 0.0, 0.0, 0.0, 0.0, 50.0]])
+    return pose(shoulder_pan=float(k))
 
 
 def test_a_frozen_camera_holds_the_arm_and_then_ends_the_run(arm):
     policy, clock, post = arm()
-    calls, forgotten = wants(policy, torch.full((1, 6), 0.02))
+    calls, forgotten = wants(policy, CALM)
     frozen = observation(0)[CAMERAS[1]]
     for k in range(200):
         clock.now += 1 / 30
@@ -377,7 +360,7 @@ def test_a_frozen_camera_holds_the_arm_and_then_ends_the_run(arm):
 
 def test_a_frozen_camera_that_comes_back_goes_on(arm):
     policy, clock, post = arm()
-    calls, _ = wants(policy, torch.full((1, 6), 0.02))
+    calls, _ = wants(policy, CALM)
     for k in range(60):
         clock.now += 1 / 30
         looks = {**observation(k), "observation.state": moving(min(k, 30))}
@@ -389,54 +372,46 @@ def test_a_frozen_camera_that_comes_back_goes_on(arm):
 
 def test_in_a_simulator_pictures_change_nothing(arm):
     policy, _, _ = arm(guards="simulation")
-    wanted = torch.full((1, 6), 0.02)
-    wants(policy, wanted)
+    wants(policy, CALM)
     black = {key: torch.zeros(1, 3, 32, 32) for key in CAMERAS}
     for k in range(100):
         looks = {**observation(k), **black, "observation.state": moving(min(k, 50))}
-        assert torch.equal(policy.select_action(looks), wanted)
+        assert torch.equal(policy.select_action(looks), CALM)
     assert policy.safety_report()["interventions"]["dark_camera"] == 200  # but they are counted
 
 
 def test_a_pose_that_is_no_number_holds_the_arm(arm):
     policy, _, post = arm()
-    calls, _ = wants(policy, torch.full((1, 6), 0.02))
+    calls, _ = wants(policy, CALM)
     first = goals(policy, post, 1)
-    nan = torch.tensor([[torch.nan] + [0.0] * 4 + [50.0]])
-    assert torch.equal(goals(policy, post, 2, start=1, state=nan), first.expand(2, 6))
+    held = goals(policy, post, 2, start=1, state=pose(shoulder_pan=torch.nan))
+    assert torch.equal(held, first.expand(2, 6))
     assert len(calls) == 1 and policy.safety_report()["interventions"]["bad_state"] == 2
 
 
 def test_another_arm_is_refused_before_the_first_goal(arm):
     policy, _, _ = arm()
     calls, _ = wants(policy, torch.zeros(1, 6))
-    state = torch.tensor([[0.0, 0.0, 170.0, 0.0, 0.0, 50.0]])
-    looks = {**observation(), "observation.state": state}
+    looks = observation(state=pose(elbow_flex=170.0))
     looks["observation.images.hand"] = looks.pop(CAMERAS[1])
     with pytest.raises(SafetyError, match="nothing was sent to it") as error:
         policy.select_action(looks)
-    assert "no camera 'wrist', but 'hand'" in str(error.value) and "elbow_flex stands at 170.0" in str(
-        error.value
-    )
+    for difference in ("no camera 'wrist', but 'hand'", "elbow_flex stands at 170.0"):
+        assert difference in str(error.value)
     assert not calls
     with pytest.raises(SafetyError, match="the robot has 5 joints, the checkpoint 6"):
         policy.select_action({**observation(), "observation.state": torch.zeros(1, 5)})
 
 
-# -------------------------------------------------------------- what is kept
-
-
 def test_interventions_are_written_line_by_line(arm, tmp_path):
     file = tmp_path / "logs" / "safety.jsonl"
     policy, _, post = arm(safety_log=str(file))
-    wants(policy, torch.tensor([[0.9] + [0.0] * 5]), torch.full((1, 6), torch.nan))
+    wants(policy, torch.tensor([[0.9] + [0.0] * 5]), NAN)
     goals(policy, post, 2)
     policy.guards.diary.log.flush()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [(line["kind"], line["joint"]) for line in lines] == [
-        ("rate", "shoulder_pan"),
-        ("non_finite", None),
-    ]
+    found = [(line["kind"], line["joint"]) for line in lines]
+    assert found == [("rate", "shoulder_pan"), ("non_finite", None)]
     assert lines[0]["asked"] == pytest.approx(54.0) and lines[0]["sent"] == pytest.approx(3.0)
 
 
@@ -461,13 +436,14 @@ def test_the_log_is_not_flooded(arm, caplog):
     assert "Safety guards: " in caplog.text and "range 50 (elbow_flex 50)" in caplog.text
 
 
-def test_limits_and_flags_survive_a_reload(make_policy, tmp_path):
-    policy = make_policy(rate_limit=2.5)
-    policy.config.learned.motion_limits = dict(LIMITS)
-    policy.save_pretrained(tmp_path)
+def test_limits_and_flags_survive_a_reload_and_another_arm_replaces_them(limited, tiny_stats, tmp_path):
+    limited(rate_limit=2.5).save_pretrained(tmp_path)
     again = WallwmPolicy.from_pretrained(tmp_path)
     assert again.config.learned.motion_limits == LIMITS
     assert again.guards.goals.limits.step.tolist() == [5.0] * 5 + [25.0]
+    state = {**tiny_stats["observation.state"], "max": torch.tensor([9.0] * 6)}
+    tuned = WallwmPolicy.from_pretrained(tmp_path, dataset_stats={**tiny_stats, "observation.state": state})
+    assert tuned.config.learned.motion_limits == {"state_low": LIMITS["state_low"], "state_high": [9.0] * 6}
 
 
 def test_a_checkpoint_without_limits_acts_and_says_what_it_lacks(make_policy, caplog):
@@ -475,16 +451,6 @@ def test_a_checkpoint_without_limits_acts_and_says_what_it_lacks(make_policy, ca
         action = make_policy().select_action(observation())
     assert "knows no motion limits" in caplog.text and "Fix: train it" in caplog.text
     assert torch.isfinite(action).all()
-
-
-def test_fine_tuning_on_another_arm_replaces_the_limits(make_policy, tiny_stats, tmp_path):
-    policy = make_policy()
-    policy.config.learned.motion_limits = dict(LIMITS)
-    policy.save_pretrained(tmp_path)
-    state = {**tiny_stats["observation.state"], "max": torch.tensor([9.0] * 6)}
-    stats = {**tiny_stats, "observation.state": state}
-    again = WallwmPolicy.from_pretrained(tmp_path, dataset_stats=stats)
-    assert again.config.learned.motion_limits == {"state_low": LIMITS["state_low"], "state_high": [9.0] * 6}
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,10 @@ def texts(events, level):
     return [event.caption for event in events if event.level == level]
 
 
+def labels(events):
+    return [event.label for event in events if event.level == "action"]
+
+
 def joint_episode(moves: list[tuple[str, float]], task: str, fps: int = 20) -> Episode:
     """Rest-to-rest moves; "move" moves the arm, "close"/"open" the gripper, "both" closes while moving."""
     rng = np.random.default_rng(0)
@@ -47,14 +51,11 @@ def joint_episode(moves: list[tuple[str, float]], task: str, fps: int = 20) -> E
 def test_pick_and_place_at_four_levels():
     episode, bounds = pick_and_place(4, 20)
     events = caption(episode)
-    assert [e.label for e in events if e.level == "action"] == list(PHASES)
+    assert labels(events) == list(PHASES)
     assert texts(events, "task") == ["pick up the red cube and place it on the blue disc"]
     assert texts(events, "subtask") == ["pick up the red cube", "place the red cube on the blue disc"]
     assert texts(events, "action") == [
-        "reach for the red cube",
-        "approach the red cube",
-        "grasp the red cube",
-        "lift the red cube",
+        *(f"{verb} the red cube" for verb in ("reach for", "approach", "grasp", "lift")),
         "move the red cube to the blue disc",
         "lower the red cube onto the blue disc",
         "release the red cube",
@@ -77,33 +78,11 @@ def test_templates_fill_to_captions_and_are_shared_between_tasks():
 
 
 def test_a_missed_grasp_reads_sensibly():
-    moves = [
-        ("move", 1),
-        ("move", 0.7),
-        ("close", 0.5),
-        ("open", 0.5),
-        ("move", 1),
-        ("move", 0.7),
-        ("close", 0.5),
-    ]
-    moves += [("move", 0.8), ("move", 1), ("move", 0.7), ("open", 0.5), ("move", 0.8)]
-    episode = joint_episode(moves, "put the cup on the plate")
-    labels = [e.label for e in caption(episode) if e.level == "action"]
-    assert labels == [
-        "reach",
-        "approach",
-        "grasp",
-        "open",
-        "reach",
-        "approach",
-        "grasp",
-        "lift",
-        "move",
-        "lower",
-        "release",
-        "retreat",
-    ]
-    assert texts(caption(episode), "subtask") == ["pick up the cup", "place the cup on the plate"]
+    miss = [("move", 1), ("move", 0.7), ("close", 0.5), ("open", 0.5)]
+    grasp = [*miss[:3], ("move", 0.8), ("move", 1), ("move", 0.7), ("open", 0.5), ("move", 0.8)]
+    events = caption(joint_episode([*miss, *grasp], "put the cup on the plate"))
+    assert labels(events) == ["reach", "approach", "grasp", "open", *PHASES]
+    assert texts(events, "subtask") == ["pick up the cup", "place the cup on the plate"]
 
 
 @pytest.mark.parametrize("at", [0.3, 0.5, 0.7])
@@ -111,31 +90,25 @@ def test_a_cut_inside_the_closing_does_not_lose_the_grasp(at):
     episode, bounds = pick_and_place(4, 20)
     begin, end = bounds[1], bounds[2]
     inside = begin + max(1, round(at * (end - begin)))
-    labels = [e.label for e in caption(episode, sorted({*bounds, inside})) if e.level == "action"]
-    assert labels.count("grasp") == 1 and labels.count("release") == 1
-    assert labels.index("grasp") < labels.index("lift") < labels.index("release")
+    found = labels(caption(episode, sorted({*bounds, inside})))
+    assert found.count("grasp") == 1 and found.count("release") == 1
+    assert found.index("grasp") < found.index("lift") < found.index("release")
 
 
 def test_lifting_only_and_going_home_with_a_closed_jaw():
-    lift = joint_episode([("move", 1), ("move", 0.8), ("close", 0.5), ("move", 1)], "lift the cube")
-    assert [e.label for e in caption(lift) if e.level == "action"] == ["reach", "approach", "grasp", "lift"]
-    assert texts(caption(lift), "subtask") == ["pick up the cube"]
+    lift = caption(joint_episode([("move", 1), ("move", 0.8), ("close", 0.5), ("move", 1)], "lift the cube"))
+    assert labels(lift) == ["reach", "approach", "grasp", "lift"]
+    assert texts(lift, "subtask") == ["pick up the cube"]
     home = [("move", 1), ("close", 0.5), ("move", 1), ("open", 0.5), ("both", 1)]
-    labels = [
-        e.label for e in caption(joint_episode(home, "put the cup on the plate")) if e.level == "action"
-    ]
-    assert labels == ["reach", "grasp", "move", "release", "retreat"]
+    placed = caption(joint_episode(home, "put the cup on the plate"))
+    assert labels(placed) == ["reach", "grasp", "move", "release", "retreat"]
 
 
 def test_pushing_without_a_gripper():
-    episode = joint_episode([("move", 1), ("move", 1), ("move", 1)], "push the block to the line")
-    events = caption(episode)
-    assert texts(events, "action") == [
-        "reach for the block",
-        "push the block to the line",
-        "retreat from the line",
-    ]
-    assert texts(events, "subtask") == ["push the block to the line"]
+    events = caption(joint_episode([("move", 1)] * 3, "push the block to the line"))
+    pushed = "push the block to the line"
+    assert texts(events, "action") == ["reach for the block", pushed, "retreat from the line"]
+    assert texts(events, "subtask") == [pushed]
 
 
 def test_an_unreadable_instruction_still_has_captions():
@@ -145,15 +118,13 @@ def test_an_unreadable_instruction_still_has_captions():
     assert all(e.caption for e in events if e.level != "task")
 
 
-def test_long_rests_are_waits_and_short_ones_are_not():
-    episode = joint_episode(
-        [("move", 1), ("rest", 3), ("move", 1), ("close", 0.5), ("move", 1)], "lift the cube"
-    )
-    assert "hold still" in texts(caption(episode, [20, 80, 100, 110]), "action")
-    short = joint_episode(
-        [("move", 1), ("rest", 0.5), ("move", 1), ("close", 0.5), ("move", 1)], "lift the cube"
-    )
-    assert "hold still" not in texts(caption(short, [20, 30, 50, 60]), "action")
+@pytest.mark.parametrize("seconds", [0.5, 3])
+def test_long_rests_are_waits_and_short_ones_are_not(seconds):
+    moves = [("move", 1), ("rest", seconds), ("move", 1), ("close", 0.5), ("move", 1)]
+    rested = 20 + round(seconds * 20)
+    cuts = [20, rested, rested + 20, rested + 30]
+    held = "hold still" in texts(caption(joint_episode(moves, "lift the cube"), cuts), "action")
+    assert held == (seconds == 3)
 
 
 def test_same_kind_of_event_has_the_same_string_in_every_episode():
@@ -162,27 +133,19 @@ def test_same_kind_of_event_has_the_same_string_in_every_episode():
 
 
 def test_numbering_keeps_ids_unique_and_parents_right():
-    per_episode = [caption(pick_and_place(seed, 20, index=seed)[0]) for seed in range(3)]
-    table = number_events(per_episode)
+    table = number_events([caption(pick_and_place(seed, 20, index=seed)[0]) for seed in range(3)])
     assert [e.event_id for e in table] == list(range(len(table)))
     validate_events(table)
-
-
-def test_the_captioner_asks_for_cuts():
     with pytest.raises(ValueError, match="EventSegmenter"):
         EventCaptioner()({"episode_index": [0]})
 
 
 def test_what_is_in_the_gripper_from_the_start_is_placed_and_released():
-
     episode, bounds = pick_and_place(seed=3, pause_s=0.2)
-    from_lift = replace(episode, state=episode.state[bounds[3] :], action=episode.action[bounds[3] :])
-    labels = [
-        e.label for e in EventCaptioner()(from_lift, EventSegmenter()(from_lift)) if e.level == "action"
-    ]
-    assert "release" in labels and labels[-1] == "retreat" and "reach" not in labels
-    # Opened before it moves: nothing was held.
-    at = bounds[5]
-    opened = replace(episode, state=episode.state[at:], action=episode.action[at:])
-    labels = [e.label for e in EventCaptioner()(opened, EventSegmenter()(opened)) if e.level == "action"]
-    assert "release" not in labels
+    # From the lift on; and opened before it moves: nothing was held.
+    held, opened = (
+        labels(caption(replace(episode, state=episode.state[at:], action=episode.action[at:])))
+        for at in (bounds[3], bounds[5])
+    )
+    assert "release" in held and held[-1] == "retreat" and "reach" not in held
+    assert "release" not in opened

@@ -10,23 +10,18 @@ from lerobot_wallwm.processors.source.events import LEVELS, Event, validate_even
 @st.composite
 def event_trees(draw):
     """Events of one episode: random nested cuts, as the captioner would give them."""
-    cuts = {"task": set()}
     length = draw(st.integers(1, 400))
-    frames = st.integers(1, length - 1) if length > 1 else st.nothing()
-    for coarse, fine in zip(LEVELS, LEVELS[1:], strict=False):
-        new = draw(st.sets(frames, max_size=25)) if length > 1 else set()
-        cuts[fine] = cuts[coarse] | new
-    events, parents = [], []
+    events, parents, cuts = [], [], set()
     for level in LEVELS:
-        bounds = [0, *sorted(cuts[level]), length]
+        if parents and length > 1:
+            cuts |= draw(st.sets(st.integers(1, length - 1), max_size=25))
+        bounds = [0, *sorted(cuts), length]
         own = []
         for start, end in zip(bounds, bounds[1:], strict=False):
             parent = next((p.event_id for p in parents if p.start <= start < p.end), -1)
-            own.append(
-                Event(len(events) + 7, 3, level, start, end, "move", "move it", "move it", parent, 1.0, "x")
-            )
-            events.append(own[-1])
-        parents = own
+            words = ("move", "move it", "move it")
+            own.append(Event(len(events) + len(own) + 7, 3, level, start, end, *words, parent, 1.0, "x"))
+        events, parents = events + own, own
     validate_events(events, {3: length})
     return events
 
@@ -68,11 +63,8 @@ def frames_by_definition(spans, max_frames):
             break
         coarsest = max(open_spans, key=lambda s: ((s[1] - s[0]) / counts[s], -s[0]))
         counts[coarsest] += 1
-    return [
-        int(start + (i + 0.5) * (end - start) / counts[start, end])
-        for start, end in spans
-        for i in range(counts[start, end])
-    ]
+    places = ((span, i) for span in spans for i in range(counts[span]))
+    return [int(span[0] + (i + 0.5) * (span[1] - span[0]) / counts[span]) for span, i in places]
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=12), st.integers(0, 30))

@@ -3,14 +3,15 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tables import read_cleaning
+from synthetic import record
+from tables import change_column, cut_short, episodes_file, read_cleaning, rows_file
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.clean.cleaner import EpisodeCleaner
@@ -28,12 +29,6 @@ def run(capsys, source: Path, out: Path, *flags: str) -> tuple[int, str, str]:
     return code, captured.out, captured.err
 
 
-@pytest.fixture
-def damaged(tiny_dataset, tmp_path):
-    """A private copy of the tiny dataset to damage."""
-    return Path(shutil.copytree(tiny_dataset, tmp_path / "source" / "dataset"))
-
-
 @pytest.fixture(scope="module")
 def undamaged_events(tiny_dataset, tmp_path_factory):
     out = tmp_path_factory.mktemp("undamaged") / "out"
@@ -41,147 +36,113 @@ def undamaged_events(tiny_dataset, tmp_path_factory):
     return read_events(out / "events.parquet")
 
 
-def left_out(
-    capsys, source: Path, out: Path, events, episode: int, rule: str, *evidence: str, flags=()
-) -> Path:
-    """Checks that just one episode is left out, for that reason, and that all others give the events they always gave."""
-    code, printed, _ = run(capsys, source, out, *flags)
+def verdicts_of(out: Path) -> list[str]:
+    return [verdict.verdict for verdict in read_cleaning(out / "cleaning.parquet")]
+
+
+def edit_rows(change):
+    """Damage to a dataset's rows, as a pandas frame; ``change`` gets the frame and the labels of an episode's rows."""
+
+    def spoil(root: Path, episode: int) -> None:
+        table = pq.read_table(rows_file(root))
+        frame = table.to_pandas()
+        changed = change(frame, frame.index[frame["episode_index"] == episode])
+        frame = frame if changed is None else changed
+        pq.write_table(
+            pa.Table.from_pandas(frame, schema=table.schema, preserve_index=False), rows_file(root)
+        )
+
+    return spoil
+
+
+def shortened_to(length: int):
+    """Leaves so many rows, and says so in the table of episodes."""
+
+    def spoil(root: Path, episode: int) -> None:
+        edit_rows(lambda frame, rows: frame.drop(rows[length:]))(root, episode)
+        change_column(episodes_file(root), "length", lambda values: values.__setitem__(episode, length))
+
+    return spoil
+
+
+@edit_rows
+def no_number(frame, rows):
+    values = frame["action"].tolist()
+    values[rows[7]][3] = np.nan
+    frame["action"] = values
+
+
+@edit_rows
+def clock_stands(frame, rows):
+    frame.loc[rows[9], "timestamp"] = frame.loc[rows[8], "timestamp"]
+
+
+@edit_rows
+def other_rate(frame, rows):
+    frame.loc[rows, "timestamp"] /= 2
+
+
+@edit_rows
+def unknown_task(frame, rows):
+    frame.loc[rows, "task_index"] = 7
+
+
+def without_a_camera(root: Path, episode: int) -> None:
+    frame = pq.read_table(episodes_file(root)).to_pandas()
+    for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp"):
+        column = f"videos/observation.images.wrist/{name}"
+        # As pandas has it: NaN for what is missing, and floats for the rest.
+        frame[column] = frame[column].astype(float).where(frame.index != episode)
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), episodes_file(root))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "episode", "rule", "evidence"),
+    [
+        (no_number, 2, "finite", ["action[3] is nan", "frame 7"]),
+        (clock_stands, 4, "timestamps", ["repeated at frame 9"]),
+        (other_rate, 1, "frame_rate", ["20.00 Hz", "says 10"]),
+        (edit_rows(lambda f, rows: f.drop(rows[5:9])), 3, "rows", ["rows, but meta/episodes says"]),
+        (shortened_to(0), 3, "rows", ["holds 0 rows"]),
+        (shortened_to(1), 0, "too_short", ["has 1 frames"]),
+        (unknown_task, 5, "task", ["task_index is 7"]),
+        (without_a_camera, 2, "camera_streams", ["wrist has no video in this"]),
+    ],
+)
+def test_a_bad_episode_is_left_out_for_that_reason_and_the_rest_gives_what_it_always_gave(
+    capsys, damaged, tmp_path, undamaged_events, spoil, episode, rule, evidence
+):
+    spoil(damaged, episode)
+    out = tmp_path / "out"
+    code, printed, _ = run(capsys, damaged, out)
     assert code == 0
     summary = json.loads((out / "summary.json").read_text())
     assert [row["episode_index"] for row in summary["cleaning"]["excluded"]] == [episode]
     line = next(text for text in printed.splitlines() if f"episode {episode}: {rule}: " in text)
-    for text in evidence:
-        assert text in line
-    assert str(source) not in (out / "summary.json").read_text()
-    kept = {e for e in range(6) if e != episode}
-    assert {v.episode_index for v in read_cleaning(out / "cleaning.parquet")} == kept | {episode}
+    assert all(text in line for text in evidence)
+    assert str(damaged) not in (out / "summary.json").read_text()
+    assert {v.episode_index for v in read_cleaning(out / "cleaning.parquet")} == set(range(6))
     assert summary["episodes"] == 5 and summary["views"]["train"]["episodes"] == 5
 
     def plain(group):
-        return [(e.episode_index, e.level, e.start, e.end, e.caption) for e in group]
+        return [
+            (e.episode_index, e.level, e.start, e.end, e.caption) for e in group if e.episode_index != episode
+        ]
 
-    assert plain(read_events(out / "events.parquet")) == plain([e for e in events if e.episode_index in kept])
-    return out / "train"
-
-
-def edit_rows(root: Path, change):
-    """Rewrites the rows as pandas columns; arrays stay arrays."""
-    path = next((root / "data").glob("*/*.parquet"))
-    table = pq.read_table(path)
-    frame = table.to_pandas()
-    frame = change(frame)
-    pq.write_table(pa.Table.from_pandas(frame, schema=table.schema, preserve_index=False), path)
-
-
-def edit_episodes(root: Path, change):
-    path = next((root / "meta" / "episodes").glob("*/*.parquet"))
-    frame = pq.read_table(path).to_pandas()
-    change(frame)
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
-
-
-def rows_of(frame, episode):
-    return frame.index[frame["episode_index"] == episode]
-
-
-def test_not_a_number(capsys, damaged, tmp_path, undamaged_events):
-    def spoil(frame):
-        values = frame["action"].tolist()
-        values[rows_of(frame, 2)[7]][3] = np.nan
-        frame["action"] = values
-        return frame
-
-    edit_rows(damaged, spoil)
-    view = left_out(
-        capsys, damaged, tmp_path / "out", undamaged_events, 2, "finite", "action[3] is nan", "frame 7"
-    )
-    report = verify_view(damaged, view, quiet=True)
-    assert report.ok and report.frames == 2 * report.rows > 200
-
-
-def test_clock_that_stands(capsys, damaged, tmp_path, undamaged_events):
-    def spoil(frame):
-        frame.loc[rows_of(frame, 4)[9], "timestamp"] = frame.loc[rows_of(frame, 4)[8], "timestamp"]
-        return frame
-
-    edit_rows(damaged, spoil)
-    left_out(capsys, damaged, tmp_path / "out", undamaged_events, 4, "timestamps", "repeated at frame 9")
-
-
-def test_other_frame_rate(capsys, damaged, tmp_path, undamaged_events):
-    def spoil(frame):
-        frame.loc[rows_of(frame, 1), "timestamp"] /= 2
-        return frame
-
-    edit_rows(damaged, spoil)
-    left_out(capsys, damaged, tmp_path / "out", undamaged_events, 1, "frame_rate", "20.00 Hz", "says 10")
-
-
-def test_rows_that_are_gone(capsys, damaged, tmp_path, undamaged_events):
-    edit_rows(damaged, lambda frame: frame.drop(rows_of(frame, 3)[5:9]))
-    left_out(capsys, damaged, tmp_path / "out", undamaged_events, 3, "rows", "rows, but meta/episodes says")
-
-
-def test_all_rows_of_an_episode_gone_and_a_length_of_nothing(capsys, damaged, tmp_path, undamaged_events):
-    edit_rows(damaged, lambda frame: frame.drop(rows_of(frame, 3)))
-    edit_episodes(
-        damaged, lambda frame: frame.__setitem__("length", frame["length"].where(frame.index != 3, 0))
-    )
-    left_out(capsys, damaged, tmp_path / "out", undamaged_events, 3, "rows", "holds 0 rows")
-
-
-def test_one_frame(capsys, damaged, tmp_path, undamaged_events):
-    edit_rows(damaged, lambda frame: frame.drop(rows_of(frame, 0)[1:]))
-    edit_episodes(
-        damaged, lambda frame: frame.__setitem__("length", frame["length"].where(frame.index != 0, 1))
-    )
-    left_out(capsys, damaged, tmp_path / "out", undamaged_events, 0, "too_short", "has 1 frames")
-
-
-def test_unknown_task(capsys, damaged, tmp_path, undamaged_events):
-    def spoil(frame):
-        frame.loc[rows_of(frame, 5), "task_index"] = 7
-        return frame
-
-    edit_rows(damaged, spoil)
-    left_out(capsys, damaged, tmp_path / "out", undamaged_events, 5, "task", "task_index is 7")
-
-
-def test_a_camera_that_one_episode_lacks(capsys, damaged, tmp_path, undamaged_events):
-    def forget(frame):
-        for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp"):
-            column = f"videos/observation.images.wrist/{name}"
-            # As pandas has it: NaN for what is missing, and floats for the rest.
-            frame[column] = frame[column].astype(float).where(frame.index != 2)
-
-    edit_episodes(damaged, forget)
-    left_out(
-        capsys, damaged, tmp_path / "out", undamaged_events, 2, "camera_streams", "wrist has no video in this"
-    )
-
-
-def whole_front(path: Path) -> None:
-    """Moves an mp4's index to its front: cut, it still opens and reports its full length."""
-    import av
-
-    moved = path.with_suffix(".moved.mp4")
-    with av.open(str(path)) as old, av.open(str(moved), "w", options={"movflags": "faststart"}) as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for packet in old.demux(old.streams.video[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                new.mux(packet)
-    moved.replace(path)
+    events = read_events(out / "events.parquet")
+    assert plain(events) == plain(undamaged_events) and len(plain(events)) == len(events)
+    if spoil is no_number:
+        report = verify_view(damaged, out / "train", quiet=True)
+        assert report.ok and report.frames == 2 * report.rows > 200
 
 
 def test_a_cut_video_costs_only_the_episodes_behind_the_cut(capsys, damaged, tmp_path):
     path = sorted((damaged / "videos").rglob("*.mp4"))[0]
-    whole_front(path)
-    os.truncate(path, int(path.stat().st_size * 0.6))
+    cut_short(path, 0.6)
     code, printed, _ = run(capsys, damaged, tmp_path / "out")
     assert code == 0
     verdicts = read_cleaning(tmp_path / "out" / "cleaning.parquet")
-    states = [verdict.verdict for verdict in verdicts]
+    states = verdicts_of(tmp_path / "out")
     first_bad = states.index("exclude")
     assert 1 <= first_bad <= 4 and states == ["ok"] * first_bad + ["exclude"] * (6 - first_bad)
     assert all(f.rule in ("video", "video_frames") for v in verdicts for f in v.of("exclude"))
@@ -192,8 +153,6 @@ def test_a_cut_video_costs_only_the_episodes_behind_the_cut(capsys, damaged, tmp
 
 def test_a_video_of_half_the_frames(damaged):
     """A camera that recorded at half the rate: its frames are there, but not one for each row."""
-    import av
-
     path = sorted((damaged / "videos").rglob("*.mp4"))[0]
     thin = path.with_suffix(".thin.mp4")
     with av.open(str(path)) as old, av.open(str(thin), "w") as new:
@@ -225,17 +184,13 @@ def test_damage_inside_a_video_is_found_when_all_is_decoded(damaged):
     assert {f.rule for v in bad for f in v.of("exclude")} == {"video"}
 
 
-def test_nothing_is_found_in_what_lerobot_wrote(tiny_dataset):
-    for decode in ("ends", "all"):
-        verdicts = DatasetCleaner(EpisodeCleaner(CleanConfig(decode=decode)))(
-            SourceDataset.open(tiny_dataset)
-        )
-        assert [v.verdict for v in verdicts] == ["ok"] * 6
+@pytest.mark.parametrize("decode", ["ends", "all"])
+def test_nothing_is_found_in_what_lerobot_wrote(tiny_dataset, decode):
+    verdicts = DatasetCleaner(EpisodeCleaner(CleanConfig(decode=decode)))(SourceDataset.open(tiny_dataset))
+    assert [v.verdict for v in verdicts] == ["ok"] * 6
 
 
 def test_a_missing_video_file_of_several(capsys, tmp_path):
-    from synthetic import record
-
     source = record(tmp_path / "source", video=True, video_files_size_in_mb=0.01, data_files_size_in_mb=0.01)
     sorted((source / "videos").rglob("*.mp4"))[1].unlink()
     assert run(capsys, source, tmp_path / "out")[0] == 0
@@ -251,38 +206,22 @@ def test_a_missing_video_file_of_several(capsys, tmp_path):
 
 
 def test_empty_images(capsys, tmp_path):
-    from synthetic import record
-
     source = record(tmp_path / "source", video=False)
-    path = next((source / "data").glob("*/*.parquet"))
-    table = pq.read_table(path)
-    images = table["observation.images.top"].to_pylist()
-    images[table["episode_index"].to_pylist().index(1) + 3]["bytes"] = b""
-    index = table.schema.get_field_index("observation.images.top")
-    field = table.schema.field(index)
-    pq.write_table(table.set_column(index, field, pa.array(images, field.type)), path)
+    first = pq.read_table(rows_file(source))["episode_index"].to_pylist().index(1)
+    change_column(rows_file(source), "observation.images.top", lambda v: v[first + 3].update(bytes=b""))
     assert run(capsys, source, tmp_path / "out")[0] == 0
-    verdicts = read_cleaning(tmp_path / "out" / "cleaning.parquet")
-    assert [v.verdict for v in verdicts] == ["ok", "exclude", "ok"]
+    assert verdicts_of(tmp_path / "out") == ["ok", "exclude", "ok"]
 
 
 def test_no_episode_left_is_an_error(capsys, damaged, tmp_path):
-    def spoil(frame):
-        frame["timestamp"] = 0.0
-        return frame
-
-    edit_rows(damaged, spoil)
+    change_column(rows_file(damaged), "timestamp", lambda values: [0.0] * len(values))
     code, _, err = run(capsys, damaged, tmp_path / "place" / "out")
     assert code == 2 and "no episode is usable; the first of 6: " in err and err.count("\n") == 1
     assert list((tmp_path / "place").iterdir()) == []
 
 
 def test_skipping_a_rule_keeps_its_episodes(capsys, damaged, tmp_path):
-    def spoil(frame):
-        frame.loc[rows_of(frame, 1), "timestamp"] /= 2
-        return frame
-
-    edit_rows(damaged, spoil)
+    other_rate(damaged, 1)
     assert run(capsys, damaged, tmp_path / "out", "--clean.skip=[frame_rate,gaps]")[0] == 0
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["episodes"] == 6
 

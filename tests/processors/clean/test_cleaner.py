@@ -1,6 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Each cleaning rule: what it must find, where, and what it must let pass."""
 
+import json
 from dataclasses import asdict, replace
 from functools import lru_cache
 
@@ -13,6 +14,9 @@ from tables import read_cleaning
 from lerobot_wallwm.processors.clean.cleaner import RULES, EpisodeCleaner, Verdict, write_cleaning
 from lerobot_wallwm.processors.clean.norms import Digest
 from lerobot_wallwm.processors.clean.rules import CleanConfig, Finding, Recording
+
+COLUMN = {"state": "observation.state", "action": "action"}
+keys = st.sampled_from(sorted(COLUMN))
 
 
 @lru_cache
@@ -62,17 +66,12 @@ def test_sound_episodes_pass_all_rules(style, space, fps):
         assert {f.rule for f in verdict.findings} == set(RULES[5:]) - {"robot_limits"}
 
 
-@given(
-    st.integers(0, 40),
-    st.integers(0, 5),
-    st.sampled_from([np.nan, np.inf, -np.inf]),
-    st.sampled_from(["state", "action"]),
-)
+@given(st.integers(0, 40), st.integers(0, 5), st.sampled_from([np.nan, np.inf, -np.inf]), keys)
 def test_not_a_number_is_found_where_it_is(frame, dim, value, key):
     bad = changed(recording(), key, poke(frame, dim, value))
     finding = found(EpisodeCleaner()(bad))["finite"]
     assert finding.verdict == "exclude" and finding.value == 1
-    assert f"{'observation.state' if key == 'state' else 'action'}[{dim}] is {value}" in finding.evidence
+    assert f"{COLUMN[key]}[{dim}] is {value}" in finding.evidence
     assert f"frame {frame} " in finding.evidence
 
 
@@ -97,14 +96,12 @@ def test_other_faults_of_the_clock():
 
 def test_lengths_that_differ_and_episodes_of_one_frame():
     episode = recording()
-    assert (
-        "action 99" in found(EpisodeCleaner()(replace(episode, action=np.zeros((99, 6)))))["lengths"].evidence
-    )
+    unlike = replace(episode, action=np.zeros((99, 6)))
+    assert "action 99" in found(EpisodeCleaner()(unlike))["lengths"].evidence
     one = Recording(0, "task", 20.0, episode.state[:1], episode.action[:1])
     assert set(found(EpisodeCleaner()(one))) == {"too_short"}
-    assert found(
-        EpisodeCleaner(min_frames=9)(replace(one, state=episode.state[:8], action=episode.action[:8]))
-    )
+    eight = replace(one, state=episode.state[:8], action=episode.action[:8])
+    assert found(EpisodeCleaner(min_frames=9)(eight))
     none = Recording(0, "task", 20.0, np.zeros((0, 6)), np.zeros((0, 6)))
     assert set(found(EpisodeCleaner()(none))) == {"too_short"}
 
@@ -133,13 +130,7 @@ def test_a_gripper_that_leaps_to_and_fro():
     assert found(EpisodeCleaner()(changed(recording(), "state", binary))) == {}
 
 
-@given(
-    st.integers(0, 9),
-    st.integers(10, 60),
-    st.integers(0, 4),
-    st.booleans(),
-    st.sampled_from(["state", "action"]),
-)
+@given(st.integers(0, 9), st.integers(10, 60), st.integers(0, 4), st.booleans(), keys)
 def test_a_leap_of_a_joint_is_found_and_only_there(which, frame, dim, stays, key):
     episodes = [recording(seed) for seed in range(10)]
     size = np.ptp([e.state[:, dim] for e in episodes][which])
@@ -154,8 +145,7 @@ def test_a_leap_of_a_joint_is_found_and_only_there(which, frame, dim, stays, key
         leaps = found(cleaner(episode)).get("discontinuity")
         assert (leaps is not None) == (k == which)
         if leaps is not None:
-            name = "observation.state" if key == "state" else "action"
-            assert leaps.verdict == "exclude" and f"{name}[{dim}] leaps" in leaps.evidence
+            assert leaps.verdict == "exclude" and f"{COLUMN[key]}[{dim}] leaps" in leaps.evidence
             assert any(f"at frame {f}," in leaps.evidence for f in (frame, frame + 1))
 
 
@@ -164,11 +154,8 @@ def test_a_start_elsewhere_is_a_failed_reset_and_only_where_starts_agree():
     away = np.array([60.0, 0, 0, 0, 0, 0])
     odd = replace(episodes[3], state=episodes[3].state + away, action=episodes[3].action + away)
     cleaner = EpisodeCleaner().fit([*episodes[:3], odd, *episodes[4:]])
-    flags = found(cleaner(odd))
-    assert (
-        flags["failed_reset"].verdict == "flag"
-        and "observation.state[0] starts" in flags["failed_reset"].evidence
-    )
+    flag = found(cleaner(odd))["failed_reset"]
+    assert flag.verdict == "flag" and "observation.state[0] starts" in flag.evidence
     assert "failed_reset" not in found(cleaner(episodes[0]))
     # Starts spread out on purpose have no odd one.
     spread = [pick_and_place(seed, index=seed)[0] for seed in range(12)]
@@ -184,9 +171,9 @@ def test_an_episode_cut_off_in_motion():
     episodes = [recording(seed, pause_s=0.4) for seed in range(10)]
     whole = episodes[4]
 
-    def part(start, end):
-        kept = {k: getattr(whole, k)[start:end] for k in ("state", "action", "timestamp", "frame_index")}
-        return replace(whole, **kept)
+    def part(start, end, episode=whole):
+        names = ("state", "action", "timestamp", "frame_index")
+        return replace(episode, **{k: getattr(episode, k)[start:end] for k in names})
 
     speed = np.linalg.norm(np.diff(whole.state[:, :5], axis=0), axis=1)
     fast = int(speed[:40].argmax())
@@ -195,11 +182,7 @@ def test_an_episode_cut_off_in_motion():
     assert "truncated_goal" in found(cleaner(part(0, fast + 2)))
     assert not {"truncated_start", "truncated_goal"} & set(found(cleaner(whole)))
     # Where every episode is cut in motion, that is how they are meant.
-    cut = [
-        replace(e, **{k: getattr(e, k)[:fast] for k in ("state", "action", "timestamp", "frame_index")})
-        for e in episodes
-    ]
-    cut = [e for e in cut if len(e) == fast]
+    cut = [part(0, fast, episode) for episode in episodes if len(episode) >= fast]
     assert not any("truncated_goal" in found(EpisodeCleaner().fit([whole] * 9 + [e])(whole)) for e in cut)
 
 
@@ -218,13 +201,11 @@ def test_workspace_of_the_others_and_of_the_robot():
 
 def test_a_recording_that_rests_is_flagged():
     episode = recording()
-
-    def rest(values):
-        return np.vstack([values, np.repeat(values[-1:], 20 * len(values), axis=0)])
-
-    resting = replace(
-        episode, state=rest(episode.state), action=rest(episode.action), timestamp=None, frame_index=None
+    state, action = (
+        np.vstack([values, np.repeat(values[-1:], 20 * len(values), axis=0)])
+        for values in (episode.state, episode.action)
     )
+    resting = replace(episode, state=state, action=action, timestamp=None, frame_index=None)
     assert "quasi_static" in found(EpisodeCleaner()(resting))
 
 
@@ -255,8 +236,6 @@ def test_the_report_file_gives_back_what_was_written(tmp_path):
 
 @given(st.integers(0, 20), st.sampled_from([10, 20, 50]))
 def test_a_digest_survives_json(seed, fps):
-    import json
-
     digest = Digest.of(recording(seed, fps=fps, space="delta"))
     again = Digest(**json.loads(json.dumps(asdict(digest))))
     np.testing.assert_equal(asdict(again), asdict(digest))

@@ -1,7 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Effort, current and force: found in any layout, read as holds and touches, and never a reason to cut worse."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 from synthetic import pick_and_place
-from tables import synchronized
+from tables import annotated, change_info, synchronized
 
 from benchmarks.segmentation.score import BoundaryScore, boundary_score, tolerance_frames
-from lerobot_wallwm.processors.caption.captioner import EventCaptioner
 from lerobot_wallwm.processors.motion.kinematics import kinematics
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset, effort_keys, join_effort
@@ -24,7 +22,7 @@ from lerobot_wallwm.processors.synchronize.source import SyncVerdict
 SEEDS = range(100, 106)
 
 
-def wide_open(seed: int, fps: float = 20, effort: bool = True) -> tuple[Episode, list[int]]:
+def wide_open(seed: int, fps: float = 20) -> tuple[Episode, list[int]]:
     """A pick and place without commands whose gripper opens fully in the end: the grasp is a small part of its range.
 
     The effort is that of the gripper's motor, which presses from the grasp to the release, with noise.
@@ -38,13 +36,7 @@ def wide_open(seed: int, fps: float = 20, effort: bool = True) -> tuple[Episode,
     values[:, 5] += pressed
     action = np.vstack([state[1:], state[-1:]])
     names = tuple(name.replace("pos", "current") for name in episode.state_names)
-    return replace(
-        episode,
-        state=state,
-        action=action,
-        effort=values if effort else None,
-        effort_names=names if effort else (),
-    ), bounds
+    return replace(episode, state=state, action=action, effort=values, effort_names=names), bounds
 
 
 def f1(episodes: list[tuple[Episode, list[int]]]) -> float:
@@ -61,8 +53,7 @@ def test_effort_tells_a_grasp_from_a_twitch(fps):
     without = [(replace(episode, effort=None), true) for episode, true in with_effort]
     assert f1(with_effort) > f1(without)
     for episode, _ in with_effort:
-        events = EventCaptioner()(episode, EventSegmenter()(episode))
-        assert "grasp" in [e.label for e in events if e.level == "action"]
+        assert "grasp" in [e.label for e in annotated([episode]) if e.level == "action"]
         assert not any(s.closing for s in kinematics(replace(episode, effort=None)).switches)
 
 
@@ -111,11 +102,7 @@ def test_of_currents_that_carry_the_arm_nothing_is_claimed():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**31),
-    width=st.integers(0, 8),
-    kind=st.sampled_from(["noise", "steps", "still", "huge"]),
-)
+@given(st.integers(0, 2**31), st.integers(0, 8), st.sampled_from(["noise", "steps", "still", "huge"]))
 def test_any_effort_leaves_a_partition(seed, width, kind):
     episode, _ = pick_and_place(100, 20)
     rng = np.random.default_rng(seed)
@@ -132,15 +119,9 @@ def test_any_effort_leaves_a_partition(seed, width, kind):
 
 
 def test_effort_is_found_by_any_of_its_names():
-    number, picture = {"dtype": "float32"}, {"dtype": "video"}
-    features = {
-        "observation.state": number,
-        "observation.images.load": picture,
-        "observation.current.gripper": {"dtype": "int16"},
-        "observation.effort": number,
-        "observation.forceful": number,
-        "observation.load": {"dtype": "string"},
-    }
+    kinds = {"state": "float32", "images.load": "video", "current.gripper": "int16"}
+    kinds |= {"effort": "float32", "forceful": "float32", "load": "string"}
+    features = {f"observation.{name}": {"dtype": kind} for name, kind in kinds.items()}
     assert effort_keys(features) == ["observation.current.gripper", "observation.effort"]
     two, holed, state = np.ones((3, 2)), np.array([[1.0], [np.nan], [2.0]]), np.zeros((3, 3))
     columns = {
@@ -150,15 +131,9 @@ def test_effort_is_found_by_any_of_its_names():
         "observation.force": (two, ()),
     }
     values, names = join_effort(columns, state, ("j.pos", "j.vel", "j.torque"))
-    expected = (
-        "a",
-        "gripper",
-        "observation.current.wrist",
-        "observation.force.0",
-        "observation.force.1",
-        "j.torque",
-    )
-    assert names == expected and values.shape == (3, 6)
+    force = ("observation.force.0", "observation.force.1")
+    assert names == ("a", "gripper", "observation.current.wrist", *force, "j.torque")
+    assert values.shape == (3, 6)
     assert join_effort({}, state, ("a", "b", "c")) == (None, ())
 
 
@@ -169,10 +144,12 @@ def with_column(root: Path, out: Path, key: str, values: float | None) -> Source
         table = pq.read_table(path)
         rows = [None if values is None else [values + i] * 6 for i in range(len(table))]
         pq.write_table(table.append_column(key, pa.array(rows, pa.list_(pa.float32()))), path)
-    info = json.loads((out / "meta/info.json").read_text())
-    names = [name.replace("pos", "effort") for name in info["features"]["action"]["names"]]
-    info["features"][key] = {"dtype": "float32", "shape": [6], "names": names}
-    (out / "meta/info.json").write_text(json.dumps(info))
+
+    def announce(info: dict) -> None:
+        names = [name.replace("pos", "effort") for name in info["features"]["action"]["names"]]
+        info["features"][key] = {"dtype": "float32", "shape": [6], "names": names}
+
+    change_info(out, announce)
     return SourceDataset.open(out)
 
 

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 # Forks run after run, so that a kill costs no imports. `kill` is a number of seconds, or "#n": at the n-th thing that the run
@@ -104,9 +106,6 @@ def source_state(root: Path) -> dict[str, tuple]:
 @pytest.fixture(scope="module")
 def damaged_source(tiny_dataset, tmp_path_factory):
     """With an episode that cleaning leaves out, so that its report is part of what must be equal."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     root = shutil.copytree(tiny_dataset, tmp_path_factory.mktemp("killed") / "source")
     path = next((root / "data").glob("*/*.parquet"))
     frame = pq.read_table(path).to_pandas()

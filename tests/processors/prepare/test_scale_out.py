@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Shards: they hold every episode once, resume one by one, and end in the single process's bytes."""
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -10,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
+from tables import change_episodes, contents, rows_file
 
 from lerobot_wallwm.cli import _parse, main
 from lerobot_wallwm.processors.prepare.config import PrepareConfig, ScaleConfig
@@ -35,27 +33,9 @@ from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
 
-def contents(root: Path) -> dict[str, str]:
-    """Hashes of all files; of the summary without its two timings."""
-    found = {}
-    for path in sorted(p for p in root.rglob("*") if p.is_file()):
-        data = path.read_bytes()
-        if path.name == "summary.json":
-            summary = json.loads(data)
-            del summary["seconds"], summary["real_time_factor"]
-            data = json.dumps(summary).encode()
-        found[path.relative_to(root).as_posix()] = hashlib.sha256(data).hexdigest()
-    return found
-
-
 def config_of(dataset: Path, out: Path, **scale) -> PrepareConfig:
-    return PrepareConfig(
-        dataset=DatasetConfig(root=dataset),
-        out=OutputConfig(root=out),
-        heldout=0.2,
-        quiet=True,
-        scale=ScaleConfig(**scale),
-    )
+    places = DatasetConfig(root=dataset), OutputConfig(root=out)
+    return PrepareConfig(*places, heldout=0.2, quiet=True, scale=ScaleConfig(**scale))
 
 
 @given(episodes=st.integers(0, 300), tasks=st.integers(1, 50))
@@ -63,11 +43,8 @@ def test_shards_tile_the_episodes(episodes, tasks):
     shards = [shard_positions(episodes, tasks, task) for task in range(tasks)]
     assert [k for shard in shards for k in shard] == list(range(episodes))
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
-
-
-def test_no_such_shard():
-    with pytest.raises(ValueError, match="no shard 3 of 3"):
-        shard_positions(10, 3, 3)
+    with pytest.raises(ValueError, match=f"no shard {tasks} of {tasks}"):
+        shard_positions(episodes, tasks, tasks)
 
 
 def annotate_all(config: PrepareConfig, folder: Path) -> list[bool]:
@@ -101,9 +78,7 @@ def test_a_later_run_makes_only_what_is_missing_damaged_or_other(tiny_dataset, t
     assert annotate_all(config, folder) == [False] * 3
     config.segmenter = SegmenterConfig(min_event_s=0.4)
     assert annotate_all(config, folder) == [True] * 3
-    path = next((source / "data").glob("*/*.parquet"))
-    table = pq.read_table(path)
-    pq.write_table(table, path, compression="zstd")
+    pq.write_table(pq.read_table(rows_file(source)), rows_file(source), compression="zstd")
     assert annotate_all(config, folder) == [True] * 3
 
 
@@ -129,14 +104,13 @@ def test_a_shard_holds_its_confidences_exactly(tiny_dataset, tmp_path):
 
 def test_bad_episodes_and_changed_ones_end_as_in_one_process(tiny_dataset, tmp_path):
     """Cleaning leaves an episode out of the views that no shard could read; trimming one changes its key."""
+
+    def spoil(values, episode):
+        values[7, 3] = np.nan if episode == 2 else values[7, 3]
+        return values
+
     source = Path(shutil.copytree(tiny_dataset, tmp_path / "source"))
-    path = next((source / "data").glob("*/*.parquet"))
-    table = pq.read_table(path)
-    state = np.array(table["observation.state"].to_pylist(), dtype=np.float32)
-    state[np.flatnonzero(np.array(table["episode_index"].to_pylist()) == 2)[7], 3] = np.nan
-    column = table.schema.get_field_index("observation.state")
-    field = table.schema.field(column)
-    pq.write_table(table.set_column(column, field, pa.array(state.tolist(), field.type)), path)
+    change_episodes(source, "observation.state", spoil)
     folder = tmp_path / "shards"
     config = config_of(source, tmp_path / "merged", tasks=3, step="merge", root=folder)
     annotate_all(config, folder)
@@ -182,17 +156,11 @@ def test_the_slurm_script_submits_every_shard_once_and_then_the_merge(tmp_path):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     script = Path(__file__).parents[3] / "examples" / "scale_out" / "slurm.sh"
-    environment = {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "RECORD": str(tmp_path / "record"),
-        "DATASET": str(tmp_path / "my cups"),
-        "OUT": str(tmp_path / "out"),
-        "NODES": "3",
-        "TASKS_PER_NODE": "2",
-    }
-    done = subprocess.run(
-        ["bash", str(script), "--level=task"], env=environment, capture_output=True, text=True, timeout=60
-    )
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "NODES": "3", "TASKS_PER_NODE": "2"}
+    places = {"RECORD": "record", "DATASET": "my cups", "OUT": "out"}
+    environment |= {name: str(tmp_path / place) for name, place in places.items()}
+    command = ["bash", str(script), "--level=task"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     *annotate, dependency, merge = (tmp_path / "record").read_text().splitlines()
     assert dependency == "--dependency=afterok:42"

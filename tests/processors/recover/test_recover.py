@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """`wallwm recover`: the starts it prints, and the arm it drives."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
@@ -13,25 +11,14 @@ from tiny_arm import JOINT_NAMES
 from tiny_robot import TinyRobot, TinyRobotConfig
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.recover.command import RecoverConfig, recover, timed_path
 from lerobot_wallwm.processors.recover.starts import perturbed_starts
-from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
-from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.places import DatasetConfig
 
 
-@pytest.fixture(scope="module")
-def recorded(tiny_dataset):
-    source = SourceDataset.open(tiny_dataset)
-    segmenter, captioner = EventSegmenter(), EventCaptioner()
-    return source, number_events([captioner(episode, segmenter(episode)) for episode in source])
-
-
-def test_starts_lie_in_the_ball_around_recorded_contacts(recorded):
-    source, table = recorded
-    names, starts = perturbed_starts(source, table, starts=15, radius=6.0, seed=3)
+def test_starts_lie_in_the_ball_around_recorded_contacts(source, events):
+    names, starts = perturbed_starts(source, events, starts=15, radius=6.0, seed=3)
     assert names == JOINT_NAMES and len(starts) == 15
     states = np.concatenate([episode.state for episode in source])
     moved = []
@@ -47,25 +34,24 @@ def test_starts_lie_in_the_ball_around_recorded_contacts(recorded):
     # Six grasps: each is used twice before any is used three times.
     times = np.bincount([start.event.episode_index for start in starts])
     assert times.min() >= 2 and times.max() <= 3
-    again = perturbed_starts(source, table, starts=15, radius=6.0, seed=3)[1]
+    again = perturbed_starts(source, events, starts=15, radius=6.0, seed=3)[1]
     assert all((a.start == b.start).all() for a, b in zip(starts, again, strict=True))
-    other = perturbed_starts(source, table, starts=15, radius=6.0, seed=4)[1]
+    other = perturbed_starts(source, events, starts=15, radius=6.0, seed=4)[1]
     assert any((a.start != b.start).any() for a, b in zip(starts, other, strict=True))
 
 
-def test_starts_refuse_what_they_cannot_do(recorded):
-    source, table = recorded
+def test_starts_refuse_what_they_cannot_do(source, events):
     with pytest.raises(DataError, match=r"events pour: occur nowhere.*--events= one or more of .*grasp"):
-        perturbed_starts(source, table, ["pour"])
+        perturbed_starts(source, events, ["pour"])
     for flags in ({"radius": 0.0}, {"radius": float("nan")}, {"starts": 0}, {"way_s": 0.0}):
         with pytest.raises(ValueError, match="--"):
-            perturbed_starts(source, table, **flags)
+            perturbed_starts(source, events, **flags)
 
 
-@given(
-    arrays(float, st.tuples(st.integers(2, 6), st.integers(1, 6)), elements=st.floats(-90, 90)),
-    st.floats(2, 200),
-)
+ways = arrays(float, st.tuples(st.integers(2, 6), st.integers(1, 6)), elements=st.floats(-90, 90))
+
+
+@given(ways, st.floats(2, 200))
 def test_no_joint_is_faster_than_the_limit(points, speed):
     rate = 30.0
     path = timed_path(points, speed, rate)
@@ -131,18 +117,19 @@ def test_ctrl_c_stops_and_holds(tiny_dataset, capsys):
 def test_an_arm_that_meets_something_stays_where_it_is(tiny_dataset):
     with pytest.raises(ValueError, match=r"gripper.pos is \d+\.\d away from .* Fix: "):
         run(tiny_dataset, ["y"], robot={"stuck": "gripper.pos"})
-    log = list(TinyRobot.log)
-    assert log[-1] == "held" and log[-2][5] == 0.0
+    assert TinyRobot.log[-1] == "held" and TinyRobot.log[-2][5] == 0.0
 
 
-def test_an_arm_that_does_not_answer_gets_one_clear_line(tiny_dataset):
-    with pytest.raises(ValueError, match=r"does not answer: no such port.* Fix: check --robot.port"):
-        run(tiny_dataset, ["y"], robot={"port": "missing"})
-
-
-def test_another_arm_is_refused_before_it_moves(tiny_dataset):
-    with pytest.raises(ValueError, match=r"--robot.type=tiny_arm moves .* Fix: use the arm"):
-        run(tiny_dataset, ["y"], robot={"small": True})
+@pytest.mark.parametrize(
+    ("robot", "says"),
+    [
+        ({"port": "missing"}, r"does not answer: no such port.* Fix: check --robot.port"),
+        ({"small": True}, r"--robot.type=tiny_arm moves .* Fix: use the arm"),
+    ],
+)
+def test_an_arm_that_does_not_answer_or_is_another_does_not_move(tiny_dataset, robot, says):
+    with pytest.raises(ValueError, match=says):
+        run(tiny_dataset, ["y"], robot=robot)
     assert TinyRobot.log == []
 
 
@@ -160,6 +147,9 @@ def test_the_command_line_knows_lerobots_robots(tiny_dataset, capsys):
         assert main([*base, *flags]) == 2
         error = capsys.readouterr().err
         assert needed in error and "Fix: " in error
+    with pytest.raises(SystemExit):
+        main([*base, "--robot.type=so101_followr"])
+    assert "'so101_follower'" in capsys.readouterr().err
 
 
 def test_a_table_is_printed(tiny_dataset, tiny_view, capsys):
@@ -168,9 +158,3 @@ def test_a_table_is_printed(tiny_dataset, tiny_view, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 and "shoulder_pan" in lines[0] and "moved by" in lines[0]
     assert all("release" in line for line in lines[1:])
-
-
-def test_an_unknown_robot_is_told_which_there_are(tiny_dataset, capsys):
-    with pytest.raises(SystemExit):
-        main(["recover", f"--dataset.root={tiny_dataset}", "--robot.type=so101_followr"])
-    assert "'so101_follower'" in capsys.readouterr().err

@@ -1,30 +1,28 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Finding recoveries in event tables and in motion."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
-from synthetic import TASK
+from synthetic import NAMES, PHASES, TASK
+from tables import annotated
 
-from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
+from lerobot_wallwm.processors.caption.captioner import number_events
 from lerobot_wallwm.processors.recover.recovery import Recovery, common_cycles, find_recoveries
-from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
-from lerobot_wallwm.processors.source.episodes import Episode
+from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import Event, validate_events
 from lerobot_wallwm.storage.errors import DataError
 
-ONCE = ["reach", "approach", "grasp", "lift", "move", "lower", "release", "retreat"]
+ONCE = list(PHASES)
 DATA = Path(__file__).parents[3] / "examples" / "so101_sim" / "data"
 
 
 def episode_events(labels: list[str], index: int = 0, lengths: dict[int, int] | None = None) -> list[Event]:
     """Events of one episode whose actions have these labels, one segment each; ids from 0."""
-    lengths = lengths or {}
-    sizes = [lengths.get(i, 10) for i in range(len(labels))]
+    sizes = [(lengths or {}).get(i, 10) for i in range(len(labels))]
     total = sum(sizes)
 
     def event(level, start, end, label, parent, template="t"):
@@ -131,12 +129,7 @@ def arm_episode(waypoints: list[float], seconds: float = 0.8, fps: float = 20) -
     arm = np.array(path)[:, None] * direction
     grip = np.r_[np.full(len(path) - 10, 60.0), np.linspace(60, 5, 10)]
     states = np.column_stack([arm, grip])
-    names = tuple(f"{n}.pos" for n in ("pan", "lift", "elbow", "flex", "roll", "gripper"))
-    return Episode(0, TASK, fps, states[:-1], states[1:], names, names)
-
-
-def events_of(episode: Episode) -> list[Event]:
-    return EventCaptioner()(episode, EventSegmenter()(episode))
+    return Episode(0, TASK, fps, states[:-1], states[1:], NAMES, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +142,7 @@ def events_of(episode: Episode) -> list[Event]:
 )
 def test_a_correction_moves_back_inside_its_action(waypoints, corrections):
     episode = arm_episode(waypoints)
-    events = events_of(episode)
+    events = annotated([episode])
     found = [r for r in find_recoveries(events, [episode]) if r.kind == "correction"]
     assert len(found) >= corrections and bool(found) == bool(corrections)
     by_id = {event.event_id: event for event in events}
@@ -163,10 +156,9 @@ def test_a_correction_moves_back_inside_its_action(waypoints, corrections):
 def test_wiping_to_and_fro_is_no_correction():
     episode = arm_episode([30, 0, 30, 0, 30, 0, 30])
     length = len(episode)
-    rows = [Event(0, 0, "action", 0, length, "manipulate", "", "", -1, 1.0, "")]
-    rows += [
-        Event(1 + k, 0, "segment", 16 * k, 16 * (k + 1), "manipulate", "", "", 0, 1.0, "") for k in range(6)
-    ]
+    words = ("manipulate", "", "")
+    rows = [Event(0, 0, "action", 0, length, *words, -1, 1.0, "")]
+    rows += [Event(1 + k, 0, "segment", 16 * k, 16 * (k + 1), *words, 0, 1.0, "") for k in range(6)]
     assert find_recoveries(rows, [episode]) == []
     few = [row for row in rows if row.end <= 48 or row.level == "action"]
     assert [r.event_id for r in find_recoveries(few, [episode])] == [2, 3]
@@ -187,16 +179,11 @@ def test_any_table_gives_well_formed_recoveries_in_any_order(episodes):
 
 
 def test_the_committed_demonstrations_missed_grasps_are_found():
-    import pyarrow.parquet as pq
-
-    from lerobot_wallwm.processors.source.episodes import SourceDataset
-
-    truth: dict[int, bool] = {}
-    for row in pq.read_table(DATA / "so101_pick_place_phases.parquet").to_pylist():
-        truth[row["episode_index"]] = row["missed_grasp"]
+    phases = pq.read_table(DATA / "so101_pick_place_phases.parquet").to_pylist()
+    truth = {row["episode_index"]: row["missed_grasp"] for row in phases}
     source = SourceDataset.open(DATA / "so101_pick_place")
     kept = [episode for episode in source if truth[episode.index] or episode.index < 20]
-    table = number_events([events_of(episode) for episode in kept])
+    table = annotated(kept)
     found = find_recoveries(table, kept)
     by_id = {event.event_id: event for event in table}
     flagged = {by_id[r.event_id].episode_index for r in found}
@@ -206,7 +193,6 @@ def test_the_committed_demonstrations_missed_grasps_are_found():
 
 def test_a_table_of_other_episodes_is_refused():
     episode = arm_episode([30])
-    with pytest.raises(
-        DataError, match=r"event_id \d+: ends at frame .* Fix: pass the event table of this very"
-    ):
+    says = r"event_id \d+: ends at frame .* Fix: pass the event table of this very"
+    with pytest.raises(DataError, match=says):
         find_recoveries(episode_events(ONCE), [episode])

@@ -1,17 +1,15 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Shares, copies and the stage of `wallwm prepare`."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
+from tables import change_episodes, episodes_file
 from test_recovery import ONCE, episode_events
 
 from lerobot_wallwm.cli import main
@@ -30,31 +28,24 @@ MISSED = ["reach", "grasp", "open", *ONCE]
 
 
 def rows(lengths: list[int]) -> list[Event]:
-    ends = np.cumsum(lengths)
-    return [
-        Event(100 + i, 0, "action", int(end - n), int(end), "move", "", "", -1, 1.0, "")
-        for i, (n, end) in enumerate(zip(lengths, ends, strict=True))
-    ]
+    ends = [0, *np.cumsum(lengths).tolist()]
+    places = enumerate(zip(ends, ends[1:], strict=False))
+    return [Event(100 + i, 0, "action", *place, "move", "", "", -1, 1.0, "") for i, place in places]
 
 
 def ids(events: list[Event], which: list[int]) -> set[int]:
     return {events[i].event_id for i in which}
 
 
-event_lists = st.integers(1, 30).flatmap(
-    lambda n: st.tuples(
-        st.lists(st.integers(1, 60), min_size=n, max_size=n),
-        st.lists(st.booleans(), min_size=n, max_size=n),
-        st.lists(st.integers(0, 4), min_size=n, max_size=n),
-        st.floats(0, 0.9),
-        st.integers(1, 20),
-    )
+# Of each event: its length, whether it recovers, and how often it is there already.
+drawn_events = st.lists(
+    st.tuples(st.integers(1, 60), st.booleans(), st.integers(0, 4)), min_size=1, max_size=30
 )
 
 
-@given(event_lists)
-def test_weights_are_the_papers_mixture_and_copies_stay_near_it(case):
-    lengths, special, others, share, cap = case
+@given(drawn_events, st.floats(0, 0.9), st.integers(1, 20))
+def test_weights_are_the_papers_mixture_and_copies_stay_near_it(drawn, share, cap):
+    lengths, special, others = zip(*drawn, strict=True)
     events = rows(lengths)
     own = {event.event_id: number for event, number in zip(events, others, strict=True)}
     recovering, config = ids(events, list(np.flatnonzero(special))), RecoveryConfig(share, cap)
@@ -105,12 +96,8 @@ def test_coarser_events_recover_with_what_they_hold():
     table = number_events([episode_events(ONCE, 0), episode_events(MISSED, 1)])
     found = find_recoveries(table)
     by_id = {event.event_id: event for event in table}
-    for level, labels in (
-        ("segment", ["open", "reach", "approach", "grasp"]),
-        ("action", ["open", "reach", "approach", "grasp"]),
-        ("subtask", ["pick"]),
-        ("task", ["task"]),
-    ):
+    again = ["open", "reach", "approach", "grasp"]
+    for level, labels in {"segment": again, "action": again, "subtask": ["pick"], "task": ["task"]}.items():
         lifted = lift_to_level(table, found, level)
         assert [by_id[r.event_id].label for r in lifted] == labels
         assert {by_id[r.event_id].episode_index for r in lifted} == {1}
@@ -119,32 +106,30 @@ def test_coarser_events_recover_with_what_they_hold():
 @pytest.fixture(scope="module")
 def missing_dataset(tiny_dataset, tmp_path_factory) -> Path:
     """The tiny dataset, but in episode 1 the gripper opens again right after it closed, and closes again later."""
+
+    def missing(late: int):
+        def change(values: np.ndarray, episode: int) -> np.ndarray:
+            if episode != 1:
+                return values
+            n = len(values)
+            grip = np.full(n + 1, 80.0)
+            for first, target in ((6, 10), (10, 80), (24, 10), (n - 6, 80)):
+                grip[first : first + 4] = np.linspace(grip[first], target, 5)[1:]
+                grip[first + 4 :] = target
+            grip = np.r_[grip[:late], grip][:n]
+            # The arm rests while the gripper works.
+            clock = np.ones(n)
+            for first, last in ((5, 15), (23, 29), (n - 7, n - 1)):
+                clock[first:last] = 0
+            source = np.clip(np.cumsum(clock) / clock.sum() * (n - 1), 0, n - 1)
+            arm = np.stack([np.interp(source, np.arange(n), values[:, d]) for d in range(5)], 1)
+            return np.column_stack([arm, grip])
+
+        return change
+
     root = Path(shutil.copytree(tiny_dataset, tmp_path_factory.mktemp("missing") / "dataset"))
-    path = next((root / "data").glob("*/*.parquet"))
-    table = pq.read_table(path)
-    episodes = np.array(table["episode_index"].to_pylist())
-    at = np.flatnonzero(episodes == 1)
-    for key, late in (("observation.state", 1), ("action", 0)):
-        values = np.array(table[key].to_pylist(), dtype=np.float32)
-        episode = values[at]
-        arm, n = episode[:, :5].copy(), len(at)
-        grip = np.full(n + 1, 80.0)
-        for first, target in ((6, 10), (10, 80), (24, 10), (n - 6, 80)):
-            begin = grip[first]
-            grip[first : first + 4] = np.linspace(begin, target, 5)[1:]
-            grip[first + 4 :] = target
-        grip = np.r_[grip[:1], grip][:n] if late else grip[:n]
-        # The arm rests while the gripper works.
-        clock = np.ones(n)
-        for first, last in ((5, 15), (23, 29), (n - 7, n - 1)):
-            clock[first:last] = 0
-        source = np.clip(np.cumsum(clock) / clock.sum() * (n - 1), 0, n - 1)
-        arm = np.stack([np.interp(source, np.arange(n), arm[:, d]) for d in range(5)], 1)
-        values[at] = np.column_stack([arm, grip])
-        index = table.schema.get_field_index(key)
-        field = table.schema.field(index)
-        table = table.set_column(index, field, pa.array(values.tolist(), field.type))
-    pq.write_table(table, path)
+    change_episodes(root, "observation.state", missing(1))
+    change_episodes(root, "action", missing(0))
     return root
 
 
@@ -163,14 +148,14 @@ def test_prepare_gives_recoveries_their_share(missing_dataset, tmp_path, capsys)
     assert figures["frames_after"] == pytest.approx(figures["frames_wanted"], abs=0.05)
     assert "recoveries" in capsys.readouterr().out
     written = pq.read_table(tmp_path / "out" / "recoveries.parquet").to_pylist()
-    meta = pq.read_table(next((tmp_path / "out" / "train" / "meta" / "episodes").glob("*/*.parquet")))
+    meta = pq.read_table(episodes_file(tmp_path / "out" / "train"))
     ids, labels = meta["wallwm/event_id"].to_pylist(), meta["wallwm/label"].to_pylist()
     times = {event_id: ids.count(event_id) for event_id in ids}
     recovering = {row["event_id"] for row in written if row["kind"] == "retry"}
     assert {e for e in ids if times[e] > 1} <= recovering | {r["event_id"] for r in written}
     assert any(times[e] > 1 and label == "grasp" for e, label in zip(ids, labels, strict=True))
     # Held-out events are drawn as they come.
-    held = pq.read_table(next((tmp_path / "out" / "heldout" / "meta" / "episodes").glob("*/*.parquet")))
+    held = pq.read_table(episodes_file(tmp_path / "out" / "heldout"))
     assert len(set(held["wallwm/event_id"].to_pylist())) == held.num_rows
     assert verify_view(missing_dataset, tmp_path / "out" / "train", frames=2, quiet=True).ok
 

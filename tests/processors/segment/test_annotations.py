@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
+from lerobot.datasets.language import LANGUAGE_PERSISTENT, language_feature_info
 from synthetic import pick_and_place
+from tables import annotated, change_info, rows_file
 
-from lerobot_wallwm.processors.caption.captioner import EventCaptioner
+from lerobot_wallwm.processors.prepare.config import PrepareConfig
+from lerobot_wallwm.processors.prepare.prepare import prepare
 from lerobot_wallwm.processors.segment.annotations import (
     AnnotatedSpan,
     AnnotationMerger,
@@ -21,58 +24,48 @@ from lerobot_wallwm.processors.segment.annotations import (
     read_annotations,
     subtask_spans,
 )
-from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset
-from lerobot_wallwm.processors.source.events import LEVELS, validate_events
+from lerobot_wallwm.processors.source.events import LEVELS, read_events, validate_events
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
 
 def proposals(seed=0, fps=20):
     episode, _ = pick_and_place(seed, fps)
-    return episode, EventCaptioner()(episode, EventSegmenter()(episode))
+    return episode, annotated([episode])
 
 
 def subtask_row(content, timestamp, style="subtask"):
     return {"role": "assistant", "content": content, "style": style, "timestamp": timestamp, "camera": None}
 
 
-def write_file(path: Path, *episodes, **head):
-    body = {"format": "wallwm-annotations", "version": 1, "episodes": list(episodes), **head}
-    path.write_text(json.dumps(body))
+HEAD = {"format": "wallwm-annotations", "version": 1}
+
+
+def one_span(episode: int, end: int, text: str, level: str = "L2") -> dict:
+    spans = [{"level": level, "start": 0, "end": end, "caption": text}]
+    return {"episode_index": episode, "spans": spans}
+
+
+def write_file(path: Path, *episodes):
+    path.write_text(json.dumps({**HEAD, "episodes": list(episodes)}))
     return path
 
 
 def add_language_column(root: Path, rows_of):
     """Writes `language_persistent` as LeRobot does: the same rows on every frame of an episode."""
-    from lerobot.datasets.language import LANGUAGE_PERSISTENT, language_feature_info
-
-    row = pa.struct(
-        [
-            ("role", pa.string()),
-            ("content", pa.string()),
-            ("style", pa.string()),
-            ("timestamp", pa.float32()),
-            ("camera", pa.string()),
-        ]
-    )
-    for path in sorted((root / "data").glob("*/*.parquet")):
-        table = pq.read_table(path)
-        values = [rows_of(index) for index in table["episode_index"].to_pylist()]
-        pq.write_table(table.append_column(LANGUAGE_PERSISTENT, pa.array(values, pa.list_(row))), path)
-    info_path = root / "meta" / "info.json"
-    info = json.loads(info_path.read_text())
-    info["features"].update(language_feature_info())
-    info_path.write_text(json.dumps(info))
+    texts = [(name, pa.string()) for name in ("role", "content", "style", "camera")]
+    row = pa.struct([*texts, ("timestamp", pa.float32())])
+    table = pq.read_table(rows_file(root))
+    values = [rows_of(index) for index in table["episode_index"].to_pylist()]
+    pq.write_table(table.append_column(LANGUAGE_PERSISTENT, pa.array(values, pa.list_(row))), rows_file(root))
+    change_info(root, lambda info: info["features"].update(language_feature_info()))
 
 
 def test_subtask_rows_hold_until_the_next_one():
     times = np.arange(30) / 10
-    rows = [
-        subtask_row("place it", 1.2),
-        subtask_row("grab it", 0.0),
-        subtask_row("a plan", 0.0, "plan"),
-        subtask_row("go home", 2.04),
-    ]
+    rows = [subtask_row("place it", 1.2), subtask_row("grab it", 0.0), subtask_row("go home", 2.04)]
+    rows.append(subtask_row("a plan", 0.0, "plan"))
     assert subtask_spans(rows, times, "x", 0) == [
         AnnotatedSpan("subtask", 0, 12, "grab it", "language"),
         AnnotatedSpan("subtask", 12, 20, "place it", "language"),
@@ -135,25 +128,23 @@ def test_annotated_spans_survive_unaltered_and_the_tree_stays_valid(data, seed, 
 def test_only_the_annotated_level_and_time_change():
     episode, events = proposals()
     cut = len(episode) // 2
-    spans = {
-        0: [
-            AnnotatedSpan("subtask", cut, len(episode), "Put it down"),
-            AnnotatedSpan("task", 0, len(episode), "Tidy"),
-        ]
-    }
-    merged = AnnotationMerger(spans, least=4)(events)
-    first = [e for e in events if e.level == "action" and e.end <= cut - 4]
-    assert first
-    assert {(e.start, e.end, e.caption) for e in first} <= {
-        (e.start, e.end, e.caption) for e in merged if e.level == "action"
-    }
+    down = AnnotatedSpan("subtask", cut, len(episode), "Put it down")
+    merged = AnnotationMerger({0: [down, AnnotatedSpan("task", 0, len(episode), "Tidy")]}, least=4)(events)
+    before, after = (
+        {(e.start, e.end, e.caption) for e in group if e.level == "action"} for group in (events, merged)
+    )
+    first = {place for place in before if place[1] <= cut - 4}
+    assert first and first <= after
     subtask = next(e for e in merged if e.level == "subtask" and e.start == cut)
     assert (subtask.end, subtask.caption, subtask.label) == (len(episode), "Put it down", "put")
     assert (subtask.source, subtask.confidence) == ("annotation", 1.0)
     assert [e.caption for e in merged if e.level == "task"] == ["Tidy"]
     # The boundary is as sure at the finer levels, whose captions are still proposals.
     assert {e.confidence for e in merged if e.start == cut} == {1.0}
-    assert AnnotationMerger({}, least=4)(events) == events
+    # An episode without annotations keeps its proposals.
+    elsewhere = {events[0].episode_index + 1: [AnnotatedSpan("subtask", 0, 30, "grab it")]}
+    for spans in ({}, elsewhere):
+        assert AnnotationMerger(spans, least=4)(events) == events
 
 
 def test_a_later_caption_does_not_replace_an_annotated_one():
@@ -166,47 +157,27 @@ def test_a_later_caption_does_not_replace_an_annotated_one():
     assert [(e.level, e.start, e.end) for e in kept] == [(e.level, e.start, e.end) for e in merged]
 
 
-def test_an_episode_without_annotations_keeps_its_proposals():
-    _, events = proposals()
-    merger = AnnotationMerger(
-        {events[0].episode_index + 1: [AnnotatedSpan("subtask", 0, 30, "grab it")]}, least=4
-    )
-    assert merger(events) == events
-
-
 def test_file_in_either_naming_of_levels(tmp_path):
-    spans = [
-        {"level": "L2", "start": 0, "end": 9, "caption": "a"},
-        {"level": "segment", "start": 0, "end": 4, "caption": "b"},
-    ]
-    path = write_file(tmp_path / "a.json", {"episode_index": 3, "spans": spans})
-    assert read_annotation_file(path) == {
-        3: [AnnotatedSpan("subtask", 0, 9, "a"), AnnotatedSpan("segment", 0, 4, "b")]
-    }
+    episode = one_span(3, 9, "a")
+    episode["spans"] += one_span(3, 4, "b", "segment")["spans"]
+    spans = [AnnotatedSpan("subtask", 0, 9, "a"), AnnotatedSpan("segment", 0, 4, "b")]
+    assert read_annotation_file(write_file(tmp_path / "a.json", episode)) == {3: spans}
     assert set(LEVELS) == {"task", "subtask", "action", "segment"}
 
 
 @pytest.mark.parametrize(
-    ("text", "needed"),
+    ("content", "needed"),
     [
         ("{", "file"),
-        ('{"format": "other", "version": 1, "episodes": []}', "format"),
-        ('{"format": "wallwm-annotations", "version": 1, "episodes": [{"episode_index": 0}]}', "spans"),
-        (
-            '{"format": "wallwm-annotations", "version": 1, "episodes": [{"episode_index": 0, "spans": '
-            '[{"level": "L7", "start": 0, "end": 1, "caption": "x"}]}]}',
-            "episodes.0.spans.0.level",
-        ),
-        (
-            '{"format": "wallwm-annotations", "version": 1, "episodes": [{"episode_index": 0, "spans": []}, '
-            '{"episode_index": 0, "spans": []}]}',
-            "occurs twice",
-        ),
+        ({"format": "other", "version": 1, "episodes": []}, "format"),
+        ({**HEAD, "episodes": [{"episode_index": 0}]}, "spans"),
+        ({**HEAD, "episodes": [one_span(0, 1, "x", "L7")]}, "episodes.0.spans.0.level"),
+        ({**HEAD, "episodes": [{"episode_index": 0, "spans": []}] * 2}, "occurs twice"),
     ],
 )
-def test_a_bad_file_is_named(tmp_path, text, needed):
+def test_a_bad_file_is_named(tmp_path, content, needed):
     path = tmp_path / "bad.json"
-    path.write_text(text)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(DataError, match=needed) as caught:
         read_annotation_file(path)
     assert caught.value.file == str(path)
@@ -214,28 +185,16 @@ def test_a_bad_file_is_named(tmp_path, text, needed):
         read_annotation_file(tmp_path / "none.json")
 
 
-def test_a_dataset_with_language_rows_and_a_file(tiny_dataset, tmp_path):
-    import shutil
-
-    root = tmp_path / "annotated"
-    shutil.copytree(tiny_dataset, root)
-    lengths = {m: SourceDataset.open(root).meta(m)["length"] for m in range(3)}
-
-    def rows_of(index):
-        # Episode 1 has been annotated wrongly: its second subtask starts after the end.
-        late = 1000.0 if index == 1 else 0.5
-        return [subtask_row("grab it", 0.0), subtask_row("place it", late)]
-
-    add_language_column(root, rows_of)
-    path = write_file(
-        tmp_path / "a.json",
-        {
-            "episode_index": 0,
-            "spans": [{"level": "L2", "start": 0, "end": lengths[0], "caption": "all of it"}],
-        },
-        {"episode_index": 99, "spans": [{"level": "L2", "start": 0, "end": 1, "caption": "lost"}]},
+def test_a_dataset_with_language_rows_and_a_file(tiny_dataset, damaged, tmp_path):
+    lengths = {m: SourceDataset.open(damaged).meta(m)["length"] for m in range(3)}
+    # Episode 1 has been annotated wrongly: its second subtask starts after the end.
+    late = {1: 1000.0}
+    second = "place it"
+    add_language_column(
+        damaged, lambda e: [subtask_row("grab it", 0.0), subtask_row(second, late.get(e, 0.5))]
     )
-    spans, refused = read_annotations(SourceDataset.open(root), path)
+    path = write_file(tmp_path / "a.json", one_span(0, lengths[0], "all of it"), one_span(99, 1, "lost"))
+    spans, refused = read_annotations(SourceDataset.open(damaged), path)
     assert [s.caption for s in spans[0]] == ["all of it"]
     assert 1 not in spans
     assert [s.caption for s in spans[2]] == ["grab it", "place it"] and spans[2][-1].end == lengths[2]
@@ -244,23 +203,10 @@ def test_a_dataset_with_language_rows_and_a_file(tiny_dataset, tmp_path):
 
 
 def test_prepare_uses_them_and_reports_the_unusable(tiny_dataset, tmp_path):
-    from lerobot_wallwm.processors.prepare.config import PrepareConfig
-    from lerobot_wallwm.processors.prepare.prepare import prepare
-    from lerobot_wallwm.processors.source.events import read_events
-    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
-
-    path = write_file(
-        tmp_path / "a.json",
-        {"episode_index": 0, "spans": [{"level": "L1", "start": 0, "end": 10, "caption": "Tidy up"}]},
-        {"episode_index": 1, "spans": [{"level": "L1", "start": 0, "end": 9999, "caption": "too long"}]},
-    )
-    config = PrepareConfig(
-        dataset=DatasetConfig(root=tiny_dataset),
-        out=OutputConfig(root=tmp_path / "out"),
-        annotations=path,
-        quiet=True,
-    )
-    summary = prepare(config)
+    spans = one_span(0, 10, "Tidy up", "L1"), one_span(1, 9999, "too long", "L1")
+    path = write_file(tmp_path / "a.json", *spans)
+    places = DatasetConfig(root=tiny_dataset), OutputConfig(root=tmp_path / "out")
+    summary = prepare(PrepareConfig(*places, annotations=path, quiet=True))
     assert summary["annotated_episodes"] == 1
     assert any("9999" in line and "not used" in line for line in summary["warnings"])
     found = [e for e in read_events(tmp_path / "out" / "events.parquet") if e.caption == "Tidy up"]

@@ -3,13 +3,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.segment.human_layer import HumanLayer
-from lerobot_wallwm.processors.source.episodes import SourceDataset, dataset_fingerprint
+from lerobot_wallwm.processors.source.episodes import dataset_fingerprint
 from lerobot_wallwm.processors.source.events import LEVELS, Event, read_events, validate_events
 from lerobot_wallwm.storage.errors import DataError
 
@@ -17,13 +18,9 @@ FINGERPRINT = "sha256:" + "0" * 64
 
 
 def document(*corrections: dict, **changes) -> dict:
-    content = {
-        "format": "wallwm-corrections",
-        "format_version": 1,
-        "dataset": {"name": "tiny", "fingerprint": FINGERPRINT},
-        "corrections": list(corrections),
-    }
-    return {**content, **changes}
+    dataset = {"name": "tiny", "fingerprint": FINGERPRINT}
+    content = {"format": "wallwm-corrections", "format_version": 1, "dataset": dataset}
+    return {**content, "corrections": list(corrections), **changes}
 
 
 def move(level: str, old: int, new: int, episode: int = 7) -> dict:
@@ -66,32 +63,33 @@ def tree(length: int, bounds: dict[int, str], episode: int = 7) -> list[Event]:
     return events
 
 
+def write(path: Path, *corrections: dict, **changes) -> Path:
+    path.write_text(json.dumps(document(*corrections, **changes)))
+    return path
+
+
 def apply(tmp_path, events: list[Event], *corrections: dict) -> list[Event]:
-    path = tmp_path / "corrections.json"
-    path.write_text(json.dumps(document(*corrections)))
-    return HumanLayer(path)(events)
+    """What a person's file makes of an episode's events, which is a tree without gaps, or a refusal (DataError)."""
+    after = HumanLayer(write(tmp_path / "corrections.json", *corrections))(events)
+    try:
+        validate_events(after, {7: events[0].end})
+    except DataError as error:
+        raise AssertionError("the file was not refused, and the tree is broken") from error
+    return after
+
+
+@pytest.fixture
+def before() -> list[Event]:
+    """Of 80 frames: a subtask from 40, actions from 20, 40 and 60, segments from 10, 50, 55 and 70 too."""
+    return tree(80, {20: "action", 40: "subtask", 60: "action"} | dict.fromkeys((10, 50, 55, 70), "segment"))
 
 
 def spans(events: list[Event], level: str) -> list[tuple[int, int]]:
     return [(e.start, e.end) for e in events if e.level == level]
 
 
-# Frames: a subtask from 40, actions from 20, 40 and 60, segments from 10, 50, 55 and 70 too.
-BOUNDS = {
-    10: "segment",
-    20: "action",
-    40: "subtask",
-    50: "segment",
-    55: "segment",
-    60: "action",
-    70: "segment",
-}
-
-
-def test_a_move_takes_parents_and_children_along(tmp_path):
-    before = tree(80, BOUNDS)
+def test_a_move_takes_parents_and_children_along(tmp_path, before):
     after = apply(tmp_path, before, move("action", 40, 44))
-    validate_events(after, {7: 80})
     assert spans(after, "subtask") == [(0, 44), (44, 80)]
     assert spans(after, "action") == [(0, 20), (20, 44), (44, 60), (60, 80)]
     assert spans(after, "segment")[2:4] == [(20, 44), (44, 50)]
@@ -102,37 +100,32 @@ def test_a_move_takes_parents_and_children_along(tmp_path):
 
 
 @pytest.mark.parametrize(("old", "new", "gone"), [(40, 57, 2), (60, 45, 2), (60, 55, 1), (60, 76, 1)])
-def test_finer_events_in_the_passed_frames_give_way(tmp_path, old, new, gone):
-    before = tree(80, BOUNDS)
+def test_finer_events_in_the_passed_frames_give_way(tmp_path, before, old, new, gone):
     after = apply(tmp_path, before, move("action", old, new))
-    validate_events(after, {7: 80})
     assert len(before) - len(after) == gone
     assert [e.event_id for e in after] == sorted({e.event_id for e in after})
     bounds = [f if f != old else new for f in (20, 40, 60)]
     assert [start for start, _ in spans(after, "action")] == [0, *bounds]
 
 
-def test_the_same_frame_confirms_a_boundary(tmp_path):
-    before = tree(80, BOUNDS)
+def test_the_same_frame_confirms_a_boundary(tmp_path, before):
     after = apply(tmp_path, before, move("segment", 50, 50))
-    assert [e for e in after if e.source == "human"] == [
-        replace(e, source="human", confidence=1.0) for e in before if (e.level, e.start) == ("segment", 50)
-    ]
+    (confirmed,) = (e for e in before if (e.level, e.start) == ("segment", 50))
+    made = [e for e in after if e.source == "human"]
+    assert made == [replace(confirmed, source="human", confidence=1.0)]
 
 
-def test_a_caption_brings_its_template_and_label(tmp_path):
+def test_a_caption_brings_its_template_and_label(tmp_path, before):
     edit = caption("action", 20, 40, "squeeze the cup", label="grasp")
-    after = apply(tmp_path, tree(80, BOUNDS), edit, move("action", 40, 42))
+    after = apply(tmp_path, before, edit, move("action", 40, 42))
     (event,) = (e for e in after if e.caption == "squeeze the cup")
     assert (event.start, event.end, event.label) == (20, 42, "grasp")
     assert event.template == "squeeze the {object}" and event.source == "human" and event.confidence == 1.0
 
 
-def test_an_added_boundary_cuts_finer_levels_too(tmp_path):
-    before = tree(80, BOUNDS)
+def test_an_added_boundary_cuts_finer_levels_too(tmp_path, before):
     new = insert("action", 30, caption="squeeze the cup", label="grasp")
     after = apply(tmp_path, before, new)
-    validate_events(after, {7: 80})
     assert spans(after, "action") == [(0, 20), (20, 30), (30, 40), (40, 60), (60, 80)]
     assert (20, 30) in spans(after, "segment") and (30, 40) in spans(after, "segment")
     assert spans(after, "subtask") == spans(before, "subtask")
@@ -142,50 +135,38 @@ def test_an_added_boundary_cuts_finer_levels_too(tmp_path):
         ("segment", 30, "reach for the cup", "reach"),
     ]
     assert made[0].template == "squeeze the {object}" and made[0].confidence == 1.0
-    assert {e.event_id for e in made}.isdisjoint({e.event_id for e in before}) and made[1].parent == made[
-        0
-    ].event_id
+    assert {e.event_id for e in made}.isdisjoint({e.event_id for e in before})
+    assert made[1].parent == made[0].event_id
 
 
-def test_a_finer_boundary_can_be_raised(tmp_path):
-    before = tree(80, BOUNDS)
+def test_a_finer_boundary_can_be_raised(tmp_path, before):
     after = apply(tmp_path, before, insert("subtask", 50))
-    validate_events(after, {7: 80})
     assert spans(after, "subtask") == [(0, 40), (40, 50), (50, 80)]
     assert spans(after, "segment") == spans(before, "segment")
 
 
-def test_a_deleted_boundary_joins_coarser_levels_too(tmp_path):
-    before = tree(80, BOUNDS)
+def test_a_deleted_boundary_joins_coarser_levels_too(tmp_path, before):
     after = apply(tmp_path, before, delete("action", 40))
-    validate_events(after, {7: 80})
     assert spans(after, "subtask") == [(0, 80)] and spans(after, "action") == [(0, 20), (20, 60), (60, 80)]
     assert spans(after, "segment") == spans(before, "segment")
     gone = apply(tmp_path, before, delete("segment", 40))
-    validate_events(gone, {7: 80})
     assert (20, 50) in spans(gone, "segment") and not [e for e in gone if e.start == 40]
     assert {e.event_id for e in gone} < {e.event_id for e in before}
 
 
-def test_boundaries_are_deleted_then_moved_then_added(tmp_path):
-    before = tree(80, BOUNDS)
-    edits = [
-        delete("segment", 60),
-        move("action", 40, 65),  # past the deleted one
-        insert("action", 45),  # between where it was and where it is
-        caption("action", 20, 40, "hold the cup"),
-    ]
+def test_boundaries_are_deleted_then_moved_then_added(tmp_path, before):
+    # Moved past the deleted one; added between where that was and where it is.
+    edits = [delete("segment", 60), move("action", 40, 65), insert("action", 45)]
+    edits.append(caption("action", 20, 40, "hold the cup"))
     after = apply(tmp_path, before, *edits)
-    validate_events(after, {7: 80})
     assert spans(after, "action") == [(0, 20), (20, 45), (45, 65), (65, 80)]
     assert [e.caption for e in after if e.level == "action"][1:3] == ["hold the cup"] * 2
     assert apply(tmp_path, before, *edits[::-1]) == after
 
 
-def test_files_follow_each_other(tmp_path):
-    for name, old, new in (("a", 40, 44), ("b", 44, 47)):
-        (tmp_path / name).write_text(json.dumps(document(move("action", old, new))))
-    after = HumanLayer([tmp_path / "a", tmp_path / "b"])(tree(80, BOUNDS))
+def test_files_follow_each_other(tmp_path, before):
+    moves = move("action", 40, 44), move("action", 44, 47)
+    after = HumanLayer([write(tmp_path / str(k), each) for k, each in enumerate(moves)])(before)
     assert (0, 47) in spans(after, "subtask")
 
 
@@ -212,9 +193,9 @@ def test_files_follow_each_other(tmp_path):
         ([caption("action", 20, 40, "x"), caption("action", 20, 40, "y")], "two different captions"),
     ],
 )
-def test_what_cannot_be_applied_is_named(tmp_path, corrections, message):
+def test_what_cannot_be_applied_is_named(tmp_path, before, corrections, message):
     with pytest.raises(DataError, match=message) as caught:
-        apply(tmp_path, tree(80, BOUNDS), *corrections)
+        apply(tmp_path, before, *corrections)
     assert "corrections.json" in str(caught.value) and "Fix: " in str(caught.value)
 
 
@@ -281,12 +262,10 @@ def trees_and_any_edits(draw) -> tuple[list[Event], list[dict]]:
 def test_the_tree_stays_valid_when_boundaries_come_and_go(tmp_path_factory, drawn, random):
     before, edits = drawn
     tmp_path = tmp_path_factory.mktemp("edits")
-    length = before[0].end
     try:
         after = apply(tmp_path, before, *edits)
     except DataError:
         return
-    validate_events(after, {7: length})
     for one in (e for e in edits if e["kind"] == "insert"):
         (made,) = (e for e in after if (e.level, e.start) == (one["level"], one["at"]))
         assert made.source == "human" and made.caption == one.get("caption", made.caption)
@@ -302,30 +281,29 @@ def test_what_is_added_can_be_deleted_again(tmp_path_factory, drawn, data):
     if not free:
         return
     tmp_path, at = tmp_path_factory.mktemp("edit"), data.draw(st.sampled_from(free))
-    (tmp_path / "a").write_text(json.dumps(document(insert(level, at))))
+    first = write(tmp_path / "a", insert(level, at))
     rank = min((LEVELS.index(e.level) for e in before if e.start == at), default=len(LEVELS))
     finer = "segment" if rank == len(LEVELS) else LEVELS[rank - 1]
-    (tmp_path / "b").write_text(json.dumps(document(delete(finer, at))))
-    with_it = HumanLayer(tmp_path / "a")(before)
+    second = write(tmp_path / "b", delete(finer, at))
+    with_it = HumanLayer(first)(before)
     validate_events(with_it, {7: length})
     assert [e.start for e in with_it if e.level == level] == sorted(own | {at})
-    again = HumanLayer([tmp_path / "a", tmp_path / "b"])(before)
-    assert [(e.event_id, e.start, e.end, e.parent, e.caption) for e in again] == [
-        (e.event_id, e.start, e.end, e.parent, e.caption) for e in before
-    ]
+    again, old = (
+        [(e.event_id, e.start, e.end, e.parent, e.caption) for e in group]
+        for group in (HumanLayer([first, second])(before), before)
+    )
+    assert again == old
 
 
 @given(trees_and_moves(), st.randoms(use_true_random=False))
 def test_the_tree_stays_valid_under_any_edits(tmp_path_factory, drawn, random):
     before, moves = drawn
     tmp_path = tmp_path_factory.mktemp("edits")
-    length = before[0].end
-    validate_events(before, {7: length})
+    validate_events(before, {7: before[0].end})
     try:
         after = apply(tmp_path, before, *moves)
     except DataError:
         return  # refused as a whole; test_single_moves_within_their_room_always_apply bounds how often
-    validate_events(after, {7: length})
     for one in moves:
         assert any(e.start == one["new"] and e.level == one["level"] for e in after)
         assert all(e.source == "human" and e.confidence == 1 for e in after if e.start == one["new"])
@@ -344,37 +322,28 @@ def test_single_moves_within_their_room_always_apply(tmp_path_factory, drawn, da
     i = data.draw(st.integers(1, len(own) - 2))
     new = data.draw(st.integers(own[i - 1] + 1, own[i + 1] - 1))
     after = apply(tmp_path_factory.mktemp("edit"), before, move(level, own[i], new))
-    validate_events(after, {7: before[0].end})
     assert [e.start for e in after if e.level == level] == [*own[:i], new, *own[i + 1 : -1]]
 
 
-def test_prepare_reads_corrections_back(tiny_dataset, tiny_view, tmp_path, capsys):
-    source = SourceDataset.open(tiny_dataset)
+def test_prepare_reads_corrections_back(source, tiny_dataset, tiny_view, tmp_path, capsys):
     events = [e for e in read_events(tiny_view / "events.parquet") if e.episode_index == 3]
     event = [e for e in events if e.level == "action"][1]
-    content = document(
+    edits = (
         move("action", event.start, event.start + 1, episode=3),
         caption("action", event.start, event.end, "clasp the red cube", episode=3),
-        dataset={"name": "tiny", "fingerprint": dataset_fingerprint(source)},
     )
-    path = tmp_path / "corrections.json"
-    path.write_text(json.dumps(content))
+    own = {"name": "tiny", "fingerprint": dataset_fingerprint(source)}
+    path = write(tmp_path / "corrections.json", *edits, dataset=own)
     flags = ["prepare", f"--dataset.root={tiny_dataset}", "--quiet=true", f"--human={path}"]
     assert main([*flags, f"--out.root={tmp_path / 'out'}"]) == 0
     after = read_events(tmp_path / "out" / "events.parquet")
     (corrected,) = (e for e in after if e.caption == "clasp the red cube")
     assert (corrected.start, corrected.source) == (event.start + 1, "human")
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["human"] == {
-        "files": 1,
-        "episodes": 1,
-        "boundaries": 1,
-        "added": 0,
-        "deleted": 0,
-        "captions": 1,
-    }
+    done = {"files": 1, "episodes": 1, "boundaries": 1, "added": 0, "deleted": 0, "captions": 1}
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["human"] == done
     source_flags = [f"--source.root={tiny_dataset}", f"--view.root={tmp_path / 'out' / 'train'}"]
     assert main(["verify", *source_flags, "--frames=false", "--quiet=true"]) == 0
     capsys.readouterr()
-    path.write_text(json.dumps({**content, "dataset": {"name": "cups", "fingerprint": FINGERPRINT}}))
+    write(path, *edits, dataset={"name": "cups", "fingerprint": FINGERPRINT})
     assert main([*flags, f"--out.root={tmp_path / 'other'}"]) == 2
     assert "is of another dataset (cups)" in capsys.readouterr().err and not (tmp_path / "other").exists()

@@ -14,18 +14,12 @@ from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippe
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.source.episodes import Episode
 
+STYLES = [(style, space, 0) for style in ("smooth", "linear") for space in ("joint", "delta")]
+STYLES.append(("smooth", "joint", 0.15))
+
 
 @pytest.mark.parametrize("fps", [10, 20, 30, 80])
-@pytest.mark.parametrize(
-    ("style", "space", "noise"),
-    [
-        ("smooth", "joint", 0),
-        ("smooth", "joint", 0.15),
-        ("linear", "joint", 0),
-        ("smooth", "delta", 0),
-        ("linear", "delta", 0),
-    ],
-)
+@pytest.mark.parametrize(("style", "space", "noise"), STYLES)
 def test_boundaries_at_any_rate_and_in_any_space(fps, style, space, noise):
     ours = uniform = BoundaryScore()
     for seed in range(100, 106):  # the defaults were chosen on seeds below 12
@@ -71,16 +65,12 @@ def test_any_signal_is_partitioned_without_gaps(frames, fps, seed, kind, dims):
     assert result == segmenter(episode)
 
 
-def test_units_do_not_matter():
-    episode, _ = pick_and_place(3, 20)
-    scaled = replace(episode, state=np.deg2rad(episode.state), action=np.deg2rad(episode.action))
-    assert EventSegmenter()(episode).frames() == EventSegmenter()(scaled).frames()
-
-
-def test_a_standstill_is_cut_where_motion_starts_again():
+def test_units_do_not_matter_and_a_standstill_is_cut_where_motion_starts_again():
     episode, bounds = pick_and_place(1, 20, pause_s=0.6)
     found = EventSegmenter()(episode).frames()
     assert boundary_score(found, bounds, 2).recall == 1
+    scaled = replace(episode, state=np.deg2rad(episode.state), action=np.deg2rad(episode.action))
+    assert found == EventSegmenter()(scaled).frames()
 
 
 def test_gripper_is_found_by_name_or_is_the_last_dimension():

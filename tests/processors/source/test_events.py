@@ -12,41 +12,22 @@ from lerobot_wallwm.storage.errors import DataError
 
 def table() -> list[Event]:
     def event(i, level, start, end, parent):
-        return Event(
-            i,
-            7,
-            level,
-            start,
-            end,
-            "reach",
-            "reach for the cup",
-            "reach for the {object}",
-            parent,
-            0.5,
-            "pause",
-        )
+        words = ("reach", "reach for the cup", "reach for the {object}")
+        return Event(i, 7, level, start, end, *words, parent, 0.5, "pause")
 
-    return [
-        event(0, "task", 0, 10, -1),
-        event(1, "subtask", 0, 10, 0),
-        event(2, "action", 0, 4, 1),
-        event(3, "action", 4, 10, 1),
-        event(4, "segment", 0, 4, 2),
-        event(5, "segment", 4, 6, 3),
-        event(6, "segment", 6, 10, 3),
-    ]
+    whole = [event(0, "task", 0, 10, -1), event(1, "subtask", 0, 10, 0)]
+    actions = [event(2, "action", 0, 4, 1), event(3, "action", 4, 10, 1)]
+    segments = [event(4, "segment", 0, 4, 2), event(5, "segment", 4, 6, 3), event(6, "segment", 6, 10, 3)]
+    return whole + actions + segments
 
 
 def test_file_round_trip_and_schema(tmp_path):
     path = tmp_path / "deep" / "events.parquet"
+    validate_events(table(), {7: 10})
     write_events(table(), path)
     assert read_events(path) == table()
     assert pq.read_schema(path).equals(SCHEMA)
     assert [p.name for p in path.parent.iterdir()] == ["events.parquet"]
-
-
-def test_valid_table_passes():
-    validate_events(table(), {7: 10})
 
 
 @pytest.mark.parametrize(

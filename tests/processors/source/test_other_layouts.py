@@ -3,22 +3,19 @@
 
 import pytest
 from synthetic import record
+from tables import annotated
 
-from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.view.carver import EventCarver
 from lerobot_wallwm.processors.view.verify import verify_view
 
+MANY_FILES = {"video_files_size_in_mb": 0.01, "data_files_size_in_mb": 0.01}
 
-@pytest.mark.parametrize(
-    ("video", "sizes", "files"),
-    [(False, {}, 0), (True, {"video_files_size_in_mb": 0.01, "data_files_size_in_mb": 0.01}, 3)],
-)
+
+@pytest.mark.parametrize(("video", "sizes", "files"), [(False, {}, 0), (True, MANY_FILES, 3)])
 def test_carves_exactly(tmp_path, video, sizes, files):
     source = SourceDataset.open(record(tmp_path / "source", video=video, **sizes))
-    segmenter, captioner = EventSegmenter(), EventCaptioner()
-    events = number_events([captioner(episode, segmenter(episode)) for episode in source])
+    events = annotated(source)
     result = EventCarver()(source, events, tmp_path / "view")
     assert len(list((tmp_path / "view").rglob("*.mp4"))) == files == result.linked
     report = verify_view(source.root, tmp_path / "view", quiet=True)
@@ -27,12 +24,10 @@ def test_carves_exactly(tmp_path, video, sizes, files):
 
 
 def test_a_subset_of_many_files_and_cameras_takes_only_the_files_it_needs(tmp_path):
-    sizes = {"video_files_size_in_mb": 0.01, "data_files_size_in_mb": 0.01}
     cameras = ("top", "left", "wrist")
-    source = SourceDataset.open(record(tmp_path / "source", video=True, cameras=cameras, **sizes))
+    source = SourceDataset.open(record(tmp_path / "source", video=True, cameras=cameras, **MANY_FILES))
     assert len(list((source.root / "videos").rglob("*.mp4"))) == 9
-    segmenter, captioner = EventSegmenter(), EventCaptioner()
-    events = number_events([captioner(episode, segmenter(episode)) for episode in source])
+    events = annotated(source)
     for copy_videos in (False, True):
         out = tmp_path / f"copy_{copy_videos}"
         result = EventCarver(copy_videos=copy_videos)(source, events, out, episodes=[0, 2])

@@ -2,24 +2,19 @@
 """The decoder of pictures: the right frames, as LeRobot decodes them, at any size, from videos and from rows."""
 
 import io
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from PIL import Image
+from tables import load, rows_file
 from tiny_arm import CAMERAS
 
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.storage.errors import DataError
-
-
-@pytest.fixture(scope="module")
-def source(tiny_dataset):
-    return SourceDataset.open(tiny_dataset)
 
 
 def decoded(source, position, camera, frames=None, **options):
@@ -29,12 +24,7 @@ def decoded(source, position, camera, frames=None, **options):
 @pytest.mark.parametrize("frames", [[0], [0, 1, 2, 30, 31], [5, 17, 39], [17, 0, 17, 5]])
 @pytest.mark.parametrize("position", [0, 3])
 def test_frames_are_what_lerobot_loads(source, tiny_dataset, frames, position):
-    from lerobot.datasets import LeRobotDataset
-
-    dataset, start = (
-        LeRobotDataset("test/tiny", root=tiny_dataset),
-        source.meta(position)["dataset_from_index"],
-    )
+    dataset, start = load(tiny_dataset), source.meta(position)["dataset_from_index"]
     for camera in CAMERAS:
         theirs = np.stack([dataset[start + frame][camera].permute(1, 2, 0).numpy() for frame in frames])
         found = decoded(source, position, camera, frames)
@@ -49,10 +39,10 @@ def test_all_frames_equal_chosen_ones_at_any_size(source):
         np.testing.assert_array_equal(decoded(source, 4, CAMERAS[0], chosen, **options), every[chosen])
 
 
-def test_a_frame_past_the_end_and_a_damaged_or_missing_file(source, tiny_dataset, tmp_path):
+def test_a_frame_past_the_end_and_a_damaged_or_missing_file(source, damaged):
     with pytest.raises(DataError, match="ends before frame 100000"):
         decoded(source, 5, CAMERAS[0], [100_000])
-    copy = SourceDataset.open(shutil.copytree(tiny_dataset, tmp_path / "d"))
+    copy = SourceDataset.open(damaged)
     path = copy.video_path(copy.meta(0), CAMERAS[0])
     whole = path.read_bytes()
     for content in (whole[:3000], b"no video"):
@@ -72,21 +62,19 @@ def test_an_episode_without_one_of_the_cameras(source):
 
 
 @pytest.fixture
-def image_dataset(tiny_dataset, tmp_path):
+def image_dataset(damaged):
     """The tiny dataset with one camera as pictures in its rows: bytes, a path, or a path that leads outside."""
-    root = Path(shutil.copytree(tiny_dataset, tmp_path / "images"))
-    path = next((root / "data").glob("*/*.parquet"))
-    table = pq.read_table(path)
+    table = pq.read_table(rows_file(damaged))
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), (1, 2, 3)).save(buffer, "PNG")
-    (root / "inside.png").write_bytes(buffer.getvalue())
-    (tmp_path / "outside.png").write_bytes(buffer.getvalue())
+    (damaged / "inside.png").write_bytes(buffer.getvalue())
+    (damaged.parent / "outside.png").write_bytes(buffer.getvalue())
     values = [{"bytes": buffer.getvalue(), "path": None}, {"bytes": None, "path": "inside.png"}]
     values += [{"bytes": None, "path": "../outside.png"}, {"bytes": b"not a picture", "path": None}]
     values += [values[0]] * (len(table) - 4)
-    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    pq.write_table(table.append_column("observation.images.still", pa.array(values, struct)), path)
-    copy = SourceDataset.open(root)
+    column = pa.array(values, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    pq.write_table(table.append_column("observation.images.still", column), rows_file(damaged))
+    copy = SourceDataset.open(damaged)
     copy.info["features"]["observation.images.still"] = {"dtype": "image", "shape": [30, 40, 3]}
     return copy
 
@@ -104,15 +92,9 @@ def test_pictures_in_rows(image_dataset):
 
 
 def test_pictures_that_lerobot_wrote_into_rows(tmp_path):
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    names = ["height", "width", "channels"]
     joints = {"dtype": "float32", "shape": (3,), "names": ["a", "b", "c"]}
-    features = {
-        "observation.images.top": {"dtype": "image", "shape": (32, 32, 3), "names": names},
-        "observation.state": joints,
-        "action": joints,
-    }
+    picture = {"dtype": "image", "shape": (32, 32, 3), "names": ["height", "width", "channels"]}
+    features = {"observation.images.top": picture, "observation.state": joints, "action": joints}
     dataset = LeRobotDataset.create("t/i", 10, features, root=tmp_path / "d", use_videos=False)
     pixels = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
     for k, picture in enumerate(pixels):

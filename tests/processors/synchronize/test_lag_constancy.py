@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """One lag from first to last frame: proven where the motion tells, and never where the lag changes half way."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -91,14 +89,11 @@ def test_neither_units_nor_a_copied_camera_change_the_verdict(scale, seed):
     assert abs(twice - found) < 0.1 * abs(found)
 
 
-def test_at_a_risk_of_one_nothing_is_tested():
+def test_at_a_risk_of_one_nothing_is_tested_and_the_linear_reading_cuts_off_what_is_far_above_the_rest():
     episode, _ = pick_and_place(0, 20, pause_s=0.3)
     motion = watched(episode, 0)
     assert TemporalSynchronizer()(episode, motion).reason.startswith("change_not_excluded")
     assert not TemporalSynchronizer(max_change_risk=1.0)(episode, motion).quarantined
-
-
-def test_the_linear_reading_cuts_off_what_is_far_above_the_rest():
     signal = np.ones(50)
     signal[20] = 1000.0
     assert np.abs(sharpened(signal, 0.6, logarithm=False)).max() < 1.0

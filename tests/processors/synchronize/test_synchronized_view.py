@@ -1,10 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """`wallwm prepare --synchronize=true`: rows out of step are mended in the view, doubtful episodes are left out of it."""
 
-from __future__ import annotations
-
-import hashlib
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -12,10 +10,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from tables import read_verdicts, synchronized
+from tables import change_column, change_episodes, contents, episodes_file, load, read_verdicts, synchronized
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, SourceDataset
@@ -35,19 +31,14 @@ FLAGS = [f"--synchronizer.{name}={value}" for name, value in PLAIN.items()]
 def rewritten(source: Path, target: Path, change) -> Path:
     """A copy of a dataset whose rows of each episode are `change(column, values, episode)`."""
     shutil.copytree(source, target)
-    path = next((target / "data").glob("*/*.parquet"))
-    table = pq.read_table(path)
-    episode = table["episode_index"].to_numpy()
     for name in (STATE, ACTION):
-        values = np.array(table[name].to_pylist())
-        for e in np.unique(episode):
-            values[episode == e] = change(name, values[episode == e], int(e))
-        column = table.schema.get_field_index(name)
-        kind = table.schema.field(name)
-        table = table.set_column(column, kind, pa.array(values.tolist(), kind.type))
-    path.unlink()
-    pq.write_table(table, path)
+        change_episodes(target, name, lambda values, e, name=name: change(name, values, e))
     return target
+
+
+def prepare(source: Path, out: Path, *flags: str) -> int:
+    places = [f"--dataset.root={source}", f"--out.root={out}", "--quiet=true"]
+    return main(["prepare", *places, "--synchronize=true", *flags])
 
 
 def ahead(values: np.ndarray, rows: int) -> np.ndarray:
@@ -65,8 +56,7 @@ def late(tiny_dataset, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def mended(late, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("mended") / "events"
-    flags = [f"--dataset.root={late}", f"--out.root={out}", "--quiet=true", "--heldout=0.3", *FLAGS]
-    assert main(["prepare", *flags, "--synchronize=true"]) == 0
+    assert prepare(late, out, "--heldout=0.3", *FLAGS) == 0
     return out
 
 
@@ -102,10 +92,7 @@ def test_the_view_holds_what_was_recorded_at_the_time_of_the_frame(mended, late,
 
 
 def test_lerobot_shows_the_frame_that_belongs_to_the_row(mended, late):
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    view = LeRobotDataset("test/view", root=mended / "train")
-    source = LeRobotDataset("test/source", root=late)
+    view, source = load(mended / "train"), load(late)
     for e in range(0, view.num_episodes, 5):
         meta = view.meta.episodes[e]
         origin = source.meta.episodes[meta["wallwm/source_episode"]]["dataset_from_index"]
@@ -125,32 +112,24 @@ def test_the_summary_says_what_was_done(mended):
     assert all(":" in row["reason"] for row in summary["quarantined"])
 
 
-def test_verify_notices_a_wrong_lag_and_a_wrong_first_frame(mended, late):
-    path = next((mended / "train" / "meta" / "episodes").glob("*/*.parquet"))
+@pytest.mark.parametrize("name", ["wallwm/lag", "wallwm/action_lag", "wallwm/first_frame"])
+def test_verify_notices_a_wrong_lag_and_a_wrong_first_frame(mended, late, name):
+    path = episodes_file(mended / "train")
     good = path.read_bytes()
-    for name in ("wallwm/lag", "wallwm/action_lag", "wallwm/first_frame"):
-        table = pq.read_table(path)
-        values = table[name].to_pylist()
-        at = len(values) // 2
-        values[at] += 1
-        column = table.schema.get_field_index(name)
-        pq.write_table(table.set_column(column, name, pa.array(values)), path)
-        report = verify_view(late, mended / "train", frames=False)
-        path.write_bytes(good)
-        assert report.row_mismatches > 0, name
+    change_column(
+        path, name, lambda values: values.__setitem__(len(values) // 2, values[len(values) // 2] + 1)
+    )
+    report = verify_view(late, mended / "train", frames=False)
+    path.write_bytes(good)
+    assert report.row_mismatches > 0
     assert verify_view(late, mended / "train", frames=False).ok
 
 
 def test_the_source_stays_and_a_second_run_writes_the_same(mended, late, tmp_path):
-    def digest(root):
-        files = sorted(p for p in root.rglob("*") if p.is_file() and p.name != "summary.json")
-        return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-    before = digest(late)
-    flags = [f"--dataset.root={late}", f"--out.root={tmp_path / 'again'}", "--quiet=true", "--heldout=0.3"]
-    assert main(["prepare", *flags, *FLAGS, "--synchronize=true"]) == 0
-    assert digest(late) == before
-    assert digest(tmp_path / "again") == digest(mended)
+    before = contents(late)
+    assert prepare(late, tmp_path / "again", "--heldout=0.3", *FLAGS) == 0
+    assert contents(late) == before
+    assert contents(tmp_path / "again") == contents(mended)
 
 
 def test_a_quarantined_episode_is_left_out_and_listed(tiny_dataset, tmp_path):
@@ -160,34 +139,27 @@ def test_a_quarantined_episode_is_left_out_and_listed(tiny_dataset, tmp_path):
         return values if episode != 3 else values[::-1] + rng.normal(0, 5, values.shape)
 
     root = rewritten(tiny_dataset, tmp_path / "shuffled", shuffled)
-    flags = [f"--dataset.root={root}", f"--out.root={tmp_path / 'out'}", "--quiet=true", *FLAGS]
-    flags.append("--clean.skip=[discontinuity]")  # or the cleaner leaves it out first
-    assert main(["prepare", *flags, "--synchronize=true"]) == 0
+    # Without the flag the cleaner leaves it out first.
+    assert prepare(root, tmp_path / "out", *FLAGS, "--clean.skip=[discontinuity]") == 0
     verdicts = {v.episode_index: v for v in read_verdicts(tmp_path / "out" / "sync.parquet")}
     assert verdicts[3].quarantined and verdicts[3].reason
-    origins = {
-        view.meta(e)["wallwm/source_episode"] for view in views(tmp_path / "out") for e in range(len(view))
-    }
+    metas = (view.meta(e) for view in views(tmp_path / "out") for e in range(len(view)))
+    origins = {meta["wallwm/source_episode"] for meta in metas}
     assert 3 not in origins and origins == {e for e, v in verdicts.items() if not v.quarantined}
 
 
 def test_a_dataset_in_which_nothing_is_in_step_is_one_clear_error(tiny_dataset, tmp_path, capsys):
-    root = rewritten(
-        tiny_dataset, tmp_path / "noise", lambda n, v, e: np.random.default_rng(e).normal(size=v.shape)
-    )
-    flags = [f"--dataset.root={root}", f"--out.root={tmp_path / 'out'}", "--quiet=true"]
-    assert main(["prepare", *flags, "--synchronize=true"]) == 2
+    noise = lambda name, values, e: np.random.default_rng(e).normal(size=values.shape)  # noqa: E731
+    assert prepare(rewritten(tiny_dataset, tmp_path / "noise", noise), tmp_path / "out") == 2
     # The cleaner may have left out one of the six already.
     assert re.search(r"all [56] episodes are quarantined, e\.g\. episode 0", capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unreadable_video_costs_its_episodes_and_not_the_run(tiny_dataset, tmp_path):
-    root = tmp_path / "cut"
-    shutil.copytree(tiny_dataset, root)
-    video = next(root.glob("videos/*/*/*.mp4"))
-    video.write_bytes(video.read_bytes()[: video.stat().st_size // 3])
-    verdicts, summary = synchronize_dataset(SourceDataset.open(root), workers=2)
+def test_an_unreadable_video_costs_its_episodes_and_not_the_run(damaged):
+    video = next(damaged.glob("videos/*/*/*.mp4"))
+    os.truncate(video, video.stat().st_size // 3)
+    verdicts, summary = synchronize_dataset(SourceDataset.open(damaged), workers=2)
     assert len(verdicts) == 6 and summary["synchronized"] < 6
     assert any(v.reason.startswith("unreadable_video") and video.name in v.reason for v in verdicts)
 
@@ -215,33 +187,31 @@ def test_a_cut_video_and_a_nan_leave_the_rest_of_the_dataset(tiny_dataset, tmp_p
 
 
 def test_a_synchronised_view_without_its_quasi_static_frames_verifies(late, tmp_path):
-    flags = [f"--dataset.root={late}", f"--out.root={tmp_path / 'out'}", "--quiet=true", *FLAGS]
-    assert main(["prepare", *flags, "--synchronize=true", "--prune_quasi_static=0.4"]) == 0
+    assert prepare(late, tmp_path / "out", *FLAGS, "--prune_quasi_static=0.4") == 0
     view = SourceDataset.open(tmp_path / "out" / "train")
     assert sum(view.episodes.column("wallwm/pruned").to_pylist()) > 5
     assert any(view.episodes.column("wallwm/first_frame").to_pylist())
     assert verify_view(late, view.root, quiet=True).ok
 
 
-def test_workers_do_not_change_the_verdicts(late):
-    source = SourceDataset.open(late)
+def test_neither_workers_nor_plain_calls_change_the_verdicts(late):
+    source, synchronizer = SourceDataset.open(late), TemporalSynchronizer(control_delay=1.0, **PLAIN)
     one, many = (synchronize_dataset(source, workers=n)[0] for n in (1, 3))
     assert repr(one) == repr(many)  # repr, for NaN is not equal to itself
+    verdicts, _ = synchronize_dataset(source, synchronizer.config, workers=2)
+    for position in (0, 3):
+        assert synchronizer(source.read(position), camera_motion(source, position)) == verdicts[position]
 
 
-def test_verdicts_survive_the_file(mended, tmp_path):
+def test_verdicts_survive_the_file_and_those_of_another_dataset_are_refused(mended, late, tmp_path):
     verdicts = read_verdicts(mended / "sync.parquet")
     write_verdicts(verdicts, tmp_path / "again.parquet")
     assert (tmp_path / "again.parquet").read_bytes() == (mended / "sync.parquet").read_bytes()
     (tmp_path / "cut.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="cannot be read"):
         read_verdicts(tmp_path / "cut.parquet")
-
-
-def test_verdicts_of_another_dataset_are_refused(late, mended):
-    verdicts = [replace(v, length=v.length + 1) for v in read_verdicts(mended / "sync.parquet")]
     with pytest.raises(DataError, match="was synchronised with"):
-        SynchronizedSource.of(SourceDataset.open(late), verdicts)
+        SynchronizedSource.of(SourceDataset.open(late), [replace(v, length=v.length + 1) for v in verdicts])
 
 
 def test_a_synchronized_source_reads_like_any_other(mended, late):
@@ -259,13 +229,6 @@ def test_a_synchronized_source_reads_like_any_other(mended, late):
     frames = list(pictures(raw, raw.meta(raw.episode_indices.index(kept)), raw.camera_keys[0]))
     np.testing.assert_array_equal(first, frames[source.verdicts[kept].first_frame])
     assert len(frames) == source.verdicts[kept].length
-
-
-def test_plain_calls_equal_the_whole_dataset(late):
-    source, synchronizer = SourceDataset.open(late), TemporalSynchronizer(control_delay=1.0, **PLAIN)
-    verdicts, _ = synchronize_dataset(source, synchronizer.config, workers=2)
-    for position in (0, 3):
-        assert synchronizer(source.read(position), camera_motion(source, position)) == verdicts[position]
 
 
 def test_without_the_flag_nothing_is_shifted(tiny_view):

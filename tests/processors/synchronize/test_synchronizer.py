@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The lag between video and rows: found where it can be told, and quarantined where it cannot."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -47,11 +45,11 @@ def planted(episode: Episode, motion: dict[str, np.ndarray], lag: int):
 
 @settings(max_examples=15)
 @given(
-    lag=st.integers(-5, 5),
-    seed=st.integers(0, 1000),
-    fps=st.sampled_from([10, 20, 30, 60]),
-    style=st.sampled_from(["smooth", "linear"]),
-    space=st.sampled_from(["joint", "delta"]),
+    st.integers(-5, 5),
+    st.integers(0, 1000),
+    st.sampled_from([10, 20, 30, 60]),
+    st.sampled_from(["smooth", "linear"]),
+    st.sampled_from(["joint", "delta"]),
 )
 def test_a_planted_lag_is_found_or_nothing_is_said(lag, seed, fps, style, space):
     episode, _ = pick_and_place(seed, fps, style, space, pause_s=0.3)
@@ -80,9 +78,8 @@ def test_the_action_moves_alone_where_it_is_out_of_step_with_the_state():
         informed = TemporalSynchronizer(control_delay=plain.action_delay)
         for slip in (-3, 2):
             first, end = max(0, -slip), len(episode) - max(0, slip)
-            slipped = replace(
-                episode, state=episode.state[first:end], action=episode.action[first + slip : end + slip]
-            )
+            action = episode.action[first + slip : end + slip]
+            slipped = replace(episode, state=episode.state[first:end], action=action)
             seen = {camera: values[first:end] for camera, values in motion.items()}
             verdict = informed(slipped, seen)
             if not verdict.quarantined:
@@ -96,52 +93,48 @@ def test_the_action_moves_alone_where_it_is_out_of_step_with_the_state():
     assert moved >= 8
 
 
-@pytest.mark.parametrize(
-    ("damage", "rules"),
-    [
-        (
-            "another video",
-            {"change_not_excluded", "weak", "ambiguous", "outside_window", "windows_disagree", "votes_split"},
-        ),
-        ("nothing moves", {"no_motion"}),
-        ("no camera", {"no_camera"}),
-        ("far off", {"outside_window"}),
-        ("jump", {"windows_disagree", "ambiguous", "lag_changes", "change_not_excluded"}),
-        ("cameras apart", {"cameras_disagree", "ambiguous"}),
-        ("too short", {"too_short"}),
-    ],
-)
+def each_camera(change):
+    return lambda episode, motion, seed: (episode, {c: change(v, seed) for c, v in motion.items()})
+
+
+def jump(episode, motion, seed):
+    """The video lacks three frames in its middle."""
+    half = len(episode) // 2
+    shorter = {c: np.delete(values, range(half, half + 3), axis=0) for c, values in motion.items()}
+    return first_frames(episode, len(episode) - 3), shorter
+
+
+def first_frames(episode: Episode, count: int) -> Episode:
+    return replace(episode, state=episode.state[:count], action=episode.action[:count])
+
+
+DAMAGES = {
+    "another video": (
+        each_camera(lambda values, seed: np.random.default_rng(seed + 50).permutation(values)),
+        {"change_not_excluded", "weak", "ambiguous", "outside_window", "windows_disagree", "votes_split"},
+    ),
+    "nothing moves": (each_camera(lambda values, seed: np.zeros_like(values)), {"no_motion"}),
+    "no camera": (lambda episode, motion, seed: (episode, {}), {"no_camera"}),
+    "far off": (lambda episode, motion, seed: planted(episode, motion, 13), {"outside_window"}),
+    "jump": (jump, {"windows_disagree", "ambiguous", "lag_changes", "change_not_excluded"}),
+    "cameras apart": (
+        lambda episode, motion, seed: (episode, {**motion, "wrist": np.roll(motion["wrist"], 3, axis=0)}),
+        {"cameras_disagree", "ambiguous"},
+    ),
+    "too short": (
+        lambda episode, motion, seed: (first_frames(episode, 40), {c: v[:40] for c, v in motion.items()}),
+        {"too_short"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "rules"), DAMAGES.values(), ids=DAMAGES)
 def test_what_cannot_be_trusted_is_quarantined_by_a_named_rule(damage, rules):
     seen = set()
     for seed in range(5):
         episode, _ = pick_and_place(seed, 20, pause_s=0.3)
-        motion = watched(episode, seed)
-        if damage == "another video":
-            rng = np.random.default_rng(seed + 50)
-            motion = {c: rng.permutation(values) for c, values in motion.items()}
-        elif damage == "nothing moves":
-            motion = {c: np.zeros_like(values) for c, values in motion.items()}
-        elif damage == "no camera":
-            motion = {}
-        elif damage == "far off":
-            episode, motion = planted(episode, motion, 13)
-        elif damage == "jump":
-            motion = {
-                c: np.delete(values, range(len(episode) // 2, len(episode) // 2 + 3), axis=0)
-                for c, values in motion.items()
-            }
-            length = len(motion["front"])
-            episode = replace(episode, state=episode.state[:length], action=episode.action[:length])
-        elif damage == "cameras apart":
-            motion["wrist"] = np.roll(motion["wrist"], 3, axis=0)
-        elif damage == "too short":
-            episode, motion = planted(
-                replace(episode, state=episode.state[:40], action=episode.action[:40]),
-                {c: values[:40] for c, values in motion.items()},
-                0,
-            )
-        verdict = TemporalSynchronizer()(episode, motion)
-        assert verdict.quarantined, (damage, verdict)
+        verdict = TemporalSynchronizer()(*damage(episode, watched(episode, seed), seed))
+        assert verdict.quarantined, verdict
         seen.add(verdict.reason.split(":")[0])
     assert seen <= rules
 
@@ -161,9 +154,6 @@ def test_a_motion_of_another_length_is_refused():
     episode, _ = pick_and_place()
     with pytest.raises(ValueError, match=r"front has 3 frames, but episode 0 has \d+ rows"):
         TemporalSynchronizer()(episode, {"front": np.zeros((3, 2))})
-
-
-# ---------------------------------------------------------------------- the parts
 
 
 @given(st.integers(12, 60), st.integers(0, 10**6), st.integers(1, 20))
@@ -267,34 +257,23 @@ def test_synchronized_rows_are_those_of_the_frames_time(lag, action_lag, length)
 
 def test_which_columns_move():
     cameras = ["observation.images.front"]
-    for column, behind in {
-        "observation.images.front": 0,
-        "timestamp": 0,
-        "task_index": 0,
-        "language_persistent": 0,
-        "action": 3,
-        "observation.state": 1,
-        "observation.effort": 1,
-        "next.reward": 1,
-    }.items():
-        assert rows_behind(column, cameras, 1, 3) == behind, column
+    behind = dict.fromkeys(("observation.images.front", "timestamp", "task_index", "language_persistent"), 0)
+    behind |= dict.fromkeys(("observation.state", "observation.effort", "next.reward"), 1) | {"action": 3}
+    assert {column: rows_behind(column, cameras, 1, 3) for column in behind} == behind
 
 
 def test_the_robots_delay_is_the_median_of_episodes_that_agree():
-    def verdict(i: int, delay: float) -> SyncVerdict:
-        return SyncVerdict(i, 100, 0, 0, 0.9, 9.0, delay, 0, 100)
+    def delay_of(*delays: float):
+        return control_delay([SyncVerdict(i, 100, 0, 0, 0.9, 9.0, d, 0, 100) for i, d in enumerate(delays)])
 
-    assert control_delay([verdict(i, d) for i, d in enumerate([1.0, 1.1, 1.2, 4.0])])[0] == pytest.approx(
-        1.15
-    )
-    assert control_delay([verdict(0, 1.0), verdict(1, 1.0)]) == (None, [])
-    delay, warnings = control_delay([verdict(i, float(i)) for i in range(9)])
+    assert delay_of(1.0, 1.1, 1.2, 4.0)[0] == pytest.approx(1.15)
+    assert delay_of(1.0, 1.0) == delay_of(*[float("nan")] * 4) == (None, [])
+    delay, warnings = delay_of(*map(float, range(9)))
     assert delay is None and "differs from episode to episode" in warnings[0]
-    delay, warnings = control_delay([verdict(i, -2.0) for i in range(4)])
+    delay, warnings = delay_of(*[-2.0] * 4)
     assert delay is None and "2.0 frames behind the state" in warnings[0]
-    assert control_delay([verdict(i, 1.0).quarantine("lag_changes: x") for i in range(4)]) == (1.0, [])
-    nan = float("nan")
-    assert control_delay([verdict(i, nan) for i in range(4)]) == (None, [])
+    good = SyncVerdict(0, 100, 0, 0, 0.9, 9.0, 1.0, 0, 100)
+    assert control_delay([good.quarantine("lag_changes: x")] * 4) == (1.0, [])
 
 
 @pytest.mark.parametrize(
@@ -304,7 +283,7 @@ def test_the_robots_delay_is_the_median_of_episodes_that_agree():
         ("max_lag_s", 0.0),
         ("smooth_s", -1.0),
         ("min_score", 2.0),
-        ("control_delay", -1.0),
+        ("control_delay", -1),
     ],
 )
 def test_a_wrong_parameter_is_refused_by_its_flag(flag, value):

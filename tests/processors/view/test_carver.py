@@ -1,19 +1,18 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The view: rows, frames and pads equal the source; the source stays as it is."""
 
-import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from tables import annotated, change_column, contents, episodes_file, load, rows_file
 
-from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.processors.view.carver import EventCarver
@@ -21,40 +20,14 @@ from lerobot_wallwm.processors.view.verify import verify_view
 from lerobot_wallwm.storage.errors import DataError
 
 
-def hashes(root: Path) -> dict[str, str]:
-    files = sorted(p for p in root.rglob("*") if p.is_file())
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def events_of(source: SourceDataset) -> list[Event]:
-    segmenter, captioner = EventSegmenter(), EventCaptioner()
-    return number_events([captioner(episode, segmenter(episode)) for episode in source])
-
-
-@pytest.fixture(scope="module")
-def source(tiny_dataset):
-    return SourceDataset.open(tiny_dataset)
-
-
-@pytest.fixture(scope="module")
-def events(source):
-    return events_of(source)
-
-
-def load(root: Path, **kwargs):
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    return LeRobotDataset("test/view", root=root, **kwargs)
-
-
 def test_rows_frames_and_pads_equal_the_source_whose_bytes_stay(source, events, tmp_path):
-    before = hashes(source.root)
+    before = contents(source.root)
     result = EventCarver()(source, events, tmp_path / "view")
     report = verify_view(source.root, tmp_path / "view", quiet=True)
     assert report.ok, report
     assert report.rows == source.info["total_frames"] == result.frames
     assert report.frames == 2 * report.rows
-    assert hashes(source.root) == before
+    assert contents(source.root) == before
     assert [p.name for p in tmp_path.iterdir()] == ["view"]
 
 
@@ -86,19 +59,9 @@ def test_metadata_of_each_event(source, events, tmp_path):
         meta = dataset.meta.episodes[i]
         expected = ordinal[event.episode_index] = ordinal.get(event.episode_index, -1) + 1
         assert meta["tasks"] == [event.caption] and meta["length"] == event.length
-        values = [
-            meta[f"wallwm/{k}"]
-            for k in ("event_id", "source_episode", "start", "end", "ordinal", "label", "template")
-        ]
-        assert values == [
-            event.event_id,
-            event.episode_index,
-            event.start,
-            event.end,
-            expected,
-            event.label,
-            event.template,
-        ]
+        for key in ("event_id", "start", "end", "label", "template"):
+            assert meta[f"wallwm/{key}"] == getattr(event, key)
+        assert (meta["wallwm/source_episode"], meta["wallwm/ordinal"]) == (event.episode_index, expected)
         assert meta["wallwm/instruction"] == source.tasks[0] and meta["wallwm/copy"] == 0
     sidecar = json.loads((tmp_path / "view" / "meta" / "wallwm.json").read_text())
     assert sidecar["level"] == "action" and sidecar["split"] == "train" and sidecar["format_version"] == 1
@@ -112,13 +75,12 @@ def test_statistics_are_those_of_the_rows(source, events, tmp_path):
     picked = [e for e in events if e.level == "action"][3:5]
     EventCarver()(source, picked, tmp_path / "view", copies={picked[0].event_id: 3})
     stats = json.loads((tmp_path / "view" / "meta" / "stats.json").read_text())
-    table = pq.read_table(next((tmp_path / "view" / "data").glob("*/*.parquet")))
+    table = pq.read_table(rows_file(tmp_path / "view"))
     action = np.array(table["action"].to_pylist())
     assert stats["action"]["count"] == [3 * picked[0].length + picked[1].length] == [len(action)]
     np.testing.assert_allclose(stats["action"]["mean"], action.mean(0), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(
-        stats["action"]["q99"], np.quantile(action, 0.99, axis=0), rtol=1e-6, atol=1e-6
-    )
+    q99 = np.quantile(action, 0.99, axis=0)
+    np.testing.assert_allclose(stats["action"]["q99"], q99, rtol=1e-6, atol=1e-6)
     images = json.loads((source.root / "meta" / "stats.json").read_text())
     assert all(stats[key] == images[key] for key in source.camera_keys)
     assert set(stats["action"]) >= {"min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"}
@@ -145,19 +107,8 @@ def test_any_tiling_carves_exactly(source, tmp_path_factory, data):
         cuts = data.draw(st.lists(st.integers(1, length - 1), unique=True, max_size=6).map(sorted))
         edges = [0, *cuts, length]
         for start, end in zip(edges, edges[1:], strict=False):
-            place = (
-                episode,
-                "action",
-                start,
-                end,
-                "move",
-                f"move {len(tiling) % 3}",
-                "move",
-                -1,
-                1.0,
-                "pause",
-            )
-            tiling.append(Event(len(tiling), *place))
+            words = ("move", f"move {len(tiling) % 3}", "move")
+            tiling.append(Event(len(tiling), episode, "action", start, end, *words, -1, 1.0, "pause"))
     EventCarver()(source, tiling, root)
     assert verify_view(source.root, root, frames=False).ok
     horizon = 7
@@ -177,42 +128,29 @@ def test_any_tiling_carves_exactly(source, tmp_path_factory, data):
 
 
 def test_verify_notices_each_kind_of_damage(source, events, tmp_path):
-    EventCarver()(source, events, tmp_path / "view")
-    data = next((tmp_path / "view" / "data").glob("*/*.parquet"))
-    episodes = next((tmp_path / "view" / "meta" / "episodes").glob("*/*.parquet"))
+    view = tmp_path / "view"
+    EventCarver()(source, events, view)
+    data, episodes = rows_file(view), episodes_file(view)
     good = {path: path.read_bytes() for path in (data, episodes)}
 
-    table = pq.read_table(data)
-    action = table["action"].to_pylist()
-    action[5][2] = np.nextafter(np.float32(action[5][2]), np.float32(1e9))
-    column = table.schema.get_field_index("action")
-    import pyarrow as pa
+    def nudge(action):
+        action[5][2] = np.nextafter(np.float32(action[5][2]), np.float32(1e9))
 
-    pq.write_table(
-        table.set_column(
-            column, table.schema.field(column), pa.array(action, table.schema.field(column).type)
-        ),
-        data,
-    )
-    report = verify_view(source.root, tmp_path / "view", frames=False)
+    change_column(data, "action", nudge)
+    report = verify_view(source.root, view, frames=False)
     assert report.row_mismatches == 1 and not report.ok
     data.write_bytes(good[data])
 
-    meta = pq.read_table(episodes)
-    name = f"videos/{source.video_keys[0]}/from_timestamp"
-    shifted = [v + 1 / source.fps for v in meta[name].to_pylist()]
-    shifted[-1] -= 1 / source.fps
-    pq.write_table(meta.set_column(meta.schema.get_field_index(name), name, pa.array(shifted)), episodes)
-    report = verify_view(source.root, tmp_path / "view", quiet=True)
+    name, frame = f"videos/{source.video_keys[0]}/from_timestamp", 1 / source.fps
+    change_column(episodes, name, lambda values: [v + frame for v in values[:-1]] + values[-1:])
+    report = verify_view(source.root, view, quiet=True)
     assert report.frame_mismatches > 0 and report.row_mismatches == 0
     episodes.write_bytes(good[episodes])
-    assert verify_view(source.root, tmp_path / "view", frames=False).ok
+    assert verify_view(source.root, view, frames=False).ok
 
 
 def test_a_failure_half_way_leaves_nothing(source, events, tmp_path):
     own = [e for e in events if e.level == "action"]
-    from dataclasses import replace
-
     bad = [*own[:-1], replace(own[-1], end=own[-1].end + 50)]
     with pytest.raises(DataError, match="ends at"):
         EventCarver()(source, bad, tmp_path / "view")
@@ -237,7 +175,7 @@ def test_committed_so101_dataset_carves_exactly(tmp_path):
     if not roots:
         pytest.skip("no committed SO-101 dataset")
     source = SourceDataset.open(roots[0])
-    table = events_of(source)
+    table = annotated(source)
     EventCarver()(source, table, tmp_path / "view")
     assert verify_view(source.root, tmp_path / "view", frames=False).ok
     few = source.episode_indices[:2]

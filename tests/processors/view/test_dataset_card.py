@@ -1,9 +1,9 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The card: huggingface_hub reads it, its figures are those of the view, and text from a dataset stays text."""
 
-import json
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -29,9 +29,7 @@ def test_the_hub_reads_it_and_its_figures_are_the_views(tiny_view):
         assert card.data.license is None and "not stated by the source" in card.text
         episodes = pq.read_table(next((root / "meta" / "episodes").glob("*/*.parquet"))).to_pylist()
         labels = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$", card.text, re.M)
-        expected = {}
-        for row in episodes:
-            expected[row["wallwm/label"]] = expected.get(row["wallwm/label"], 0) + 1
+        expected = Counter(row["wallwm/label"] for row in episodes)
         assert {label: int(count) for label, count, _ in labels} == expected
         assert f"| action | {len(episodes)} |" in card.text
         assert "wallwm prepare --dataset.root=dataset --heldout=0.2" in card.text
@@ -43,9 +41,7 @@ def test_licence_and_tags_come_along(tiny_dataset, tmp_path):
     front = "license: cc-by-4.0\ntags: [LeRobot, so101, 'bad\\ntag']\nlanguage: en\ntask_categories: [other]"
     (source / "README.md").write_text(f"---\n{front}\n---\n\nmy cups\n")
     out = tmp_path / "out"
-    prepare(
-        PrepareConfig(dataset=DatasetConfig(root=source), out=OutputConfig(root=out), quiet=True, heldout=0)
-    )
+    prepare(PrepareConfig(DatasetConfig(root=source), OutputConfig(root=out), quiet=True, heldout=0))
     data = DatasetCard.load(out / "train" / "README.md").data
     assert data.license == "cc-by-4.0" and data.language == ["en"]
     assert data.tags == ["LeRobot", "wallwm", "events", "so101"]
@@ -68,20 +64,16 @@ def test_text_of_a_dataset_cannot_leave_its_cell(text):
 
 
 def test_the_command_repeats_the_run_without_folders():
-    config = PrepareConfig(
-        dataset=DatasetConfig(root=Path("/home/me/my cups")), level="task", language="action"
-    )
+    source = DatasetConfig(root=Path("/home/me/my cups"))
+    config = PrepareConfig(dataset=source, level="task", language="action")
     config.segmenter.min_event_s = 0.5
     line = command_line(config, PrepareConfig())
-    assert line == (
-        "wallwm prepare '--dataset.root=my cups' --level=task --segmenter.min_event_s=0.5 --language=action"
-    )
-    assert json.dumps(line)
+    options = "--level=task --segmenter.min_event_s=0.5 --language=action"
+    assert line == f"wallwm prepare '--dataset.root=my cups' {options}"
 
 
 def test_the_published_command_names_no_server_and_no_key():
     config = PrepareConfig(out=OutputConfig(root=Path("/home/me/out")), captioner="vlm", quiet=True)
-    config.vlm = VlmConfig(
-        base_url="http://10.1.2.3:9/v1", model="tiny", api_key_env="MY_KEY", extra_body={"token": "secret"}
-    )
+    secrets = {"base_url": "http://10.1.2.3:9/v1", "api_key_env": "MY_KEY", "extra_body": {"token": "secret"}}
+    config.vlm = VlmConfig(model="tiny", **secrets)
     assert command_of(config) == "wallwm prepare --captioner=vlm --vlm.model=tiny"

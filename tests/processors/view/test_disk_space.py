@@ -10,9 +10,11 @@ import sys
 from collections import namedtuple
 
 import pytest
+from tables import contents
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
+from lerobot_wallwm.processors.view import writer as view_writer
 from lerobot_wallwm.processors.view.disk_space import SpaceEstimate, check_space, estimate_space
 from lerobot_wallwm.storage.errors import DataError
 
@@ -39,13 +41,8 @@ def test_ten_gigabytes_do_not_fit_into_one(tmp_path):
     with pytest.raises(DataError) as caught, pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 1_000_000_000))
         check_space(SpaceEstimate(rows=100_000_000, copies=10_000_000_000), tmp_path / "out")
-    for text in (
-        "1.0 GB",
-        "10.1 GB",
-        "10.0 GB of videos, which cannot be hard-linked",
-        "Fix: ",
-        str(tmp_path),
-    ):
+    sizes = ("1.0 GB", "10.1 GB", "10.0 GB of videos, which cannot be hard-linked")
+    for text in (*sizes, "Fix: ", str(tmp_path)):
         assert text in str(caught.value)
 
 
@@ -54,9 +51,8 @@ def test_the_estimate_bounds_what_is_written(capsys, tiny_dataset, tmp_path):
     source = SourceDataset.open(tiny_dataset)
     splits = split_episodes(source.episode_indices, 0.1, 0)
     estimate = estimate_space(source, tmp_path, splits)
-    assert estimate.copies == 0 and written(tmp_path / "out") <= estimate.rows < 50 * written(
-        tmp_path / "out"
-    )
+    size = written(tmp_path / "out")
+    assert estimate.copies == 0 and size <= estimate.rows < 50 * size
 
 
 def test_videos_count_only_where_they_must_be_copied(capsys, tiny_dataset, tmp_path, monkeypatch):
@@ -100,11 +96,9 @@ def test_room_that_runs_out_in_the_middle_leaves_nothing(tiny_dataset, tmp_path)
 
 
 def test_room_that_runs_out_keeps_the_old_output(capsys, tiny_dataset, tmp_path, monkeypatch):
-    from lerobot_wallwm.processors.view import writer as view_writer
-
     out = tmp_path / "out"
     assert run(capsys, tiny_dataset, out)[0] == 0
-    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    before = contents(out)
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
@@ -113,7 +107,7 @@ def test_room_that_runs_out_keeps_the_old_output(capsys, tiny_dataset, tmp_path,
     no_links(monkeypatch)
     code, err = run(capsys, tiny_dataset, out, "--overwrite=true")
     assert code == 2 and "No space left on device" in err
-    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    assert contents(out) == before
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
