@@ -48,7 +48,6 @@ class ModelShape:
             whose zero is "nothing moves" (our choice for a random start).
         action_prediction: The velocity ``v``, the paper's default, or the actions ``x``, its option for contact-heavy
             data (p. 11). Ours is ``x``: its zero is "stay", which a short training run need not learn first.
-        dct_loss_weight: w_DCT of the frequency term on the recovered actions (paper p. 11; 0 in its main runs).
         codec_levels: Of nano's wavelets: 3 levels are 8 pixels a latent (our choice).
         packing: Whether training leaves out what lies beyond the events. Without, it computes and masks it: the plain
             reference of tests and benchmarks, no setting of the policy.
@@ -74,7 +73,6 @@ class ModelShape:
     tube: TubeShape | None = None
     video_prediction: str = "residual"
     action_prediction: str = "x"
-    dct_loss_weight: float = 0.0
     codec_levels: int = 3
     packing: bool = True
 
