@@ -144,10 +144,8 @@ def looks_where_to_end(m: Measured) -> Answer:
     if m.sight is None:
         return None
     own, other, times = m.sight.mean(OWN), m.sight.mean(OTHER_SCENE), m.sight.times(OTHER_SCENE)
-    numbers = (
-        f"{own:.1f} from where it ended, with another scene's pictures {other:.1f} ({m.unit.split(',')[0]})"
-    )
-    text = f"it ends a {' or '.join(m.sight.counts())} {numbers}"
+    numbers = f"ended, with another scene's pictures {other:.1f} ({m.unit.split(',')[0]})"
+    text = f"it ends {own:.1f} from where a recorded {' or '.join(m.sight.counts())} {numbers}"
     if not times >= t.BLIND:
         return "no", f"{text}: it does not look"
     if times < t.HARDLY_LOOKS:

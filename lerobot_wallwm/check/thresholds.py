@@ -20,7 +20,7 @@ IGNORES_IMAGES, HARDLY_SEES = 0.03, 0.08
 IGNORES_CAPTION, HARDLY_READS = 0.03, 0.15
 
 # Error at the end of events with another scene's pictures, as a multiple of that with its own. A blind policy has 1.00, and
-# chance moves that by a few hundredths; nano models that see well have 1.8 and more.
+# chance moves that by a few hundredths; nano models after 300 steps have 1.5.
 BLIND, HARDLY_LOOKS = 1.05, 1.3
 # Events are asked about only if pose and caption, which need no pictures, leave their ends at least so uncertain, as a part
 # of how far the ends of any two events lie apart. Demonstrations of an SO-101: reaching for a cube and carrying it 0.5 to

@@ -163,11 +163,12 @@ def sight_figure(sight: Sight, unit: str) -> Any:
     axis.barh(range(len(values)), list(values.values()), color=colours, height=0.62)
     for name, colour in ((OWN, BLUE), (STILL, GREY)):
         axis.axvline(values[name], color=colour, linewidth=1.0, linestyle=":")
+    most = max([*values.values(), 1e-9])
     for row, value in enumerate(values.values()):
-        axis.text(value, row, f" {value:.2f}", va="center", fontsize=7.5, color=INK)
+        axis.text(value + 0.006 * most, row, f"{value:.2f}", va="center", fontsize=7.5, color=INK)
     axis.set_yticks(range(len(values)), list(values))
     axis.invert_yaxis()
-    axis.set_xlim(0, max([*values.values(), 1e-9]) * 1.12)
+    axis.set_xlim(0, most * 1.12)
     axis.set_xlabel(f"mean absolute error at the event's end, gripper left out ({unit.split(',')[0]})")
     return figure
 
