@@ -207,6 +207,7 @@ def test_actions_that_are_not_numbers_are_a_no(checkpoint, tiny_view, tmp_path):
 
     def blow_up(weights):
         weights["action_space.scale"][2] = torch.finfo(torch.float32).max
+        weights["model.action.head.2.bias"] += 10
 
     code, content = check(altered(checkpoint, tmp_path, blow_up), tiny_view / "heldout", tmp_path / "out")
     assert code == 1 and rules(content)["numbers"] == "no"
