@@ -1,6 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """The whole policy on backbones that diffusers and transformers saved."""
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +108,7 @@ def test_a_new_policy_predicts_what_wan_predicts(make_wan, folders):
     t = torch.tensor([[0.0, 0.4, 0.4]])
     with torch.no_grad():
         prediction = policy.model.video(z, t, text).prediction
-        tokens = policy.model.tokens_per_latent
+        tokens = math.prod(policy.model.video.grid)
         for view in range(2):
             args = (z[:, view], (t * 1000).repeat_interleave(tokens, 1), text)
             torch.testing.assert_close(prediction[:, view], wan(*args).sample, atol=1e-5, rtol=1e-5)
@@ -116,11 +117,12 @@ def test_a_new_policy_predicts_what_wan_predicts(make_wan, folders):
 def oracle(z_0: torch.Tensor):
     """A video tower that knows the data: it predicts ``eps - z_0 = (z_t - z_0) / t``."""
 
-    def forward(z_t, t_BT, text, valid=None, predict=True, sight=None, view_ids=None, packing=None, given=0):
+    def forward(z_t, t_BT, text, valid=None, predict=True, given=0, landmarks_BVKD=None, **_):
         t = t_BT[:, None, None, :, None, None].clamp_min(1e-6)
         velocity = (z_t - z_0[: len(z_t), :, :, : z_t.shape[3]]) / t
-        layers = [torch.zeros(*z_t.shape[:2], z_t.shape[3], 4, 24)] * 2
-        return VideoFeatures(layers, velocity[:, :, :, given:] if predict else None)
+        landmarks = 0 if landmarks_BVKD is None else landmarks_BVKD.shape[2]
+        layers = [torch.zeros(*z_t.shape[:2], z_t.shape[3], 4 + landmarks, 24)] * 2
+        return VideoFeatures(layers, velocity[:, :, :, given:] if predict else None, landmarks_BVKD)
 
     return forward
 
@@ -133,7 +135,8 @@ def test_integrating_the_true_velocity_gives_the_data(make_wan, monkeypatch, ste
     monkeypatch.setattr(model.video, "forward", oracle(z_0))
     text = model.text_encoder([TASK, TASK])
     planned = torch.tensor([8, 8])
-    dream = Imagination(model, z_0[:, :, :, :1], text, planned, steps, torch.Generator().manual_seed(0))
+    noise, landmarks = torch.Generator().manual_seed(0), model.find_landmarks(frames[:, :, 0], text, None)
+    dream = Imagination(model, z_0[:, :, :, :1], text, planned, steps, noise, landmarks=landmarks)
     for _ in range(steps):
         dream.step()
     torch.testing.assert_close(dream.z, z_0[:, :, :, 1:], atol=1e-4, rtol=1e-4)
