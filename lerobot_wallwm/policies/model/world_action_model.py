@@ -120,7 +120,6 @@ class WorldActionModel(nn.Module):
                 shape.video.text_dim, shape.landmarks, shape.max_views, shape.video.width
             )
             self.goal_head = GoalHead(
-                self.landmarks.code,
                 shape.video.text_dim,
                 shape.state_dim,
                 shape.action_dim,
@@ -190,11 +189,11 @@ class WorldActionModel(nn.Module):
         Raises:
             ValueError: ``here`` is missing.
         """
-        if self.goal_head is None or landmarks is None:
+        if self.goal_head is None or self.landmarks is None or landmarks is None:
             return None
         if here is None:
             raise ValueError("a model with a goal head needs `here`, the observed pose in goal units.")
-        return self.goal_head(landmarks, state, text, here, view_ids)
+        return self.goal_head(self.landmarks.code.read(landmarks), state, text, here, view_ids)
 
     def latent_valid(self, frame_valid: Tensor) -> Tensor:
         """Latents ``(B, T)`` of which at least one frame lies inside the event, or the rollout."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lerobot_wallwm.policies.towers.landmarks import PlaceCode, mean_word
+from lerobot_wallwm.policies.towers.landmarks import mean_word
 
 
 @dataclass
@@ -45,7 +45,6 @@ class GoalHead(nn.Module):
     """The tower's landmarks, state and caption to the pose at the event's end.
 
     Args:
-        code: How places are written in hidden states.
         text_dim: E.
         state_dim: P.
         action_dim: A.
@@ -58,7 +57,6 @@ class GoalHead(nn.Module):
 
     def __init__(
         self,
-        code: PlaceCode,
         text_dim: int,
         state_dim: int,
         action_dim: int,
@@ -69,7 +67,6 @@ class GoalHead(nn.Module):
         dropout: float = 0.1,
     ):
         super().__init__()
-        self._code = [code]  # in a list: the landmarks own it
         self.per_view, self.coordinates = 2 * landmarks, 2 * landmarks * max_views
         self.trunk = nn.Sequential(
             nn.Linear(self.coordinates + text_dim + state_dim, hidden),
@@ -90,7 +87,7 @@ class GoalHead(nn.Module):
 
     def forward(
         self,
-        landmarks_BVKD: Tensor,
+        places_BVK2: Tensor,
         state_BP: Tensor,
         text_BLE: Tensor,
         here_BA: Tensor,
@@ -99,14 +96,14 @@ class GoalHead(nn.Module):
         """Reads the goal.
 
         Args:
-            landmarks_BVKD: As they leave the tower's last block.
+            places_BVK2: Where the landmarks lie as they leave the tower's last block (`PlaceCode.read`).
             state_BP: Proprioception in network units.
             text_BLE: Caption tokens; unused slots are zero.
             here_BA: The observed pose in goal units (`ActionSpace.here`).
             view_ids: ``(V,)`` rows of the view table, whose slots the views take; None for the first V. The other
                 slots are zero.
         """
-        places = self._code[0].read(landmarks_BVKD).flatten(2)  # (B, V, 2 K)
+        places = places_BVK2.flatten(2)  # (B, V, 2 K)
         slots = places.new_zeros(len(places), self.coordinates // self.per_view, self.per_view)
         slots[:, slice(places.shape[1]) if view_ids is None else view_ids] = places
         hidden = self.trunk(torch.cat((slots.flatten(1), mean_word(text_BLE), state_BP), dim=1))

@@ -47,8 +47,9 @@ class PlaceCode(nn.Module):
         return rest + (self.GAIN * self.scale * points - rest @ self.directions) @ to
 
     def read(self, hidden: Tensor) -> Tensor:
-        """Places ``(..., 2)`` of about unit variance."""
-        return hidden @ self.directions / self.scale
+        """Places ``(..., 2)`` of about unit variance; in float32, whatever the tower computes in."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return hidden.float() @ self.directions / self.scale
 
 
 class Landmarks(nn.Module):

@@ -208,7 +208,7 @@ class MultiViewVideoTower(nn.Module):
         if packing is not None:
             x = self._embed_patches(packing.pack(z_BVCTHW.transpose(2, 3))) + position[packing.view]
             if landmarks_BVKD is not None:
-                x = torch.cat((x, packing.pack_views(landmarks_BVKD)), dim=1)
+                x = torch.cat((x, packing.pack_views(landmarks_BVKD).type_as(x)), dim=1)
             text, modulation = text[packing.order], packing.pack_shared(modulation)
             frames: FrameLayout = PackedFrames(packing, wan_rope, view_rope, sight_BTSS, text.shape[1])
             layers = self._run_blocks(x, text, modulation, frames)
@@ -222,7 +222,7 @@ class MultiViewVideoTower(nn.Module):
         x = self._embed_patches(z.transpose(1, 2)) + position.repeat(batch, 1, 1)[:, None]
         if landmarks_BVKD is not None:
             every = landmarks_BVKD.flatten(0, 1)[:, None].expand(-1, x.shape[1], -1, -1)
-            x = torch.cat((x, every), dim=2)
+            x = torch.cat((x, every.type_as(x)), dim=2)
         time_embedding, modulation = (y.repeat_interleave(views, 0) for y in (time_embedding, modulation))
         key_mask = None
         if frame_valid_BT is not None:

@@ -17,8 +17,8 @@ from lerobot.optim import OptimizerConfig
 from torch import nn
 
 BLOCKS = ("model.video.blocks.", "model.action.blocks.")
-# What must first learn to see, and its learning rate, as a multiple of the others'. Our choice: with one rate for all,
-# the towers have learned to do without before the landmarks are of use.
+# What must first learn to see, and its learning rate, as a multiple of the others'. Our choice; docs/results/sight.md has
+# the error with and without.
 EYES, EYES_RATE = ("model.landmarks.", "model.goal_head.", "model.text_encoder."), 3.0
 
 

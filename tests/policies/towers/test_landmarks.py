@@ -87,10 +87,10 @@ class Reader(nn.Module):
     def __init__(self, max_views: int, landmarks: int, **sizes: int):
         super().__init__()
         self.look = Landmarks(16, landmarks, max_views, width=24)
-        self.head = GoalHead(self.look.code, 16, width=8, max_views=max_views, landmarks=landmarks, **sizes)
+        self.head = GoalHead(16, width=8, max_views=max_views, landmarks=landmarks, **sizes)
 
     def forward(self, frames, state, text, here) -> Goal:
-        return self.head(self.look(frames, text), state, text, here)
+        return self.head(self.look.code.read(self.look(frames, text)), state, text, here)
 
 
 def squares(count: int, pairs: list[tuple[str, str]], generator: torch.Generator):
