@@ -12,19 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 from hub_repos import rewrite
-from hypothesis import given, strategies as st
 from lerobot.processor import PolicyProcessorPipeline
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.hub.files.safe_files import (
-    MAX_HEADER_BYTES,
     UnsafeCheckpointError,
     check_name,
     check_plain_name,
     read_object,
-    safetensors_header,
+    tensor_shapes,
 )
 from lerobot_wallwm.hub.files.weights import WeightsError, weight_files
 from lerobot_wallwm.hub.remote.pull import fetch_checkpoint
@@ -83,14 +80,11 @@ BAD_WEIGHTS = {
     "a zip, as torch.save writes": b"PK\x03\x04" + bytes(1000),
     "header beyond the file": header({"a": F32}, 8, length=10**6),
     "header of exabytes": header({"a": F32}, 8, length=2**63),
-    "header over the limit": header({"a": F32}, 8, length=MAX_HEADER_BYTES + 1),
+    "header over the limit": header({"a": F32}, 8, length=100_000_001),
     "header is a list": struct.pack("<Q", 2) + b"[]",
     "header is no JSON": struct.pack("<Q", 4) + b"{{{{",
     "header is no text": struct.pack("<Q", 4) + b"\xff\xfe\xff\xfe",
     "header nested a million deep": struct.pack("<Q", 10**6) + b"[" * 10**6,
-    "a key twice": struct.pack("<Q", 120)
-    + (b'{"a":%s,"a":%s}' % ((json.dumps(F32).encode(),) * 2)).ljust(120)
-    + bytes(8),
     "data missing": header({"a": F32}, 4),
     "data left over": header({"a": F32}, 9),
     "overlap": header({"a": F32, "b": {**F32, "data_offsets": [4, 12]}}, 12),
@@ -114,31 +108,13 @@ def test_weights_that_lie_are_refused_when_loaded_pulled_and_published(name, che
     refused(r"model\.safetensors: .* Fix: ")
 
 
-@given(data=st.binary(max_size=300), at=st.integers(0, 400), value=st.integers(0, 255))
-def test_no_header_passes_that_safetensors_refuses(tmp_path_factory, data, at, value):
-    """Whatever is done to a file's first bytes, ours is at least as strict as the reader that comes after it."""
-    file = tmp_path_factory.mktemp("fuzz") / "a.safetensors"
-    save_file({"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(3, dtype=torch.int64)}, file)
-    content = bytearray(file.read_bytes())
-    if at < len(content):
-        content[at] = value
-    for changed in (bytes(content), data):
-        file.write_bytes(changed)
-        try:
-            safetensors_header(file)
-        except UnsafeCheckpointError:
-            continue
-        with safe_open(file, framework="pt") as opened:
-            assert all(opened.get_tensor(key) is not None for key in opened.keys())  # noqa: SIM118
-
-
 def test_a_good_header_passes(tmp_path):
     file = tmp_path / "a.safetensors"
     for dtype in (torch.float32, torch.bfloat16, torch.bool, torch.int64, torch.uint8, torch.float8_e4m3fn):
         save_file(
             {"a": torch.zeros(2, 3).to(dtype), "empty": torch.zeros(0, 3), "one": torch.tensor(1)}, file
         )
-        assert set(safetensors_header(file)[1]) == {"a", "empty", "one"}
+        assert tensor_shapes(file) == {"a": (2, 3), "empty": (0, 3), "one": ()}
 
 
 STEP = {"class": "evil_module.Step", "config": {}}
@@ -299,16 +275,3 @@ def test_a_shard_index_that_names_files_elsewhere(tmp_path):
         index.write_text(json.dumps({"weight_map": {"a": name}}))
         with pytest.raises(WeightsError, match="no file of its folder"):
             weight_files(tmp_path / "in", "mend it")
-
-
-def test_safetensors_itself_refuses_what_we_call_a_lie(tmp_path):
-    """Where the two disagree, ours is the stricter; this names what safetensors lets pass."""
-    passes = []
-    for name, content in BAD_WEIGHTS.items():
-        (tmp_path / "a.safetensors").write_bytes(content)
-        try:
-            with safe_open(tmp_path / "a.safetensors", framework="pt"):
-                passes.append(name)
-        except (SafetensorError, OSError):
-            pass
-    assert set(passes) <= {"a key twice"}

@@ -20,7 +20,7 @@ from lerobot_wallwm.hub.files.safe_files import (
     check_plain_name,
     is_repo_id,
     read_object,
-    safetensors_header,
+    tensor_shapes,
 )
 
 # What a checkpoint consists of, besides the state of its processors and a calibration. `LEARNED` is what a policy learned
@@ -199,6 +199,6 @@ def check_checkpoint(
     for processor in PROCESSORS:
         if (folder / processor).is_file():
             for state in check_processor(folder / processor):
-                safetensors_header(folder / state)
-    safetensors_header(folder / WEIGHTS)
+                tensor_shapes(folder / state)
+    tensor_shapes(folder / WEIGHTS)
     return config

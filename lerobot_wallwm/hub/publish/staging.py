@@ -18,7 +18,7 @@ from lerobot_wallwm.hub.card.model_card import CardFacts, WeightsFacts, model_ca
 from lerobot_wallwm.hub.card.view_facts import ViewFacts
 from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource
 from lerobot_wallwm.hub.files.portable import portable
-from lerobot_wallwm.hub.files.safe_files import COMMIT, UnsafeCheckpointError, read_object, safetensors_header
+from lerobot_wallwm.hub.files.safe_files import COMMIT, UnsafeCheckpointError, read_object, tensor_shapes
 from lerobot_wallwm.hub.files.safe_settings import (
     CONFIG,
     LEARNED,
@@ -108,8 +108,7 @@ def stage_checkpoint(
     if len(placed) < len(figures):
         raise ValueError(f"{extras.check}: two figures have the same name. Fix: rename one of them")
     files |= placed
-    _, header = safetensors_header(weights_file)
-    count = sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    count = sum(map(math.prod, tensor_shapes(weights_file).values()))
     facts = CardFacts(
         repo_id=repo_id,
         config=public | learned,

@@ -17,7 +17,7 @@ from lerobot.configs import PreTrainedConfig
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lerobot_wallwm.hub.files.safe_files import is_repo_id, safetensors_header
+from lerobot_wallwm.hub.files.safe_files import is_repo_id
 from lerobot_wallwm.hub.files.weights import contents, load_weights
 from lerobot_wallwm.hub.remote.pull import fetch_checkpoint, fetch_settings, refuse_unsafe
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
@@ -121,9 +121,7 @@ def load_checkpoint(
 
     Raises:
         WeightsError: A damaged file, or keys that do not fit.
-        UnsafeCheckpointError: A file whose header lies about it.
     """
-    safetensors_header(file, fix)
     found = contents([file], fix)
     updates = {}
     for key, entry in found.items():
