@@ -30,51 +30,6 @@ from lerobot_wallwm.policies.safety.guards import MARK
 from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, SafetyError
 
 
-@ProcessorStepRegistry.register("wallwm_clamp_actions")
-@dataclass
-class ClampNormalizedActionsStep(PolicyActionProcessorStep):
-    """Clamps min-max normalised actions to the range that the data has seen, plus a margin.
-
-    LeRobot's degree mode does not clip targets, and one exploding output reaches the servos otherwise.
-
-    Attributes:
-        margin: Fraction of the half range allowed beyond it on either side.
-    """
-
-    margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._last = LastGood()
-
-    def reset(self) -> None:
-        """A new rollout: nothing to hold yet."""
-        self._last.reset()
-
-    def action(self, action: PolicyAction) -> PolicyAction:
-        """Clamps ``(..., A)`` normalised actions; what is NaN is replaced by the last goal that was not.
-
-        An action straight from the policy has passed its guards and is left alone: an arm that stands outside the
-        range comes in slowly there, and would jump here.
-
-        Raises:
-            SafetyError: There is no such goal.
-        """
-        if not getattr(action, MARK, False):
-            bound = 1.0 + self.margin
-            action = action.clamp(-bound, bound)  # which keeps NaN
-        return self._last(action)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, for the checkpoint."""
-        return {"margin": self.margin}
-
-    def transform_features(
-        self, features: dict[PipelineFeatureType, dict[str, PolicyFeature]]
-    ) -> dict[PipelineFeatureType, dict[str, PolicyFeature]]:
-        """Features are unchanged."""
-        return features
-
-
 @ProcessorStepRegistry.register("wallwm_hold_bad_goals")
 @dataclass
 class HoldBadGoalsStep(PolicyActionProcessorStep):
@@ -104,6 +59,38 @@ class HoldBadGoalsStep(PolicyActionProcessorStep):
     ) -> dict[PipelineFeatureType, dict[str, PolicyFeature]]:
         """Features are unchanged."""
         return features
+
+
+@ProcessorStepRegistry.register("wallwm_clamp_actions")
+@dataclass
+class ClampNormalizedActionsStep(HoldBadGoalsStep):
+    """Clamps min-max normalised actions to the range that the data has seen, plus a margin.
+
+    LeRobot's degree mode does not clip targets, and one exploding output reaches the servos otherwise.
+
+    Attributes:
+        margin: Fraction of the half range allowed beyond it on either side.
+    """
+
+    margin: float = 0.0
+
+    def action(self, action: PolicyAction) -> PolicyAction:
+        """Clamps ``(..., A)`` normalised actions; what is NaN is replaced by the last goal that was not.
+
+        An action straight from the policy has passed its guards and is left alone: an arm that stands outside the
+        range comes in slowly there, and would jump here.
+
+        Raises:
+            SafetyError: There is no such goal.
+        """
+        if not getattr(action, MARK, False):
+            bound = 1.0 + self.margin
+            action = action.clamp(-bound, bound)  # which keeps NaN
+        return super().action(action)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for the checkpoint."""
+        return {"margin": self.margin}
 
 
 def make_wallwm_pre_post_processors(

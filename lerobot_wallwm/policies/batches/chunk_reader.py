@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
-from lerobot_wallwm.policies.batches.dataset_facts import episode_starts
+from lerobot_wallwm.policies.batches.dataset_facts import episode_column
 from lerobot_wallwm.policies.batches.event_reader import EventReader
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.model.windows import Chunk, EventWindows
@@ -35,7 +35,7 @@ class ChunkReader(EventReader):
         dataset_meta: Any | None,
     ):
         super().__init__(config, images, action_space, grid, dataset_meta)
-        self.episode_start = episode_starts(dataset_meta)
+        self.episode_start = episode_column(dataset_meta, "dataset_from_index")
 
     def __call__(self, batch: dict[str, Any], future_rows: int) -> EventWindows:
         """A LeRobot training batch in the network's units; see `EventReader`."""

@@ -15,25 +15,22 @@ from torch import Tensor
 from lerobot_wallwm.language.event_grammar import learn_transitions
 
 
-def episode_ends(dataset_meta: Any | None) -> Tensor | None:
-    """Row after each episode's last, ``(episodes,)``, from LeRobot's metadata; None without it."""
+def episode_column(dataset_meta: Any | None, name: str) -> Tensor | None:
+    """A column ``(episodes,)`` of LeRobot's metadata, such as ``length``; None without metadata."""
     if dataset_meta is None or getattr(dataset_meta, "episodes", None) is None:
         return None
-    return torch.as_tensor(dataset_meta.episodes["dataset_to_index"])
+    return torch.as_tensor(dataset_meta.episodes[name])
 
 
-def episode_lengths(dataset_meta: Any | None) -> Tensor | None:
-    """Frames of each episode, ``(episodes,)``, from LeRobot's metadata; None without it."""
-    if dataset_meta is None or getattr(dataset_meta, "episodes", None) is None:
+def read_rows(root: Path, *columns: str) -> list[np.ndarray] | None:
+    """Columns of all rows of a LeRobot dataset, ``(rows,)`` or ``(rows, D)``; None where the folder holds none of them."""
+    files = sorted(root.glob("data/*/*.parquet"))
+    if not files or not set(columns) <= set(pq.read_schema(files[0]).names):
         return None
-    return torch.as_tensor(dataset_meta.episodes["length"])
-
-
-def episode_starts(dataset_meta: Any | None) -> Tensor | None:
-    """First row of each episode, ``(episodes,)``, from LeRobot's metadata; None without it."""
-    if dataset_meta is None or getattr(dataset_meta, "episodes", None) is None:
-        return None
-    return torch.as_tensor(dataset_meta.episodes["dataset_from_index"])
+    tables = [pq.read_table(file, columns=list(columns)) for file in files]
+    parts = ([t[name].to_numpy(zero_copy_only=False) for t in tables] for name in columns)
+    values = (np.concatenate(part) for part in parts)
+    return [np.stack(list(v)) if v.dtype == object else v for v in values]
 
 
 def event_grammar(episodes: Any) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
@@ -70,16 +67,10 @@ def displacement_std(root: Path, horizon: int) -> Tensor | None:
     Returns:
         ``(A,)`` float32, or None where the folder holds no such rows or the two differ in width.
     """
-    files = sorted(Path(root).glob("data/*/*.parquet"))
-    if not files:
+    rows = read_rows(root, "action", "observation.state", "episode_index")
+    if rows is None:
         return None
-    actions, states, episodes = [], [], []
-    for file in files:
-        table = pq.read_table(file, columns=["action", "observation.state", "episode_index"])
-        actions.append(np.stack(table["action"].to_numpy(zero_copy_only=False)))
-        states.append(np.stack(table["observation.state"].to_numpy(zero_copy_only=False)))
-        episodes.append(table["episode_index"].to_numpy())
-    action, state, episode = (np.concatenate(parts) for parts in (actions, states, episodes))
+    action, state, episode = rows
     if action.ndim != 2 or action.shape != state.shape:
         return None
     count, total = 0, np.zeros(action.shape[1])
@@ -100,14 +91,10 @@ def final_actions(root: Path) -> Tensor | None:
     Returns:
         ``(episodes, A)`` float32 with episode ``i`` in row ``i``, or None where the folder holds no such rows.
     """
-    files = sorted(Path(root).glob("data/*/*.parquet"))
-    if not files:
+    rows = read_rows(root, "action", "episode_index", "frame_index")
+    if rows is None:
         return None
-    tables = [pq.read_table(file, columns=["action", "episode_index", "frame_index"]) for file in files]
-    action = np.concatenate([np.stack(t["action"].to_numpy(zero_copy_only=False)) for t in tables])
-    episode, frame = (
-        np.concatenate([t[k].to_numpy() for t in tables]) for k in ("episode_index", "frame_index")
-    )
+    action, episode, frame = rows
     order = np.lexsort((frame, episode))
     last = order[np.flatnonzero(np.diff(episode[order], append=-1))]
     goals = np.zeros((int(episode.max()) + 1, action.shape[1]), np.float32)
@@ -150,18 +137,10 @@ def learn_motion_limits(
     for name, key in (("state_low", "min"), ("state_high", "max")):
         if key in state:
             limits[name] = _floats(np.asarray(state[key]).reshape(-1))
-    files = sorted(Path(root).glob("data/*/*.parquet")) if root is not None else []
-    if not files:
+    rows = None if root is None else read_rows(root, "action", "observation.state", "episode_index")
+    if rows is None or rows[0].ndim != 2:
         return limits
-    columns = ["action", "observation.state", "episode_index"]
-    if not set(columns) <= set(pq.read_schema(files[0]).names):
-        return limits
-    tables = [pq.read_table(file, columns=columns) for file in files]
-    action = np.concatenate([np.stack(t["action"].to_numpy(zero_copy_only=False)) for t in tables])
-    if action.ndim != 2 or action.dtype == object:
-        return limits  # a keyframe view: its rows are no ticks
-    poses = np.concatenate([np.stack(t["observation.state"].to_numpy(zero_copy_only=False)) for t in tables])
-    episode = np.concatenate([t["episode_index"].to_numpy() for t in tables])
+    action, poses, episode = rows
     step = np.abs(np.diff(action.astype(np.float64), axis=0))[episode[1:] == episode[:-1]]
     step = np.concatenate((step, _steps_between_events(action, episodes)))
     if len(step):

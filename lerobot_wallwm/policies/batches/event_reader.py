@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
-from lerobot_wallwm.policies.batches.dataset_facts import episode_ends, episode_lengths, final_actions
+from lerobot_wallwm.policies.batches.dataset_facts import episode_column, final_actions
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT
 from lerobot_wallwm.policies.geometry.border_masks import valid_tokens, without_black_borders
@@ -41,8 +41,8 @@ class EventReader:
     ):
         self.config, self.images, self.action_space = config, images, action_space
         root = getattr(dataset_meta, "root", None)
-        self.episode_end = episode_ends(dataset_meta)
-        self.episode_length = episode_lengths(dataset_meta)
+        self.episode_end = episode_column(dataset_meta, "dataset_to_index")
+        self.episode_length = episode_column(dataset_meta, "length")
         self.episode_goal = final_actions(Path(root)) if root is not None else None
         self.grid = grid
         self._masks: dict[tuple[str, ...], SightConeMasks] = {}

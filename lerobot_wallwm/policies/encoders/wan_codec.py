@@ -16,7 +16,7 @@ from lerobot_wallwm.hub.files.backbones import FIX
 from lerobot_wallwm.hub.files.safe_files import read_object
 from lerobot_wallwm.hub.files.weights import WeightsError, check_fit, contents, load_weights, weight_files
 from lerobot_wallwm.policies.encoders.frozen import Frozen
-from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, check_frame_size, num_latents
+from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, num_latents
 
 
 class WanCodec(nn.Module):
@@ -71,10 +71,6 @@ class WanCodec(nn.Module):
         load_weights(vae, weight_files(self.folder, FIX), FIX, dtype=dtype)
         vae.enable_slicing()  # clip by clip: a batch of clips at full size would need as much memory as training
         return vae
-
-    def check_size(self, height: int, width: int, patch: int) -> None:
-        """Raises ValueError unless frames of this size split into whole patches of latents."""
-        check_frame_size(height, width, self.spatial_stride, patch)
 
     @torch.no_grad()
     def encode(self, frames_BFCHW: Tensor) -> Tensor:

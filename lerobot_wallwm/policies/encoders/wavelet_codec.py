@@ -123,10 +123,6 @@ class WaveletCodec(nn.Module):
         """
         return latent_error(prediction_BVCTHW, target_BVCTHW, weight_BVHW, self.scale)
 
-    def check_size(self, height: int, width: int, patch: int) -> None:
-        """Raises ValueError unless frames of this size split into whole patches of latents."""
-        check_frame_size(height, width, self.spatial_stride, patch)
-
     @torch.no_grad()
     def encode(self, frames_BFCHW: Tensor) -> Tensor:
         """Encodes RGB clips; sends no gradient back.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.backbones import WanShape
 from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
-from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec
+from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec, check_frame_size
 from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
@@ -102,7 +102,7 @@ class WorldActionModel(nn.Module):
         super().__init__()
         self.shape = shape
         self.codec = backbone.codec if backbone else WaveletCodec(shape.codec_levels)
-        self.codec.check_size(*shape.image_size, shape.video.patch)
+        check_frame_size(*shape.image_size, self.codec.spatial_stride, shape.video.patch)
         stride = self.codec.spatial_stride * shape.video.patch
         grid = (shape.image_size[0] // stride, shape.image_size[1] // stride)
         self.tokens_per_latent = grid[0] * grid[1] + shape.landmarks

@@ -50,15 +50,6 @@ class PlannerAnswer(BaseModel):
     event: str
 
 
-_DECISIONS = {"type": "string", "enum": ["Continue", "Next", "Replan", "End"]}
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"decision": _DECISIONS, "event": {"type": "string"}},
-    "required": ["decision", "event"],
-    "additionalProperties": False,
-}
-
-
 @dataclass(frozen=True)
 class Moment:
     """What the cameras showed."""
@@ -106,7 +97,7 @@ def build_prompt(situation: Situation, moments: Sequence[Moment]) -> Prompt:
         digest.update(sheet.tobytes())
         content.insert(0, {"type": "image_url", "image_url": {"url": data_uri(sheet)}})
     system, user = {"role": "system", "content": SYSTEM}, {"role": "user", "content": content}
-    return Prompt(digest.hexdigest(), [system, user], SCHEMA)
+    return Prompt(digest.hexdigest(), [system, user], PlannerAnswer.model_json_schema())
 
 
 def asked_text(prompt: Prompt) -> str:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_arm import CAMERAS, JOINT_NAMES
 
-from lerobot_wallwm.policies.batches.dataset_facts import episode_lengths
+from lerobot_wallwm.policies.batches.dataset_facts import episode_column
 from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
@@ -82,9 +82,11 @@ def test_an_event_is_as_long_as_its_episode_or_as_what_is_seen_of_it(make_policy
     batch["episode_index"] = torch.tensor([1, 0, 0, 2])
     event = policy.windows_from_batch(batch)
     assert policy._events.event_frames(batch, event).tolist() == [8, 5, 3, 1]
-    policy._events.episode_length = episode_lengths(SimpleNamespace(episodes={"length": [30, 200, 7]}))
+    policy._events.episode_length = episode_column(
+        SimpleNamespace(episodes={"length": [30, 200, 7]}), "length"
+    )
     assert policy._events.event_frames(batch, event).tolist() == [200, 30, 30, 7]
-    assert episode_lengths(None) is None
+    assert episode_column(None, "length") is None
 
 
 def test_masks_leave_a_missing_camera_out(make_policy, make_train_batch, calibration):

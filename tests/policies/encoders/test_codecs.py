@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from lerobot_wallwm.policies.encoders.wavelet_codec import WaveletCodec, num_latents
+from lerobot_wallwm.policies.encoders.wavelet_codec import WaveletCodec, check_frame_size, num_latents
 
 sizes = st.integers(1, 3)
 
@@ -95,8 +95,8 @@ def test_what_does_not_fit_is_refused():
     codec = WaveletCodec(3)
     with pytest.raises(ValueError, match="1 \\+ 4N"):
         codec.encode(torch.zeros(1, 4, 3, 8, 8))
-    codec.check_size(96, 96, patch=2)
+    check_frame_size(96, 96, codec.spatial_stride, 2)
     with pytest.raises(ValueError, match=r"image_size=\(96, 104\) must be a multiple of 16"):
-        codec.check_size(96, 104, patch=2)
+        check_frame_size(96, 104, codec.spatial_stride, 2)
     with pytest.raises(ValueError, match="at least one spatial level"):
         WaveletCodec(0)

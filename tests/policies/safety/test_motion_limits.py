@@ -75,9 +75,6 @@ def test_what_cannot_be_measured_is_left_out(tmp_path):
     stats = {"observation.state": {"min": np.array([0.0]), "max": np.array([1.0])}}
     assert learn_motion_limits(None, stats, None, None, None) == {"state_low": [0.0], "state_high": [1.0]}
     assert learn_motion_limits(tmp_path, None, None, None, None) == {}
-    keyframes = [np.zeros((3, 2), np.float32).tolist()] * 4  # a keyframe view
-    write_rows(tmp_path, keyframes, [[0.0, 0.0]] * 4, [0, 0, 1, 1])
-    assert "step" not in learn_motion_limits(tmp_path, None, None, None, None)
 
 
 def test_joints_are_found_by_name():
