@@ -320,7 +320,8 @@ def _action_losses(
         given and given.repeat(draws),
         packing,
     )
-    target = a_0 if model.shape.action_prediction == "x" else fm.velocity(a_0, eps)
-    loss = fm.masked_mean_per_sample((prediction - target).square(), valid)
+    # The actions themselves (x), the paper's option for contact-heavy data (p. 11); its default is the velocity. The zero
+    # of x is "stay", which a short training run need not learn first.
+    loss = fm.masked_mean_per_sample((prediction - a_0).square(), valid)
     loss = loss.view(batch, draws).mean(1)
     return loss, log_remaining.view(batch, draws)[:, 0]

@@ -113,7 +113,7 @@ def plan(
     actions = randn_tensor((batch, horizon, model.shape.action_dim), generator, state.device, state.dtype)
 
     if imagination == "none":
-        actions = _integrate(model, look, actions, levels, valid)
+        actions = _integrate(look, actions, levels, valid)
         return Plan(actions, planned, remaining, pose, None)
     z_key = model.encode(keyframes[:, :, None])
     past = seen if model.shape.history_latents else None
@@ -124,27 +124,22 @@ def plan(
     video_mask = over_video_tokens(dream.hidden, tokens, views)
     if imagination == "anchor":
         look = ActionDenoiser(model.action, state, dream.to_anchor(), levels, video_mask, goal, given)
-        actions = _integrate(model, look, actions, levels, valid)
+        actions = _integrate(look, actions, levels, valid)
         return Plan(actions, planned, remaining, pose, dream.latents())
     for j in range(num_steps):
         pair = levels[j : j + 2]
         look = ActionDenoiser(model.action, state, dream.step(), pair, video_mask, goal, given)
-        actions = _integrate(model, look, actions, pair, valid)
+        actions = _integrate(look, actions, pair, valid)
     return Plan(actions, planned, remaining, pose, dream.latents())
 
 
-def _integrate(
-    model: WorldActionModel, look: ActionDenoiser, actions: Tensor, levels: Tensor, valid: Tensor
-) -> Tensor:
+def _integrate(look: ActionDenoiser, actions: Tensor, levels: Tensor, valid: Tensor) -> Tensor:
     """Euler steps from the first level to the last."""
     longest = int(valid.sum(1).max())  # what lies beyond is never executed
     beyond, actions, valid = actions[:, longest:], actions[:, :longest], valid[:, :longest]
     look.begin(valid)
     for step, (t, s) in enumerate(pairwise(levels.tolist())):
         prediction = look.predict(actions, step)
-        if model.shape.action_prediction == "x":
-            # The last step, to s = 0, lands on the prediction itself.
-            actions = torch.lerp(prediction, actions, s / t)
-        else:
-            actions = actions + (s - t) * prediction
+        # The last step, to s = 0, lands on the prediction itself.
+        actions = torch.lerp(prediction, actions, s / t)
     return torch.cat((actions, beyond), dim=1)

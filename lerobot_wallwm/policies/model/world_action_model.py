@@ -46,8 +46,6 @@ class ModelShape:
         tube: Windows that training hides in one view; None hides none.
         video_prediction: The ``velocity`` eps - z_0 (paper p. 8, eq. 7), as Wan does, or the ``residual`` z_0 - z_key,
             whose zero is "nothing moves" (our choice for a random start).
-        action_prediction: The velocity ``v``, the paper's default, or the actions ``x``, its option for contact-heavy
-            data (p. 11). Ours is ``x``: its zero is "stay", which a short training run need not learn first.
         codec_levels: Of nano's wavelets: 3 levels are 8 pixels a latent (our choice).
         packing: Whether training leaves out what lies beyond the events. Without, it computes and masks it: the plain
             reference of tests and benchmarks, no setting of the policy.
@@ -72,7 +70,6 @@ class ModelShape:
     max_chunks: int = 0
     tube: TubeShape | None = None
     video_prediction: str = "residual"
-    action_prediction: str = "x"
     codec_levels: int = 3
     packing: bool = True
 

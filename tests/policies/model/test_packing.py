@@ -72,7 +72,7 @@ def test_packed_losses_and_gradients_equal_padded_ones(lengths, views, draws, fr
 
 
 VARIANTS = {
-    "velocity": {"video_prediction": "velocity", "action_prediction": "v"},
+    "velocity": {"video_prediction": "velocity"},
     "tubes": {"tube": TubeShape(1.0, 0.5, 1, 2, 3.0)},
     "frozen video": {"stage": STAGES["action"]},
     "video alone": {"stage": STAGES["video"]},
