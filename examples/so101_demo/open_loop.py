@@ -20,16 +20,12 @@ import numpy as np
 from lerobot_wallwm.check.measure.baselines import CaptionMean, EventRows, hold_pose
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 from lerobot_wallwm.check.measure.errors import baseline_actions
-from lerobot_wallwm.check.measure.observations import (
-    MAX_OBSERVATIONS,
-    Observations,
-    derangement,
-    load_observations,
-    mean_absolute,
-    predict,
-)
+from lerobot_wallwm.check.measure.observations import Observations, load_observations, mean_absolute, predict
 from lerobot_wallwm.check.measure.sight import sight_where_needed
 from lerobot_wallwm.check.measure.views import open_view, read_event_rows, spread_anchors, thin
+
+# Our choice: enough for stable means, few enough for a minute on two cores.
+MAX_OBSERVATIONS = 180
 
 
 def action_errors(
@@ -105,6 +101,12 @@ def sensitivity(checkpoint: Checkpoint, observations: Observations, seed: int = 
         "caption_swapped": predict(checkpoint, observations, seed, captions=others).actions,
     }
     return {name: mean_absolute(actions - base, observations.valid) for name, actions in changed.items()}
+
+
+def derangement(count: int, rng: np.random.Generator) -> list[int]:
+    """A permutation that leaves nothing in its place (count >= 2)."""
+    order = rng.permutation(count)
+    return np.roll(order, 1)[np.argsort(order)].tolist()
 
 
 def other_captions(captions: Sequence[str], rng: np.random.Generator) -> list[str]:

@@ -15,8 +15,7 @@ from lerobot_wallwm.check import thresholds as t
 from lerobot_wallwm.check.measure.errors import HOLD, MEAN, NEAR, REACHES
 from lerobot_wallwm.check.measure.latency import WITHOUT_LOOK, control_rate
 from lerobot_wallwm.check.measure.measure import Measured
-from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE
-from lerobot_wallwm.check.measure.sight import OTHER_SCENE, OWN
+from lerobot_wallwm.check.measure.sight import CAPTION, IMAGES, NOISE, OTHER_SCENE, OWN
 
 LEVELS = ("yes", "care", "no")
 Answer = tuple[str, str] | str | None  # level and sentence; a sentence alone asks for care
@@ -116,8 +115,17 @@ def every_joint(m: Measured) -> Answer:
 
 
 def sees(m: Measured) -> Answer:
-    """Other images change what it does."""
-    return _follows(m, IMAGES, "images", t.IGNORES_IMAGES, t.HARDLY_SEES)
+    """Where an event ends, which only pictures tell, follows from them; without such events, what it does follows them."""
+    if m.sight is None:
+        return _follows(m, IMAGES, "images", t.IGNORES_IMAGES, t.HARDLY_SEES)
+    own, other, times = m.sight.mean(OWN), m.sight.mean(OTHER_SCENE), m.sight.times(OTHER_SCENE)
+    numbers = f"ended, with another scene's pictures {other:.1f} ({m.unit.split(',')[0]})"
+    text = f"it ends {own:.1f} from where a recorded {' or '.join(m.sight.counts())} {numbers}"
+    if not times >= t.BLIND:
+        return "no", f"{text}: it does not look"
+    if times < t.HARDLY_LOOKS:
+        return "care", f"{text}: it hardly looks"
+    return "yes", f"{text}: it looks"
 
 
 def reads(m: Measured) -> Answer:
@@ -137,20 +145,6 @@ def _follows(m: Measured, name: str, what: str, ignored: float, hardly: float) -
     if share < hardly:
         return "care", f"it hardly follows its {what}: {text}"
     return "yes", f"it follows its {what}: {text}"
-
-
-def looks_where_to_end(m: Measured) -> Answer:
-    """Where an event ends, which only pictures tell, follows from the pictures."""
-    if m.sight is None:
-        return None
-    own, other, times = m.sight.mean(OWN), m.sight.mean(OTHER_SCENE), m.sight.times(OTHER_SCENE)
-    numbers = f"ended, with another scene's pictures {other:.1f} ({m.unit.split(',')[0]})"
-    text = f"it ends {own:.1f} from where a recorded {' or '.join(m.sight.counts())} {numbers}"
-    if not times >= t.BLIND:
-        return "no", f"{text}: it does not look"
-    if times < t.HARDLY_LOOKS:
-        return "care", f"{text}: it hardly looks"
-    return "yes", f"{text}: it looks"
 
 
 def steady(m: Measured) -> Answer:
@@ -335,7 +329,6 @@ RULES: dict[str, Callable[[Measured], Answer]] = {
     "every joint": every_joint,
     "follows images": sees,
     "follows captions": reads,
-    "looks where to end": looks_where_to_end,
     "steady": steady,
     "inside the range": inside_range,
     "begins softly": begins_softly,

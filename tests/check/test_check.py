@@ -157,7 +157,7 @@ def test_the_page_is_one_file_and_the_verdict_comes_first(checked):
 
 
 def test_what_it_looks_at_is_measured_where_ends_need_pictures(checked, checkpoint, tiny_view, tmp_path):
-    assert checked[1]["sight"] is None and "looks where to end" not in rules(checked[1])  # one episode
+    assert checked[1]["sight"] is None  # one episode
     _, content = check(checkpoint, tiny_view / "train", tmp_path / "out")
     sight = content["sight"]
     assert {"its own", "another scene", "blank pictures", "another caption"} < set(sight["error"])
@@ -168,7 +168,7 @@ def test_what_it_looks_at_is_measured_where_ends_need_pictures(checked, checkpoi
         assert np.mean(list(kinds.values())) == pytest.approx(sight["error"][name], rel=1e-4)
     text = (tmp_path / "out/check.html").read_text(encoding="utf-8")
     assert '<section id="sight">' in text and 'href="#sight"' in text and "sight.png" in content["figures"]
-    assert rules(content)["looks where to end"] == "no"  # random weights see, but know nothing
+    assert rules(content)["follows images"] == "no"  # random weights see, but know nothing
     assert len(Page(text).ids) == len(set(Page(text).ids))
 
 

@@ -18,7 +18,6 @@ from lerobot_wallwm.check.measure.errors import (
 )
 from lerobot_wallwm.check.measure.latency import WITH_LOOK, WITHOUT_LOOK, Times, Timings, control_rate
 from lerobot_wallwm.check.measure.observations import Observations
-from lerobot_wallwm.check.measure.sensitivity import partners_elsewhere, partners_with_other_captions
 from lerobot_wallwm.check.measure.video import ssim
 from lerobot_wallwm.check.measure.views import Anchor, choose_anchors
 
@@ -120,20 +119,6 @@ def test_the_mean_comes_from_training_where_it_is_given():
     np.testing.assert_array_equal(alone[MEAN], alone[HOLD])  # no other episode to learn it from
     given_ = baseline_actions(seen, events, [ramp("lift", 7, 5.0, slope=2.0)])
     np.testing.assert_allclose(given_[MEAN][0, :, 0], [2, 4, 6, 8])
-
-
-def test_partners_are_others():
-    rng = np.random.default_rng(0)
-    captions, sources = ["a", "b", "a", "c"], [0, 0, 1, 1]
-    worded = partners_with_other_captions(captions, rng)
-    assert all(captions[i] != captions[j] for i, j in enumerate(worded))
-    assert partners_with_other_captions(["a", "a"], rng) is None
-    assert all(sources[i] != sources[j] for i, j in enumerate(partners_elsewhere(sources, captions, rng)))
-    one = partners_elsewhere([3, 3, 3], ["a", "a", "b"], rng)
-    assert all(["a", "a", "b"][i] != ["a", "a", "b"][j] for i, j in enumerate(one))
-    same = partners_elsewhere([3, 3], ["a", "a"], rng)
-    assert same == [1, 0]
-    assert partners_elsewhere([3], ["a"], rng) == [0]
 
 
 def test_what_a_control_rate_needs():

@@ -14,8 +14,16 @@ from lerobot_wallwm.check.measure.errors import HOLD, MEAN, TOLD, OpenLoopErrors
 from lerobot_wallwm.check.measure.latency import WITH_LOOK, WITHOUT_LOOK, Times, Timings
 from lerobot_wallwm.check.measure.match import CameraMatch, JointRange, Match
 from lerobot_wallwm.check.measure.measure import Measured
-from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE, STATE, InputChanges
-from lerobot_wallwm.check.measure.sight import OTHER_SCENE, OWN, Sight
+from lerobot_wallwm.check.measure.sight import (
+    CAPTION,
+    IMAGES,
+    NOISE,
+    OTHER_SCENE,
+    OWN,
+    STATE,
+    InputChanges,
+    Sight,
+)
 from lerobot_wallwm.check.rules import LEVELS, RULES, judge
 
 
@@ -110,15 +118,26 @@ CASES = [
     ),
     ("blind mean", {"open_loop": errors(mean=0.4)}, "care", "better than the caption's mean"),
     ("gripper", {"open_loop": errors(gripper=t.JOINT_WORSE + 0.01)}, "care", "every joint"),
-    ("blind", {"sensitivity": follows(images=0.0, noise=0.0)}, "no", "follows images"),
-    ("nearly blind", {"sensitivity": follows(images=t.IGNORES_IMAGES * 1.1)}, "care", "follows images"),
+    ("blind", {"sight": None, "sensitivity": follows(images=0.0, noise=0.0)}, "no", "follows images"),
+    (
+        "nearly blind",
+        {"sight": None, "sensitivity": follows(images=t.IGNORES_IMAGES * 1.1)},
+        "care",
+        "follows images",
+    ),
+    (
+        "looks where it counts",
+        {"sensitivity": follows(images=t.IGNORES_IMAGES * 1.1)},
+        "yes",
+        "follows images",
+    ),
     ("deaf", {"sensitivity": follows(caption=0.0)}, "no", "follows captions"),
     ("nearly deaf", {"sensitivity": follows(caption=t.HARDLY_READS * 0.9)}, "care", "follows captions"),
     ("one caption", {"sensitivity": follows(caption=float("nan"))}, "yes", "follows images"),
-    ("does not look", {"sight": looks(t.BLIND - 0.01)}, "no", "looks where to end"),
-    ("ends nowhere", {"sight": looks(float("nan"))}, "no", "looks where to end"),
-    ("hardly looks", {"sight": looks(t.HARDLY_LOOKS - 0.01)}, "care", "looks where to end"),
-    ("perfect", {"sight": looks(1.0, own=0.0)}, "yes", "looks where to end"),
+    ("does not look", {"sight": looks(t.BLIND - 0.01)}, "no", "follows images"),
+    ("ends nowhere", {"sight": looks(float("nan"))}, "no", "follows images"),
+    ("hardly looks", {"sight": looks(t.HARDLY_LOOKS - 0.01)}, "care", "follows images"),
+    ("perfect", {"sight": looks(1.0, own=0.0)}, "yes", "follows images"),
     ("no event needs eyes", {"sight": None}, "yes", "follows images"),
     ("chance", {"sensitivity": follows(noise=0.6)}, "care", "steady"),
     ("clamped", {"clamped": t.CLAMPED + 0.01}, "care", "inside the range"),

@@ -13,7 +13,7 @@ from so101_demo.collect import (
     read_progress_log,
     save_open_loop,
 )
-from so101_demo.open_loop import action_errors, evaluate
+from so101_demo.open_loop import action_errors, derangement, evaluate
 
 from lerobot_wallwm import make_wallwm_pre_post_processors
 from lerobot_wallwm.check.measure.baselines import CaptionMean, EventRows
@@ -154,3 +154,11 @@ def test_action_errors_by_hand():
     assert result["below_hold"] == pytest.approx(0.75)
     assert result["below_caption_mean"] == -1  # a perfect baseline cannot be undercut
     assert result["at_keyframes"]["observations"] == 1
+
+
+def test_shuffles_leave_nothing_in_place():
+    rng = np.random.default_rng(0)
+    for count in (2, 3, 17):
+        order = derangement(count, rng)
+        assert sorted(order) == list(range(count))
+        assert all(i != j for i, j in enumerate(order))

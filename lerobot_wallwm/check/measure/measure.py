@@ -22,8 +22,7 @@ from lerobot_wallwm.check.measure.observations import (
     load_observations,
     predict,
 )
-from lerobot_wallwm.check.measure.sensitivity import InputChanges, measure_sensitivity
-from lerobot_wallwm.check.measure.sight import Sight, sight_where_needed
+from lerobot_wallwm.check.measure.sight import InputChanges, Sight, measure_changes, sight_where_needed
 from lerobot_wallwm.check.measure.video import Clips, imagine
 from lerobot_wallwm.check.measure.views import (
     Anchor,
@@ -98,7 +97,7 @@ def measure(checkpoint: Checkpoint, heldout: HeldOut, config: CheckConfig) -> Me
     m.observations = len(anchors)
     bar = None if config.quiet else "predicting"
     base = predict(checkpoint, seen, config.seed, bar=bar)
-    m.sensitivity = measure_sensitivity(checkpoint, seen, base, heldout.events, config.seed, bar)
+    m.sensitivity = measure_changes(checkpoint, seen, base, heldout.events, config.seed, bar)
     baselines = _errors(m, checkpoint, heldout, seen, base, config)
     order = np.random.default_rng(config.seed).permutation(heldout.sources)
     shown = sorted(order[: config.episodes_shown].tolist())

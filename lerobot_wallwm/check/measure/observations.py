@@ -19,8 +19,6 @@ from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 from lerobot_wallwm.check.measure.views import Anchor
 
 BATCH = 16
-# Our choice: enough for stable means, few enough for a minute on two cores.
-MAX_OBSERVATIONS = 180
 
 
 @dataclass
@@ -153,12 +151,6 @@ def predict(
 def mean_absolute(difference: np.ndarray, valid: np.ndarray) -> float:
     """Mean absolute value of ``(N, H, D)`` over all valid steps and joints."""
     return float(np.abs(difference)[valid].mean())
-
-
-def derangement(count: int, rng: np.random.Generator) -> list[int]:
-    """A permutation that leaves nothing in its place (count >= 2)."""
-    order = rng.permutation(count)
-    return np.roll(order, 1)[np.argsort(order)].tolist()
 
 
 @dataclass

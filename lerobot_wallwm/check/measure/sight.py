@@ -1,11 +1,15 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""What the policy looks at: how far it ends from where an event ended, with its own inputs and with exchanged ones.
+"""Does it look, does it read? What the policy does with its own inputs and with exchanged ones.
 
-The mean error over an event hides a policy that does not look: most of the way follows from the pose and the caption.
-Where an event ends does not. So only the last action of each event is compared. Equal errors with its own pictures and
-with those of another scene mean that it is blind.
+`measure_changes` says how far the predicted motion moves when one input is exchanged and all else stays, beside how far
+the recorded motions of the same pairs differ. A policy that follows an input fully would come near that; one that ignores
+it stays at zero. A motion is the actions minus the observed pose, where the two are the same joints.
 
-Shapes: N observations, D joints.
+`measure_sight` says how far it ends from where an event ended. The mean error over an event hides a policy that does not
+look: most of the way follows from the pose and the caption. Where an event ends does not. Equal errors with its own
+pictures and with those of another scene mean that it is blind.
+
+Shapes: N observations, H horizon, D joints.
 """
 
 from __future__ import annotations
@@ -19,9 +23,10 @@ import numpy as np
 
 from lerobot_wallwm.check.measure.baselines import EventRows
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
-from lerobot_wallwm.check.measure.observations import BATCH, Observations
+from lerobot_wallwm.check.measure.observations import BATCH, Observations, Prediction, mean_absolute, predict
 from lerobot_wallwm.check.thresholds import NEEDS_EYES
 
+IMAGES, CAPTION, STATE, NOISE = "other_images", "other_caption", "other_state", "other_noise"
 OWN, HOLD = "its own", "holding the pose"
 OTHER_SCENE, BLANK, OTHER_CAPTION = "another scene", "blank pictures", "another caption"
 IMAGINED, SHUFFLED = "imagined future", "another event's imagined future"
@@ -30,6 +35,93 @@ IMAGINED, SHUFFLED = "imagined future", "another event's imagined future"
 AT_MOST = 32
 # By camera, whose pictures it shows to each of the N observations; None for grey ones.
 Pictures = Mapping[str, Sequence[int] | None]
+
+
+@dataclass
+class InputChanges:
+    """Changes of the predicted motion, mean absolute in the dataset's units."""
+
+    change: dict[str, float]  # by input; NaN where it could not be exchanged (all captions equal)
+    natural: dict[str, float]  # by input: how far the recorded motions of the same pairs differ
+
+    def share(self, name: str) -> float:
+        """The change as a part of what the data would have; NaN where unknown."""
+        natural = self.natural.get(name, float("nan"))
+        return self.change[name] / natural if natural > 0 else float("nan")
+
+
+def measure_changes(
+    checkpoint: Checkpoint,
+    observations: Observations,
+    base: Prediction,
+    events: Sequence[EventRows],
+    seed: int,
+    bar: str | None = None,
+) -> InputChanges:
+    """Exchanges images, captions, states and noise; ``base`` is what the policy does without, with the same seed."""
+    rng = np.random.default_rng(seed)
+    chosen, captions = [events[anchor.event] for anchor in observations.anchors], observations.captions
+    kinds = [_kind(event) for event in chosen]
+    elsewhere = partners([event.source for event in chosen], captions, kinds, rng)
+    worded = with_other_captions(captions, kinds, rng)
+    state = observations.state
+    recorded, own = _motion(observations.true, state), _motion(base.actions, state)
+    change, natural = {CAPTION: float("nan")}, {CAPTION: float("nan"), NOISE: float("nan")}
+
+    def exchange(name: str, rows: Sequence[int], felt: np.ndarray, **inputs: Any) -> None:
+        there = predict(checkpoint, observations, seed, bar=bar, **inputs)
+        both = observations.valid & observations.valid[rows]
+        change[name] = mean_absolute(_motion(there.actions, felt) - own, both)
+        natural[name] = mean_absolute(recorded[rows] - recorded, both)
+
+    exchange(IMAGES, elsewhere, state, images_from=elsewhere)
+    if worded is not None:
+        exchange(CAPTION, worded, state, captions=[captions[i] for i in worded])
+    exchange(STATE, elsewhere, state[elsewhere], states_from=elsewhere)
+    again = predict(checkpoint, observations, seed + 1, bar=bar)
+    change[NOISE] = mean_absolute(again.actions - base.actions, observations.valid)
+    return InputChanges(change, natural)
+
+
+def _motion(actions_NHD: np.ndarray, state_NP: np.ndarray) -> np.ndarray:
+    """Actions relative to the poses, where these are the same joints."""
+    return actions_NHD - state_NP[:, None] if state_NP.shape[1] == actions_NHD.shape[2] else actions_NHD
+
+
+def _kind(event: EventRows) -> str:
+    return event.kind or event.caption
+
+
+def partners(
+    sources: Sequence[int], captions: Sequence[str], kinds: Sequence[str], rng: np.random.Generator
+) -> list[int]:
+    """For each observation one of another episode, with the same caption if there is one, else of the same kind.
+
+    Where there is but one episode, one with another caption, or else any other.
+    """
+    source, caption, kind = map(np.array, (sources, captions, kinds))
+    out = []
+    for i in range(len(source)):
+        elsewhere, others = source != source[i], np.arange(len(source)) != i
+        choices = [elsewhere & (caption == caption[i]), elsewhere & (kind == kind[i]), elsewhere]
+        choices += [caption != caption[i], others, ~others]
+        out.append(int(rng.choice(next(rows for rows in map(np.flatnonzero, choices) if len(rows)))))
+    return out
+
+
+def with_other_captions(
+    captions: Sequence[str], kinds: Sequence[str], rng: np.random.Generator
+) -> list[int] | None:
+    """For each observation one with another caption, of the same kind of event if there is one; None if all are equal."""
+    caption, kind = np.array(captions), np.array(kinds)
+    if len(set(captions)) < 2:
+        return None
+    out = []
+    for i in range(len(caption)):
+        other = caption != caption[i]
+        same_kind = np.flatnonzero(other & (kind == kind[i]))
+        out.append(int(rng.choice(same_kind if len(same_kind) else np.flatnonzero(other))))
+    return out
 
 
 @dataclass
@@ -106,7 +198,7 @@ def kinds_that_need_eyes(
     if not len(rows):
         return []
     chosen = [events[observations.anchors[i].event] for i in rows]
-    kinds, sources = np.array([e.kind or e.caption for e in chosen]), np.array([e.source for e in chosen])
+    kinds, sources = np.array(list(map(_kind, chosen))), np.array([e.source for e in chosen])
     last = observations.remaining[rows].astype(int) - 1
     true = observations.true[rows, last][:, arm]
     apart = np.abs(true[:, None] - true).mean()
@@ -142,35 +234,6 @@ def sight_where_needed(
     return measure_sight(checkpoint, observations, events, joints, seed, kinds=kinds, at_most=AT_MOST)
 
 
-def partners(
-    sources: Sequence[int], captions: Sequence[str], kinds: Sequence[str], rng: np.random.Generator
-) -> list[int]:
-    """For each observation one of another episode, with the same caption if there is one, else of the same kind."""
-    source, caption, kind = map(np.array, (sources, captions, kinds))
-    out = []
-    for i in range(len(source)):
-        elsewhere = source != source[i]
-        choices = [elsewhere & (caption == caption[i]), elsewhere & (kind == kind[i]), elsewhere]
-        found = next((rows for rows in map(np.flatnonzero, choices) if len(rows)), np.array([i]))
-        out.append(int(rng.choice(found)))
-    return out
-
-
-def other_captions(
-    captions: Sequence[str], kinds: Sequence[str], rng: np.random.Generator
-) -> list[str] | None:
-    """For each observation another caption, of the same kind of event if there is one; None if all are equal."""
-    caption, kind = np.array(captions), np.array(kinds)
-    if len(set(captions)) < 2:
-        return None
-    out = []
-    for i in range(len(caption)):
-        other = caption != caption[i]
-        same_kind = np.flatnonzero(other & (kind == kind[i]))
-        out.append(str(caption[rng.choice(same_kind if len(same_kind) else np.flatnonzero(other))]))
-    return out
-
-
 def measure_sight(
     checkpoint: Checkpoint,
     observations: Observations,
@@ -200,7 +263,7 @@ def measure_sight(
     rows = []
     for i in np.flatnonzero(observations.remaining <= horizon).tolist():
         event = events[observations.anchors[i].event]
-        if kinds is None or (event.kind or event.caption) in kinds:
+        if kinds is None or _kind(event) in kinds:
             rows.append(i)
     if not rows:
         raise ValueError(f"no observation lies within {horizon} frames of its event's end")
@@ -208,11 +271,11 @@ def measure_sight(
         rows = [rows[k * len(rows) // at_most] for k in range(at_most)]
     numbers = [observations.anchors[i].event for i in rows]
     chosen, captions = [events[n] for n in numbers], [observations.captions[i] for i in rows]
-    sources, named = [e.source for e in chosen], [e.kind or e.caption for e in chosen]
+    sources, named = [e.source for e in chosen], list(map(_kind, chosen))
     true = observations.true[rows, observations.remaining[rows].astype(int) - 1]
     rng = np.random.default_rng(seed)
     others = [rows[i] for i in partners(sources, captions, named, rng)]
-    worded = other_captions(captions, named, rng)
+    worded = with_other_captions(captions, named, rng)
     look = _Look(checkpoint, observations, rows, seed)
     cameras = list(checkpoint.policy.rollout.images.present(observations.batches[0]))
     own, other = dict.fromkeys(cameras, rows), dict.fromkeys(cameras, others)
@@ -226,7 +289,7 @@ def measure_sight(
         ends[f"another scene, for the {path} alone"] = look(own, apart=(reader, other))
         ends[f"another scene, but not for the {path}"] = look(other, apart=(reader, own))
     if worded is not None:
-        ends[OTHER_CAPTION] = look(own, worded)
+        ends[OTHER_CAPTION] = look(own, [captions[i] for i in worded])
     if imagination:
         films: list[Any] = []
 

@@ -17,8 +17,16 @@ from lerobot_wallwm.check.measure.errors import HOLD, NEAR, OpenLoopErrors
 from lerobot_wallwm.check.measure.latency import Timings
 from lerobot_wallwm.check.measure.match import JointRange
 from lerobot_wallwm.check.measure.observations import WholeEpisode
-from lerobot_wallwm.check.measure.sensitivity import CAPTION, IMAGES, NOISE, STATE, InputChanges
-from lerobot_wallwm.check.measure.sight import HOLD as STILL, OWN, Sight
+from lerobot_wallwm.check.measure.sight import (
+    CAPTION,
+    HOLD as STILL,
+    IMAGES,
+    NOISE,
+    OWN,
+    STATE,
+    InputChanges,
+    Sight,
+)
 from lerobot_wallwm.check.page.charts import INK, PALETTE, new_axes, svg
 
 BLUE, ORANGE, GREY = PALETTE[0], PALETTE[5], PALETTE[8]

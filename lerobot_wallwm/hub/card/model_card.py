@@ -38,6 +38,7 @@ _FIGURES = {
     "errors by event": "Mean absolute error in each kind of event (how many)",
     "errors": "Mean absolute error, beside that of simple predictions",
     "sensitivity": "How far the actions move when one input is exchanged for another episode's",
+    "sight": "How far it ends from where events ended, with its own inputs and with exchanged ones",
     "video": "Held-out event: recorded above, imagined below",
     "remaining": "Frames to the event's end, predicted over recorded",
     "latency": "Time of a look and of a tick",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lerobot_wallwm.check.measure.baselines import CaptionMean, EventRows, hold_pose, resample
-from lerobot_wallwm.check.measure.observations import derangement, mean_absolute
+from lerobot_wallwm.check.measure.observations import mean_absolute
 from lerobot_wallwm.check.measure.views import spread_anchors, thin
 
 
@@ -76,11 +76,3 @@ def test_anchors_spread_over_each_event():
     ]
     assert thin(anchors, 2) == [anchors[0], anchors[2]]
     assert thin(anchors, 9) == anchors
-
-
-def test_shuffles_leave_nothing_in_place():
-    rng = np.random.default_rng(0)
-    for count in (2, 3, 17):
-        order = derangement(count, rng)
-        assert sorted(order) == list(range(count))
-        assert all(i != j for i, j in enumerate(order))
