@@ -10,7 +10,6 @@ import base64
 import hashlib
 import json
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
 from lerobot_wallwm.inspect.sidecars import episode_facts, read_clusters, read_summary
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset, dataset_fingerprint
-from lerobot_wallwm.processors.source.events import LEVELS, Event, read_events, validate_events
+from lerobot_wallwm.processors.source.events import LEVELS, Event, by_episode, read_events, validate_events
 from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
@@ -75,10 +74,8 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
     page = Path(config.page or folder / "inspect.html")
     events = read_events(folder / "events.parquet")
     validate_events(events, path=folder / "events.parquet")
-    by_episode: dict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        by_episode[event.episode_index].append(event)
-    foreign = sorted(set(by_episode) - set(source.episode_indices))
+    groups = by_episode(events)
+    foreign = sorted(set(groups) - set(source.episode_indices))
     if foreign:
         key, problem = f"episode_index {foreign[0]}", f"is not in {source.root.name}"
         raise DataError(folder / "events.parquet", key, problem, "pass the --dataset.root that was prepared")
@@ -86,10 +83,10 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
     facts, summary = episode_facts(folder, warnings), read_summary(folder, warnings)
     warnings += [str(line) for line in summary.get("warnings", [])]
     for position, episode in enumerate(source.episode_indices):
-        if episode in facts and episode not in by_episode:
-            by_episode[episode] = _left_out(source.meta(position), source.tasks)
-    positions = [p for p, e in enumerate(source.episode_indices) if e in by_episode]
-    rows = [_row(e, by_episode[e], facts.get(e, {})) for e in source.episode_indices if e in by_episode]
+        if episode in facts and episode not in groups:
+            groups[episode] = _left_out(source.meta(position), source.tasks)
+    positions = [p for p, e in enumerate(source.episode_indices) if e in groups]
+    rows = [_row(e, groups[e], facts.get(e, {})) for e in source.episode_indices if e in groups]
     index = {
         "format": "wallwm-inspect",
         "dataset": {"name": source.root.name, "fingerprint": dataset_fingerprint(source)},
@@ -118,7 +115,7 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
                 source.root, source.info, source.episodes, source.tasks, source.camera_keys, source.video_keys
             )
             index = source.episode_indices[position]
-            return _episode(own, position, by_episode[index], facts.get(index, {}), plan, config.kinematics)
+            return _episode(own, position, groups[index], facts.get(index, {}), plan, config.kinematics)
 
         with ThreadPoolExecutor(config.workers) as pool:
             shown = {"desc": "inspect", "unit": " episodes", "disable": config.quiet, "file": sys.stderr}

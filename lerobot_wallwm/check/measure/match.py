@@ -101,7 +101,7 @@ def _picture_sizes(heldout: HeldOut) -> dict[str, tuple[int, int]]:
 
 def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match:
     """Compares configuration and statistics of a checkpoint with the data, and with the arm's control rate in Hz."""
-    from lerobot_wallwm.language.event_grammar import matches
+    from lerobot_wallwm.language.event_grammar import is_known
     from lerobot_wallwm.policies.planning.choice import known_templates
 
     config, space = checkpoint.trained, checkpoint.policy.action_space
@@ -133,7 +133,7 @@ def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match
         data_fps=float(heldout.meta.fps),
         control_fps=fps,
         captions=len(captions),
-        unknown_captions=[c for c in captions if templates and not any(matches(t, c) for t in templates)],
+        unknown_captions=[c for c in captions if not is_known(c, templates)],
     )
 
 

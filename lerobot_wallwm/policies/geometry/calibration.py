@@ -32,17 +32,17 @@ One JSON file for one robot::
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from lerobot_wallwm.policies.geometry.sight_cones import Cones, sight_cone_mask
+from lerobot_wallwm.storage.json_file import read_json_as
 
 BASE = "base"
 # Top, bottom, left and right of a picture in its own heights and widths.
@@ -105,18 +105,14 @@ class Camera(_Strict):
         return self
 
     def patch_cones(
-        self,
-        grid: tuple[int, int],
-        widen: float = 1.0,
-        covered: tuple[float, float, float, float] = WHOLE_PICTURE,
+        self, grid: tuple[int, int], covered: tuple[float, float, float, float] = WHOLE_PICTURE
     ) -> Cones:
         """The cones of a picture's patches in the camera's own frame.
 
-        The half angle encloses the patch tightly: it reaches the farthest of its four corners (paper p. 7).
+        The half angle encloses the patch tightly: it reaches the farthest of its four corners (paper p. 7, whose scale l is 1).
 
         Args:
             grid: Patches ``(h, w)``; what they cover is divided evenly.
-            widen: The paper's scale l >= 1.
             covered: Its (top, bottom, left, right) in heights and widths of the picture. Of a patch that reaches into
                 a border, only the part in the picture counts; the cone of one that lies in it shrinks to the edge.
 
@@ -140,7 +136,7 @@ class Camera(_Strict):
             for left in (0, 2)
         ]
         cosines = np.stack([(corner * centres).sum(-1) for corner in corners])
-        half = np.arccos(np.clip(cosines.min(0), -1, 1)) * widen
+        half = np.arccos(np.clip(cosines.min(0), -1, 1))
         axis = torch.from_numpy(centres.reshape(-1, 3))
         return Cones(torch.zeros_like(axis), axis, torch.from_numpy(half.reshape(-1)))
 
@@ -220,24 +216,9 @@ def load_calibration(
         state_names: Names of the columns of ``observation.state``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no valid calibration, or one for another robot; the message names file, key and fix.
+        ValueError: There is no such file, it is no valid calibration, or one for another robot; the message names file, key and fix.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such calibration file; see --policy.calibration") from None
-    try:
-        calibration = Calibration.model_validate(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from None
-    except ValidationError as error:
-        found = [
-            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        ]
-        raise ValueError(f"{path}: " + "; ".join(found)) from None
+    calibration = read_json_as(path, Calibration, "correct that field; see --policy.calibration")
     missing = [key for key in image_shapes if key not in calibration.cameras]
     if missing:
         raise ValueError(f"{path}: cameras has no entry for {missing}; it has {list(calibration.cameras)}")
@@ -301,7 +282,6 @@ class SightConeMasks:
         image_keys: The cameras that the policy reads, in its order.
         grid: Token grid ``(h, w)`` of one view.
         state_names: Columns of ``observation.state``.
-        widen: The paper's scale l >= 1 on the cones' half angle.
         covered: What the grid of each camera covers (see `Camera.patch_cones`); None for the whole picture.
     """
 
@@ -311,12 +291,11 @@ class SightConeMasks:
         image_keys: list[str],
         grid: tuple[int, int],
         state_names: list[str],
-        widen: float = 1.0,
         covered: dict[str, tuple[float, float, float, float]] | None = None,
     ):
         self.calibration, self.image_keys, self.state_names = calibration, image_keys, state_names
         self.cones = {
-            key: calibration.cameras[key].patch_cones(grid, widen, (covered or {}).get(key, WHOLE_PICTURE))
+            key: calibration.cameras[key].patch_cones(grid, (covered or {}).get(key, WHOLE_PICTURE))
             for key in image_keys
         }
 

@@ -28,6 +28,8 @@ from lerobot_wallwm.processors.source.events import Event
 
 # Of the episode's fast speed; above it the arm does something else than hold still for its gripper.
 _MOVING = 0.35
+# A shorter standstill belongs to the action before it. Our choice: a person's moment of thought rather than an event.
+_SHORTEST_WAIT_S = 1.0
 
 
 @dataclass
@@ -73,13 +75,10 @@ class EventCaptioner:
 
     Args:
         kinematics: How state and action are read; the same as the segmenter's.
-        shortest_wait_s: A shorter standstill belongs to the action before it. Our choice: 1 s, a person's moment of
-            thought rather than an event.
     """
 
-    def __init__(self, kinematics: KinematicsConfig | None = None, shortest_wait_s: float = 1.0) -> None:
+    def __init__(self, kinematics: KinematicsConfig | None = None) -> None:
         self.kinematics = kinematics or KinematicsConfig()
-        self.shortest_wait_s = shortest_wait_s
 
     def __call__(self, item: Episode | Mapping[str, list], segmentation: Segmentation | None = None) -> Any:
         """See the class."""
@@ -118,7 +117,7 @@ class EventCaptioner:
             else:
                 actions[-1].end = end
         _name_actions(actions, motion)
-        actions = _join(actions, motion.frames(self.shortest_wait_s))
+        actions = _join(actions, motion.frames(_SHORTEST_WAIT_S))
         task = _Span(0, segmentation.length, "task", 1.0, "episode")
         templates, slots = _templates(episode.task), parse_instruction(episode.task)
         events: list[Event] = []

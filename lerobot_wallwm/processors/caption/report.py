@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lerobot_wallwm.language.client import Outcome, Usage, VlmClient
+from lerobot_wallwm.processors.source.episodes import schema_of
 from lerobot_wallwm.storage.atomic import replacing
 
 
@@ -40,11 +41,7 @@ class CaptionRecord:
     attempts: int
 
 
-_TYPES = {"int": pa.int64(), "str": pa.string()}
-SCHEMA = pa.schema(
-    [pa.field(part.name, _TYPES[str(part.type)], nullable=False) for part in fields(CaptionRecord)],
-    metadata={"wallwm_captions_version": "1"},
-)
+SCHEMA = schema_of(CaptionRecord, {"wallwm_captions_version": "1"})
 
 
 def write_records(records: Iterable[CaptionRecord], path: str | Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from lerobot_wallwm.processors.caption.report import CaptionRecord, Result, make
 from lerobot_wallwm.processors.caption.requests import CaptionRequest, plan_requests, shared_captions
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
-from lerobot_wallwm.processors.source.events import Event
+from lerobot_wallwm.processors.source.events import Event, by_episode
 from lerobot_wallwm.storage.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -154,15 +153,13 @@ class VlmCaptioner:
         `events` have kinematic captions and unique ids; `DataError` if one lies outside the dataset. `progress` is called
         with (requests done since the last call, requests in all).
         """
-        by_episode: dict[int, list[Event]] = defaultdict(list)
-        for event in events:
-            by_episode[event.episode_index].append(event)
-        if unknown := set(by_episode) - set(source.episode_indices):
+        groups = by_episode(events)
+        if unknown := set(groups) - set(source.episode_indices):
             what, fix = "has events but is not in the dataset", "caption the events' own dataset"
             raise DataError(source.root, f"episode_index {min(unknown)}", what, fix)
         requests: list[CaptionRequest] = []
-        for episode in sorted(by_episode):
-            requests += plan_requests(by_episode[episode], self.config.max_spans, self.config.max_frames)
+        for episode in sorted(groups):
+            requests += plan_requests(groups[episode], self.config.max_spans, self.config.max_frames)
         builder = PromptBuilder(source, self.config, self.kinematics)
         progress = progress or (lambda done, total: None)
         progress(0, len(requests))

@@ -25,9 +25,9 @@ def trajectory(episode: Episode, config: KinematicsConfig | None = None) -> np.n
     )
 
 
-def resample(path_TA: np.ndarray, points: int = POINTS) -> np.ndarray:
+def resample(path_TA: np.ndarray) -> np.ndarray:
     """``(R, A)``: the path at equal distances in time, linear between frames."""
-    at = np.linspace(0, len(path_TA) - 1, points)
+    at = np.linspace(0, len(path_TA) - 1, POINTS)
     return np.stack([np.interp(at, np.arange(len(path_TA)), path_T) for path_T in path_TA.T], axis=1)
 
 
@@ -40,18 +40,10 @@ class ActionFeatures:
 
     `EventEmbedder` is their transform: whether a command is a position shows in the whole demonstration, not in a short
     event.
-
-    Raises:
-        ValueError: More coefficients than points, or fewer than one.
     """
 
-    def __init__(
-        self, config: KinematicsConfig | None = None, points: int = POINTS, coefficients: int = COEFFICIENTS
-    ) -> None:
-        if not 1 <= coefficients <= points:
-            raise ValueError(f"coefficients must be between 1 and points={points}, got {coefficients}")
+    def __init__(self, config: KinematicsConfig | None = None) -> None:
         self.config = config or KinematicsConfig()
-        self.points, self.coefficients = points, coefficients
 
     def __call__(self, episode: Episode, path_TA: np.ndarray, start: int, end: int) -> np.ndarray:
         """Features of ``[start, end)`` of a demonstration and its `trajectory`.
@@ -64,13 +56,13 @@ class ActionFeatures:
         part = path_TA[start:end].astype(np.float64)
         arm = np.delete(np.arange(part.shape[1]), grippers(episode, self.config)[0])
         part[:, arm] -= part[0, arm]
-        waves = dct(resample(part, self.points), type=2, norm="ortho", axis=0)[: self.coefficients]
+        waves = dct(resample(part), type=2, norm="ortho", axis=0)[:COEFFICIENTS]
         # Divided by sqrt(R), so that the first coefficient is the mean whatever R.
-        waves /= np.sqrt(self.points)
+        waves /= np.sqrt(POINTS)
         return np.append(waves.T.ravel(), np.log((end - start) / episode.fps)).astype(np.float32)
 
 
-def scale_of(features_NF: np.ndarray, coefficients: int = COEFFICIENTS) -> np.ndarray:
+def scale_of(features_NF: np.ndarray) -> np.ndarray:
     """Divisors ``(F,)`` that make all action dimensions count alike, whatever their units.
 
     One divisor for a dimension's K coefficients, so that its waves keep their proportions: the root of their total
@@ -78,8 +70,8 @@ def scale_of(features_NF: np.ndarray, coefficients: int = COEFFICIENTS) -> np.nd
     `features_NF` (from `ActionFeatures`) is the duration.
     """
     variance = features_NF.var(axis=0, dtype=np.float64)
-    size = np.sqrt(variance[:-1].reshape(-1, coefficients).sum(axis=1))
+    size = np.sqrt(variance[:-1].reshape(-1, COEFFICIENTS).sum(axis=1))
     # Our choice: 0.02 of the widest, below the ratio of metres to radians in one action (0.1 m beside 1 rad).
     size = np.maximum(size, 0.02 * size.max())
-    scale = np.append(np.repeat(size, coefficients), np.sqrt(variance[-1]))
+    scale = np.append(np.repeat(size, COEFFICIENTS), np.sqrt(variance[-1]))
     return np.where(scale > 0, scale, 1.0).astype(np.float32)

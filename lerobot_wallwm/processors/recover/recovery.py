@@ -21,7 +21,7 @@ import numpy as np
 
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, kinematics
 from lerobot_wallwm.processors.source.episodes import Episode
-from lerobot_wallwm.processors.source.events import Event
+from lerobot_wallwm.processors.source.events import Event, by_episode
 from lerobot_wallwm.storage.errors import DataError
 
 KINDS = ("retry", "re-grasp", "correction")
@@ -83,10 +83,10 @@ def find_recoveries(
     """
     table = list(events)
     cycles = common_cycles(table) if cycles is None else cycles
-    by_episode = _by_episode(table)
-    found = [recovery for own in by_episode.values() for recovery in _of_actions(own, cycles)]
+    groups = by_episode(table)
+    found = [recovery for own in groups.values() for recovery in _of_actions(own, cycles)]
     for episode in episodes or ():
-        found += _corrections(episode, by_episode.get(episode.index, []), config or KinematicsConfig())
+        found += _corrections(episode, groups.get(episode.index, []), config or KinematicsConfig())
     first: dict[int, Recovery] = {}
     for recovery in sorted(found, key=lambda r: KINDS.index(r.kind)):
         first.setdefault(recovery.event_id, recovery)
@@ -100,7 +100,7 @@ def common_cycles(events: Iterable[Event]) -> dict[str, int]:
     (clearing a table of any number of things), are left out. Of two equally common numbers the larger counts.
     """
     counts: dict[str, list[int]] = defaultdict(list)
-    for own in _by_episode(events).values():
+    for own in by_episode(events).values():
         counts[_instruction(own)].append(sum(cycle.carry > 0 for cycle in _cycles(_actions(own))))
     common = {}
     for template, numbers in counts.items():
@@ -108,13 +108,6 @@ def common_cycles(events: Iterable[Event]) -> dict[str, int]:
         if len(numbers) >= LEAST_EPISODES and times >= COMMON_SHARE * len(numbers):
             common[template] = number
     return common
-
-
-def _by_episode(events: Iterable[Event]) -> dict[int, list[Event]]:
-    groups: dict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        groups[event.episode_index].append(event)
-    return groups
 
 
 def _instruction(own: Sequence[Event]) -> str:

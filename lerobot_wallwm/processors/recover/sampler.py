@@ -20,11 +20,10 @@ import pyarrow.parquet as pq
 
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.recover.recovery import KINDS, Recovery, find_recoveries
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SourceDataset, schema_of
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 
-_TYPES = {"event_id": pa.int64(), "kind": pa.string(), "cause": pa.int64(), "evidence": pa.string()}
-SCHEMA = pa.schema([pa.field(name, dtype, nullable=False) for name, dtype in _TYPES.items()])
+SCHEMA = schema_of(Recovery, {})
 
 
 @dataclass

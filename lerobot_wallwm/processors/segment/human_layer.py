@@ -24,7 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lerobot_wallwm.language.instruction import parse_instruction, slot_template
 from lerobot_wallwm.processors.source.episodes import SourceDataset, dataset_fingerprint
-from lerobot_wallwm.processors.source.events import LEVELS, Event
+from lerobot_wallwm.processors.source.events import LEVELS, Event, by_episode
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.json_file import read_json_as
 
@@ -147,10 +147,10 @@ class HumanLayer:
             content = read_json_as(path, Corrections, _FIX, ("boundary", "insert", "delete", "caption"))
             if source is not None:
                 _check_dataset(path, content, source)
-            by_episode: dict[int, list[Correction]] = defaultdict(list)
+            items: dict[int, list[Correction]] = defaultdict(list)
             for item in content.corrections:
-                by_episode[item.episode].append(item)
-            self.files.append((path, by_episode))
+                items[item.episode].append(item)
+            self.files.append((path, items))
 
     def __call__(self, events: Sequence[Event]) -> list[Event]:
         """The events with all files applied; see the class.
@@ -159,14 +159,12 @@ class HumanLayer:
             DataError: A correction names a boundary or event that is not there, contradicts another, or passes a
                 boundary that it may not pass.
         """
-        by_episode: dict[int, list[Event]] = defaultdict(list)
-        for event in events:
-            by_episode[event.episode_index].append(event)
+        groups = by_episode(events)
         ids = count(max((event.event_id for event in events), default=-1) + 1)
         for path, corrections in self.files:
-            for episode in [index for index in by_episode if index in corrections]:
-                by_episode[episode] = _correct_episode(by_episode[episode], corrections[episode], path, ids)
-        return [event for group in by_episode.values() for event in group]
+            for episode in [index for index in groups if index in corrections]:
+                groups[episode] = _correct_episode(groups[episode], corrections[episode], path, ids)
+        return [event for group in groups.values() for event in group]
 
     def counts(self) -> dict[str, int]:
         """How many boundaries and captions the files correct, for the summary."""

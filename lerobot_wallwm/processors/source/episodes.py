@@ -254,6 +254,16 @@ class SourceDataset:
         frames = part.column("frame_index").to_numpy()
         return part if (np.diff(frames) > 0).all() else part.sort_by("frame_index")
 
+    def clock(self, rows: pa.Table) -> np.ndarray:
+        """Time of each of an episode's T rows, ``(T,)`` seconds.
+
+        LeRobot's clock is frame / fps stored as float32. On that grid the exact quotient keeps the rounding of a late
+        event from adding to that of its offset; a recording with its own clock keeps its own clock.
+        """
+        clock = rows.column("timestamp").to_numpy().astype(np.float64)
+        grid = np.arange(len(clock)) / self.fps
+        return grid if np.abs(clock - grid).max() < 1e-4 else clock
+
     def read(self, position: int, min_frames: int = 2) -> Episode:
         """The `position`-th episode, of at least `min_frames` (the shortest event: a shorter episode cannot hold one).
 

@@ -93,6 +93,14 @@ def read_events(path: str | Path) -> list[Event]:
     return from_table(read_parquet(path, SCHEMA.names, "run `wallwm prepare` again to write it"))
 
 
+def by_episode(events: Iterable[Event]) -> dict[int, list[Event]]:
+    """Events of each episode, in the order given."""
+    groups: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        groups[event.episode_index].append(event)
+    return groups
+
+
 def validate_events(
     events: Sequence[Event], lengths: Mapping[int, int] | None = None, path: str | Path = "events"
 ) -> None:

@@ -135,7 +135,7 @@ class SynchronizedSource(SourceDataset):
                 fix = "run `wallwm prepare --synchronize=true` on this very dataset"
                 raise DataError(raw.data_path(row), f"episode_index {episode}", problem, fix)
             first, length = verdict.first_frame, verdict.end_frame - verdict.first_frame
-            begin = float(_clock(raw, row)[first])
+            begin = float(raw.clock(raw.rows(row))[first])
             row["length"] = length
             row["dataset_from_index"] += first
             row["dataset_to_index"] = row["dataset_from_index"] + length
@@ -161,7 +161,7 @@ class SynchronizedSource(SourceDataset):
         raw_meta = self.raw.meta(self._positions[meta["episode_index"]])
         table = self.raw.rows(raw_meta)
         first, length = verdict.first_frame, verdict.end_frame - verdict.first_frame
-        begin = _clock(self.raw, raw_meta)[first]
+        begin = self.raw.clock(table)[first]
         columns = []
         for name in table.column_names:
             behind = rows_behind(name, self.camera_keys, verdict.lag, verdict.action_lag)
@@ -178,13 +178,6 @@ class SynchronizedSource(SourceDataset):
         """What the carver writes beside each event, so that `verify` finds the rows it came from."""
         verdict = self.verdicts[episode_index]
         return {f"wallwm/{name}": getattr(verdict, name) for name in ("first_frame", "lag", "action_lag")}
-
-
-def _clock(source: SourceDataset, meta: dict[str, Any]) -> np.ndarray:
-    """Time of each row; LeRobot's own clock, frame / fps in float32, without its rounding."""
-    clock = source.rows(meta).column("timestamp").to_numpy().astype(np.float64)
-    grid = np.arange(len(clock)) / source.fps
-    return grid if np.abs(clock - grid).max() < 1e-4 else clock
 
 
 def _earlier(column: pa.ChunkedArray, seconds: float) -> pa.ChunkedArray:

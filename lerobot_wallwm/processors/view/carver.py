@@ -9,7 +9,6 @@ decoded. A hard link shares its bytes with the source, and LeRobot never writes 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 
 from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset
-from lerobot_wallwm.processors.source.events import LEVELS, Event
+from lerobot_wallwm.processors.source.events import LEVELS, Event, by_episode
 from lerobot_wallwm.processors.view.card import write_card
 from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space
 from lerobot_wallwm.processors.view.language_rows import LanguageRows
@@ -130,20 +129,18 @@ class EventCarver:
         """
         out, events, copies = Path(out), list(events), copies or {}
         wanted = None if episodes is None else set(episodes)
-        by_episode: dict[int, list[Event]] = defaultdict(list)
-        for event in events:
-            if event.level == self.level and (wanted is None or event.episode_index in wanted):
-                by_episode[event.episode_index].append(event)
-        own = [(e.length, copies.get(e.event_id, 1)) for group in by_episode.values() for e in group]
+        chosen = (e for e in events if wanted is None or e.episode_index in wanted)
+        groups = by_episode(event for event in chosen if event.level == self.level)
+        own = [(e.length, copies.get(e.event_id, 1)) for group in groups.values() for e in group]
         if not any(count > 0 for _, count in own):
             problem = f"there is no {self.level} event to carve"
             raise DataError(out, "events", problem, "check the level and the split")
         weight = sum(length * count for length, count in own) / sum(length for length, _ in own)
         language = None if self.language is None else LanguageRows(events, self.language)
         with full_disk_explained(out), atomic_folder(out) as partial:
-            check_space(estimate_space(source, partial, [list(by_episode)], self.copy_videos, weight), out)
+            check_space(estimate_space(source, partial, [list(groups)], self.copy_videos, weight), out)
             writer = ViewWriter(source, partial, self.pruner, language=language, copy_videos=self.copy_videos)
-            counts = writer.write(by_episode, copies, self.level, sidecar or {}, progress)
+            counts = writer.write(groups, copies, self.level, sidecar or {}, progress)
             about = [json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)]
             write_card(partial, source.root, events, writer.meta, *about)
         return CarveResult(out, **counts)

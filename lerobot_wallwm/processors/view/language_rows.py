@@ -20,7 +20,6 @@ import pyarrow as pa
 from lerobot_wallwm.processors.source.events import Event
 
 PERSISTENT, FRAME = "language_persistent", "language_events"
-STYLES = ("subtask", "plan")
 _TEXTS = [pa.field(name, pa.string()) for name in ("role", "content", "style")]
 # No row of ours calls a tool; LeRobot's reader casts the column to its own type.
 _TAIL = [pa.field("camera", pa.string()), pa.field("tool_calls", pa.list_(pa.string()))]

@@ -118,12 +118,7 @@ class ViewWriter:
         rows = source.rows(meta)
         rows = rows.select([name for name in rows.column_names if name in self.features])
         instruction = source.tasks[rows.column("task_index")[0].as_py()]
-        clock = rows.column("timestamp").to_numpy().astype(np.float64)
-        grid = np.arange(len(clock)) / fps
-        # LeRobot's clock is frame / fps stored as float32. On that grid the exact quotient keeps the rounding of a
-        # late event from adding to that of its offset; a recording with its own clock keeps its own clock.
-        if np.abs(clock - grid).max() < 1e-4:
-            clock = grid
+        clock = source.clock(rows)
         kept = None if self.pruner is None else self.pruner(source.read(position))
         for ordinal, event in enumerate(group):
             if event.end > len(rows):

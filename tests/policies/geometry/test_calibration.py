@@ -82,8 +82,6 @@ def test_patch_cones_enclose_their_patch_tightly(distortion):
         rim = pixels((math.cos(half) * axis + math.sin(half) * side).numpy())
         reach = np.abs(rim - centre).max(0)
         assert (reach >= 80).all() and (np.linalg.norm(rim - centre, axis=1) < 1.35 * 80 * math.sqrt(2)).all()
-    wider = camera.patch_cones((3, 4), widen=1.5)
-    torch.testing.assert_close(wider.half_angle, cones.half_angle * 1.5)
 
 
 def broken(**changes) -> dict:
@@ -134,9 +132,9 @@ def test_a_bad_file_says_which_key_and_why(write, changes, says):
 def test_a_file_for_another_arm_or_no_file(write, tmp_path):
     with pytest.raises(ValueError, match="lift.pos.*observation.state"):
         load_calibration(write(content()), SHAPES, ["pan.pos", "gripper.pos"])
-    with pytest.raises(ValueError, match="not a JSON file"):
+    with pytest.raises(ValueError, match="is not JSON"):
         load_calibration(write("{"), SHAPES, STATE)
-    with pytest.raises(FileNotFoundError, match="nowhere.json"):
+    with pytest.raises(ValueError, match="nowhere.json"):
         load_calibration(tmp_path / "nowhere.json", SHAPES, STATE)
 
 

@@ -15,6 +15,7 @@ from lerobot_wallwm.processors.balance.clusterer import (
     nearest,
 )
 from lerobot_wallwm.processors.balance.embedder import EmbeddedEncoder, TransformersEncoder, make_encoder
+from lerobot_wallwm.processors.motion import action_features
 from lerobot_wallwm.processors.motion.action_features import ActionFeatures, resample, scale_of, trajectory
 from lerobot_wallwm.processors.source.episodes import Episode
 
@@ -32,8 +33,8 @@ def wave(frames: int, fps: float, shift: float = 0.0, names=("a.pos", "b.pos", "
     return Episode(0, "t", fps, path, path, names, names)
 
 
-def features_of(episode, **kwargs):
-    return ActionFeatures(**kwargs)(episode, trajectory(episode), 0, len(episode))
+def features_of(episode):
+    return ActionFeatures()(episode, trajectory(episode), 0, len(episode))
 
 
 def test_frame_rate_and_start_do_not_matter_but_the_gripper_does():
@@ -45,20 +46,22 @@ def test_frame_rate_and_start_do_not_matter_but_the_gripper_does():
     np.testing.assert_allclose(grip, [70, 0, 0, 0, 0, 0], atol=1e-4)
 
 
-def test_all_coefficients_give_the_path_back():
+def test_all_coefficients_give_the_path_back(monkeypatch):
+    for name in ("POINTS", "COEFFICIENTS"):
+        monkeypatch.setattr(action_features, name, 33)
     episode = wave(33, 20)
-    vector = features_of(episode, points=33, coefficients=33)
+    vector = features_of(episode)
     path = idct(vector[:-1].reshape(3, 33).astype(np.float64) * np.sqrt(33), norm="ortho", axis=1).T
     moved = episode.action - episode.action[0] * [1, 1, 0]
     np.testing.assert_allclose(path, moved, atol=1e-4)
     assert vector[-1] == pytest.approx(np.log(33 / 20))
 
 
-@given(st.integers(1, 40), st.integers(2, 40))
-def test_resampling_keeps_ends_and_straight_lines(length, points):
+@given(st.integers(1, 40))
+def test_resampling_keeps_ends_and_straight_lines(length):
     line = np.linspace(3, 9, length)[:, None]
-    again = resample(line, points)
-    expected = np.linspace(line[0, 0], line[-1, 0], points)
+    again = resample(line)
+    expected = np.linspace(line[0, 0], line[-1, 0], action_features.POINTS)
     np.testing.assert_allclose(again[:, 0], expected, atol=1e-9)
 
 
@@ -87,8 +90,6 @@ def test_events_outside_their_episode_are_refused():
     for start, end in ((0, 22), (5, 5), (-1, 3)):
         with pytest.raises(ValueError, match="does not lie in"):
             ActionFeatures()(episode, episode.action, start, end)
-    with pytest.raises(ValueError, match="coefficients"):
-        ActionFeatures(points=4, coefficients=5)
 
 
 def scene(row: int, colour: tuple[int, int, int], noise: int = 0) -> np.ndarray:
