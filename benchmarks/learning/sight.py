@@ -72,7 +72,8 @@ def table(name: str, seeds: Mapping[int, Mapping[str, Any]]) -> Iterator[Row]:
         for kind in (*sights[0]["events"], "all"):
             cells[f"{kind}, deg"] = Mean.of(s["degrees"][exchange][kind] for s in sights)
         if sights[0]["millimetres"]:
-            cells["median, mm"] = Mean.of(s["millimetres"][exchange]["median"] for s in sights)
+            for kind in (*sights[0]["events"], "median"):
+                cells[f"{kind}, mm"] = Mean.of(s["millimetres"][exchange][kind] for s in sights)
         cells["times its own"] = Mean.of(s["times"][exchange] for s in sights)
         yield Row(f"{name}: end of held-out events ({counts}), seeds {sorted(seeds)}", cells)
     joints = {joint: Mean.of(s["joints"][joint] for s in sights) for joint in sights[0]["joints"]}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,19 @@ SPAWN = {
 # The arm starts near this posture (degrees, gripper 0 to 100), out of the overhead camera's way.
 HOME = np.array([0.0, -60.0, 50.0, 75.0, -90.0, 25.0])
 HOME_SPREAD = np.array([15.0, 10.0, 10.0, 8.0, 15.0, 20.0])
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where an object is to stand.
+
+    Attributes:
+        at: (3,) metres, of the middle of its underside.
+        slack: How far beside it may stand along each axis, metres.
+    """
+
+    at: np.ndarray
+    slack: float
 
 
 class So101PickPlaceEnv(gym.Env):
@@ -73,12 +87,14 @@ class So101PickPlaceEnv(gym.Env):
         self.render_mode = render_mode
         if cameras:
             choose_backend()
-        self.simulation = _make_simulation(control_rate)
+        self.simulation = self._build(control_rate)
         self._cameras: SceneCameras | None = None
         if cameras:
             speed_up_rendering(self.simulation.model)
             self._cameras = SceneCameras(self.simulation.model, IMAGE_SIZE)
         bounds = self.simulation.action_space
+        # Of the object to be grasped.
+        self.half_edge = CUBE_HALF_EDGE
         self._gripper_limits = (float(bounds.low[-1]), float(bounds.high[-1]))
 
         picture = gym.spaces.Box(0, 255, (IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
@@ -133,12 +149,10 @@ class So101PickPlaceEnv(gym.Env):
         self.episode_seed = seed
         # A stream of its own: the simulator seeds its layout with the same number.
         rng = np.random.default_rng([seed, 101])
-        self.cube_colour, self.disc_colour = self._pairs[rng.integers(len(self._pairs))]
+        target = self._choose_scene(rng)
         start = self.to_joints(HOME + rng.uniform(-1, 1, 6) * HOME_SPREAD)
-        self.simulation.config.target_colors = self.disc_colour
-        _, truth = self.simulation.reset(
-            seed=seed, options={"init_qpos": start, "target_index": CUBE_COLOURS.index(self.cube_colour)}
-        )
+        _, truth = self.simulation.reset(seed=seed, options={"init_qpos": start, "target_index": target})
+        self._dress_scene(rng)
         self.progress = TaskProgress()
         self._steps = 0
         self._succeeded = False
@@ -177,11 +191,37 @@ class So101PickPlaceEnv(gym.Env):
         """
         return self.simulation.data.actuator_force[:6].astype(np.float32)
 
+    def where_to_place(self) -> Placing | None:
+        """Where the object is to stand, for the demonstrator; None where the task ends with the object in the hand."""
+        return Placing(self.simulation._get_target_pos(), slack=0.012)
+
+    def is_accomplished(self, info: dict) -> bool:
+        """Whether a demonstration that ends here, with the last step's ``info``, is one to keep."""
+        return bool(info["is_success"]) and self.progress.complete
+
     def close(self) -> None:
         """Frees the renderer."""
         if self._cameras is not None:
             self._cameras.close()
         self.simulation.close()
+
+    def _build(self, control_rate: int):
+        """The simulation, without cameras."""
+        return make_simulation(
+            control_rate,
+            cube_colors=list(CUBE_COLOURS),
+            target_colors=list(DISC_COLOURS),
+            cube_half_size=CUBE_HALF_EDGE,
+        )
+
+    def _choose_scene(self, rng: np.random.Generator) -> int:
+        """Draws what the scene holds, before it is laid out; which of the objects is the task's."""
+        self.cube_colour, self.disc_colour = self._pairs[rng.integers(len(self._pairs))]
+        self.simulation.config.target_colors = self.disc_colour
+        return CUBE_COLOURS.index(self.cube_colour)
+
+    def _dress_scene(self, rng: np.random.Generator) -> None:
+        """Changes how the scene looks once it is laid out."""
 
     def _observe(self) -> dict:
         if self._cameras is None:
@@ -223,8 +263,13 @@ class So101PickPlaceEnv(gym.Env):
             file.write(json.dumps(line) + "\n")
 
 
-def _make_simulation(control_rate: int):
-    """Builds so101-nexus' environment without its cameras, which would render at its own quality."""
+def make_simulation(control_rate: int, **scene: Any):
+    """Builds so101-nexus' environment without its cameras, which would render at its own quality.
+
+    Args:
+        control_rate: Steps a second.
+        **scene: Objects and colours, as `PickAndPlaceV2Config` takes them.
+    """
     from so101_nexus import (
         JointPositions,
         PhysicsConfig,
@@ -236,9 +281,6 @@ def _make_simulation(control_rate: int):
 
     return PickAndPlaceV2Env(
         PickAndPlaceV2Config(
-            cube_colors=list(CUBE_COLOURS),
-            target_colors=list(DISC_COLOURS),
-            cube_half_size=CUBE_HALF_EDGE,
             target_disc_radius=DISC_RADIUS,
             # Clear of the disc's rim, so that the cube never starts on its goal.
             min_object_target_separation=DISC_RADIUS + 0.01,
@@ -251,5 +293,6 @@ def _make_simulation(control_rate: int):
             render=RenderConfig(quality=RenderingQuality(msaa_samples=0, shadows=False, shadow_map_size=1)),
             terminate_on_success=False,
             **SPAWN,
+            **scene,
         )
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lerobot_env_so101_sim.env import CUBE_HALF_EDGE, So101PickPlaceEnv
+from lerobot_env_so101_sim.env import So101PickPlaceEnv
 from lerobot_env_so101_sim.inverse_kinematics import BASE, VerticalGraspSolver
 from lerobot_env_so101_sim.perturbation import Perturbation
 
@@ -138,12 +138,15 @@ class Expert:
         cube, yaw = self._cube()
         along = rng.uniform(-0.003, 0.003)
         grasp = cube + _turned((-TOWARDS_FIXED_FINGER, along, 0.0), yaw)
-        grasp[2] = CUBE_HALF_EDGE + rng.uniform(-0.003, 0.003)
+        grasp[2] = self._env.half_edge + rng.uniform(-0.003, 0.003)
         placing = near is not None and near.contact == "place"
         for command in self._pick(grasp, yaw):
             yield replace(command, phase=SET_UP) if placing else command
 
-        disc = self._env.simulation._get_target_pos() + [*rng.uniform(-0.012, 0.012, 2), 0.0]
+        place = self._env.where_to_place()
+        if place is None:
+            return
+        disc = place.at + [*rng.uniform(-place.slack, place.slack, 2), 0.0]
         # The cube hangs a little off the tool's centre; that much the disc is approached off-centre too.
         goal_yaw = _radial(disc) + NOMINAL_YAW + rng.uniform(-0.25, 0.25)
         goal = disc - _turned((HELD_OFF_CENTRE, -along, 0.0), goal_yaw)
@@ -175,8 +178,8 @@ class Expert:
         """From above to the start near the grasp, fingers open, not deeper than a grasp goes."""
         cube, yaw = self._cube()
         nominal = cube + _turned((-TOWARDS_FIXED_FINGER, 0.0, 0.0), yaw)
-        start = near.near(np.array([*nominal[:2], CUBE_HALF_EDGE]), lowest=CUBE_HALF_EDGE - 0.003)
-        high = np.array([*start[:2], max(start[2], CUBE_HALF_EDGE + 0.07)])
+        start = near.near(np.array([*nominal[:2], self._env.half_edge]), lowest=self._env.half_edge - 0.003)
+        high = np.array([*start[:2], max(start[2], self._env.half_edge + 0.07)])
         yield from self._phase(SET_UP, tool=high, yaw=yaw + near.yaw, grip=GRIP_OPEN)
         yield from self._phase(SET_UP, tool=start, yaw=yaw + near.yaw)
 
@@ -231,7 +234,7 @@ class Expert:
         cube, yaw = self._cube()
         side = self._rng.choice([-1.0, 1.0])
         tool = cube + _turned((-TOWARDS_FIXED_FINGER, side * MISS_BY, 0.0), yaw)
-        tool[2] = CUBE_HALF_EDGE + 0.004
+        tool[2] = self._env.half_edge + 0.004
         return tool, yaw
 
 

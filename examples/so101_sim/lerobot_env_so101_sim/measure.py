@@ -5,6 +5,7 @@ python -m lerobot_env_so101_sim.measure speed
 python -m lerobot_env_so101_sim.measure expert --episodes 40
 python -m lerobot_env_so101_sim.measure replay --root data/so101_pick_place
 python -m lerobot_env_so101_sim.measure encoding --episodes 4
+python -m lerobot_env_so101_sim.measure spread --episodes 20
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from lerobot_env_so101_sim.configuration import CAMERAS, FPS
 from lerobot_env_so101_sim.env import So101PickPlaceEnv
+from lerobot_env_so101_sim.expert import Expert, Style
 from lerobot_env_so101_sim.record import CRF, GOP, PRESET, demonstrate, features
 
 
@@ -125,12 +127,53 @@ def encoding(episodes: int) -> None:
             )
 
 
+def spread(episodes: int, draws: int = 12) -> None:
+    """Prints how far the expert's phases end from where they end on average in the same scene.
+
+    No policy that sees scene and phase can end nearer than that to a single demonstration.
+    """
+    import mujoco
+
+    env = So101PickPlaceEnv(split="seen", cameras=False)
+    model, data = env.simulation.model, mujoco.MjData(env.simulation.model)
+    tool = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, "gripperframe")
+
+    def place(row: np.ndarray) -> np.ndarray:
+        data.qpos[:6] = env.to_joints(row)
+        mujoco.mj_kinematics(model, data)
+        return data.site_xpos[tool].copy() * 1e3
+
+    degrees: dict[str, list[float]] = {}
+    millimetres: dict[str, list[float]] = {}
+    plain = Style(noisy=False, misses_first_grasp=False, pace=0.9)
+    for seed in tqdm(range(700_000, 700_000 + episodes), unit="scene"):
+        env.reset(seed=seed)
+        ends: dict[str, list[np.ndarray]] = {}
+        for draw in range(draws):
+            last = {}
+            try:
+                for command in Expert(env, np.random.default_rng([draw, 404]), plain).commands():
+                    last[command.phase] = command.planned
+            except ValueError:
+                continue
+            for phase, end in last.items():
+                ends.setdefault(phase, []).append(end)
+        for phase, rows in ends.items():
+            for i, end in enumerate(rows):
+                usual = np.mean(rows[:i] + rows[i + 1 :], axis=0)
+                degrees.setdefault(phase, []).append(float(np.abs(end - usual)[:5].mean()))
+                millimetres.setdefault(phase, []).append(float(np.linalg.norm(place(end) - place(usual))))
+    for phase, values in degrees.items():
+        print(f"{phase}: {np.mean(values):.2f} degrees, {np.median(millimetres[phase]):.1f} mm (median)")
+    env.close()
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("speed", "expert", "replay", "encoding"))
+    parser.add_argument("what", choices=("speed", "expert", "replay", "encoding", "spread"))
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--root", type=Path, default=Path("data/so101_pick_place"))
     arguments = parser.parse_args()
@@ -138,6 +181,8 @@ def main() -> None:
         speed()
     elif arguments.what == "expert":
         expert(arguments.episodes)
+    elif arguments.what == "spread":
+        spread(arguments.episodes)
     elif arguments.what == "replay":
         replay(arguments.root, arguments.episodes)
     else:

@@ -147,13 +147,13 @@ class SceneCameras:
     def __init__(self, model, size: int) -> None:
         import mujoco
 
-        self._wrist = place_wrist_camera(model)
-        self._overhead = mujoco.MjvCamera()
-        self._overhead.type = mujoco.mjtCamera.mjCAMERA_FREE
-        self._overhead.lookat[:] = OVERHEAD["lookat"]
-        self._overhead.distance = OVERHEAD["distance"]
-        self._overhead.elevation = OVERHEAD["elevation"]
-        self._overhead.azimuth = OVERHEAD["azimuth"]
+        self.wrist = place_wrist_camera(model)
+        self.overhead = mujoco.MjvCamera()
+        self.overhead.type = mujoco.mjtCamera.mjCAMERA_FREE
+        self.overhead.lookat[:] = OVERHEAD["lookat"]
+        self.overhead.distance = OVERHEAD["distance"]
+        self.overhead.elevation = OVERHEAD["elevation"]
+        self.overhead.azimuth = OVERHEAD["azimuth"]
         self._renderer = mujoco.Renderer(model, size * SUPERSAMPLING, size * SUPERSAMPLING)
         # Left to the garbage collector at exit, it would outlive the OpenGL library and print tracebacks.
         atexit.register(self.close)
@@ -168,7 +168,7 @@ class SceneCameras:
             ``{"wrist", "overhead"}``, each (size, size, 3) uint8.
         """
         pictures = {}
-        for name, camera in (("wrist", self._wrist), ("overhead", self._overhead)):
+        for name, camera in (("wrist", self.wrist), ("overhead", self.overhead)):
             self._renderer.update_scene(data, camera=camera)
             pictures[name] = _averaged(self._renderer.render(), SUPERSAMPLING)
         return pictures

@@ -70,7 +70,7 @@ class ModelFields:
     # Feed-forward width of the action tower: nano 192, wan2.1-1.3b 2048, wan2.2-5b 2816.
     action_ffn_width: int = BY_BACKBONE
     # Landmarks per camera that the video tower reads beside its patches (ours, see landmarks.py); 0: the paper's layout.
-    landmarks: int = 16
+    landmarks: int = 8
     # Learn actions relative to the observed pose where action and state are the same joints (paper p. 10).
     relative_actions: bool = True
     # Dimensions whose name contains one of these stay absolute: a gripper's target is a state, not a way.
