@@ -54,6 +54,7 @@ class Job:
     imaginations: list[str] = field(default_factory=lambda: ["none"])
     video: bool = False  # also score the imagined video
     sight: bool = False  # measure what it looks at instead
+    start: str = ""  # checkpoint to start from
 
 
 def study_flags(parser: ArgumentParser, steps: int = 400) -> None:
@@ -151,6 +152,11 @@ def train(job: Job, root: Path) -> dict[str, Any]:
     fields = set(WallwmConfig.__dataclass_fields__)
     chosen = {name: value for name, value in job.changes.items() if name in fields}
     config: PreTrainedConfig = WallwmConfig(device="cpu", push_to_hub=False, **chosen)
+    if job.start:
+        config = PreTrainedConfig.from_pretrained(job.start)
+        config.pretrained_path = Path(job.start)
+        for field_name, value in chosen.items():
+            setattr(config, field_name, value)
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
     policy = make_policy(config, ds_meta=meta).train()
     # What only a study turns is no field of the policy but a number of its training stage.
@@ -164,7 +170,7 @@ def train(job: Job, root: Path) -> dict[str, Any]:
     scheduler = config.get_scheduler_preset().build(optimizer, job.steps)
     rows = order(len(windows), job.steps * job.batch, job.seed)
     began, losses = time.perf_counter(), []
-    for step in range(job.steps):
+    for step in tqdm(range(job.steps), desc=f"training {job.name}", mininterval=10):
         batch = preprocess(windows.batch(rows[step * job.batch : (step + 1) * job.batch]))
         loss, _ = policy(batch)
         loss.backward()
@@ -249,7 +255,14 @@ def _decoded(dataset: Any, key: str, path: Path) -> np.ndarray:
     """Every row's picture of a camera ``(rows, 3, H, W)`` uint8, decoded once."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        frames = np.stack([dataset[row][key].numpy() for row in tqdm(range(len(dataset)), desc=path.name)])
+        from lerobot_wallwm.processors.source.episodes import SourceDataset
+        from lerobot_wallwm.processors.source.pictures import pictures
+
+        source = SourceDataset.open(dataset.root)
+        # They equal those that LeRobot decodes, and come an episode at a time.
+        episodes = tqdm(range(len(source)), desc=path.name, mininterval=5)
+        parts = [np.stack(list(pictures(source, source.meta(e), key))) for e in episodes]
+        frames = np.concatenate(parts).transpose(0, 3, 1, 2)
         partial = path.with_name(f".{path.name}.partial-{os.getpid()}.npy")
         np.save(partial, frames)
         os.replace(partial, path)

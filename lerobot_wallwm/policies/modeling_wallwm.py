@@ -8,6 +8,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lerobot_wallwm.policies.acting.lookahead import BackgroundRollout, Realtime
 from lerobot_wallwm.policies.acting.rollout import Rollout, captions_of
 from lerobot_wallwm.policies.assembly.build import check_precision, find_backbone, model_shape
 from lerobot_wallwm.policies.assembly.checkpoint import load_checkpoint, locate_checkpoint, start_new_rows
+from lerobot_wallwm.policies.assembly.joints import Joints, with_own_units
 from lerobot_wallwm.policies.assembly.learned import learn
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
@@ -75,6 +77,9 @@ class WallwmPolicy(PreTrainedPolicy):
     ):
         super().__init__(config)
         config.learned = learned or config.learned
+        # Whose weights a checkpoint holds, before the dataset's names replace its own.
+        known = config.learned
+        self._joints_before = partial(Joints.of, known.action_feature_names, known.state_feature_names)
         self._known_rows = learn(config, dataset_stats, dataset_meta)
         config.validate_features()
         check_precision(config.dtype, config.device or "cpu")
@@ -91,6 +96,7 @@ class WallwmPolicy(PreTrainedPolicy):
         if dataset_stats is not None:
             spread = displacement_std(Path(root), config.horizon) if root is not None else None
             self.action_space.fit(dataset_stats, spread)
+        self._dataset_units = {name: units.clone() for name, units in self.action_space.named_buffers()}
         shapes = {key: tuple(feature.shape) for key, feature in config.image_features.items()}
         self._images = CameraStack(
             shapes, config.learned.camera_rows, config.image_size, config.resize, config.allow_missing_cameras
@@ -136,6 +142,8 @@ class WallwmPolicy(PreTrainedPolicy):
                 average.begin(policy.model)  # from what it shows: it knows nothing of the new rows
             start_new_rows(policy.model, policy._known_rows, rows)
         if kwargs.get("dataset_stats") is not None:
+            units = dict(policy.action_space.named_buffers())
+            with_own_units(units, policy._dataset_units, policy._joints())
             policy.action_space.set_range(kwargs["dataset_stats"])
         return policy
 
@@ -152,7 +160,8 @@ class WallwmPolicy(PreTrainedPolicy):
         device = str(resolve_safetensors_device(map_location))
         average = next(iter(model._averages()), None)
         place = Path(model_file)
-        fresh = load_checkpoint(model, average, model.config.stage, place, CHECKPOINT_FIX, device)
+        stage, joints = model.config.stage, (model._joints_before, model._joints())
+        fresh = load_checkpoint(model, average, stage, place, CHECKPOINT_FIX, device, *joints)
         require_finite_weights(model, place, CHECKPOINT_FIX)
         if fresh:
             logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))
@@ -211,6 +220,11 @@ class WallwmPolicy(PreTrainedPolicy):
             losses = objectives.losses(self.model, windows)
         loss, parts = losses.weighted(self.model.shape.stage.losses, reduction)
         return loss, {f"loss_{name}": float(value.detach()) for name, value in parts.items()}
+
+    def _joints(self) -> Joints:
+        learned, space = self.config.learned, self.action_space
+        names = learned.action_feature_names, learned.state_feature_names
+        return Joints.of(*names, len(space.scale), len(space.state_mean))
 
     def _averages(self) -> list[WeightAverage]:
         return [average for average in self.ema.values() if isinstance(average, WeightAverage)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
 from lerobot_wallwm.hub.files.weights import contents, load_weights
 from lerobot_wallwm.hub.remote.pull import fetch_checkpoint, fetch_settings, refuse_unsafe
+from lerobot_wallwm.policies.assembly.joints import Joints, moved, moves, say
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.towers.history import fresh_tables
 from lerobot_wallwm.policies.training.weight_average import PREFIX, WeightAverage, names_after_averages
@@ -104,7 +105,14 @@ def _pin(config: Any, newest: Path, pinned: Path, training: bool) -> None:
 
 
 def load_checkpoint(
-    policy: nn.Module, average: WeightAverage | None, stage: str, file: Path, fix: str, device: str
+    policy: nn.Module,
+    average: WeightAverage | None,
+    stage: str,
+    file: Path,
+    fix: str,
+    device: str,
+    joints: Callable[[int, int], Joints] | None = None,
+    joints_now: Joints | None = None,
 ) -> list[str]:
     """Fills a policy that has just been built.
 
@@ -115,6 +123,8 @@ def load_checkpoint(
         file: Safetensors.
         fix: For errors: what the user can do.
         device: For weights that the policy was built without.
+        joints: The checkpoint's, by how many actions and states it has; None: they are the policy's.
+        joints_now: The policy's.
 
     Returns:
         Tables that the checkpoint lacks and that keep their start.
@@ -132,9 +142,22 @@ def load_checkpoint(
     names = names_after_averages(found, updates, "model.", () if average is None else (stage,))
     state = policy.state_dict()
     fresh = fresh_tables(state, names.values())
-    begins = average is not None and f"{own}updates" not in updates
-    keys = {key for key in state if key not in fresh and not (begins and key.startswith(own))}
+    places = {ours: theirs for theirs, ours in names.items()}
+    other, before = [], None
+    if joints is not None and joints_now is not None:
+        sizes = (found.get(f"action_space.{name}") for name in ("scale", "state_mean"))
+        before = joints(*(entry.shape[0] if entry else 0 for entry in sizes))
+        other = [key for key in moves(list(state), before, joints_now) if key in places]
+    begins = average is not None and (f"{own}updates" not in updates or bool(other))
+    keys = {key for key in state if key not in fresh and not (begins and key.startswith(own))} - set(other)
+    names = {theirs: ours for theirs, ours in names.items() if ours not in other}
     load_weights(policy, [file], fix, keys, device=torch.device(device), names=names)
+    if other and before is not None and joints_now is not None:
+        say(before, joints_now)
+        with safe_open(file, framework="pt") as opened, torch.no_grad():
+            for key in other:
+                old = opened.get_tensor(places[key])
+                state[key].copy_(moved(key, old, state[key], before, joints_now))
     if average is not None and begins:
         average.begin(policy.get_submodule("model"))
     return fresh

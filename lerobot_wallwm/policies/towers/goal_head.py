@@ -2,8 +2,12 @@
 """Reads from the video tower where the named event will end.
 
 Not in the paper: our choice for models that learn from a few dozen demonstrations. Where an event ends depends on the
-pictures alone; how the arm gets there hardly does. The end is therefore predicted by itself, as an absolute pose, from
-the landmarks that leave the tower's last block, and the action tower expresses its steps along the way there.
+pictures alone; how the arm gets there hardly does. The end is therefore predicted by itself, as a pose, from the
+landmarks that leave the tower's last block, and the action tower expresses its steps along the way there.
+
+A reach ends where something lies, wherever the arm is now; a grasp ends where the arm is, whatever the pictures show. So
+each joint's end is an absolute pose plus a share of the present one, and both are learned
+(docs/results/sight.md has the error of either alone).
 
 Shapes: B batch, V views, K landmarks of a view, L text tokens, E text width, P proprioception dims, A action dims.
 """
@@ -77,6 +81,7 @@ class GoalHead(nn.Module):
             nn.Dropout(dropout),
         )
         self.to_pose = nn.Linear(hidden, action_dim)
+        self.to_share = nn.Linear(hidden, action_dim)
         self.to_features = nn.Linear(hidden + action_dim, width)
 
     def close_slots(self, start: int, stop: int) -> None:
@@ -107,6 +112,6 @@ class GoalHead(nn.Module):
         slots = places.new_zeros(len(places), self.coordinates // self.per_view, self.per_view)
         slots[:, slice(places.shape[1]) if view_ids is None else view_ids] = places
         hidden = self.trunk(torch.cat((slots.flatten(1), mean_word(text_BLE), state_BP), dim=1))
-        pose = self.to_pose(hidden)
+        pose = self.to_pose(hidden) + self.to_share(hidden).sigmoid() * here_BA
         way = pose - here_BA
         return Goal(pose, way, self.to_features(torch.cat((hidden, way), dim=1)))

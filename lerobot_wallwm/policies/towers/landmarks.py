@@ -71,7 +71,7 @@ class Landmarks(nn.Module):
     """
 
     STRIDE = 4
-    DEPTH = 3
+    DEPTH = 2
 
     def __init__(self, text_dim: int, count: int, max_views: int, width: int, channels: int = 32):
         super().__init__()

@@ -1,0 +1,51 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Base weights: records many unlike scenes, cuts them at their events, trains `nano` on them.
+
+`--starts` then compares: `learning sight --starts nano-base=weights/nano-base scratch=` trains equal steps on a dataset
+that the scenes never held, from the weights and from nothing.
+"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness.rows import Row
+from benchmarks.learning import one_run
+
+QUICK = {"episodes": 3, "steps": 2, "batch": 2}
+FIRST_SEED = 10_000_000
+
+
+def flags(parser: ArgumentParser) -> None:
+    parser.add_argument("--episodes", type=int, default=300, help="demonstrations to record")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    # More than the stage's: base weights are to know how scenes go on, too. Our choice.
+    parser.add_argument("--future", type=float, default=0.25, help="part of a batch that carries its future")
+
+
+def rows(args: Namespace) -> Iterator[Row]:
+    view = scenes(args.out, args.episodes)
+    places = str(view / "train"), str(view / "heldout"), str(args.out / "frames")
+    job = one_run.Job(
+        "nano-base", args.seed, args.steps, args.batch, *places, 0, changes={"future_fraction": args.future}
+    )
+    root = args.out / f"nano-base-{args.steps}x{args.batch}"
+    yield Row("training", {"checkpoint": str(root), "steps": args.steps, **one_run.train(job, root)})
+
+
+def scenes(folder: Path, episodes: int) -> Path:
+    """Demonstrations of unlike scenes, cut at their events, a tenth held out; left alone if they exist."""
+    from lerobot_env_so101_sim.record import record
+    from lerobot_wallwm.processors.prepare.config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.prepare import prepare
+    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
+
+    recorded, view = folder / f"wide{episodes}", folder / f"wide{episodes}_events"
+    if not recorded.exists():
+        record(recorded, episodes, FIRST_SEED, wide=True)
+    if not view.exists():
+        places = DatasetConfig(root=recorded), OutputConfig(root=view)
+        prepare(PrepareConfig(*places, heldout=0.1, quiet=True))
+    return view
