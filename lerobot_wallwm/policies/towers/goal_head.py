@@ -59,6 +59,9 @@ class GoalHead(nn.Module):
         dropout: Share of their units that training leaves out.
     """
 
+    # Before the sigmoid. Our choice.
+    FIRST_SHARE = -3.0
+
     def __init__(
         self,
         text_dim: int,
@@ -81,7 +84,10 @@ class GoalHead(nn.Module):
             nn.Dropout(dropout),
         )
         self.to_pose = nn.Linear(hidden, action_dim)
+        # Starts as nearly absolute ends: from an even share, a short run learns to stay near and not to look.
         self.to_share = nn.Linear(hidden, action_dim)
+        nn.init.zeros_(self.to_share.weight)
+        nn.init.constant_(self.to_share.bias, self.FIRST_SHARE)
         self.to_features = nn.Linear(hidden + action_dim, width)
 
     def close_slots(self, start: int, stop: int) -> None:
