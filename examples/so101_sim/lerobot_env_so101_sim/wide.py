@@ -142,7 +142,9 @@ class So101WideEnv(So101PickPlaceEnv):
         self._paint(simulation._target_geom_id, self.disc_colour, rng)
         tone = rng.uniform(0.15, 0.85)
         model.geom_rgba[self._looks["floor"], :3] = np.clip(tone + rng.normal(0, 0.06, 3), 0, 1)
-        model.light_diffuse[:] = self._looks["lights"] * rng.uniform(0.5, 1.3, (len(self._looks["lights"]), 1))
+        model.light_diffuse[:] = self._looks["lights"] * rng.uniform(
+            0.5, 1.3, (len(self._looks["lights"]), 1)
+        )
         model.vis.headlight.ambient[:] = self._looks["ambient"] * rng.uniform(0.6, 1.6)
         if self._cameras is not None:
             self._turn_cameras(rng)
@@ -170,7 +172,9 @@ class So101WideEnv(So101PickPlaceEnv):
 
     def _paint(self, geom: int, colour: str, rng: np.random.Generator) -> None:
         rgb = self._colours[colour][:3]
-        self.simulation.model.geom_rgba[geom, :3] = np.clip(rgb * rng.uniform(0.7, 1.0) + rng.uniform(0, 0.15, 3), 0, 1)
+        self.simulation.model.geom_rgba[geom, :3] = np.clip(
+            rgb * rng.uniform(0.7, 1.0) + rng.uniform(0, 0.15, 3), 0, 1
+        )
 
     def _pose_of(self, slot) -> np.ndarray:
         return self.simulation.data.qpos[slot.qpos_addr : slot.qpos_addr + 3].copy()

@@ -130,7 +130,9 @@ def with_own_units(space: Mapping[str, Tensor], dataset: Mapping[str, Tensor], n
     ):
         space[key].copy_(torch.where(chosen.to(space[key].device), dataset[key].to(space[key]), space[key]))
     if names:
-        logger.warning("In other units than the checkpoint's, which now come from the dataset: %s.", ", ".join(names))
+        logger.warning(
+            "In other units than the checkpoint's, which now come from the dataset: %s.", ", ".join(names)
+        )
     return names
 
 

@@ -69,7 +69,9 @@ def _learn_names(config: WallwmConfig, features: dict[str, Any]) -> None:
     """Joint names, which decide what can be relative, and how many there are."""
     if OBS_STATE in features and config.input_features is not None:
         # LeRobot lets a checkpoint's inputs be, whatever arm the dataset shows.
-        config.input_features[OBS_STATE] = dataset_to_policy_features({OBS_STATE: features[OBS_STATE]})[OBS_STATE]
+        config.input_features[OBS_STATE] = dataset_to_policy_features({OBS_STATE: features[OBS_STATE]})[
+            OBS_STATE
+        ]
     for key, name in ((ACTION, "action_feature_names"), (OBS_STATE, "state_feature_names")):
         if key in features:
             names = features[key].get("names")

@@ -18,7 +18,9 @@ from lerobot_wallwm.policies.assembly.joints import Joints, moved, moves
 ARM = ["pan", "lift", "elbow", "flex", "roll", "gripper"]
 
 
-def dataset_of(joints: list[str], scale: float = 1.0, degrees: dict[str, float] | None = None) -> SimpleNamespace:
+def dataset_of(
+    joints: list[str], scale: float = 1.0, degrees: dict[str, float] | None = None
+) -> SimpleNamespace:
     """Metadata of a dataset of an arm, as far as the policy reads them; ``degrees`` scales single joints."""
     units = torch.tensor([scale * (degrees or {}).get(name, 1.0) for name in joints])
     vector = {"dtype": "float32", "shape": (len(joints),), "names": [f"{name}.pos" for name in joints]}
@@ -26,7 +28,9 @@ def dataset_of(joints: list[str], scale: float = 1.0, degrees: dict[str, float] 
     one = {"min": -90 * units, "max": 90 * units, "mean": 5 * units, "std": 30 * units}
     features = {"action": vector, "observation.state": vector, **dict.fromkeys(CAMERAS, image)}
     stats = {"action": one, "observation.state": one}
-    return SimpleNamespace(features=features, stats=stats, fps=10, episodes=None, root=None, camera_keys=CAMERAS)
+    return SimpleNamespace(
+        features=features, stats=stats, fps=10, episodes=None, root=None, camera_keys=CAMERAS
+    )
 
 
 def started(folder: Any, meta: SimpleNamespace) -> Any:
@@ -75,7 +79,10 @@ def test_fewer_joints_in_another_order_and_a_new_one(checkpoint, make_train_batc
     assert float(now["action_space.center"][2]) == pytest.approx(5.0)
     # It trains, acts, and is a checkpoint like any other.
     batch = make_train_batch(new.config)
-    batch["observation.state"], batch["action"] = batch["observation.state"][..., :4], batch["action"][..., :4]
+    batch["observation.state"], batch["action"] = (
+        batch["observation.state"][..., :4],
+        batch["action"][..., :4],
+    )
     loss, _ = new.train()(batch)
     loss.backward()
     assert torch.isfinite(loss)
