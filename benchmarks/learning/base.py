@@ -1,10 +1,11 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Base weights: records many unlike scenes, cuts them at their events, trains `nano` on them.
 
-`--starts` then compares: `learning sight --starts nano-base=weights/nano-base scratch=` trains equal steps on a dataset
-that the scenes never held, from the weights and from nothing.
+What they are worth on a dataset that the scenes do not hold, at equal steps:
+`learning sight --fresh=45 --steps=800 --only default base --variants '{"base": {"start": "weights/nano-base"}}'`.
 """
 
+import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,11 @@ def rows(args: Namespace) -> Iterator[Row]:
         "nano-base", args.seed, args.steps, args.batch, *places, 0, changes={"future_fraction": args.future}
     )
     root = args.out / f"nano-base-{args.steps}x{args.batch}"
-    yield Row("training", {"checkpoint": str(root), "steps": args.steps, **one_run.train(job, root)})
+    found = one_run.train(job, root)
+    # Of this run and not of those that start from it.
+    config = root / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"future_fraction": None}, indent=4) + "\n")
+    yield Row("training", {"checkpoint": str(root), "steps": args.steps, **found})
 
 
 def scenes(folder: Path, episodes: int) -> Path:

@@ -44,7 +44,7 @@ class Job:
     heldout: str
     cache: str  # folder for decoded frames
     observations: int  # held-out ones, at most
-    # Fields of the policy's configuration, or of its training stage.
+    # Fields of the policy's configuration, or of its training stage; `start` is a checkpoint to start from.
     changes: dict[str, Any] = field(default_factory=dict)
     # Source episode to what is said instead of the events' captions.
     told: dict[str, str] = field(default_factory=dict)
@@ -54,7 +54,6 @@ class Job:
     imaginations: list[str] = field(default_factory=lambda: ["none"])
     video: bool = False  # also score the imagined video
     sight: bool = False  # measure what it looks at instead
-    start: str = ""  # checkpoint to start from
 
 
 def study_flags(parser: ArgumentParser, steps: int = 400) -> None:
@@ -152,15 +151,13 @@ def train(job: Job, root: Path) -> dict[str, Any]:
     fields = set(WallwmConfig.__dataclass_fields__)
     chosen = {name: value for name, value in job.changes.items() if name in fields}
     config: PreTrainedConfig = WallwmConfig(device="cpu", push_to_hub=False, **chosen)
-    if job.start:
-        config = PreTrainedConfig.from_pretrained(job.start)
-        config.pretrained_path = Path(job.start)
-        for field_name, value in chosen.items():
-            setattr(config, field_name, value)
+    if start := job.changes.get("start"):
+        config = PreTrainedConfig.from_pretrained(start, cli_overrides=["--device=cpu", "--push_to_hub=false"])
+        config.pretrained_path = Path(start)
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
     policy = make_policy(config, ds_meta=meta).train()
     # What only a study turns is no field of the policy but a number of its training stage.
-    shape, of_stage = policy.model.shape, {k: v for k, v in job.changes.items() if k not in fields}
+    shape, of_stage = policy.model.shape, {k: v for k, v in job.changes.items() if k not in {*fields, "start"}}
     policy.model.shape = replace(shape, stage=replace(shape.stage, **of_stage))
     preprocess, postprocess = make_pre_post_processors(config, dataset_stats=meta.stats)
     deltas = config.observation_delta_indices, config.action_delta_indices
