@@ -152,12 +152,17 @@ def train(job: Job, root: Path) -> dict[str, Any]:
     chosen = {name: value for name, value in job.changes.items() if name in fields}
     config: PreTrainedConfig = WallwmConfig(device="cpu", push_to_hub=False, **chosen)
     if start := job.changes.get("start"):
-        config = PreTrainedConfig.from_pretrained(start, cli_overrides=["--device=cpu", "--push_to_hub=false"])
+        config = PreTrainedConfig.from_pretrained(
+            start, cli_overrides=["--device=cpu", "--push_to_hub=false"]
+        )
         config.pretrained_path = Path(start)
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
     policy = make_policy(config, ds_meta=meta).train()
     # What only a study turns is no field of the policy but a number of its training stage.
-    shape, of_stage = policy.model.shape, {k: v for k, v in job.changes.items() if k not in {*fields, "start"}}
+    shape, of_stage = (
+        policy.model.shape,
+        {k: v for k, v in job.changes.items() if k not in {*fields, "start"}},
+    )
     policy.model.shape = replace(shape, stage=replace(shape.stage, **of_stage))
     preprocess, postprocess = make_pre_post_processors(config, dataset_stats=meta.stats)
     deltas = config.observation_delta_indices, config.action_delta_indices
