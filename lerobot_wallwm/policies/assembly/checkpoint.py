@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
 from lerobot_wallwm.hub.files.weights import contents, load_weights
 from lerobot_wallwm.hub.remote.pull import fetch_checkpoint, fetch_settings, refuse_unsafe
-from lerobot_wallwm.policies.assembly.joints import Joints, moved, moves, say
+from lerobot_wallwm.policies.assembly.joints import Joints, comparable, moved, moves, say
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.towers.history import fresh_tables
 from lerobot_wallwm.policies.training.weight_average import PREFIX, WeightAverage, names_after_averages
@@ -147,6 +147,7 @@ def load_checkpoint(
     if joints is not None and joints_now is not None:
         sizes = (found.get(f"action_space.{name}") for name in ("scale", "state_mean"))
         before = joints(*(entry.shape[0] if entry else 0 for entry in sizes))
+        before, joints_now = comparable(before, joints_now)
         other = [key for key in moves(list(state), before, joints_now) if key in places]
     begins = average is not None and (f"{own}updates" not in updates or bool(other))
     keys = {key for key in state if key not in fresh and not (begins and key.startswith(own))} - set(other)

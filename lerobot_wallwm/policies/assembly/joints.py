@@ -3,8 +3,8 @@
 
 Rows and columns of known joints move to where the joint is now. New joints keep the start that a new policy gives them,
 and their units come from the dataset. A joint whose range is many times another keeps the dataset's units, too: degrees
-became radians, or a gripper's 0 to 100 became 0 to 1. Names are compared without ``.pos`` and the like; data without
-names are compared by position. All of this is our choice.
+became radians, or a gripper's 0 to 100 became 0 to 1. Names are compared without ``.pos``; where the data have
+none, or not one is known, joints are compared by position. All of this is our choice.
 
 Shapes: A action dims, P proprioception dims.
 """
@@ -65,11 +65,22 @@ class Joints:
 
         return cls(plain(actions, a), plain(states, p))
 
+    def without_names(self) -> Joints:
+        """The same, by position."""
+        return Joints.of(None, None, len(self.actions), len(self.states))
+
     def named(self, whose: str) -> tuple[str, ...]:
         """Names along an axis of `_WHERE`."""
         if whose == _BOTH:
             return max(self.actions, self.states, key=len)
         return self.actions if whose == _ACTIONS else self.states
+
+
+def comparable(before: Joints, now: Joints) -> tuple[Joints, Joints]:
+    """Both by name if they share any, else both by position."""
+    if set(before.actions) & set(now.actions):
+        return before, now
+    return before.without_names(), now.without_names()
 
 
 def moves(keys: Sequence[str], before: Joints, now: Joints) -> list[str]:

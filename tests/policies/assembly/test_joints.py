@@ -13,7 +13,7 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import make_policy as lerobot_make_policy
 from tiny_arm import CAMERAS
 
-from lerobot_wallwm.policies.assembly.joints import Joints, moved, moves
+from lerobot_wallwm.policies.assembly.joints import Joints, comparable, moved, moves
 
 ARM = ["pan", "lift", "elbow", "flex", "roll", "gripper"]
 
@@ -109,3 +109,9 @@ def test_joints_without_names_are_compared_by_position():
     assert moves(keys, before, now) == keys[:1]
     out = moved(keys[0], torch.arange(6.0), torch.full((4,), 9.0), before, now)
     assert out.tolist() == [0, 1, 2, 3]
+
+
+def test_names_that_share_nothing_say_nothing():
+    ours, theirs = Joints.of(ARM, ARM, 6, 6), Joints.of([f"j{i}" for i in range(6)], None, 6, 6)
+    assert moves(["goal_head.to_pose.bias"], *comparable(theirs, ours)) == []
+    assert comparable(ours, Joints.of(ARM[:2], ARM, 2, 6))[0] is ours
