@@ -8,9 +8,6 @@ What they are worth on a dataset that the scenes do not hold, at equal steps:
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from pathlib import Path
-
-from safetensors.torch import load_file, save_file
 
 from benchmarks.harness.rows import Row
 from benchmarks.learning import one_run
@@ -29,7 +26,8 @@ def flags(parser: ArgumentParser) -> None:
 
 
 def rows(args: Namespace) -> Iterator[Row]:
-    view = scenes(args.out, args.episodes)
+    wide = args.out / f"wide{args.episodes}"
+    view = one_run.recorded(wide, args.episodes, FIRST_SEED, wide=True, heldout=0.1)
     places = str(view / "train"), str(view / "heldout"), str(args.out / "frames")
     job = one_run.Job(
         "nano-base", args.seed, args.steps, args.batch, *places, 0, changes={"future_fraction": args.future}
@@ -39,30 +37,4 @@ def rows(args: Namespace) -> Iterator[Row]:
     # Of this run and not of those that start from it.
     config = root / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"future_fraction": None}, indent=4) + "\n")
-    halve(root / "model.safetensors")
     yield Row("training", {"checkpoint": str(root), "steps": args.steps, **found})
-
-
-def halve(file: Path) -> None:
-    """Matrices in half precision, for a file of half the size; what loads them makes single precision of it again."""
-    weights = {
-        key: value.half() if value.is_floating_point() and value.ndim > 1 else value
-        for key, value in load_file(file).items()
-    }
-    save_file(weights, file, metadata={"format": "pt"})
-
-
-def scenes(folder: Path, episodes: int) -> Path:
-    """Demonstrations of unlike scenes, cut at their events, a tenth held out; left alone if they exist."""
-    from lerobot_env_so101_sim.record import record
-    from lerobot_wallwm.processors.prepare.config import PrepareConfig
-    from lerobot_wallwm.processors.prepare.prepare import prepare
-    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
-
-    recorded, view = folder / f"wide{episodes}", folder / f"wide{episodes}_events"
-    if not recorded.exists():
-        record(recorded, episodes, FIRST_SEED, wide=True)
-    if not view.exists():
-        places = DatasetConfig(root=recorded), OutputConfig(root=view)
-        prepare(PrepareConfig(*places, heldout=0.1, quiet=True))
-    return view

@@ -48,8 +48,6 @@ class Job:
     changes: dict[str, Any] = field(default_factory=dict)
     # Source episode to what is said instead of the events' captions.
     told: dict[str, str] = field(default_factory=dict)
-    # Name to source episodes, whose errors are wanted on their own.
-    groups: dict[str, list[int]] = field(default_factory=dict)
     # With which it acts; errors are those of the first.
     imaginations: list[str] = field(default_factory=lambda: ["none"])
     video: bool = False  # also score the imagined video
@@ -79,6 +77,22 @@ def prepared(args: Namespace) -> Path:
         places = DatasetConfig(root=args.dataset), OutputConfig(root=folder)
         prepare(PrepareConfig(*places, heldout=0.2, quiet=True))
     return folder
+
+
+def recorded(folder: Path, episodes: int, seed: int, wide: bool = False, **settings: Any) -> Path:
+    """Demonstrations recorded anew from that seed, and their view beside them; left alone if they exist."""
+    from lerobot_env_so101_sim.record import record
+    from lerobot_wallwm.processors.prepare.config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.prepare import prepare
+    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
+
+    view = folder.with_name(f"{folder.name}_events")
+    if not folder.exists():
+        record(folder, episodes, seed, wide=wide)
+    if not view.exists():
+        places = DatasetConfig(root=folder), OutputConfig(root=view)
+        prepare(PrepareConfig(*places, quiet=True, **settings))
+    return view
 
 
 def job(args: Namespace, name: str, seed: int, view: Path, heldout: Path, **more: Any) -> Job:
@@ -126,14 +140,12 @@ def paired(values: Mapping[int, float], base: Mapping[int, float]) -> str:
     return f"{'+' if middle >= 0 else ''}{number(middle)} ({agree}/{len(differences)})"
 
 
-def compared(
-    runs: Mapping[int, dict], base: Mapping[int, dict], figures: Sequence[str], group: str = "errors"
-) -> dict[str, Any]:
+def compared(runs: Mapping[int, dict], base: Mapping[int, dict], figures: Sequence[str]) -> dict[str, Any]:
     """Cells: mean and spread over the seeds of each figure, then the differences from the base."""
-    values = {f: {seed: run[group][f] for seed, run in runs.items()} for f in figures}
+    values = {f: {seed: run["errors"][f] for seed, run in runs.items()} for f in figures}
     cells: dict[str, Any] = {f: Mean.of(by_seed.values()) for f, by_seed in values.items()}
     for f in figures if runs is not base else ():
-        cells[f"{f}, difference"] = paired(values[f], {seed: run[group][f] for seed, run in base.items()})
+        cells[f"{f}, difference"] = paired(values[f], {seed: run["errors"][f] for seed, run in base.items()})
     return cells
 
 
@@ -262,8 +274,8 @@ def _decoded(dataset: Any, key: str, path: Path) -> np.ndarray:
 
         source = SourceDataset.open(dataset.root)
         # They equal those that LeRobot decodes, and come an episode at a time.
-        episodes = tqdm(range(len(source)), desc=path.name, mininterval=5)
-        parts = [np.stack(list(pictures(source, source.meta(e), key))) for e in episodes]
+        episodes = map(source.meta, tqdm(range(len(source)), desc=path.name))
+        parts = [np.stack(list(pictures(source, episode, key))) for episode in episodes]
         frames = np.concatenate(parts).transpose(0, 3, 1, 2)
         partial = path.with_name(f".{path.name}.partial-{os.getpid()}.npy")
         np.save(partial, frames)
@@ -279,7 +291,7 @@ def order(rows: int, count: int, seed: int) -> Any:
 
 
 def score(job: Job, root: Path) -> dict[str, Any]:
-    """Errors of the job's groups and imaginations, and the imagined video's quality."""
+    """Errors of the job's imaginations, and the imagined video's quality."""
     from lerobot_wallwm.check.measure.checkpoint import Checkpoint
     from lerobot_wallwm.check.measure.errors import NEAR
     from lerobot_wallwm.check.measure.observations import load_observations, mean_absolute, predict
@@ -293,7 +305,6 @@ def score(job: Job, root: Path) -> dict[str, Any]:
     events = read_event_rows(heldout)
     sources = view.meta.episodes["wallwm/source_episode"]
     seen = load_observations(checkpoint, view, events, thin(spread_anchors(events, 3), job.observations))
-    episodes = np.array([int(sources[anchor.event]) for anchor in seen.anchors])
 
     def told(observations: Any) -> list[str]:
         pairs = zip(observations.anchors, observations.captions, strict=True)
@@ -310,10 +321,6 @@ def score(job: Job, root: Path) -> dict[str, Any]:
         errors["remaining"] = float(np.abs(found.remaining - seen.remaining).mean()) / view.meta.fps
         result.setdefault("errors", errors)
         result[f"imagination {imagination}"] = errors
-        for name, chosen in job.groups.items():
-            own = np.isin(episodes, chosen)[:, None]
-            reaches = {"near": near & own, "event": seen.valid & own}
-            result.setdefault(name, {reach: mean_absolute(off, valid) for reach, valid in reaches.items()})
     if job.video:
         keyframes = [anchor for anchor in seen.anchors if anchor.offset == 0]
         films = load_observations(checkpoint, view, events, thin(keyframes, CLIPS))

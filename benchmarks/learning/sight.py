@@ -45,7 +45,9 @@ def flags(parser: ArgumentParser) -> None:
 
 def rows(args: Namespace) -> Iterator[Row]:
     events = one_run.prepared(args)
-    heldout = fresh_view(args.out, args.fresh) if args.fresh else events / "heldout"
+    heldout = events / "heldout"
+    if args.fresh:
+        heldout = one_run.recorded(args.out / f"fresh{args.fresh}", args.fresh, FRESH_SEED) / "train"
     if args.checkpoints:
         for path in args.checkpoints:
             yield from table(str(path), {0: {"sight": one_run.sight(path, heldout, args.out / "frames")}})
@@ -78,18 +80,3 @@ def table(name: str, seeds: Mapping[int, Mapping[str, Any]]) -> Iterator[Row]:
         yield Row(f"{name}: end of held-out events ({counts}), seeds {sorted(seeds)}", cells)
     joints = {joint: Mean.of(s["joints"][joint] for s in sights) for joint in sights[0]["joints"]}
     yield Row(f"{name}: own pictures, by joint", joints)
-
-
-def fresh_view(folder: Path, episodes: int) -> Path:
-    """Demonstrations recorded anew and cut at their events; left alone if they exist."""
-    from lerobot_env_so101_sim.record import record
-    from lerobot_wallwm.processors.prepare.config import PrepareConfig
-    from lerobot_wallwm.processors.prepare.prepare import prepare
-    from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
-
-    recorded, view = folder / f"fresh{episodes}", folder / f"fresh{episodes}_events"
-    if not recorded.exists():
-        record(recorded, episodes, FRESH_SEED)
-    if not view.exists():
-        prepare(PrepareConfig(DatasetConfig(root=recorded), OutputConfig(root=view), quiet=True))
-    return view / "train"
