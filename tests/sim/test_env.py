@@ -87,10 +87,10 @@ def test_arm_goes_where_it_is_told(blind_env):
 
 
 def test_faster_rendering_leaves_the_physics_alone(env):
-    from lerobot_env_so101_sim.env import FPS, _make_simulation
+    from lerobot_env_so101_sim.env import FPS, make_simulation
     from lerobot_env_so101_sim.rendering import speed_up_rendering
 
-    plain, fast = _make_simulation(FPS), _make_simulation(FPS)
+    plain, fast = make_simulation(FPS), make_simulation(FPS)
     faces = int(fast.model.mesh_facenum.sum())
     speed_up_rendering(fast.model)
     assert fast.model.mesh_facenum.sum() < faces / 5
