@@ -85,7 +85,8 @@ class VlmPlanner(Planner):
         self.patience = config.timeout_s * config.attempts
         self.moments: deque[tuple[int, dict[str, Tensor]]] = deque(maxlen=MOMENTS)
         self.tick = 0
-        self._thread: threading.Thread | None = None
+        self._free = threading.Event()  # not set while a thread still asks, a forgotten question's too
+        self._free.set()
         self._forget("")
 
     def _forget(self, instruction: str) -> None:
@@ -192,8 +193,9 @@ class VlmPlanner(Planner):
 
     def _ask(self) -> None:
         """Starts a question on a thread of its own; one that hangs keeps the next from being asked."""
-        if self._thread is not None and self._thread.is_alive():
+        if not self._free.is_set():
             return
+        self._free.clear()
         question = _Question(self.caption, self.clock())
         left = None if self.left is None else round(self.left, 1)
         at_hand = (self.instruction, tuple(self.done), self.caption, left, self._stall)
@@ -201,8 +203,7 @@ class VlmPlanner(Planner):
         moments = [Moment((self.tick - tick) / self.fps, pictures) for tick, pictures in self.moments]
         self._question, asked = question, (question, situation, moments)
         # A daemon: a server that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, args=asked, name="wallwm-vlm-planner", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, args=asked, name="wallwm-vlm-planner", daemon=True).start()
 
     def _run(self, question: _Question, situation: Situation, moments: list[Moment]) -> None:
         began = self.clock()
@@ -225,6 +226,7 @@ class VlmPlanner(Planner):
                 question.answer, question.failed = None, outcome.reason or "failed"
         except Exception as error:  # whatever goes wrong in here, the arm goes on
             question.answer, question.failed = None, plain_line(f"{type(error).__name__}: {error}", 200)
+        self._free.set()  # before the answer counts: whoever takes it may ask again at once
         heard = question.heard[-1] if question.heard else ""
         facts: dict[str, Any] = {"seconds": round(self.clock() - began, 3), "text": heard}
         if question.answer is None:
