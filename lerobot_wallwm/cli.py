@@ -39,8 +39,8 @@ def _prepare(args: Sequence[str]) -> int:
 def _recover(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors.recover import command as recover_module
 
-    recover_module.register_robots()
-    return recover_module.recover(_parse("recover", recover_module.RecoverConfig, args))
+    recover_module.recover(_parse("recover", recover_module.RecoverConfig, args))
+    return 0
 
 
 def _verify(args: Sequence[str]) -> int:
@@ -96,11 +96,7 @@ def _pull(args: Sequence[str]) -> int:
 # Name: what runs it, what it does, and how it is called.
 COMMANDS = {
     "prepare": (_prepare, "cut a LeRobotDataset at its events", "--dataset.root=DIR --out.root=DIR"),
-    "recover": (
-        _recover,
-        "starts near recorded contacts, to record recoveries from",
-        "--dataset.root=DIR [--robot.type=...]",
-    ),
+    "recover": (_recover, "starts near recorded contacts, to record recoveries from", "--dataset.root=DIR"),
     "verify": (_verify, "compare a carved view with its source", "--source.root=DIR --view.root=DIR"),
     "inspect": (
         _inspect,

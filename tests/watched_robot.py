@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""The imaginary arm with two cameras, some noise and faults on demand (`--robot.type=watched_arm`)."""
+"""An imaginary arm in LeRobot's robot registry, with two cameras, some noise and faults on demand (`--robot.type=watched_arm`)."""
 
 import json
 import time
@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from lerobot.robots import RobotConfig
+from lerobot.robots import Robot, RobotConfig
 from tiny_arm import JOINT_NAMES
-from tiny_robot import TinyRobot, TinyRobotConfig
 
 
 @RobotConfig.register_subclass("watched_arm")
 @dataclass(kw_only=True)
-class WatchedRobotConfig(TinyRobotConfig):
+class WatchedRobotConfig(RobotConfig):
     """Where the arm stands at first, what it writes down, and what goes wrong from which observation on."""
 
+    # Ctrl-C at this command.
+    interrupt_at: int | None = None
     # Every goal is appended to this file as a line of JSON.
     goals: Path = Path("goals.jsonl")
     start: list[float] = field(default_factory=lambda: [0.0] * 6)
@@ -31,7 +32,7 @@ class WatchedRobotConfig(TinyRobotConfig):
     stall_s: float = 0.0
 
 
-class WatchedRobot(TinyRobot):
+class WatchedRobot(Robot):
     """See the module. Joints cover half of the way to their goals at each observation."""
 
     config_class = WatchedRobotConfig
@@ -42,6 +43,8 @@ class WatchedRobot(TinyRobot):
         self.config = config
         self.position = dict(zip(config.joints_named, config.start, strict=True))
         self.goal = dict(self.position)
+        self._connected = False
+        self.sent = 0
         self.looks = 0
         self.frozen: np.ndarray | None = None
         self.frozen_at = 0.0
@@ -53,6 +56,32 @@ class WatchedRobot(TinyRobot):
             **dict.fromkeys(self.position, float),
             **dict.fromkeys(self.config.cameras_named, (32, 32, 3)),
         }
+
+    @property
+    def action_features(self) -> dict:
+        return dict.fromkeys(self.position, float)
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connected
+
+    @property
+    def is_calibrated(self) -> bool:
+        return True
+
+    def connect(self, calibrate: bool = True) -> None:
+        assert not self._connected
+        self._connected = True
+
+    def disconnect(self) -> None:
+        assert self._connected
+        self._connected = False
+
+    def calibrate(self) -> None:
+        pass
+
+    def configure(self) -> None:
+        pass
 
     def get_observation(self) -> dict:
         assert self._connected

@@ -26,13 +26,11 @@ class PerturbedStart:
         event: The contact.
         contact: (J,) recorded joint positions at the event's first frame, in the dataset's units.
         start: (J,) the same, moved within the ball and clamped to what the dataset has seen; grippers as recorded.
-        way: (T, J) recorded positions on the way to the contact, last row the contact; grippers as at the contact.
     """
 
     event: Event
     contact: np.ndarray
     start: np.ndarray
-    way: np.ndarray
 
 
 def perturbed_starts(
@@ -43,7 +41,6 @@ def perturbed_starts(
     radius: float = 5.0,
     starts: int = 10,
     seed: int = 0,
-    way_s: float = 2.0,
     config: KinematicsConfig | None = None,
 ) -> tuple[list[str], list[PerturbedStart]]:
     """Draws starts around the contact poses of events.
@@ -54,7 +51,6 @@ def perturbed_starts(
         radius: Of the ball in joint space, in the dataset's units (degrees for an SO-100/101), Euclidean norm.
         starts: How many. Contacts are taken in a random order, each once before any twice.
         seed: The same seed gives the same starts.
-        way_s: How much of the recorded way to the contact to keep, seconds.
         config: Which dimensions are grippers.
 
     Returns:
@@ -66,10 +62,8 @@ def perturbed_starts(
     """
     if not (np.isfinite(radius) and radius > 0):
         raise ValueError(f"--radius_degrees must be above 0, got {radius}. Fix: 5 is the default")
-    if starts < 1 or not way_s > 0:
-        raise ValueError(
-            f"--starts={starts} must be at least 1 and --way_s={way_s} above 0. Fix: 10 and 2 are the defaults"
-        )
+    if starts < 1:
+        raise ValueError(f"--starts must be at least 1, got {starts}. Fix: 10 is the default")
     table = list(events)
     contacts = [event for event in table if event.level == "action" and event.label in labels]
     if not contacts:
@@ -109,7 +103,5 @@ def perturbed_starts(
         contact = state[event.start].copy()
         start = contact.copy()
         start[arm] = np.clip(start[arm] + offset, low[arm], high[arm])
-        recorded = state[max(0, event.start - round(way_s * source.fps)) : event.start + 1]
-        way = np.where(np.isin(np.arange(len(joints)), arm), recorded, contact)
-        found.append(PerturbedStart(event, contact, start, way))
+        found.append(PerturbedStart(event, contact, start))
     return names, found
