@@ -233,7 +233,7 @@ def config(server: VlmServer, **fields) -> VlmConfig:
 def kept_answers(cache: Path) -> dict[str, str]:
     """The answers of a captioner's cache as JSON, by key."""
     with contextlib.closing(sqlite3.connect(cache)) as database:
-        return dict(database.execute("SELECT key, answer FROM answers ORDER BY key"))
+        return dict(database.execute("SELECT key, text FROM kept ORDER BY key"))
 
 
 def spans(events: list[Event]) -> list[Event]:

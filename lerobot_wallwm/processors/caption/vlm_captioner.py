@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,80 +30,23 @@ from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import Event, by_episode
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.kept_results import KeptResults
 
 logger = logging.getLogger(__name__)
-
-FORMAT = "wallwm-caption-answer-1"
 
 
 class KeptAnswer(BaseModel):
     """One answer: captions as accepted and reasons for refusing the others, by span id. No other word is kept.
 
-    `key` is the request's hash; attempts and tokens are of all attempts, tokens None where the server did not say.
+    It is kept under the request's hash; `usage` is of all attempts.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    format: str = Field(default=FORMAT, pattern=f"^{FORMAT}$")
-    key: str
     model: str
     captions: dict[str, str] = Field(min_length=1)
     refused: dict[str, str]
-    attempts: int = Field(ge=1)
-    prompt_tokens: int | None = Field(default=None, ge=0)
-    completion_tokens: int | None = Field(default=None, ge=0)
-
-
-class AnswerCache:
-    """An SQLite file of `KeptAnswer` as JSON. Several processes may share one, and a killed one leaves whole answers.
-
-    What is read back is checked as a fresh answer is; what does not pass counts as absent, so a damaged or tampered
-    answer costs a request and nothing else. The file is made where there is none.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._database: sqlite3.Connection | None = None
-        with self._warns():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            self._database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)")
-
-    def close(self) -> None:
-        """Closes the file."""
-        if self._database is not None:
-            self._database.close()
-
-    def get(self, key: str) -> KeptAnswer | None:
-        """The kept answer, or None if there is none that can be read."""
-        if self._database is None:
-            return None
-        try:
-            row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-            kept = KeptAnswer.model_validate_json(row[0]) if row else None
-        except (sqlite3.Error, ValidationError):
-            return None
-        return kept if kept is not None and kept.key == key else None
-
-    def put(self, answer: KeptAnswer) -> bool:
-        """Keeps an answer. False if the disk does not take it; the answer itself is still good."""
-        with self._warns():
-            if self._database is not None:
-                row = (answer.key, answer.model_dump_json())
-                self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
-        return self._database is not None
-
-    @contextmanager
-    def _warns(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            self.close()
-            self._database = None
-            logger.warning(
-                f"--vlm.cache={self.path} cannot be used ({error}): the captions are made, but a second run asks again. "
-                "Fix: free the disk, remove the file, or name another one"
-            )
+    usage: Usage
 
 
 @dataclass(frozen=True)
@@ -169,7 +110,7 @@ class VlmCaptioner:
     async def _ask_all(
         self, requests: list[CaptionRequest], builder: PromptBuilder, progress: Callable[[int, int], object]
     ) -> tuple[list[Result], VlmClient]:
-        cache = AnswerCache(self.cache)
+        cache = KeptResults(self.cache, self._cannot_keep)
         results = [Result() for _ in requests]
         waiting: Iterator[int] = iter(range(len(requests)))
 
@@ -185,37 +126,39 @@ class VlmCaptioner:
         return results, client
 
     async def _ask(
-        self, request: CaptionRequest, builder: PromptBuilder, client: VlmClient, cache: AnswerCache
+        self, request: CaptionRequest, builder: PromptBuilder, client: VlmClient, cache: KeptResults
     ) -> Result:
         try:
             prompt = await asyncio.to_thread(builder, request)
         except DataError as error:
             return Result(Outcome(reason="unreadable", detail=plain_line(str(error), 300)))
-        kept = cache.get(prompt.key)
-        if kept is not None and (checked := self._still_good(kept, request)) is not None:
-            known = kept.prompt_tokens is not None
-            usage = Usage(kept.attempts, kept.prompt_tokens or 0, kept.completion_tokens or 0, int(not known))
-            return Result(Outcome(checked, usage=usage), prompt.key, kept=True)
+        if (kept := self._still_good(cache.get(prompt.key), request)) is not None:
+            return Result(kept, prompt.key, kept=True)
         longest = self.config.max_caption
         outcome = await client.ask(prompt, lambda text: parse_answer(text, request.ids, longest))
         if outcome.checked is not None:
-            spent: dict[str, Any] = {"attempts": outcome.usage.attempts}
-            if not outcome.usage.unknown:
-                spent["prompt_tokens"] = outcome.usage.prompt_tokens
-                spent["completion_tokens"] = outcome.usage.completion_tokens
-            cache.put(KeptAnswer(key=prompt.key, model=self.config.model, **vars(outcome.checked), **spent))
+            answer = KeptAnswer(model=self.config.model, **vars(outcome.checked), usage=outcome.usage)
+            cache.put(prompt.key, answer.model_dump_json())
         return Result(outcome, prompt.key)
 
-    def _still_good(self, kept: KeptAnswer, request: CaptionRequest) -> Checked | None:
-        """A kept answer that passes the checks of today, or None."""
-        if sorted([*kept.captions, *kept.refused]) != sorted(request.ids):
-            return None
+    def _still_good(self, text: str | None, request: CaptionRequest) -> Outcome | None:
+        """A kept answer that passes the checks of a fresh one, or None: a damaged one costs a request and nothing else."""
         try:
+            kept = KeptAnswer.model_validate_json(text or "")
             if any(clean_caption(text, self.config.max_caption) != text for text in kept.captions.values()):
                 return None
-        except RefusedCaptionError:
+        except (ValidationError, RefusedCaptionError):
             return None
-        return Checked(kept.captions, {name: plain_line(why, 40) for name, why in kept.refused.items()})
+        if sorted([*kept.captions, *kept.refused]) != sorted(request.ids):
+            return None
+        refused = {name: plain_line(why, 40) for name, why in kept.refused.items()}
+        return Outcome(Checked(kept.captions, refused), usage=kept.usage)
+
+    def _cannot_keep(self, error: Exception) -> None:
+        logger.warning(
+            f"--vlm.cache={self.cache} cannot be used ({error}): the captions are made, but a second run asks again. "
+            "Fix: free the disk, remove the file, or name another one"
+        )
 
     def _merge(
         self,

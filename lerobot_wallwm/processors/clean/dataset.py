@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from lerobot_wallwm.processors.clean.video_check import VideoFile
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, SourceDataset, values_of
 from lerobot_wallwm.storage.errors import DataError
-from lerobot_wallwm.storage.work_folder import Journal
+from lerobot_wallwm.storage.kept_results import KeptResults
 
 _FIX = (
     "nothing needs to be done: without --clean.on_bad=error the episode is left out and the rest goes on; to be rid "
@@ -36,7 +37,7 @@ class DatasetCleaner:
         journal: Keeps what each episode's files and rows gave, so that a killed run does not read them again.
     """
 
-    def __init__(self, cleaner: EpisodeCleaner, journal: Journal | None = None) -> None:
+    def __init__(self, cleaner: EpisodeCleaner, journal: KeptResults | None = None) -> None:
         self.cleaner, self.journal = cleaner, journal
         self._videos: dict[Path, VideoFile] = {}  # the open file of each camera, by its folder
 
@@ -68,7 +69,8 @@ class DatasetCleaner:
         key = str(position)
         kept = None if self.journal is None else self.journal.get(key)
         if kept is not None:
-            return [Finding(**f) for f in kept[0]], None if kept[1] is None else Digest(**kept[1])
+            told, about = json.loads(kept)
+            return [Finding(**f) for f in told], None if about is None else Digest(**about)
         meta, digest = source.meta(position), None
         findings, recording = _rows(source, meta)
         if recording is not None:
@@ -77,7 +79,7 @@ class DatasetCleaner:
             if all(f.verdict != EXCLUDE for f in own):
                 digest = Digest.of(recording, self.cleaner.asked.kinematics)
         if self.journal is not None:
-            self.journal.put(key, [[asdict(f) for f in findings], digest and asdict(digest)])
+            self.journal.put(key, json.dumps([[asdict(f) for f in findings], digest and asdict(digest)]))
         return findings, digest
 
     def _open(self, path: Path) -> VideoFile:
@@ -165,7 +167,7 @@ def clean_for_prepare(
     config: CleanConfig,
     kinematics: KinematicsConfig,
     min_frames: int,
-    journal: Journal | None = None,
+    journal: KeptResults | None = None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> tuple[SourceDataset, dict[str, Any]]:
     """Judges a dataset, whose shortest event has `min_frames`, and writes `cleaning.parquet` to `folder`; see `DatasetCleaner`.

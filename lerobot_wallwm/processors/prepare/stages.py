@@ -35,7 +35,7 @@ from lerobot_wallwm.processors.synchronize.dataset import synchronize_for_prepar
 from lerobot_wallwm.processors.view.card import command_line
 from lerobot_wallwm.processors.view.carver import EventCarver
 from lerobot_wallwm.storage.places import OutputConfig
-from lerobot_wallwm.storage.work_folder import WorkFolder
+from lerobot_wallwm.storage.work_folder import Journals
 
 CAPTIONERS = ("kinematic", "vlm")
 
@@ -61,7 +61,7 @@ class Preparation:
     config: PrepareConfig
     folder: Path
     source: SourceDataset
-    journals: WorkFolder
+    journals: Journals
     parameters: dict[str, Any]
     annotations: AnnotationMerger = field(default_factory=lambda: AnnotationMerger({}))
     warnings: list[str] = field(default_factory=list)
@@ -116,7 +116,7 @@ class CleanStage(Stage):
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         rules = self.config.clean, self.config.kinematics, prepared.least
-        journal = prepared.journals.journal("clean", clean_parameters(*rules))
+        journal = prepared.journals("clean", clean_parameters(*rules))
         with prepared.progress(range(len(prepared.source)), "episodes", "clean") as bar:
             prepared.source, report = clean_for_prepare(
                 prepared.source, prepared.folder, *rules, journal, bar.update

@@ -16,6 +16,7 @@ from vlm_servers import VlmServer, config, spans
 from lerobot_wallwm.processors.caption.vlm_captioner import VlmCaptioner
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import validate_events
+from lerobot_wallwm.storage.kept_results import KeptResults
 
 SECRET = "sk-very-secret-key-0123456789"
 VICTIM = 1  # the request that is treated badly; the others are answered well
@@ -306,11 +307,13 @@ def test_damaged_answers_on_disk_are_asked_again(source, events, tmp_path):
         kept = list(act.kept_answers(tmp_path / "a").items())
         tampered = json.loads(kept[1][1])
         tampered["captions"]["A1"] = "<script>"
-        # Cut off, tampered with, and the answer to another request.
-        texts = (kept[0][1][:40], json.dumps(tampered), kept[3][1])
+        # Cut off, and tampered with, as if each had been kept so.
+        with contextlib.closing(KeptResults(tmp_path / "a")) as answers:
+            answers.put(kept[0][0], kept[0][1][:40])
+            answers.put(kept[1][0], json.dumps(tampered))
+        # The answer to another request.
         with contextlib.closing(sqlite3.connect(tmp_path / "a", isolation_level=None)) as database:
-            for (key, _), text in zip(kept, texts, strict=False):
-                database.execute("UPDATE answers SET answer = ? WHERE key = ?", (text, key))
+            database.execute("UPDATE kept SET text = ? WHERE key = ?", (kept[3][1], kept[2][0]))
         again = VlmCaptioner(config(server), tmp_path / "a")(source, events)
     assert len(server.bodies) == 6 + 3 and again.events == first.events
 
