@@ -20,7 +20,7 @@ from lerobot_wallwm.processors.recover.sampler import print_recovery
 from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import LEVELS
 from lerobot_wallwm.processors.synchronize.dataset import print_synchronization
-from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space
+from lerobot_wallwm.processors.view.disk_space import check_space, needed_space
 from lerobot_wallwm.storage.atomic import atomic_folder
 from lerobot_wallwm.storage.disk import full_disk_explained
 from lerobot_wallwm.storage.places import output_root, source_root
@@ -50,7 +50,7 @@ def prepare(config: PrepareConfig, annotate: Annotate | None = None) -> dict[str
         work_folder(out, root) as journals,
     ):
         splits = split_episodes(source.episode_indices, config.heldout, config.seed)
-        check_space(estimate_space(source, folder, splits, config.copy_videos), out)
+        check_space(*needed_space(source, folder, splits, config.copy_videos), out, config.copy_videos)
         parameters = {name: value for stage in stages for name, value in stage.parameters().items()}
         prepared = Preparation(config, folder, source, journals, parameters)
         reports = {stage.name: stage.run(prepared) for stage in stages}

@@ -340,15 +340,6 @@ def values_of(part: pa.Table, key: str, path: Path) -> np.ndarray:
     return np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64).reshape(len(part), -1)
 
 
-def uncompressed_size(path: Path) -> int:
-    """Bytes of a parquet file's columns before compression, from its footer."""
-    try:
-        footer = pq.ParquetFile(path).metadata
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(path, "file", f"is truncated or not parquet ({error})", _RERECORD) from error
-    return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-
-
 def _read_tasks(root: Path) -> list[str]:
     """Tasks in row order, which LeRobot itself uses as `task_index`."""
     path = root / "meta" / "tasks.parquet"

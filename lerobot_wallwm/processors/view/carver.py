@@ -20,7 +20,7 @@ from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import LEVELS, Event, by_episode
 from lerobot_wallwm.processors.view.card import write_card
-from lerobot_wallwm.processors.view.disk_space import check_space, estimate_space
+from lerobot_wallwm.processors.view.disk_space import check_space, needed_space
 from lerobot_wallwm.processors.view.language_rows import LanguageRows
 from lerobot_wallwm.processors.view.writer import SIDECAR, ViewWriter
 from lerobot_wallwm.storage.atomic import atomic_folder
@@ -138,7 +138,8 @@ class EventCarver:
         weight = sum(length * count for length, count in own) / sum(length for length, _ in own)
         language = None if self.language is None else LanguageRows(events, self.language)
         with full_disk_explained(out), atomic_folder(out) as partial:
-            check_space(estimate_space(source, partial, [list(groups)], self.copy_videos, weight), out)
+            needed = needed_space(source, partial, [list(groups)], self.copy_videos, weight)
+            check_space(*needed, out, self.copy_videos)
             writer = ViewWriter(source, partial, self.pruner, language=language, copy_videos=self.copy_videos)
             counts = writer.write(groups, copies, self.level, sidecar or {}, progress)
             about = [json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)]

@@ -19,7 +19,7 @@ from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episo
 from lerobot_wallwm.processors.source.events import Event, read_events
 from lerobot_wallwm.processors.view import disk_space
 from lerobot_wallwm.processors.view.carver import EventCarver
-from lerobot_wallwm.processors.view.disk_space import estimate_space
+from lerobot_wallwm.processors.view.disk_space import needed_space
 from lerobot_wallwm.processors.view.language_rows import PERSISTENT, LanguageRows, plan_text
 from lerobot_wallwm.processors.view.verify import verify_view
 
@@ -125,7 +125,7 @@ def test_too_full_a_disk_is_refused_before_the_first_byte(capsys, tiny_dataset, 
     """With room for the rows but not for copies of the videos, links still go through."""
     source = SourceDataset.open(tiny_dataset)
     splits = split_episodes(source.episode_indices, 0.2, 0)
-    rows = estimate_space(source, tmp_path, splits).rows
+    rows = needed_space(source, tmp_path, splits)[0]
     videos = sum(p.stat().st_size for p in (tiny_dataset / "videos").rglob("*.mp4"))
     free = rows + videos  # train and held-out together copy them twice
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 0, free))
