@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lerobot_wallwm import __version__
 from lerobot_wallwm.hub.card.check_report import CheckReport
-from lerobot_wallwm.hub.card.view_facts import ViewFacts
 from lerobot_wallwm.hub.files.backbones import BACKBONES
 from lerobot_wallwm.hub.files.portable import portable_command, without_folders
 from lerobot_wallwm.hub.files.safe_files import is_repo_id, read_object
 from lerobot_wallwm.hub.files.safe_settings import policy_config
 from lerobot_wallwm.language.event_grammar import END
 from lerobot_wallwm.language.markdown import plain
+from lerobot_wallwm.language.view_facts import ViewFacts
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, ModelCardData

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lerobot_wallwm.hub.card.view_facts import read_view
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
 from lerobot_wallwm.hub.publish.dataset import publish_dataset
 from lerobot_wallwm.hub.publish.staging import MANAGED, Extras, stage_checkpoint
 from lerobot_wallwm.hub.remote.push import Pushed, push_files
+from lerobot_wallwm.language.view_facts import read_view
 
 
 @dataclass

@@ -6,12 +6,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from lerobot_wallwm.hub.card.view_facts import read_view
 from lerobot_wallwm.hub.files.portable import NotPortableError
 from lerobot_wallwm.hub.files.safe_files import check_names, read_object
 from lerobot_wallwm.hub.files.safe_settings import is_path, is_url, strings
 from lerobot_wallwm.hub.remote.errors import patiently
 from lerobot_wallwm.hub.remote.push import Pushed, push_files
+from lerobot_wallwm.language.view_facts import read_view
 
 CARD = "README.md"
 _SETTINGS = ("meta/info.json", "meta/wallwm.json")

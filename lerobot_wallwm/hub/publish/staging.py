@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from lerobot_wallwm.hub.card.check_report import read_check
 from lerobot_wallwm.hub.card.model_card import CardFacts, WeightsFacts, model_card, read_evaluations
-from lerobot_wallwm.hub.card.view_facts import ViewFacts
 from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource
 from lerobot_wallwm.hub.files.portable import portable
 from lerobot_wallwm.hub.files.safe_files import COMMIT, UnsafeCheckpointError, read_object, tensor_shapes
@@ -32,6 +31,7 @@ from lerobot_wallwm.hub.files.safe_settings import (
 from lerobot_wallwm.hub.files.weights import WeightsError, require_finite_weights
 from lerobot_wallwm.hub.remote.errors import patiently
 from lerobot_wallwm.hub.remote.pull import CARD
+from lerobot_wallwm.language.view_facts import ViewFacts
 from lerobot_wallwm.storage.fingerprint import sha256_of
 
 CALIBRATION = "calibration.json"

@@ -16,12 +16,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lerobot_wallwm.hub.card.model_card import CardFacts, model_card
-from lerobot_wallwm.hub.card.view_facts import ViewFacts, read_view
 from lerobot_wallwm.hub.files.portable import portable
 from lerobot_wallwm.hub.files.safe_settings import CONFIG, LEARNED, PROCESSORS, TRAIN_CONFIG, check_processor
 from lerobot_wallwm.hub.publish.checkpoint import push_checkpoint
 from lerobot_wallwm.hub.publish.staging import Extras, stage_checkpoint
 from lerobot_wallwm.hub.remote.errors import HubError
+from lerobot_wallwm.language.view_facts import ViewFacts, read_view
 
 logger = logging.getLogger(__name__)
 

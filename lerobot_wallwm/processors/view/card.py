@@ -10,82 +10,57 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lerobot_wallwm.language.markdown import CARD, plain, source_card_data
+from lerobot_wallwm.language.view_facts import read_view
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 
 # Our choice: a reader wants to see what the captions are like, not all of them; tasks.parquet has all.
 _CAPTIONS = 30
 
 
-def write_card(
-    root: Path,
-    source_root: Path,
-    events: Sequence[Event],
-    meta: Sequence[Mapping[str, Any]],
-    info: Mapping[str, Any],
-    sidecar: Mapping[str, Any],
-) -> None:
+def write_card(root: Path, source_root: Path, events: Sequence[Event]) -> None:
     """Writes `README.md` of the view in `root`. Licence, tags and languages come from the card of the source.
 
-    `events` is the whole event table, `meta` has a row an event copy as in the view's `meta/episodes`, `info` is its
-    `info.json` and `sidecar` its `wallwm.json`.
+    `events` is the whole event table.
     """
     from huggingface_hub import DatasetCard, DatasetCardData
 
-    theirs = source_card_data(source_root)
+    view, theirs = read_view(root), source_card_data(source_root)
     # A set would not keep the order, and the same input must give the same bytes.
     tags = list(dict.fromkeys(["LeRobot", "wallwm", "events", *theirs.pop("tags", ())]))
     files = [{"config_name": "default", "data_files": "data/*/*.parquet"}]
     data = DatasetCardData(**theirs, tags=tags, task_categories=["robotics"], configs=files)
-    fps, name = float(info["fps"]), plain(sidecar["source"]["name"])
-    once = [row for row in meta if row["wallwm/copy"] == 0]
-    episodes = {row["wallwm/source_episode"] for row in once}
-    cameras = [key for key, value in info["features"].items() if value["dtype"] in ("video", "image")]
+    name, of = plain(view.source), view.about["source"]["total_episodes"]
     licence = str(theirs.get("license") or "not stated by the source; ask its author before you use it")
     levels = []
     for level in LEVELS:
-        lengths = [e.length for e in events if e.level == level and e.episode_index in episodes]
-        levels.append([level, len(lengths), f"{np.median(lengths) / fps:.2f}" if lengths else ""])
-    labels = []
-    copies = Counter(row["wallwm/label"] for row in meta)
-    for label, count in _commonest(row["wallwm/label"] for row in once):
-        seconds = [(r["wallwm/end"] - r["wallwm/start"]) / fps for r in once if r["wallwm/label"] == label]
-        numbers = [f"{value:.2f}" for value in (np.median(seconds), min(seconds), max(seconds))]
-        labels.append([plain(label), count, copies[label], *numbers])
+        lengths = [e.length for e in events if e.level == level and e.episode_index in view.demonstrations]
+        levels.append([level, len(lengths), f"{np.median(lengths) / view.fps:.2f}" if lengths else ""])
     card = DatasetCard.from_template(
         data,
         template_path=str(Path(__file__).with_name("card.md.jinja")),
         name=name,
-        split=sidecar.get("split"),
-        level=sidecar["level"],
+        view=view,
         facts=[
-            ["source", f"{name}, {len(episodes)} of its {sidecar['source']['total_episodes']} episodes"],
-            ["events", f"{len(once)}, written as {len(meta)} episodes"],
-            ["frames", f"{info['total_frames']} at {fps:g} Hz"],
-            ["robot", plain(str(info.get("robot_type") or "not stated"))],
-            ["cameras", ", ".join(f"`{camera}`" for camera in cameras)],
+            ["source", f"{name}, {len(view.demonstrations)} of its {of} episodes"],
+            ["events", f"{view.events}, written as {view.copies} episodes"],
+            ["frames", f"{view.frames} at {view.fps:g} Hz"],
+            ["robot", plain(view.robot or "not stated")],
+            ["cameras", ", ".join(f"`{camera}`" for camera in view.cameras)],
             ["license", licence],
         ],
         levels=levels,
-        labels=labels,
-        captions=_commonest(row["tasks"][0] for row in once),
         shown=_CAPTIONS,
         plain=plain,
-        version=sidecar["version"],
-        command=str(sidecar.get("command", "")).replace("`", "'"),
+        command=str(view.about.get("command", "")).replace("`", "'"),
     )
     (root / CARD).write_text(card.content + "\n", encoding="utf-8")
-
-
-def _commonest(names: Iterable[str]) -> list[tuple[str, int]]:
-    return sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
 
 
 def command_line(config: Any, default: Any) -> str:

@@ -8,7 +8,6 @@ decoded. A hard link shares its bytes with the source, and LeRobot never writes 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from lerobot_wallwm.processors.source.events import LEVELS, Event, by_episode
 from lerobot_wallwm.processors.view.card import write_card
 from lerobot_wallwm.processors.view.disk_space import check_space, needed_space
 from lerobot_wallwm.processors.view.language_rows import LanguageRows
-from lerobot_wallwm.processors.view.writer import SIDECAR, ViewWriter
+from lerobot_wallwm.processors.view.writer import ViewWriter
 from lerobot_wallwm.storage.atomic import atomic_folder
 from lerobot_wallwm.storage.disk import full_disk_explained
 from lerobot_wallwm.storage.errors import DataError
@@ -142,6 +141,5 @@ class EventCarver:
             check_space(*needed, out, self.copy_videos)
             writer = ViewWriter(source, partial, self.pruner, language=language, copy_videos=self.copy_videos)
             counts = writer.write(groups, copies, self.level, sidecar or {}, progress)
-            about = [json.loads((partial / "meta" / name).read_text()) for name in ("info.json", SIDECAR)]
-            write_card(partial, source.root, events, writer.meta, *about)
+            write_card(partial, source.root, events)
         return CarveResult(out, **counts)

@@ -19,8 +19,8 @@ from tiny_arm import CAMERAS
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.hub.card.check_report import CheckReport, Errors, write_check
 from lerobot_wallwm.hub.card.model_card import read_evaluations, shown
-from lerobot_wallwm.hub.card.view_facts import read_view
 from lerobot_wallwm.hub.files.portable import NotPortableError, portable, portable_command, without_folders
+from lerobot_wallwm.language.view_facts import read_view
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 EVIL = (
