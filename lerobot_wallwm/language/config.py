@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from lerobot_wallwm.storage.errors import check_fields
+
 RESPONSE_FORMATS = ("auto", "json_schema", "json_object", "text")
 
 
@@ -68,25 +70,20 @@ class VlmConfig:
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
         self._check_url()
-        for name in ("attempts", "concurrency", "give_up_after", "max_tokens", "max_spans", "max_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--vlm.{name} must be at least 1, got {getattr(self, name)}")
-        limits = ("timeout_s", "backoff_s", "max_wait_s", "temperature", "price_in", "price_out", "max_cost")
-        for name in limits:
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < 0 or (name == "timeout_s" and value == 0):
-                raise ValueError(f"--vlm.{name} must be a positive number of finite size, got {value}")
+        counts = ("attempts", "concurrency", "give_up_after", "max_tokens", "max_spans", "max_frames")
+        check_fields(self, "vlm", "at least 1", lambda value: value >= 1, *counts)
+        check_fields(self, "vlm", "above 0 and finite", lambda value: 0 < value < math.inf, "timeout_s")
+        limits = ("backoff_s", "max_wait_s", "temperature", "price_in", "price_out", "max_cost")
+        check_fields(self, "vlm", "at least 0 and finite", lambda value: 0 <= value < math.inf, *limits)
+        check_fields(self, "vlm", "32 to 1024 pixels", lambda value: 32 <= value <= 1024, "tile")
+        check_fields(self, "vlm", "16 to 1000 characters", lambda value: 16 <= value <= 1000, "max_caption")
+        formats = f"one of {', '.join(RESPONSE_FORMATS)}"
+        check_fields(self, "vlm", formats, RESPONSE_FORMATS.__contains__, "response_format")
         if self.max_frames < self.max_spans:
             raise ValueError(
                 f"--vlm.max_frames={self.max_frames} must be at least --vlm.max_spans={self.max_spans}. "
                 "Fix: every event needs a picture"
             )
-        for name, low, high, unit in (("tile", 32, 1024, "pixels"), ("max_caption", 16, 1000, "characters")):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"--vlm.{name} must be {low} to {high} {unit}, got {getattr(self, name)}")
-        if self.response_format not in RESPONSE_FORMATS:
-            known = ", ".join(RESPONSE_FORMATS)
-            raise ValueError(f"--vlm.response_format must be one of {known}, got {self.response_format!r}")
         if self.max_cost and not (self.price_in or self.price_out):
             raise ValueError("--vlm.max_cost needs --vlm.price_in and --vlm.price_out. Fix: pass the prices")
         for name in ("messages", "model", "stream", "n"):

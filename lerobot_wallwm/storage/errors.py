@@ -31,10 +31,14 @@ class DataError(ValueError):
 
 
 def check_fields(config: object, flag: str, must: str, allowed: Callable[[Any], bool], *names: str) -> None:
-    """Refuses fields of a config whose value is not `allowed`, naming the flag: "--flag.name must be `must`"."""
+    """Refuses fields of a config whose value is not `allowed`, naming the flag: "--flag.name must be `must`".
+
+    Without a flag the fields are the command's own: "--name must be `must`".
+    """
+    group = flag and f"{flag}."
     for name in names:
         value = getattr(config, name)
         if not allowed(value):
             raise ValueError(
-                f"--{flag}.{name} must be {must}, got {value!r}. Fix: leave it out for the default"
+                f"--{group}{name} must be {must}, got {value!r}. Fix: leave it out for the default"
             )

@@ -24,6 +24,8 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 from scipy.stats import entropy
 
+from lerobot_wallwm.storage.errors import check_fields
+
 # Our choice: on the SO-101 demonstrations (20 and 20 clusters, 83 of 400 combinations occur) 0.85 lifts the normalised
 # entropies from 0.95 to 0.97 with weights of at most 14, where exact raking ends at 0.90 and 0.94 with weights of 50.
 _GIVE = 0.85
@@ -48,17 +50,12 @@ class BalancerConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        fine = {
-            "temperature": self.temperature >= 1,
-            "cap": 1 <= self.cap < np.inf,
-            "growth": 0 < self.growth < np.inf and self.growth >= self.min_copies,
-            "min_copies": self.min_copies >= 0,
-        }
-        for name in (name for name, ok in fine.items() if not ok):
-            raise ValueError(
-                f"--balancer.{name}={getattr(self, name)} is out of range. Fix: temperature and cap are at least 1, "
-                "min_copies is at least 0, growth is above 0 and at least min_copies"
-            )
+        check_fields(self, "balancer", "at least 1", lambda value: value >= 1, "temperature")
+        check_fields(self, "balancer", "at least 1 and finite", lambda value: 1 <= value < np.inf, "cap")
+        check_fields(self, "balancer", "at least 0", lambda value: value >= 0, "min_copies")
+        check_fields(self, "balancer", "above 0 and finite", lambda value: 0 < value < np.inf, "growth")
+        least = f"at least --balancer.min_copies={self.min_copies}"
+        check_fields(self, "balancer", least, lambda value: value >= self.min_copies, "growth")
 
 
 def gini(shares: np.ndarray) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 
 from lerobot_wallwm.processors.balance.embedder import EMBEDDED
 from lerobot_wallwm.processors.motion.action_features import scale_of
+from lerobot_wallwm.storage.errors import check_fields
 
 
 @dataclass
@@ -36,15 +37,10 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        for name in ("vl_clusters", "action_clusters"):
-            if (count := getattr(self, name)) < 0:
-                raise ValueError(
-                    f"--cluster.{name}={count} must be at least 0. Fix: 0 chooses by the number of events"
-                )
-        if not 0 <= (weight := self.text_weight) <= 1:
-            raise ValueError(
-                f"--cluster.text_weight={weight} must be between 0 and 1. Fix: 0.5 counts both alike"
-            )
+        check_fields(
+            self, "cluster", "at least 0", lambda value: value >= 0, "vl_clusters", "action_clusters"
+        )
+        check_fields(self, "cluster", "in [0, 1]", lambda value: 0 <= value <= 1, "text_weight")
 
 
 class EventClusterer:

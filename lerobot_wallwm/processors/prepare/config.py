@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.processors.balance.balancer import BalancerConfig
@@ -17,6 +16,7 @@ from lerobot_wallwm.processors.recover.sampler import RecoveryConfig
 from lerobot_wallwm.processors.segment.segmenter import SegmenterConfig
 from lerobot_wallwm.processors.source.events import LEVELS
 from lerobot_wallwm.processors.synchronize.synchronizer import SynchronizerConfig
+from lerobot_wallwm.storage.errors import check_fields
 from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig
 
 STEPS = ("all", "annotate", "merge")
@@ -40,13 +40,9 @@ class ScaleConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        if self.step not in STEPS:
-            raise ValueError(f"--scale.step must be one of {', '.join(STEPS)}, got {self.step!r}")
-        if self.tasks < 0 or self.workers < 1:
-            raise ValueError(
-                f"--scale.tasks={self.tasks} must be at least 0 and --scale.workers={self.workers} at least 1. "
-                "Fix: leave them out for one process"
-            )
+        check_fields(self, "scale", f"one of {', '.join(STEPS)}", STEPS.__contains__, "step")
+        check_fields(self, "scale", "at least 0", lambda value: value >= 0, "tasks")
+        check_fields(self, "scale", "at least 1", lambda value: value >= 1, "workers")
         if self.first < 0 or self.count < -1 or (self.tasks and self.first + max(self.count, 1) > self.tasks):
             raise ValueError(
                 f"--scale.first={self.first} and --scale.count={self.count} must lie within "
@@ -113,13 +109,7 @@ class PrepareConfig:
 
     def check(self) -> None:
         """Refuses values out of range, naming the flag."""
-        for name in ("level", "language"):
-            value = getattr(self, name)
-            if value not in LEVELS and not (name == "language" and value is None):
-                raise ValueError(f"--{name} must be one of {', '.join(LEVELS)}, got {value!r}")
-        if not 0 <= self.heldout < 1:
-            raise ValueError(f"--heldout must be in [0, 1), got {self.heldout}")
-        if not 0 <= self.prune_quasi_static < np.inf:
-            raise ValueError(
-                f"--prune_quasi_static must be at least 0, got {self.prune_quasi_static}. Fix: 0 prunes nothing"
-            )
+        check_fields(self, "", f"one of {', '.join(LEVELS)}", LEVELS.__contains__, "level")
+        check_fields(self, "", f"one of {', '.join(LEVELS)}", (*LEVELS, None).__contains__, "language")
+        check_fields(self, "", "in [0, 1)", lambda value: 0 <= value < 1, "heldout")
+        check_fields(self, "", "at least 0", lambda value: 0 <= value < math.inf, "prune_quasi_static")

@@ -22,6 +22,7 @@ from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.recover.recovery import KINDS, Recovery, find_recoveries
 from lerobot_wallwm.processors.source.episodes import SourceDataset, schema_of
 from lerobot_wallwm.processors.source.events import LEVELS, Event
+from lerobot_wallwm.storage.errors import check_fields
 
 SCHEMA = schema_of(Recovery, {})
 
@@ -39,10 +40,8 @@ class RecoveryConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        if not 0 <= self.share < 1:
-            raise ValueError(f"--recovery.share must be in [0, 1), got {self.share}. Fix: 0.1 is a start")
-        if self.cap < 1:
-            raise ValueError(f"--recovery.cap must be at least 1, got {self.cap}. Fix: 8 is the default")
+        check_fields(self, "recovery", "in [0, 1)", lambda value: 0 <= value < 1, "share")
+        check_fields(self, "recovery", "at least 1", lambda value: value >= 1, "cap")
 
 
 def recovery_weights(
