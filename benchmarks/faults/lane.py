@@ -25,7 +25,7 @@ from emulated_arm.arms import ARMS, Arm, calibration_of, travel_as_built
 from emulated_arm.process import EmulatorProcess
 from lerobot_wallwm import WallwmConfig
 from lerobot_wallwm.hub.files.learned import Learned
-from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
+from lerobot_wallwm.policies.safety.goal_guard import MotionLimits
 
 POLL_S = 0.02
 # Seconds until a rollout moves the arm, or has ended once it is to end. A busy machine needs most of it.

@@ -10,8 +10,7 @@ import sys
 import pytest
 from hypothesis import given, strategies as st
 
-from lerobot_wallwm.processors.clean.cleaner import EpisodeCleaner
-from lerobot_wallwm.processors.clean.dataset import DatasetCleaner
+from lerobot_wallwm.processors.clean.cleaner import DatasetCleaner, EpisodeCleaner
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.storage.kept_results import KeptResults
 from lerobot_wallwm.storage.work_folder import source_fingerprint, work_folder

@@ -26,9 +26,8 @@ from torch import Tensor
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.observation import Observation
 from lerobot_wallwm.policies.safety.arm_check import differences, unknown_cameras
-from lerobot_wallwm.policies.safety.goal_guard import GoalGuard
+from lerobot_wallwm.policies.safety.goal_guard import GoalGuard, MotionLimits
 from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, Interventions, SafetyError
-from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 from lerobot_wallwm.policies.safety.observation_watch import Fault, ObservationWatch
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lerobot_wallwm.processors.balance.stage import print_figures
 from lerobot_wallwm.processors.caption.report import report_lines
-from lerobot_wallwm.processors.clean.dataset import print_cleaning
+from lerobot_wallwm.processors.clean.cleaner import print_cleaning
 from lerobot_wallwm.processors.prepare.config import PrepareConfig
 from lerobot_wallwm.processors.prepare.stages import Annotate, Preparation, stages_of
 from lerobot_wallwm.processors.recover.sampler import print_recovery

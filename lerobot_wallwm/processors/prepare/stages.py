@@ -22,7 +22,7 @@ from lerobot_wallwm.processors.balance.stage import Balance, balance_events
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
 from lerobot_wallwm.processors.caption.report import write_records
 from lerobot_wallwm.processors.caption.vlm_captioner import VlmCaptioner
-from lerobot_wallwm.processors.clean.dataset import clean_for_prepare, parameters as clean_parameters
+from lerobot_wallwm.processors.clean.cleaner import clean_for_prepare, parameters as clean_parameters
 from lerobot_wallwm.processors.motion.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.prepare.config import PrepareConfig, ScaleConfig
 from lerobot_wallwm.processors.recover.sampler import recovery_copies

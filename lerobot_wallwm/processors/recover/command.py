@@ -1,25 +1,116 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""`wallwm recover`: prints perturbed starts near recorded contacts.
+"""`wallwm recover`: prints perturbed joint starts near recorded contact poses, to record recoveries from (paper 6.6).
 
-Nothing here moves an arm: a person puts it near a start with the leader arm, and `lerobot-record` records the way out.
+The paper's ball lies in end-effector space. Without a URDF nobody here knows that space, so the ball lies in joint space
+(our choice): a step of 5 degrees moves the fingers of a desk arm by 1 to 3 cm. Nothing here moves an arm: a person puts it
+near a start with the leader arm, and `lerobot-record` records the way out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
-from lerobot_wallwm.processors.recover.starts import PerturbedStart, perturbed_starts
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, gripper_dims
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import STATE, SourceDataset
 from lerobot_wallwm.processors.source.events import Event, read_events
+from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.places import DatasetConfig, source_root
+
+
+@dataclass(frozen=True)
+class PerturbedStart:
+    """One start.
+
+    Attributes:
+        event: The contact.
+        contact: (J,) recorded joint positions at the event's first frame, in the dataset's units.
+        start: (J,) the same, moved within the ball and clamped to what the dataset has seen; grippers as recorded.
+    """
+
+    event: Event
+    contact: np.ndarray
+    start: np.ndarray
+
+
+def perturbed_starts(
+    source: SourceDataset,
+    events: Iterable[Event],
+    labels: Sequence[str] = ("grasp",),
+    *,
+    radius: float = 5.0,
+    starts: int = 10,
+    seed: int = 0,
+    config: KinematicsConfig | None = None,
+) -> tuple[list[str], list[PerturbedStart]]:
+    """Draws starts around the contact poses of events.
+
+    Args:
+        source: The dataset.
+        events: Its event table; actions with one of `labels` are contacts.
+        radius: Of the ball in joint space, in the dataset's units (degrees for an SO-100/101), Euclidean norm.
+        starts: How many. Contacts are taken in a random order, each once before any twice.
+        seed: The same seed gives the same starts.
+        config: Which dimensions are grippers.
+
+    Returns:
+        The joints' names (those of the state that end in `.pos`, or all where none does), and the starts.
+
+    Raises:
+        ValueError: A number is out of range.
+        DataError: There is no such event, or the state holds no arm joint.
+    """
+    if not (np.isfinite(radius) and radius > 0):
+        raise ValueError(f"--radius_degrees must be above 0, got {radius}. Fix: 5 is the default")
+    if starts < 1:
+        raise ValueError(f"--starts must be at least 1, got {starts}. Fix: 10 is the default")
+    table = list(events)
+    contacts = [event for event in table if event.level == "action" and event.label in labels]
+    if not contacts:
+        known = sorted({event.label for event in table if event.level == "action"})
+        fix = f"pass --events= one or more of {','.join(known) or 'none, there is no action at all'}"
+        raise DataError(source.root, f"events {','.join(labels)}", "occur nowhere in the dataset", fix)
+    every = source.names(STATE)
+    width = source.read(0, min_frames=1).state.shape[1]
+    joints = [d for d, name in enumerate(every) if name.endswith(".pos")] or list(range(width))
+    fixed = set(gripper_dims(every, width, config or KinematicsConfig()))
+    arm = [k for k, d in enumerate(joints) if d not in fixed]
+    if not arm:
+        problem = "holds no arm joint besides grippers"
+        raise DataError(source.root, STATE, problem, "set --kinematics.gripper_dims")
+    names = [every[d] if d < len(every) else f"joint_{d}" for d in joints]
+
+    rng = np.random.default_rng(seed)
+    rounds = -(-starts // len(contacts))
+    order = np.concatenate([rng.permutation(len(contacts)) for _ in range(rounds)])[:starts]
+    needed = {contacts[k].episode_index for k in order}
+    low, high = np.full(len(joints), np.inf), np.full(len(joints), -np.inf)
+    states: dict[int, np.ndarray] = {}
+    for position, index in enumerate(source.episode_indices):
+        state = source.read(position, min_frames=1).state[:, joints]
+        low, high = np.minimum(low, state.min(axis=0)), np.maximum(high, state.max(axis=0))
+        if index in needed:
+            states[index] = state
+    found = []
+    for k in order:
+        event, state = contacts[k], states[contacts[k].episode_index]
+        if event.start >= len(state):
+            problem = f"starts at frame {event.start}, but episode {event.episode_index} has {len(state)}"
+            fix = "pass the event table of this very dataset"
+            raise DataError(source.root, f"event_id {event.event_id}", problem, fix)
+        direction = rng.normal(size=len(arm))
+        offset = direction / np.linalg.norm(direction) * radius * rng.random() ** (1 / len(arm))
+        contact = state[event.start].copy()
+        start = contact.copy()
+        start[arm] = np.clip(start[arm] + offset, low[arm], high[arm])
+        found.append(PerturbedStart(event, contact, start))
+    return names, found
 
 
 @dataclass

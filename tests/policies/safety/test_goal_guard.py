@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lerobot_wallwm.policies.safety.goal_guard import GoalGuard
+from lerobot_wallwm.policies.safety.goal_guard import GoalGuard, MotionLimits
 from lerobot_wallwm.policies.safety.interventions import Interventions, SafetyError
-from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 
 LOW, HIGH = np.array([-60.0, -10.0, 20.0, 0.0]), np.array([60.0, 10.0, 20.0, 100.0])
 STEP, LEAD = [4.0, 1.0, 0.0, 30.0], [8.0, 2.0, 0.0, 40.0]

@@ -9,7 +9,7 @@ from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from tiny_arm import JOINT_NAMES
 
 from lerobot_wallwm.policies.batches.dataset_facts import joint_index, learn_motion_limits
-from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
+from lerobot_wallwm.policies.safety.goal_guard import MotionLimits
 
 
 def write_rows(root: Path, action, state, episode: list[int]) -> Path:

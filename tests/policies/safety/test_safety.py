@@ -21,9 +21,9 @@ from lerobot_wallwm.hub.files.weights import WeightsError
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 from lerobot_wallwm.policies.safety import guards
+from lerobot_wallwm.policies.safety.goal_guard import MotionLimits
 from lerobot_wallwm.policies.safety.guards import MARK
 from lerobot_wallwm.policies.safety.interventions import SafetyError
-from lerobot_wallwm.policies.safety.motion_limits import MotionLimits
 
 LIMITS = {"step": [2.0] * 5 + [10.0], "lead": [6.0] * 5 + [20.0]}
 LIMITS |= {"state_low": [-60.0] * 5 + [0.0], "state_high": [60.0] * 5 + [100.0]}

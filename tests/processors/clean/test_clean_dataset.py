@@ -14,8 +14,7 @@ from synthetic import record
 from tables import change_column, cut_short, episodes_file, read_cleaning, rows_file
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.clean.cleaner import EpisodeCleaner
-from lerobot_wallwm.processors.clean.dataset import DatasetCleaner
+from lerobot_wallwm.processors.clean.cleaner import DatasetCleaner, EpisodeCleaner
 from lerobot_wallwm.processors.clean.rules import CleanConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import read_events

@@ -10,7 +10,7 @@ import pytest
 from tiny_arm import JOINT_NAMES
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.processors.recover.starts import perturbed_starts
+from lerobot_wallwm.processors.recover.command import perturbed_starts
 from lerobot_wallwm.storage.errors import DataError
 
 
