@@ -40,19 +40,34 @@ class HoldBadGoalsStep(PolicyActionProcessorStep):
     """
 
     def __post_init__(self) -> None:
-        self._last = LastGood()
+        self.reset()
 
     def reset(self) -> None:
         """A new rollout: nothing to hold yet."""
-        self._last.reset()
+        self._last: Tensor | None = None
+        self._bad = 0
 
     def action(self, action: PolicyAction) -> PolicyAction:
-        """Goals ``(..., A)``, finite.
+        """Finite goals ``(B, A)`` or ``(A,)``, which are remembered; a chunk ``(B, T, A)`` is sound or refused.
 
         Raises:
-            SafetyError: There is nothing to hold, or it goes on.
+            SafetyError: There is nothing to hold, a chunk is not finite, or nothing sound came for a while.
         """
-        return self._last(action)
+        sound = torch.isfinite(action).all(-1, keepdim=True)
+        self._bad = 0 if bool(sound.all()) else self._bad + 1
+        if self._bad:
+            known = self._last is not None and self._last.shape == action.shape and action.ndim < 3
+            if not known or self._bad >= MAX_BAD_GOALS:
+                raise SafetyError(
+                    "The policy's postprocessor got goals that are not finite (NaN or infinite)"
+                    + (f" {MAX_BAD_GOALS} times in a row" if known else ", and none before to hold")
+                    + ": nothing was sent. Fix: use a checkpoint with sound weights and statistics."
+                )
+            assert self._last is not None
+            action = torch.where(sound, action, self._last.to(action))
+        if action.ndim < 3:
+            self._last = action.detach().clone()
+        return action
 
     def transform_features(
         self, features: dict[PipelineFeatureType, dict[str, PolicyFeature]]
@@ -115,39 +130,3 @@ def make_wallwm_pre_post_processors(
             steps.to_cpu,
         ],
     )
-
-
-class LastGood:
-    """Replaces goals that are not finite by the last ones that were, robot by robot."""
-
-    def __init__(self) -> None:
-        self.goals: Tensor | None = None
-        self.bad = 0
-
-    def reset(self) -> None:
-        """A new rollout."""
-        self.goals, self.bad = None, 0
-
-    def __call__(self, goals: Tensor) -> Tensor:
-        """Finite goals ``(B, A)`` or ``(A,)``, which are remembered; a chunk ``(B, T, A)`` is sound or refused.
-
-        Raises:
-            SafetyError: There is nothing to hold, a chunk is not finite, or nothing sound came for a while.
-        """
-        sound = torch.isfinite(goals).all(-1, keepdim=True)
-        if not bool(sound.all()):
-            self.bad += 1
-            known = self.goals is not None and self.goals.shape == goals.shape and goals.ndim < 3
-            if not known or self.bad >= MAX_BAD_GOALS:
-                raise SafetyError(
-                    "The policy's postprocessor got goals that are not finite (NaN or infinite)"
-                    + (f" {MAX_BAD_GOALS} times in a row" if known else ", and none before to hold")
-                    + ": nothing was sent. Fix: use a checkpoint with sound weights and statistics."
-                )
-            assert self.goals is not None
-            goals = torch.where(sound, goals, self.goals.to(goals))
-        else:
-            self.bad = 0
-        if goals.ndim < 3:
-            self.goals = goals.detach().clone()
-        return goals

@@ -33,13 +33,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def write_text(path: str | Path, text: str) -> None:
     """Writes a file of UTF-8 text."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes a file."""
     with replacing(path) as partial:
-        partial.write_bytes(content)
+        partial.write_text(text, encoding="utf-8")
 
 
 def _refuse_existing(out: Path, overwrite: bool, marker: str, flag: str) -> None:

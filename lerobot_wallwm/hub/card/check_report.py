@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -179,19 +178,14 @@ def write_check(file: Path, content: Mapping[str, Any]) -> CheckReport:
     Raises:
         ValidationError: A name or a type that is not in the schema.
     """
-    report = CheckReport.model_validate_json(json.dumps(_rounded(content)))
+    rounded = json.loads(
+        json.dumps(content),
+        parse_float=lambda text: float(f"{float(text):.6g}"),
+        parse_constant=lambda name: None,
+    )
+    report = CheckReport.model_validate_json(json.dumps(rounded))
     file.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return report
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _rounded(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(part) for part in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if isfinite(value) else None
-    return value
 
 
 def read_check(folder: Path, weights_sha256: str) -> tuple[CheckReport, list[Path]]:

@@ -43,8 +43,8 @@ class ChunkReader(EventReader):
         now, past_steps = -config.observation_delta_indices[0] // config.video_stride, config.past_steps
         states, actions = batch[OBS_STATE], batch[ACTION]
         state = states[:, now]  # earlier states come as commands, later ones are the future: never inputs
-        action_valid = _valid(batch.get("action_is_pad"), actions)
-        frame_valid = _valid(self._frame_pad(batch), states)
+        action_valid = self._valid(batch.get("action_is_pad"), actions)
+        frame_valid = self._valid(self._frame_pad(batch), states)
         keyframes = self.images(batch, now)
         future = self.images(batch, slice(now + 1, None), future_rows)
         # The command before the observation asks for the observed pose, which is the anchor: zero by definition.
@@ -75,10 +75,6 @@ class ChunkReader(EventReader):
             return torch.zeros(len(state), dtype=torch.long, device=state.device)
         start = self.episode_start.to(state.device)[batch["episode_index"].flatten().long()]
         return (batch["index"].flatten().long() - start) // self.config.chunk_length
-
-
-def _valid(pad_BT: Tensor | None, like_BT: Tensor) -> Tensor:
-    return like_BT.new_ones(like_BT.shape[:2], dtype=torch.bool) if pad_BT is None else ~pad_BT
 
 
 class ChunkHistory:

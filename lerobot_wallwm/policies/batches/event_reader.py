@@ -57,35 +57,36 @@ class EventReader:
         states = batch[OBS_STATE]
         state = states[:, 0] if states.ndim == 3 else states  # later rows are the future: never an input
         future = self.images(batch, slice(1, None), future_rows)
-        action_pad = batch.get("action_is_pad")
-        if action_pad is None:
-            action_pad = torch.zeros(batch[ACTION].shape[:2], dtype=torch.bool, device=state.device)
-        frame_pad = self._frame_pad(batch)
-        if frame_pad is None:
-            frame_pad = action_pad.new_zeros(len(state), 1 + future.shape[2])
-        goal, has_goal = self._goal(batch, state, action_pad)
+        action_valid = self._valid(batch.get("action_is_pad"), batch[ACTION])
+        frame_valid = self._valid(self._frame_pad(batch), future.new_empty(len(state), 1 + future.shape[2]))
+        goal, has_goal = self._goal(batch, state, action_valid)
         keyframes = self.images(batch, 0)
         return EventWindows(
             keyframes=keyframes,
             future=future,
-            frame_valid=~frame_pad,
+            frame_valid=frame_valid,
             state=self.action_space.encode_state(state),
             actions=self.action_space.encode_actions(batch[ACTION], state),
-            action_valid=~action_pad,
-            remaining=self._remaining(batch, action_pad),
+            action_valid=action_valid,
+            remaining=self._remaining(batch, action_valid),
             here=self.action_space.here(state),
             goal=goal,
             has_goal=has_goal,
             captions=list(batch["task"]),
             sight=self._sight(states, self.images.present(batch)),
             view_ids=self.images.view_ids(batch, state.device),
-            token_valid=self._token_valid(batch, keyframes, future, ~frame_pad),
+            token_valid=self._token_valid(batch, keyframes, future, frame_valid),
         )
 
     def _frame_pad(self, batch: dict[str, Any]) -> Tensor | None:
         # LeRobot 0.6.1 renames a camera (--rename_map), but not its pad mask; that of the state is the same.
         keys = (*self.images.present(batch), OBS_STATE)
         return next((batch[f"{key}_is_pad"] for key in keys if f"{key}_is_pad" in batch), None)
+
+    @staticmethod
+    def _valid(pad_BT: Tensor | None, like_BT: Tensor) -> Tensor:
+        """What a batch's mask does not mark as padding; everything where it has none."""
+        return like_BT.new_ones(like_BT.shape[:2], dtype=torch.bool) if pad_BT is None else ~pad_BT
 
     def _token_valid(
         self, batch: dict[str, Any], keyframes: Tensor, future: Tensor, frame_valid: Tensor
@@ -121,19 +122,19 @@ class EventReader:
             return windows.remaining
         return self.episode_length[batch["episode_index"].flatten().long().cpu()].to(windows.remaining)
 
-    def _remaining(self, batch: dict[str, Any], action_pad: Tensor) -> Tensor:
+    def _remaining(self, batch: dict[str, Any], action_valid: Tensor) -> Tensor:
         """Frames from each keyframe to its event's end; the pad mask alone stops counting at the horizon."""
         if self.episode_end is None or "index" not in batch or "episode_index" not in batch:
-            return (~action_pad).sum(1).float()
-        ends = self.episode_end.to(action_pad.device)[batch["episode_index"].flatten().long()]
+            return action_valid.sum(1).float()
+        ends = self.episode_end.to(action_valid.device)[batch["episode_index"].flatten().long()]
         return (ends - batch["index"].flatten()).clamp_min(1).float()
 
-    def _goal(self, batch: dict[str, Any], state: Tensor, action_pad: Tensor) -> tuple[Tensor, Tensor]:
+    def _goal(self, batch: dict[str, Any], state: Tensor, action_valid: Tensor) -> tuple[Tensor, Tensor]:
         """The event's last action in goal units, and where it is known: from the dataset, or from the window's end."""
         if self.episode_goal is not None and "episode_index" in batch:
             goals = self.episode_goal.to(state.device)[batch["episode_index"].flatten().long()]
-            return self.action_space.encode_goal(goals), torch.ones_like(action_pad[:, 0])
-        last = (~action_pad).sum(1).clamp_min(1) - 1
+            return self.action_space.encode_goal(goals), torch.ones_like(action_valid[:, 0])
+        last = action_valid.sum(1).clamp_min(1) - 1
         actions = self.action_space.encode_actions(batch[ACTION], state)
         goal = actions[torch.arange(len(last), device=last.device), last] + self.action_space.here(state)
-        return goal, action_pad.any(1)
+        return goal, ~action_valid.all(1)

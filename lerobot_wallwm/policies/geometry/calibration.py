@@ -40,6 +40,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
+from torch.nn import functional as F
 
 from lerobot_wallwm.policies.geometry.sight_cones import Cones, sight_cone_mask
 from lerobot_wallwm.storage.json_file import read_json_as
@@ -260,18 +261,11 @@ def _check_transform(name: str, rows: Transform) -> None:
 
 
 def _rotation(axis: Tensor, angle: Tensor) -> Tensor:
-    """Rodrigues' formula as a transform ``(..., 4, 4)``."""
+    """A turn about a unit vector ``(3,)`` as a transform ``(..., 4, 4)``."""
     x, y, z = axis.unbind()
     zero = torch.zeros_like(x)
     cross = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero)).view(3, 3)
-    sine, cosine = angle.sin()[..., None, None], angle.cos()[..., None, None]
-    rotation = (
-        torch.eye(3, dtype=axis.dtype, device=axis.device) + sine * cross + (1 - cosine) * (cross @ cross)
-    )
-    out = torch.zeros(*angle.shape, 4, 4, dtype=axis.dtype, device=axis.device)
-    out[..., :3, :3] = rotation
-    out[..., 3, 3] = 1
-    return out
+    return torch.linalg.matrix_exp(F.pad(angle[..., None, None] * cross, (0, 1, 0, 1)))
 
 
 class SightConeMasks:
