@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Mapping
@@ -24,7 +23,6 @@ from lerobot_wallwm.hub.files.safe_settings import (
     needed_files,
 )
 from lerobot_wallwm.hub.remote.errors import HubError, patiently
-from lerobot_wallwm.storage.fingerprint import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -74,26 +72,20 @@ def fetch_checkpoint(
     config_file = Path(_download(repo_id, CONFIG, revision, download))
     folder = config_file.parent
     commit = folder.name
-    sums = _listing(repo_id, folder, download)
-    names = list(sums)
+    names, online = _listing(repo_id, folder, download)
     check_names(names)
-
-    def get(name: str) -> Path:
-        path = Path(_download(repo_id, name, commit, download))
-        if verify:
-            _verify(path, name, sums[name])
-        return path
-
-    get(CONFIG)
     config = check_config(config_file, given)
     wanted = needed_files(config, names)
     if WEIGHTS not in wanted:
         raise HubError(f"{repo_id} has no {WEIGHTS}. Fix: choose another repository or revision")
     for name in PROCESSORS:
         if name in wanted:
-            wanted += [state for state in check_processor(get(name)) if state in names]
+            processor = Path(_download(repo_id, name, commit, download))
+            wanted += [state for state in check_processor(processor) if state in names]
     for name in (*wanted, *([CARD] if verify and CARD in names else [])):
-        get(name)
+        _download(repo_id, name, commit, download)
+    if verify and online:
+        _verify(repo_id, folder, download.get("token"))
     check_checkpoint(folder, names, foreign=True, given=given)
     return folder
 
@@ -101,15 +93,15 @@ def fetch_checkpoint(
 def fetch_settings(repo_id: str, given: Mapping[str, Any] | None = None, **download: Any) -> Path:
     """A folder with the newest `config.json` and `learned.json` of a checkpoint, checked; see `fetch_checkpoint`."""
     folder = Path(_download(repo_id, CONFIG, None, download)).parent
-    names = _listing(repo_id, folder, download)
+    names, _ = _listing(repo_id, folder, download)
     if LEARNED in names:
         _download(repo_id, LEARNED, folder.name, download)
     check_settings(folder, names, given)
     return folder
 
 
-def _listing(repo_id: str, folder: Path, download: dict[str, Any]) -> dict[str, tuple[str, str] | None]:
-    """By file name the kind and value of its sum; without a connection what the cache has, and None for each."""
+def _listing(repo_id: str, folder: Path, download: dict[str, Any]) -> tuple[list[str], bool]:
+    """The commit's files, and whether the Hub said so; without a connection what the cache has."""
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -120,7 +112,7 @@ def _listing(repo_id: str, folder: Path, download: dict[str, Any]) -> dict[str, 
             return None
         try:
             api = HfApi(token=download.get("token"))
-            return api.model_info(repo_id, revision=folder.name, files_metadata=True)
+            return api.model_info(repo_id, revision=folder.name)
         except (OfflineModeIsEnabled, httpx.TransportError) as error:
             logger.info("The Hub cannot be reached (%s); using what the cache has of %s.", error, repo_id)
         except HfHubHTTPError as error:
@@ -131,16 +123,8 @@ def _listing(repo_id: str, folder: Path, download: dict[str, Any]) -> dict[str, 
 
     info = patiently(look_up, "reading", repo_id)
     if info is None:
-        files = [file for file in folder.rglob("*") if file.is_file()]
-        return {file.relative_to(folder).as_posix(): None for file in files}
-    return {
-        file.rfilename: ("sha256", file.lfs.sha256)
-        if file.lfs
-        else ("git", file.blob_id)
-        if file.blob_id
-        else None
-        for file in info.siblings or []
-    }
+        return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()], False
+    return [file.rfilename for file in info.siblings or []], True
 
 
 def _download(repo_id: str, name: str, revision: str | None, download: dict[str, Any]) -> str:
@@ -161,21 +145,17 @@ def _download(repo_id: str, name: str, revision: str | None, download: dict[str,
     return patiently(call, f"downloading {name} of", repo_id)
 
 
-def _git_sum(path: Path) -> str:
-    """Of a blob, as git names small files; these are read at once."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+def _verify(repo_id: str, folder: Path, token: Any) -> None:
+    """Compares each file's sum with the one that the Hub lists."""
+    from huggingface_hub import HfApi
 
+    def compare() -> Any:
+        return HfApi(token=token).verify_repo_checksums(repo_id, revision=folder.name, local_dir=folder)
 
-def _verify(path: Path, name: str, told: tuple[str, str] | None) -> None:
-    if told is None:
-        return
-    kind, value = told
-    found = sha256_of(path) if kind == "sha256" else _git_sum(path)
-    if found != value:
+    for wrong in patiently(compare, "verifying", repo_id).mismatches:
         raise HubError(
-            f"{name} is damaged: its {kind} sum is {found}, the Hub lists {value}. "
-            "Fix: pull again with --force_download=true"
+            f"{wrong['path']} is damaged: its {wrong['algorithm']} sum is {wrong['actual']}, the Hub lists "
+            f"{wrong['expected']}. Fix: pull again with --force_download=true"
         )
 
 
