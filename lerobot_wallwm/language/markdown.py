@@ -1,9 +1,10 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Text that is safe in Markdown."""
+"""What cards are written from: text that is safe in Markdown, the source's own card, the flags of a run."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +46,13 @@ def plain(text: str, letters: int = _LETTERS) -> str:
     line = " ".join(text.split())
     line = line if len(line) <= letters else line[: letters - 3] + "..."
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&-])", r"\\\1", line)
+
+
+def differing(ours: Mapping[str, Any], defaults: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Flags of a run that differ from their defaults: ``group.name`` and value."""
+    for key, value in ours.items():
+        default = defaults.get(key) if isinstance(defaults, Mapping) else None
+        if isinstance(value, Mapping) and isinstance(default, Mapping) and default:
+            yield from differing(value, default, f"{prefix}{key}.")
+        elif value != default:
+            yield f"{prefix}{key}", value

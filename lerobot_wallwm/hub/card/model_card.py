@@ -22,7 +22,7 @@ from lerobot_wallwm.hub.files.portable import portable_command, without_folders
 from lerobot_wallwm.hub.files.safe_files import is_repo_id, read_object
 from lerobot_wallwm.hub.files.safe_settings import policy_config
 from lerobot_wallwm.language.event_grammar import END
-from lerobot_wallwm.language.markdown import plain
+from lerobot_wallwm.language.markdown import differing, plain
 from lerobot_wallwm.language.view_facts import ViewFacts
 
 if TYPE_CHECKING:
@@ -280,11 +280,5 @@ def training_command(train: Mapping[str, Any]) -> list[str]:
 
 
 def _flags(prefix: str, ours: Mapping[str, Any], defaults: Any) -> list[str]:
-    flags = []
-    for key, value in ours.items():
-        default = defaults.get(key) if isinstance(defaults, Mapping) else None
-        if isinstance(value, Mapping) and isinstance(default, Mapping) and default:
-            flags += _flags(f"{prefix}{key}.", value, default)
-        elif value != default and value is not None:
-            flags.append(f"--{prefix}{key}={value if isinstance(value, str) else json.dumps(value)}")
-    return flags
+    told = [(name, value) for name, value in differing(ours, defaults, prefix) if value is not None]
+    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in told]

@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.language.markdown import CARD, plain, source_card_data
+from lerobot_wallwm.language.markdown import CARD, differing, plain, source_card_data
 from lerobot_wallwm.language.view_facts import read_view
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 
@@ -69,20 +69,9 @@ def command_line(config: Any, default: Any) -> str:
     Folders lose their path, which is the machine's own business; quotes keep the line one shell command.
     """
 
-    def differing(prefix: str, ours: Any, theirs: Any) -> Iterator[str]:
-        for name, mine in vars(ours).items():
-            other = getattr(theirs, name)
-            if dataclasses.is_dataclass(mine) and dataclasses.is_dataclass(other):
-                yield from differing(f"{prefix}{name}.", mine, other)
-            elif mine != other:
-                as_json = mine is None or isinstance(mine, bool | list | tuple | dict)
-                value = (
-                    json.dumps(mine, default=str)
-                    if as_json
-                    else mine.name
-                    if isinstance(mine, Path)
-                    else mine
-                )
-                yield f"--{prefix}{name}={value}"
+    def text(value: Any) -> str:
+        value = value.name if isinstance(value, Path) else value
+        return value if isinstance(value, str) else json.dumps(value, default=lambda path: path.name)
 
-    return shlex.join(["wallwm", "prepare", *differing("", config, default)])
+    flags = differing(dataclasses.asdict(config), dataclasses.asdict(default))
+    return shlex.join(["wallwm", "prepare", *(f"--{name}={text(value)}" for name, value in flags)])
