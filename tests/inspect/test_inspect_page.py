@@ -16,8 +16,7 @@ import pytest
 from PIL import Image
 
 from lerobot_wallwm.cli import main
-from lerobot_wallwm.inspect.build import envelope, safe_json
-from lerobot_wallwm.inspect.sheets import choose_frames, make_sheet, plan_sheets
+from lerobot_wallwm.inspect.build import choose_frames, envelope, make_sheet, plan_sheets, safe_json
 from lerobot_wallwm.processors.segment.human_layer import HumanLayer
 from lerobot_wallwm.processors.source.events import LEVELS, Event, read_events, write_events
 from lerobot_wallwm.storage.errors import DataError
