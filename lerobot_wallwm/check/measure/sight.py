@@ -14,9 +14,10 @@ Shapes: N observations, H horizon, D joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def partners(
         elsewhere, others = source != source[i], np.arange(len(source)) != i
         choices = [elsewhere & (caption == caption[i]), elsewhere & (kind == kind[i]), elsewhere]
         choices += [caption != caption[i], others, ~others]
-        out.append(int(rng.choice(next(rows for rows in map(np.flatnonzero, choices) if len(rows)))))
+        out.append(_any_of(choices, rng))
     return out
 
 
@@ -116,12 +117,13 @@ def with_other_captions(
     caption, kind = np.array(captions), np.array(kinds)
     if len(set(captions)) < 2:
         return None
-    out = []
-    for i in range(len(caption)):
-        other = caption != caption[i]
-        same_kind = np.flatnonzero(other & (kind == kind[i]))
-        out.append(int(rng.choice(same_kind if len(same_kind) else np.flatnonzero(other))))
-    return out
+    others = [caption != own for own in caption]
+    return [_any_of([other & (kind == own), other], rng) for other, own in zip(others, kind, strict=True)]
+
+
+def _any_of(choices: Sequence[np.ndarray], rng: np.random.Generator) -> int:
+    """One of the observations that the first choice with any marks."""
+    return int(rng.choice(next(rows for rows in map(np.flatnonzero, choices) if len(rows))))
 
 
 @dataclass
@@ -347,9 +349,10 @@ class _Look:
             with ExitStack() as changes:
                 if apart is not None:
                     shown = self.checkpoint.policy.rollout.images(self._seen(apart[1], part))
-                    changes.enter_context(_showing(apart[0], shown))
+                    instead = partial(_instead, shown)
+                    changes.enter_context(apart[0].register_forward_pre_hook(instead))
                 if futures is not None:
-                    changes.enter_context(_futures(model, futures))
+                    changes.enter_context(_seeing(model, futures))
                 imagination = None if futures is None else "anchor"
                 actions, _ = self.checkpoint.plan(seen, self.seed * 10_000 + start, imagination, length)
             out.append(actions[np.arange(len(remaining)), remaining.astype(int) - 1])
@@ -366,18 +369,12 @@ class _Look:
         return seen
 
 
-@contextmanager
-def _showing(reader: Any, pictures: Any) -> Iterator[None]:
-    """Within it, the reader's first argument is the pictures given here."""
-    handle = reader.register_forward_pre_hook(lambda _, args: (pictures, *args[1:]))
-    try:
-        yield
-    finally:
-        handle.remove()
+def _instead(pictures: Any, _: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A hook by which a module's first argument is these pictures."""
+    return pictures, *args[1:]
 
 
-@contextmanager
-def _futures(model: Any, change: Callable[[Any], Any]) -> Iterator[None]:
+def _seeing(model: Any, change: Callable[[Any], Any]) -> Any:
     """Within it, the video tower sees what ``change`` makes of each future ``(B, V, C, T, h, w)`` that it is given."""
     import torch
 
@@ -385,8 +382,4 @@ def _futures(model: Any, change: Callable[[Any], Any]) -> Iterator[None]:
         key, future = args[0][:, :, :, :1], args[0][:, :, :, 1:]
         return (torch.cat((key, change(future)), dim=3), *args[1:]) if future.shape[3] else None
 
-    handle = model.video.register_forward_pre_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return model.video.register_forward_pre_hook(hook)

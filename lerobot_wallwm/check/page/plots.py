@@ -166,39 +166,24 @@ def sensitivity_figure(result: InputChanges, unit: str) -> Any:
 def sight_figure(sight: Sight, unit: str) -> Any:
     """Error at the end of events by what was exchanged, beside those with its own inputs and of holding the pose."""
     values = {name: sight.mean(name) for name in sight.ends}
-    figure, (axis,) = new_axes(height=0.7 + 0.26 * len(values))
-    colours = [{OWN: BLUE, STILL: GREY}.get(name, ORANGE) for name in values]
-    axis.barh(range(len(values)), list(values.values()), color=colours, height=0.62)
+    figure = _grouped(list(values), {"error": list(values.values())}, unit)
+    axis = figure.axes[0]
     for name, colour in ((OWN, BLUE), (STILL, GREY)):
-        axis.axvline(values[name], color=colour, linewidth=1.0, linestyle=":")
-    most = max([*values.values(), 1e-9])
-    for row, value in enumerate(values.values()):
-        axis.text(value + 0.006 * most, row, f"{value:.2f}", va="center", fontsize=7.5, color=INK)
-    axis.set_yticks(range(len(values)), list(values))
-    axis.invert_yaxis()
-    axis.set_xlim(0, most * 1.12)
+        axis.axvline(values[name], color=colour, linewidth=1.0, linestyle=":", label=name)
     axis.set_xlabel(f"mean absolute error at the event's end, gripper left out ({unit.split(',')[0]})")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
 def latency_figure(latency: Timings, fps: float) -> Any:
     """Milliseconds of looks and ticks beside the time that the control rate leaves."""
     rows = latency.named()
-    figure, (axis,) = new_axes(height=0.75 + 0.3 * len(rows))
-    at = range(len(rows))
-    axis.barh(
-        at, [r.p99 for r in rows.values()], color=BLUE, alpha=0.35, height=0.62, label="99 of 100 below"
-    )
-    axis.barh(at, [r.median for r in rows.values()], color=BLUE, height=0.62, label="median")
-    for row, times in enumerate(rows.values()):
-        axis.text(
-            times.p99, row, f" {times.median:.1f} / {times.p99:.1f}", va="center", fontsize=8, color=INK
-        )
-    axis.axvline(1000 / fps, color=ORANGE, linewidth=1.4, label=f"one tick at {fps:g} Hz")
-    axis.set_yticks(at, list(rows))
-    axis.invert_yaxis()
-    axis.set_xlim(0, max([1000 / fps, *(r.p99 for r in rows.values())]) * 1.3)
-    axis.set_xlabel("milliseconds: median / 99th percentile")
+    times = {"median": [r.median for r in rows.values()], "99 of 100 below": [r.p99 for r in rows.values()]}
+    figure = _grouped(list(rows), times, "")
+    axis, tick = figure.axes[0], 1000 / fps
+    axis.axvline(tick, color=BLUE, linewidth=1.4, label=f"one tick at {fps:g} Hz")
+    axis.set_xlim(0, max(axis.get_xlim()[1], 1.12 * tick))
+    axis.set_xlabel("milliseconds")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

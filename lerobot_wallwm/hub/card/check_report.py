@@ -21,6 +21,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 MAX_FIGURE_BYTES = 5_000_000
 
 Count = Annotated[int, Field(ge=0)]
+Number = float | None
 
 
 class _Part(BaseModel):
@@ -63,13 +64,6 @@ class Errors(_Part):
     event: float | None = None
 
 
-class Intervals(_Part):
-    """95 % intervals of `Errors` over episodes; None where there is but one episode."""
-
-    near: tuple[float, float] | None = None
-    event: tuple[float, float] | None = None
-
-
 class KindErrors(Errors):
     """Errors in one kind of event, those of holding the pose, and from how many observations."""
 
@@ -85,26 +79,11 @@ class OpenLoop(_Part):
     observations: Count | None = None
     unit: str | None = None
     error: Errors | None = None
-    intervals: Intervals | None = None
+    # 95 % over episodes; None where there is but one episode.
+    intervals: dict[Literal["near", "event"], tuple[float, float] | None] | None = None
     baselines: dict[str, Errors] = {}
     by_joint: dict[str, float] = {}
     by_event: dict[str, KindErrors] = {}
-
-
-class Video(_Part):
-    """Imagined frames, PSNR in dB."""
-
-    psnr: float | None = None
-    repeat_keyframe_psnr: float | None = None
-
-
-class Sensitivity(_Part):
-    """Change of the actions when one input is exchanged."""
-
-    other_images: float | None = None
-    other_caption: float | None = None
-    other_noise: float | None = None
-    other_state: float | None = None
 
 
 class Sight(_Part):
@@ -119,12 +98,6 @@ class Sight(_Part):
     error: dict[str, float | None] = {}
     times: dict[str, float | None] = {}
     by_event: dict[str, dict[str, float | None]] = {}
-
-
-class Remaining(_Part):
-    """Mean error of the predicted end of the event, in frames."""
-
-    error_frames: float | None = None
 
 
 class Latency(_Part):
@@ -157,10 +130,15 @@ class CheckReport(_Part):
     command: str | None = None
     machine: Machine | None = None
     open_loop: OpenLoop | None = None
-    video: Video | None = None
-    sensitivity: Sensitivity | None = None
+    video: dict[Literal["psnr", "repeat_keyframe_psnr"], Number] | None = None  # of imagined frames, dB
+    # Change of the actions when one input is exchanged.
+    sensitivity: (
+        dict[Literal["other_images", "other_caption", "other_noise", "other_state"], Number] | None
+    ) = None
     sight: Sight | None = None
-    remaining: Remaining | None = None
+    remaining: dict[Literal["error_frames"], Number] | None = (
+        None  # mean error of the predicted end of the event
+    )
     latency_ms: dict[str, Latency] = {}
     verdict: Verdict | None = None
     figures: list[str] = []

@@ -228,7 +228,7 @@ def test_what_check_writes_is_what_a_card_reads(check, tmp_path):
     details = {"rules": [{"level": "no", "x": math.inf}]}
     written = write_check(tmp_path / "check.json", {**report, "details": details})
     assert written.open_loop.error == Errors(near=0.333333, event=None)
-    assert written.open_loop.intervals.near == (0.1, 0.5)
+    assert written.open_loop.intervals["near"] == (0.1, 0.5)
     again = CheckReport.model_validate_json((tmp_path / "check.json").read_text())
     assert again == written and again.details == {"rules": [{"level": "no", "x": None}]}
     with pytest.raises(ValueError, match="extra_forbidden"):
