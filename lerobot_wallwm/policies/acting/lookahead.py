@@ -82,7 +82,7 @@ class BackgroundWorker:
     """
 
     def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(1, "wallwm-inference")
         self._job: Future[Plan] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BackgroundWorker:
@@ -97,7 +97,6 @@ class BackgroundWorker:
     def submit(self, job: Callable[[], Plan]) -> None:
         """Starts a plan."""
         assert self._job is None, "one plan at a time"
-        self._pool = self._pool or ThreadPoolExecutor(1, "wallwm-inference")
         self._job = self._pool.submit(job)
 
     def take(self) -> Plan | None:

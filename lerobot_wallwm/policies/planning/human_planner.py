@@ -208,9 +208,6 @@ class HumanPlanner(Planner):
         """The caption that was ordered, or what the grammar expects."""
         return self._expected() if self._pending is None else self._pending[0]
 
-    def _expected(self) -> str | None:
-        return None if self.grammar is None else self.grammar.peek()
-
     def _suggested(self) -> tuple[str, None]:
         if (caption := self._expected()) is None:
             raise ValueError("nothing follows in the checkpoint's grammar. Fix: type a caption")

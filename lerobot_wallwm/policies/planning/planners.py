@@ -25,12 +25,18 @@ class Planner:
         seconds: How long the plan says that the event last given by `next` takes; None leaves it to the model.
         waiting: After `next` gave None: an event may still come, so the arm holds. Otherwise the plan is done.
         wants_pictures: Whether `see` is of use.
+        grammar: What the checkpoint knows of events, for planners that others decide.
     """
 
     source: ClassVar[str] = ""
     seconds: float | None = None
     waiting: bool = False
     wants_pictures: ClassVar[bool] = False
+
+    grammar: GrammarPlanner | None = None
+
+    def _expected(self) -> str | None:
+        return None if self.grammar is None else self.grammar.peek()
 
     def begin(self, instruction: str) -> None:
         """Starts over with a new instruction."""
@@ -106,7 +112,6 @@ class GrammarPlanner(Planner):
 
     Args:
         transitions: From `learn_transitions`.
-        order: Longest context that they hold.
         max_events: Stops a plan that would run in circles.
 
     Raises:
@@ -115,13 +120,13 @@ class GrammarPlanner(Planner):
 
     source = "grammar"
 
-    def __init__(self, transitions: dict[str, dict[str, int]], order: int = ORDER, max_events: int = 64):
+    def __init__(self, transitions: dict[str, dict[str, int]], max_events: int = 64):
         if not transitions:
             raise ValueError(
                 "The checkpoint holds no event grammar: train on a view written by `wallwm prepare`, or choose "
                 "--policy.planner=script or --policy.planner=instruction."
             )
-        self.transitions, self.order_length, self.max_events = transitions, order, max_events
+        self.transitions, self.max_events = transitions, max_events
         self.slots: dict[str, str] = {}
         self.done: list[str] = []
 
@@ -150,8 +155,8 @@ class GrammarPlanner(Planner):
     def _likeliest(self) -> str | None:
         if len(self.done) >= self.max_events:
             return None
-        history = [START] * self.order_length + self.done
-        for n in range(self.order_length, 0, -1):
+        history = [START] * ORDER + self.done
+        for n in range(ORDER, 0, -1):
             nexts = self.transitions.get(_JOIN.join(history[-n:]))
             if nexts:
                 template = min(nexts, key=lambda option: (-nexts[option], option))

@@ -63,7 +63,6 @@ class VlmPlanner(Planner):
         grammar: Decides where the server does not; None if the checkpoint has none.
         fps: Ticks a second.
         log: Called with a kind and facts: `ask`, `answer`, `ask_failed`, `fallback`.
-        clock: Seconds.
     """
 
     source = "vlm"
@@ -76,10 +75,9 @@ class VlmPlanner(Planner):
         grammar: GrammarPlanner | None,
         fps: float,
         log: Callable[..., None],
-        clock: Callable[[], float] = time.monotonic,
     ):
         self.config, self.templates, self.grammar, self.fps = config, tuple(templates), grammar, fps
-        self.log, self.clock = log, clock
+        self.log, self.clock = log, time.monotonic
         self.client = VlmClient(config)
         # All attempts together: a tick gives up on the server then, whatever its thread still waits for.
         self.patience = config.timeout_s * config.attempts
@@ -167,9 +165,6 @@ class VlmPlanner(Planner):
         """The answer's event if it is there, else the grammar's."""
         answer = self._question.answer if self._question is not None else None
         return answer.event if answer is not None and answer.event else self._expected()
-
-    def _expected(self) -> str | None:
-        return None if self.grammar is None else self.grammar.peek()
 
     def _go_on(self, caption: str, tell: bool) -> str:
         if tell and self.grammar is not None:

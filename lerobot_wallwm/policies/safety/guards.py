@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,17 +48,11 @@ class Guards:
         config: The policy's configuration.
         action_space: Knows the range of the actions; read at the first action, when a checkpoint has been loaded.
         cameras: The checkpoint's cameras and their shapes.
-        clock: Seconds that pass by themselves.
     """
 
-    def __init__(
-        self,
-        config: WallwmConfig,
-        action_space: ActionSpace,
-        cameras: dict[str, tuple[int, ...]],
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        self.config, self.action_space, self.cameras, self.clock = config, action_space, cameras, clock
+    def __init__(self, config: WallwmConfig, action_space: ActionSpace, cameras: dict[str, tuple[int, ...]]):
+        self.config, self.action_space, self.cameras = config, action_space, cameras
+        self.clock = time.monotonic
         self.diary = Interventions(config.safety_log)
         self._goals: GoalGuard | None = None
         self._watch: ObservationWatch | None = None
@@ -91,8 +84,9 @@ class Guards:
             SafetyError: The arm is not the checkpoint's, or its cameras or joints have been broken for too long.
         """
         state, pose, now = self._observe(batch)
-        if self._is_late(now):
-            self.diary.add("late_call", detail=f"{now - (self._left or 0.0):.2f} s since the last action")
+        limit = self.config.watchdog_s
+        if self.on_arm and self._left is not None and 0 < limit < now - self._left:
+            self.diary.add("late_call", detail=f"{now - self._left:.2f} s since the last action")
             self.goals.reanchor(pose, list(range(len(pose))))
             self._void.update(range(len(pose)))
         held = self._hold_for(self.watch.look(batch, state, self.goals.last, now), now, len(pose))
@@ -250,10 +244,6 @@ class Guards:
         for row in np.flatnonzero(~held):
             self._held_since.pop(int(row), None)
         return held
-
-    def _is_late(self, now: float) -> bool:
-        limit = self.config.watchdog_s
-        return self.on_arm and limit > 0 and self._left is not None and now - self._left > limit
 
     def _was_slow(self, before: float) -> bool:
         """Whether the plan was made from an observation that is stale by now.
