@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lerobot_wallwm.storage.places import DatasetConfig
+from lerobot_wallwm.storage.places import DatasetConfig, FolderConfig
 
 
 @dataclass
@@ -20,21 +20,15 @@ class PolicyChoice:
 
 
 @dataclass
-class TrainingView:
-    """The events that the checkpoint was trained on, for the captions' mean motion as a baseline."""
-
-    # Its folder; without it the `train` beside a `heldout`, or the other episodes of the data that is checked.
-    root: Path | None = None
-
-
-@dataclass
 class CheckConfig:
     """`wallwm check`."""
 
     policy: PolicyChoice = field(default_factory=PolicyChoice)
     # What the checkpoint has not been trained on: the `heldout` view of `wallwm prepare`, or whole episodes.
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    train: TrainingView = field(default_factory=TrainingView)
+    # The events that the checkpoint was trained on, for the captions' mean motion as a baseline; without it the `train`
+    # beside a `heldout`, or the other episodes of the data that is checked.
+    train: FolderConfig = field(default_factory=FolderConfig)
     # The folder to write: check.html, check.json and the figures.
     out: Path | None = None
     # Replace what an earlier check left in that folder.

@@ -20,6 +20,14 @@ class DatasetConfig:
 
 
 @dataclass
+class FolderConfig:
+    """A dataset on this machine."""
+
+    # Its folder.
+    root: Path | None = None
+
+
+@dataclass
 class OutputConfig:
     """Where to write."""
 

@@ -22,16 +22,9 @@ from lerobot_wallwm.processors.synchronize.source import rows_behind
 from lerobot_wallwm.processors.view.language_rows import FRAME, PERSISTENT
 from lerobot_wallwm.processors.view.writer import REINDEXED, SIDECAR
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.places import FolderConfig
 
 _WINDOW = 8  # frames asked of LeRobot at once
-
-
-@dataclass
-class RootConfig:
-    """A folder."""
-
-    # The dataset's folder.
-    root: Path | None = None
 
 
 @dataclass
@@ -39,9 +32,9 @@ class VerifyConfig:
     """`wallwm verify`."""
 
     # The dataset that was carved.
-    source: RootConfig = field(default_factory=RootConfig)
+    source: FolderConfig = field(default_factory=FolderConfig)
     # The view: a train or heldout folder.
-    view: RootConfig = field(default_factory=RootConfig)
+    view: FolderConfig = field(default_factory=FolderConfig)
     # Decode and compare every frame; rows and pads alone take seconds.
     frames: bool = True
     # No progress bar.
