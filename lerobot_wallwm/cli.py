@@ -21,18 +21,13 @@ def _parse(command: str, config_class: type, args: Sequence[str]) -> Any:
 
 def _prepare(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors.prepare.config import PrepareConfig
-    from lerobot_wallwm.processors.prepare.prepare import prepare, print_summary
+    from lerobot_wallwm.processors.prepare.prepare import print_summary
+    from lerobot_wallwm.processors.prepare.scale_out import prepare_in_shards
 
     config = _parse("prepare", PrepareConfig, args)
-    if config.scale.tasks:
-        from lerobot_wallwm.processors.prepare.scale_out import prepare_in_shards
-
-        summary = prepare_in_shards(config)
-        if summary is None:
-            return 0
-    else:
-        summary = prepare(config)
-    print_summary(summary, config.out.root or config.out.repo_id or "")
+    summary = prepare_in_shards(config)
+    if summary is not None:
+        print_summary(summary, config.out.root or config.out.repo_id or "")
     return 0
 
 

@@ -4,17 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from lerobot_wallwm.language.client import Outcome, Usage, VlmClient
 from lerobot_wallwm.processors.source.episodes import schema_of
-from lerobot_wallwm.storage.atomic import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +38,6 @@ class CaptionRecord:
 
 
 SCHEMA = schema_of(CaptionRecord, {"wallwm_captions_version": "1"})
-
-
-def write_records(records: Iterable[CaptionRecord], path: str | Path) -> None:
-    """Writes the table, one row per event; the file appears whole or not at all."""
-    table = pa.Table.from_pylist([asdict(record) for record in records], SCHEMA)
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
 
 
 @dataclass

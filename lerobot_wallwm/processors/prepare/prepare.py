@@ -20,9 +20,8 @@ from lerobot_wallwm.processors.recover.sampler import print_recovery
 from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import LEVELS
 from lerobot_wallwm.processors.synchronize.dataset import print_synchronization
-from lerobot_wallwm.processors.view.disk_space import check_space, needed_space
+from lerobot_wallwm.processors.view.disk_space import check_space, full_disk_explained, needed_space
 from lerobot_wallwm.storage.atomic import atomic_folder
-from lerobot_wallwm.storage.disk import full_disk_explained
 from lerobot_wallwm.storage.places import output_root, source_root
 from lerobot_wallwm.storage.work_folder import work_folder
 

@@ -129,13 +129,15 @@ def merged(config: PrepareConfig, folder: Path) -> dict[str, list[Event]]:
 
 
 def prepare_in_shards(config: PrepareConfig) -> dict[str, Any] | None:
-    """Does what `prepare` does, the annotating in `config.scale.tasks` shards; no summary where `scale.step` is annotate.
+    """Does what `prepare` does, the annotating in `config.scale.tasks` shards, if any; no summary where `scale.step` is annotate.
 
     Raises:
         DataError: As `prepare`, or shards are missing; finished shards stay for the next run.
         ValueError: datatrove is not installed, or a parameter is out of range.
     """
     scale, out = config.scale, output_root(config.out)
+    if not scale.tasks:
+        return prepare(config)
     folder = scale.root or out.with_name(f"{out.name}.shards")
     if scale.step != "merge":
         _annotate(config, folder)

@@ -20,16 +20,23 @@ from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.processors.balance.embedder import EventEmbedder
 from lerobot_wallwm.processors.balance.stage import Balance, balance_events
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.caption.report import write_records
+from lerobot_wallwm.processors.caption.report import SCHEMA as CAPTIONS
 from lerobot_wallwm.processors.caption.vlm_captioner import VlmCaptioner
-from lerobot_wallwm.processors.clean.cleaner import clean_for_prepare, parameters as clean_parameters
+from lerobot_wallwm.processors.clean.cleaner import clean_for_prepare
 from lerobot_wallwm.processors.motion.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.prepare.config import PrepareConfig, ScaleConfig
 from lerobot_wallwm.processors.recover.sampler import recovery_copies
 from lerobot_wallwm.processors.segment.annotations import AnnotationMerger, read_annotations
 from lerobot_wallwm.processors.segment.human_layer import HumanLayer
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
-from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset, split_episodes
+from lerobot_wallwm.processors.source.episodes import (
+    ACTION,
+    STATE,
+    Episode,
+    SourceDataset,
+    split_episodes,
+    write_rows,
+)
 from lerobot_wallwm.processors.source.events import Event, validate_events, write_events
 from lerobot_wallwm.processors.synchronize.dataset import synchronize_for_prepare
 from lerobot_wallwm.processors.view.card import command_line
@@ -116,7 +123,7 @@ class CleanStage(Stage):
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         rules = self.config.clean, self.config.kinematics, prepared.least
-        journal = prepared.journals("clean", clean_parameters(*rules))
+        journal = prepared.journals("clean", [asdict(rules[0]), asdict(rules[1]), prepared.least])
         with prepared.progress(range(len(prepared.source)), "episodes", "clean") as bar:
             prepared.source, report = clean_for_prepare(
                 prepared.source, prepared.folder, *rules, journal, bar.update
@@ -208,7 +215,7 @@ class CaptionStage(Stage):
                 bar.update(done)
 
             captioned = self.captioner(prepared.source, prepared.events, progress)
-        write_records(captioned.records, prepared.folder / "captions.parquet")
+        write_rows(captioned.records, CAPTIONS, prepared.folder / "captions.parquet")
         prepared.events = captioned.events
         return captioned.report
 
@@ -287,15 +294,8 @@ class CarveStage(Stage):
                 result = carver.carve(prepared.source, prepared.events, prepared.folder / split, **how)
             if balance is not None:
                 balance.mark(prepared.folder / split, balanced=split == "train")
-            views[split] = {
-                "episodes": len(episodes),
-                "events": result.events,
-                "frames": result.frames,
-                "frames_pruned": result.pruned,
-                "captions": result.captions,
-                "videos_linked": result.linked,
-                "videos_copied": result.copied,
-            }
+            views[split] = vars(result) | {"episodes": len(episodes)}
+            del views[split]["root"]
         return views
 
 

@@ -63,11 +63,7 @@ class _Cycle:
 
 
 def find_recoveries(
-    events: Iterable[Event],
-    episodes: Iterable[Episode] | None = None,
-    *,
-    cycles: Mapping[str, int] | None = None,
-    config: KinematicsConfig | None = None,
+    events: Iterable[Event], episodes: Iterable[Episode] | None = None, config: KinematicsConfig | None = None
 ) -> list[Recovery]:
     """Finds the recoveries of an event table: one row per recovering event, by `event_id`.
 
@@ -78,12 +74,10 @@ def find_recoveries(
         events: Events of any number of episodes, levels action and segment at least (task for re-grasps).
         episodes: The same episodes, in any order, read one at a time; without them no correction is found. `DataError`
             if the table belongs to others.
-        cycles: Of `common_cycles`; learnt from `events` if left out.
         config: How state and action are read.
     """
     table = list(events)
-    cycles = common_cycles(table) if cycles is None else cycles
-    groups = by_episode(table)
+    groups, cycles = by_episode(table), common_cycles(table)
     found = [recovery for own in groups.values() for recovery in _of_actions(own, cycles)]
     for episode in episodes or ():
         found += _corrections(episode, groups.get(episode.index, []), config or KinematicsConfig())

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.recover.recovery import KINDS, Recovery, find_recoveries
-from lerobot_wallwm.processors.source.episodes import SourceDataset, schema_of
+from lerobot_wallwm.processors.source.episodes import SourceDataset, schema_of, write_rows
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 from lerobot_wallwm.storage.errors import check_fields
 
@@ -129,8 +127,7 @@ def recovery_copies(
     having = {event.episode_index for event in table}
     wanted = (source.read(i) for i, index in enumerate(source.episode_indices) if index in having)
     found = find_recoveries(table, wanted, config=kinematics)
-    rows = pa.Table.from_pylist([asdict(recovery) for recovery in found], SCHEMA)
-    pq.write_table(rows, out / "recoveries.parquet", compression="zstd")
+    write_rows(found, SCHEMA, out / "recoveries.parquet")
     train = set(episodes)
     events = [event for event in table if event.level == level and event.episode_index in train]
     kinds = {row.event_id: row.kind for row in lift_to_level(table, found, level)}

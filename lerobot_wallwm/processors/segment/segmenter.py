@@ -89,12 +89,9 @@ class EventSegmenter:
     """
 
     def __init__(
-        self,
-        config: SegmenterConfig | None = None,
-        kinematics: KinematicsConfig | None = None,
-        **overrides: Any,
+        self, config: SegmenterConfig | None = None, kinematics: KinematicsConfig | None = None
     ) -> None:
-        self.config = config or SegmenterConfig(**overrides)
+        self.config = config or SegmenterConfig()
         self.kinematics = kinematics or KinematicsConfig()
 
     def __call__(self, item: Episode | Mapping[str, list]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.fingerprint import fingerprint
 
@@ -119,6 +120,13 @@ def schema_of(row: type, version: Mapping[str, str], **special: pa.Field) -> pa.
         for name, hint in get_type_hints(row).items()
     ]
     return pa.schema(fields, metadata=version)
+
+
+def write_rows(rows: Iterable[Any], schema: pa.Schema, path: str | Path) -> None:
+    """Writes dataclasses as a table of that schema (`schema_of`), a row each; the file appears whole or not at all."""
+    with replacing(path) as partial:
+        table = pa.Table.from_pylist([asdict(row) for row in rows], schema)
+        pq.write_table(table, partial, compression="zstd")
 
 
 # Features that `info.json` must list, and what to do where it does not.

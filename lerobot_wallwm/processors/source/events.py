@@ -14,10 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.source.episodes import read_parquet, schema_of
-from lerobot_wallwm.storage.atomic import replacing
+from lerobot_wallwm.processors.source.episodes import read_parquet, schema_of, write_rows
 from lerobot_wallwm.storage.errors import DataError
 
 LEVELS = ("task", "subtask", "action", "segment")
@@ -80,8 +78,7 @@ def from_table(table: pa.Table) -> list[Event]:
 
 def write_events(events: Iterable[Event], path: str | Path) -> None:
     """Writes the event table; the file appears whole or not at all."""
-    with replacing(path) as partial:
-        pq.write_table(to_table(events), partial, compression="zstd")
+    write_rows(events, SCHEMA, path)
 
 
 def read_events(path: str | Path) -> list[Event]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, step_dims, steps_of, typical_size
 from lerobot_wallwm.processors.source.episodes import Episode
+from lerobot_wallwm.processors.synchronize.evidence import correlations
 
 # Flow in a flat patch, where nothing changed, is made up by the regulariser. Our choice: flow counts where the brightness
 # changed by more than 4 of 255, above the noise of a compressed picture. Without it, the motion of a human
@@ -83,17 +84,7 @@ def action_motion(
     if not direct.any():
         return _channels("action", positions, episode.action_names)
     steps = np.where(direct, episode.action, positions)
-    measured = state_motion(episode)["state"]
+    measured = state_motion(episode)["state"][None]
     readings = [_channels("action", values, episode.action_names) for values in (steps, positions)]
-    follows = [_follows(reading["action"], measured, reach) for reading in readings]
+    follows = [correlations(measured, r["action"][None], reach)[0, 0, reach:].max() for r in readings]
     return readings[int(np.argmax(follows))]
-
-
-def _follows(command: np.ndarray, measured: np.ndarray, reach: int) -> float:
-    """Greatest correlation of a command's motion with the measured motion up to `reach` frames later."""
-    best = -1.0
-    for lag in range(min(reach, len(command) - 3) + 1):
-        a, b = command[: len(command) - lag], measured[lag:]
-        if np.ptp(a) > 0 and np.ptp(b) > 0:
-            best = max(best, float(np.corrcoef(a, b)[0, 1]))
-    return best

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from lerobot_wallwm.processors.source.episodes import ACTION, SourceDataset, schema_of
+from lerobot_wallwm.processors.source.episodes import ACTION, SourceDataset, schema_of, write_rows
 from lerobot_wallwm.storage.errors import DataError
 
 SYNC_FILE = "sync.parquet"
@@ -105,13 +104,8 @@ SYNC_SCHEMA = schema_of(
 
 def write_verdicts(verdicts: Iterable[SyncVerdict], path: str | Path) -> None:
     """Writes one row per episode, in the order given."""
-    rows = []
-    for verdict in verdicts:
-        row = {name: getattr(verdict, name) for name in SYNC_SCHEMA.names}
-        row["action_delay"] = None if np.isnan(verdict.action_delay) else verdict.action_delay
-        row["votes"] = [vars(vote) for vote in verdict.votes]
-        rows.append(row)
-    pq.write_table(pa.Table.from_pylist(rows, schema=SYNC_SCHEMA), path, compression="zstd")
+    told = (replace(v, action_delay=None) if np.isnan(v.action_delay) else v for v in verdicts)  # type: ignore[arg-type]
+    write_rows(told, SYNC_SCHEMA, path)
 
 
 @dataclass

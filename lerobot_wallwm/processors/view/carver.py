@@ -19,11 +19,10 @@ from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import LEVELS, Event, by_episode
 from lerobot_wallwm.processors.view.card import write_card
-from lerobot_wallwm.processors.view.disk_space import check_space, needed_space
+from lerobot_wallwm.processors.view.disk_space import check_space, full_disk_explained, needed_space
 from lerobot_wallwm.processors.view.language_rows import LanguageRows
 from lerobot_wallwm.processors.view.writer import ViewWriter
 from lerobot_wallwm.storage.atomic import atomic_folder
-from lerobot_wallwm.storage.disk import full_disk_explained
 from lerobot_wallwm.storage.errors import DataError
 
 
@@ -35,10 +34,10 @@ class CarveResult:
     events: int
     episodes: int
     frames: int
-    linked: int
-    copied: int
+    frames_pruned: int
     captions: int
-    pruned: int = 0
+    videos_linked: int
+    videos_copied: int
 
 
 class EventCarver:

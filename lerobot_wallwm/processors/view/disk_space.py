@@ -1,19 +1,22 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Is there room for the output? Asked before anything is written."""
+"""Room on a disk: asked for before the work, and one clear error where it runs out all the same."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lerobot_wallwm.processors.source.episodes import SourceDataset
-from lerobot_wallwm.storage.disk import readable_size, require_space
+from lerobot_wallwm.storage.errors import DataError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Our choices. Rows are written with another compression than the source's, so its uncompressed size is the bound.
 _ROWS_FACTOR = 1.1
 _BYTES_PER_FRAME = 64  # event tables, cleaning report, metadata
@@ -65,11 +68,40 @@ def needed_space(
 
 def check_space(tables: int, videos: int, out: Path, asked: bool = False) -> None:
     """Compares `needed_space` with what is free; raises `DataError` where there is not enough. `asked`: copies are."""
-    parts = f"{readable_size(tables)} of tables"
+    parts = f"{_readable(tables)} of tables"
     fix = "free some space, or choose another --out.root"
     if videos:
         why = "which --copy_videos=true copies" if asked else "which cannot be hard-linked there"
-        parts += f" and {readable_size(videos)} of videos, {why}"
+        parts += f" and {_readable(videos)} of videos, {why}"
         fix += "; on the source's own file system videos are hard-linked and need no space"
         fix += " without --copy_videos=true" if asked else ""
-    require_space(out, tables + videos, parts, fix)
+    whole = Path(out).absolute()
+    free = shutil.disk_usage(next(path for path in (whole, *whole.parents) if path.exists())).free
+    if free < tables + videos:
+        wanted = f"up to {_readable(tables + videos)} are needed ({parts})"
+        raise DataError(out, "free space", f"is {_readable(free)}, but {wanted}; nothing was written", fix)
+
+
+@contextlib.contextmanager
+def full_disk_explained(out: str | Path) -> Iterator[None]:
+    """Turns a full disk, a quota or a file size limit into a `DataError`. The block itself must remove what it wrote."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise DataError(
+            out,
+            "free space",
+            f"ran out while writing ({os.strerror(error.errno)}); what was written is removed again",
+            "free some space (or raise the quota or `ulimit -f`), or choose another --out.root, and start again",
+        ) from error
+
+
+def _readable(size: float) -> str:
+    """Bytes for a person, in units of 1000: `12 B`, `3.4 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

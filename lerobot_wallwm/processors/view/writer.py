@@ -103,8 +103,14 @@ class ViewWriter:
             self.writer.close()
         linked = sum(place_file(path, self.root / to, copy=self.copy_videos) for path, to in videos.items())
         self._write_meta(captions, image_stats, level, sidecar, events)
-        counts = {"events": events, "episodes": len(self.meta), "frames": self.frames, "pruned": self.pruned}
-        return counts | {"linked": linked, "copied": len(videos) - linked, "captions": len(captions)}
+        counts = {
+            "events": events,
+            "episodes": len(self.meta),
+            "frames": self.frames,
+            "captions": len(captions),
+        }
+        counts |= {"frames_pruned": self.pruned, "videos_linked": linked}
+        return counts | {"videos_copied": len(videos) - linked}
 
     def _carve_episode(
         self,

@@ -112,8 +112,6 @@ def test_without_a_common_number_nothing_is_a_surplus():
     cleared = [episode_events(ONCE * n, n) for n in range(1, 6)]  # a table of any number of things
     assert common_cycles(number_events(cleared)) == {}
     assert find_recoveries(number_events(cleared)) == []
-    # What other data taught counts.
-    assert find_recoveries(episode_events(slipped), cycles={"pick {object}": 1}) != []
 
 
 def arm_episode(waypoints: list[float], seconds: float = 0.8, fps: float = 20) -> Episode:

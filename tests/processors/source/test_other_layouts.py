@@ -17,7 +17,7 @@ def test_carves_exactly(tmp_path, video, sizes, files):
     source = SourceDataset.open(record(tmp_path / "source", video=video, **sizes))
     events = annotated(source)
     result = EventCarver()(source, events, tmp_path / "view")
-    assert len(list((tmp_path / "view").rglob("*.mp4"))) == files == result.linked
+    assert len(list((tmp_path / "view").rglob("*.mp4"))) == files == result.videos_linked
     report = verify_view(source.root, tmp_path / "view", quiet=True)
     assert report.ok and report.frames == report.rows == source.info["total_frames"]
     assert {e.caption for e in events if e.level == "task"} == set(source.tasks)
@@ -31,7 +31,10 @@ def test_a_subset_of_many_files_and_cameras_takes_only_the_files_it_needs(tmp_pa
     for copy_videos in (False, True):
         out = tmp_path / f"copy_{copy_videos}"
         result = EventCarver(copy_videos=copy_videos)(source, events, out, episodes=[0, 2])
-        assert result.linked == (0 if copy_videos else 6) and result.copied == 6 - result.linked
+        assert (
+            result.videos_linked == (0 if copy_videos else 6)
+            and result.videos_copied == 6 - result.videos_linked
+        )
         wanted = {source.video_path(source.meta(i), key) for i in (0, 2) for key in source.video_keys}
         found = {source.root / path.relative_to(out) for path in out.rglob("*.mp4")}
         assert found == wanted

@@ -34,7 +34,7 @@ def test_rows_frames_and_pads_equal_the_source_whose_bytes_stay(source, events, 
 def test_videos_are_hard_links_or_copies(source, events, tmp_path, monkeypatch):
     result = EventCarver()(source, events, tmp_path / "linked")
     videos = sorted(source.root.glob("videos/**/*.mp4"))
-    assert result.linked == len(videos) == 2
+    assert result.videos_linked == len(videos) == 2
     for path in videos:
         assert path.samefile(tmp_path / "linked" / path.relative_to(source.root))
 
@@ -43,7 +43,7 @@ def test_videos_are_hard_links_or_copies(source, events, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "link", across_devices)
     result = EventCarver()(source, events, tmp_path / "copied")
-    assert (result.linked, result.copied) == (0, 2)
+    assert (result.videos_linked, result.videos_copied) == (0, 2)
     for path in videos:
         copy = tmp_path / "copied" / path.relative_to(source.root)
         assert not path.samefile(copy) and path.read_bytes() == copy.read_bytes()
