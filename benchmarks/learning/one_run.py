@@ -149,8 +149,8 @@ def compared(runs: Mapping[int, dict], base: Mapping[int, dict], figures: Sequen
     return cells
 
 
-def train(job: Job, root: Path) -> dict[str, Any]:
-    """Trains and writes a checkpoint as LeRobot lays it out."""
+def train(job: Job, root: Path, parts: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Trains and writes a checkpoint as LeRobot lays it out; `parts` are state dicts of the model's to begin with."""
     from lerobot.configs import PreTrainedConfig
     from lerobot.datasets import LeRobotDatasetMetadata
     from lerobot.policies.factory import make_policy, make_pre_post_processors
@@ -170,6 +170,8 @@ def train(job: Job, root: Path) -> dict[str, Any]:
         config.pretrained_path = Path(start)
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
     policy = make_policy(config, ds_meta=meta).train()
+    for name, state in (parts or {}).items():
+        policy.model.get_submodule(name).load_state_dict(state)
     # What only a study turns is no field of the policy but a number of its training stage.
     shape, of_stage = (
         policy.model.shape,

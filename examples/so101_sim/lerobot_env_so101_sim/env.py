@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,6 +200,15 @@ class So101PickPlaceEnv(gym.Env):
     def is_accomplished(self, info: dict) -> bool:
         """Whether a demonstration that ends here, with the last step's ``info``, is one to keep."""
         return bool(info["is_success"]) and self.progress.complete
+
+    @contextmanager
+    def unseen(self) -> Iterator[SceneCameras | None]:
+        """Leaves the pictures of all steps in the block black; yields the cameras, with which single ones can be drawn."""
+        cameras, self._cameras = self._cameras, None
+        try:
+            yield cameras
+        finally:
+            self._cameras = cameras
 
     def close(self) -> None:
         """Frees the renderer."""

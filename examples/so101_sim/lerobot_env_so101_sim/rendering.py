@@ -168,10 +168,29 @@ class SceneCameras:
             ``{"wrist", "overhead"}``, each (size, size, 3) uint8.
         """
         pictures = {}
-        for name, camera in (("wrist", self.wrist), ("overhead", self.overhead)):
+        for name, camera in self._cameras():
             self._renderer.update_scene(data, camera=camera)
             pictures[name] = _averaged(self._renderer.render(), SUPERSAMPLING)
         return pictures
+
+    def project(self, data, name: str, point):
+        """Where a camera sees a point of the world, (3,): x and y, (2,), from -1 to 1 between its picture's edges.
+
+        Infinite for a point behind the camera.
+        """
+        import numpy as np
+
+        self._renderer.update_scene(data, camera=dict(self._cameras())[name])
+        eyes = self._renderer.scene.camera  # a stereo pair
+        ahead, up = np.array(eyes[0].forward), np.array(eyes[0].up)
+        way = point - (np.array(eyes[0].pos) + np.array(eyes[1].pos)) / 2
+        depth = way @ ahead * eyes[0].frustum_top / eyes[0].frustum_near
+        if depth <= 0:
+            return np.full(2, np.inf)
+        return np.array([way @ np.cross(ahead, up), -way @ up]) / depth
+
+    def _cameras(self):
+        return ("wrist", self.wrist), ("overhead", self.overhead)
 
     def close(self) -> None:
         """Frees the OpenGL context."""

@@ -100,6 +100,12 @@ class So101WideEnv(So101PickPlaceEnv):
         disc = self.simulation._get_target_pos()
         return Placing(disc + way * (DISC_RADIUS + self.half_edge * 1.4 + BESIDE), slack=0.008)
 
+    def named_target(self) -> np.ndarray | None:
+        """Middle, (3,), of what the task names besides its object."""
+        if self.kind == "hold":
+            return None
+        return self._pose_of(self.lower_slot) if self.kind == "stack" else self.simulation._get_target_pos()
+
     def is_accomplished(self, info: dict) -> bool:
         """Whether the object is where it should be."""
         pose = self.simulation._get_object_pose()[:3]

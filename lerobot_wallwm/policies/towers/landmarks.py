@@ -99,7 +99,7 @@ class Landmarks(nn.Module):
         batch, views = frames_BV3HW.shape[:2]
         frames, words = frames_BV3HW.flatten(0, 1), mean_word(text_BLE).repeat_interleave(views, 0)
         if self.training:
-            moved, shift = self._move(frames)
+            moved, shift = self.move(frames)
             points, content = self._look(moved, words)
             points = points - shift[:, None]
         else:
@@ -108,7 +108,7 @@ class Landmarks(nn.Module):
         identity = self.identity[slice(views) if view_ids is None else view_ids]
         return self.code.write(points, identity + self.to_content(self.norm_content(content)))
 
-    def _move(self, frames_N3HW: Tensor) -> tuple[Tensor, Tensor]:
+    def move(self, frames_N3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures moved by up to a block of whole pixels, borders repeated, and the shifts ``(N, 2)`` as (x, y)."""
         reach, (height, width) = self.STRIDE, frames_N3HW.shape[-2:]
         padded = F.pad(frames_N3HW, (reach,) * 4, mode="replicate")
@@ -121,20 +121,28 @@ class Landmarks(nn.Module):
         span = padded.new_tensor([width, height]).sub(self.STRIDE).clamp_min(1) / 2
         return torch.stack(moved), (reach - corner) / span
 
-    def _look(self, frames_N3HW: Tensor, words_NE: Tensor) -> tuple[Tensor, Tensor]:
-        """Coordinates ``(N, K, 2)`` as (x, y) in [-1, 1], and what lies there ``(N, K, C)``, of one picture per row."""
+    def maps(self, frames_N3HW: Tensor, words_NE: Tensor) -> tuple[Tensor, Tensor]:
+        """How well each block fits each landmark ``(N, K, h, w)``, before the softmax, and its features ``(N, h w, C)``."""
         x = F.gelu(self.stem(F.pixel_unshuffle(frames_N3HW, self.STRIDE)))
         for mix in self.mix:
             x = x + F.gelu(mix(x))
-        height, width = x.shape[-2:]
-        features = x.flatten(2).transpose(1, 2)
         keys = self.norm_keys(self.to_keys(x).flatten(2).transpose(1, 2))
         queries = self.to_queries(words_NE).unflatten(-1, (self.count, -1))
-        maps = (queries @ keys.transpose(-2, -1)).softmax(-1)  # (N, K, H W)
-        ys = torch.linspace(-1.0, 1.0, height, device=x.device, dtype=x.dtype)
-        xs = torch.linspace(-1.0, 1.0, width, device=x.device, dtype=x.dtype)
-        grid = torch.stack((xs.repeat(height), ys.repeat_interleave(width)), dim=-1)
-        return maps @ grid, maps @ features
+        return (queries @ keys.transpose(-2, -1)).unflatten(-1, x.shape[-2:]), x.flatten(2).transpose(1, 2)
+
+    def _look(self, frames_N3HW: Tensor, words_NE: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates ``(N, K, 2)`` as (x, y) in [-1, 1], and what lies there ``(N, K, C)``, of one picture per row."""
+        fits, features = self.maps(frames_N3HW, words_NE)
+        maps = fits.flatten(2).softmax(-1)
+        return maps @ block_places(fits), maps @ features
+
+
+def block_places(maps: Tensor) -> Tensor:
+    """Where the blocks of maps ``(..., h, w)`` lie: ``(h w, 2)`` as (x, y), from -1 for the first to 1 for the last."""
+    height, width = maps.shape[-2:]
+    ys = torch.linspace(-1.0, 1.0, height, device=maps.device, dtype=maps.dtype)
+    xs = torch.linspace(-1.0, 1.0, width, device=maps.device, dtype=maps.dtype)
+    return torch.stack((xs.repeat(height), ys.repeat_interleave(width)), dim=-1)
 
 
 def mean_word(text_BLE: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class _Span:
     source: str
 
 
-def _templates(instruction: str) -> dict[str, str]:
+def caption_templates(instruction: str) -> dict[str, str]:
     """Caption template of each label for this instruction."""
     has_target, where = "target" in parse_instruction(instruction), target_preposition(instruction)
     into = {"on": "onto", "in": "into", "at": "to"}[where]
@@ -119,7 +119,7 @@ class EventCaptioner:
         _name_actions(actions, motion)
         actions = _join(actions, motion.frames(_SHORTEST_WAIT_S))
         task = _Span(0, segmentation.length, "task", 1.0, "episode")
-        templates, slots = _templates(episode.task), parse_instruction(episode.task)
+        templates, slots = caption_templates(episode.task), parse_instruction(episode.task)
         events: list[Event] = []
 
         def add(level: str, span: _Span, parent: int, template: str, caption: str | None = None) -> int:
