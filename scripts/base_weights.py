@@ -59,11 +59,11 @@ def main() -> None:
 
 def save_glimpses(path: Path, scenes: int, jobs: int) -> None:
     """Pictures ``(N, V, H, W, 3)``, places ``(N, V, 3, 2)``, tasks and scenes ``(N,)``."""
-    parts = np.array_split(np.arange(scenes), max(1, scenes // 20))
+    parts = np.array_split(np.arange(scenes), max(1, scenes // 100))
     path.parent.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[int, Any]] = []
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        for part in tqdm(pool.map(_glimpses_of, parts), total=len(parts), desc="glimpses, 20 scenes each"):
+        for part in tqdm(pool.map(_glimpses_of, parts), total=len(parts), desc="glimpses, 100 scenes each"):
             rows += part
     seen = [glimpse for _, glimpse in rows]
     partial = path.with_suffix(".partial.npz")
