@@ -3,8 +3,9 @@
 
 Rows and columns of known joints move to where the joint is now. New joints keep the start that a new policy gives them,
 and their units come from the dataset. A joint whose range is many times another keeps the dataset's units, too: degrees
-became radians, or a gripper's 0 to 100 became 0 to 1. Names are compared without ``.pos``; where the data have
-none, or not one is known, joints are compared by position. All of this is our choice.
+became radians, or a gripper's 0 to 100 became 0 to 1. So does one whose actions were relative to its state and are not
+any more, or the other way round. Names are compared without ``.pos``; where the data have none, or not one is known,
+joints are compared by position. All of this is our choice.
 
 Shapes: A action dims, P proprioception dims.
 """
@@ -132,11 +133,11 @@ def with_own_units(space: Mapping[str, Tensor], dataset: Mapping[str, Tensor], n
     """
     ranges = [(each["range_high"] - each["range_low"]).clamp_min(1e-6) for each in (dataset, space)]
     ratio = ranges[0] / ranges[1]
-    other = (ratio > OTHER_UNIT) | (ratio < 1 / OTHER_UNIT)
+    other = (ratio > OTHER_UNIT) | (ratio < 1 / OTHER_UNIT) | (dataset["relative"] != space["relative"])
     names = [name for name, is_other in zip(now.actions, other.tolist(), strict=True) if is_other]
     in_states = torch.tensor([name in names for name in now.states], device=other.device)
     for key, chosen in (
-        *((key, other) for key in ("offset", "scale", "center")),
+        *((key, other) for key in ("offset", "scale", "center", "relative")),
         *((key, in_states) for key in ("state_mean", "state_std")),
     ):
         space[key].copy_(torch.where(chosen.to(space[key].device), dataset[key].to(space[key]), space[key]))

@@ -102,6 +102,29 @@ def test_other_units_come_from_the_dataset(checkpoint, caplog):
     torch.testing.assert_close(new.action_space.encode_state(hundredth), old.action_space.encode_state(state))
 
 
+def test_actions_that_are_no_joints_are_not_relative_to_them(checkpoint, make_train_batch):
+    """A hand's velocities, without names, beside a state of more joints: nothing can be taken from anything."""
+    _, folder = checkpoint
+    other = dataset_of(ARM)
+    other.features["action"] = {"dtype": "float32", "shape": (7,), "names": None}
+    other.stats["action"] = {
+        key: torch.full((7,), value)
+        for key, value in (("min", -1.0), ("max", 1.0), ("mean", 0.0), ("std", 0.5))
+    }
+    state = dataset_of([*ARM, "finger", "thumb", "palm"])
+    other.features["observation.state"], other.stats["observation.state"] = (
+        state.features["observation.state"],
+        state.stats["observation.state"],
+    )
+    policy = started(folder, other)
+    assert not policy.action_space.relative.any()
+    torch.testing.assert_close(policy.action_space.scale, torch.full((7,), 0.5))
+    batch = make_train_batch(policy.config)
+    for key, count in (("observation.state", 9), ("action", 7)):
+        batch[key] = batch[key].repeat(1, 1, 2)[..., :count]
+    assert torch.isfinite(policy(batch)[0])
+
+
 def test_joints_without_names_are_compared_by_position():
     before, now = Joints.of(None, None, 6, 6), Joints.of(None, None, 4, 4)
     keys = ["model.goal_head.to_pose.bias", "model.video.position"]
