@@ -1,18 +1,17 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Makes the base weights of `nano` from simulated scenes of which no two are alike.
+"""Makes the base weights of `nano`: an eye that finds in pictures what captions name.
 
     python scripts/base_weights.py --out=outputs/base
 
-First the eye, by itself: landmarks and words learn where in a picture lies what a caption names, which the simulator
-knows of any scene. Then the whole policy, which begins with that eye, on whole demonstrations. What is there already
-in the folder is not made again. All numbers are our choice.
+Landmarks and words learn where something lies that a caption names, in simulated scenes of which no two are alike: the
+simulator knows its place in every picture. Nothing else is trained: towers and goal head start as in a new policy, and
+arm and cameras are those of the dataset that one then trains on. All numbers are our choice.
 
-What the weights are worth on a task and cameras that the scenes do not hold, at equal steps:
-`python -m benchmarks learning sight --fresh=45 --steps=800 --only default base --variants '{"base": {"start": "<checkpoint>"}}'`.
+What they are worth on a task and cameras that the scenes do not hold, at equal steps:
+`python -m benchmarks learning sight --fresh=45 --only default base --variants '{"base": {"start": "weights/nano-base"}}'`.
 """
 
 import argparse
-import json
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,11 +28,11 @@ from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
 from lerobot_wallwm.policies.towers.landmarks import Landmarks, block_places, mean_word
 from lerobot_wallwm.processors.caption.captioner import caption_templates
 
-EYE_SEED, DEMONSTRATION_SEED = 20_000_000, 10_000_000
+FIRST_SEED = 20_000_000
 VERBS = ("reach", "approach", "grasp", "lift", "move", "lower", "release", "retreat")
 # The first landmarks find the points of a glimpse, in their order; the others are left to what follows.
 OBJECT, TARGET = "{object}", "{target}"
-EYE_BATCH, EYE_RATE, HELDOUT_SCENES = 32, 3e-3, 12
+BATCH, RATE, HELDOUT_SCENES = 32, 3e-3, 12
 
 
 def main() -> None:
@@ -41,20 +40,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for scenes, views and the checkpoint")
-    parser.add_argument("--scenes", type=int, default=1400, help="for the eye")
-    parser.add_argument("--eye_steps", type=int, default=4000)
-    parser.add_argument("--episodes", type=int, default=200, help="demonstrations for the whole policy")
-    parser.add_argument("--steps", type=int, default=3000, help="of the whole policy, 8 samples each")
+    parser.add_argument("--out", type=Path, required=True, help="folder for scenes and the checkpoint")
+    parser.add_argument("--scenes", type=int, default=1400)
+    parser.add_argument("--steps", type=int, default=8000, help="32 moments each")
     parser.add_argument("--jobs", type=int, default=2, help="processes that simulate")
     args = parser.parse_args()
     torch.set_num_threads(1)  # small operators; two threads wait for each other
     scenes = args.out / f"glimpses{args.scenes}.npz"
     if not scenes.exists():
         save_glimpses(scenes, args.scenes, args.jobs)
-    eye, found = train_eye(scenes, args.eye_steps)
-    print("beside the truth, held-out scenes, median pixels:", json.dumps(found))
-    print(json.dumps(train_policy(args.out, eye, args.episodes, args.steps)))
+    eye, found = train_eye(scenes, args.steps)
+    for name, pixels in found.items():
+        print(f"{name}: {pixels} pixels beside its place, the median of held-out scenes")
+    save(eye, args.out / "nano-base")
 
 
 def save_glimpses(path: Path, scenes: int, jobs: int) -> None:
@@ -85,12 +83,12 @@ def _glimpses_of(scenes: np.ndarray) -> list[tuple[int, Any]]:
     from lerobot_env_so101_sim.wide import So101WideEnv
 
     env = So101WideEnv()
-    found = [(int(i), g) for i in scenes for g in glimpses(env, EYE_SEED + int(i))]
+    found = [(int(i), g) for i in scenes for g in glimpses(env, FIRST_SEED + int(i))]
     env.close()
     return found
 
 
-def train_eye(scenes: Path, steps: int, landmarks: int = 8) -> tuple[dict[str, Any], dict[str, float]]:
+def train_eye(scenes: Path, steps: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, float]]:
     """State dicts of landmarks and words, and by how much their places are off in every twelfth scene."""
     from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 
@@ -98,15 +96,15 @@ def train_eye(scenes: Path, steps: int, landmarks: int = 8) -> tuple[dict[str, A
     rng = np.random.default_rng(0)
     shown = dict(np.load(scenes))
     held = shown["scenes"] % HELDOUT_SCENES == 0
-    config = WallwmConfig(landmarks=landmarks)
-    eye = Landmarks(config.text_dim, landmarks, config.max_views, config.video_width)
+    config = WallwmConfig(device="cpu")
+    eye = Landmarks(config.text_dim, config.landmarks, config.max_views, config.video_width)
     words = HashedTextEncoder(config.text_dim, config.max_text_tokens)
     parameters = [*eye.parameters(), *words.parameters()]
-    optimizer = torch.optim.AdamW(parameters, EYE_RATE, weight_decay=0.01)
-    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, EYE_RATE, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=0.01)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
     rows = np.flatnonzero(~held)
     for _ in tqdm(range(steps), desc="eye", mininterval=10):
-        some = rng.choice(rows, EYE_BATCH)
+        some = rng.choice(rows, BATCH)
         fits, places, known = _look(eye, words, shown, some, rng.choice(VERBS, len(some)), augment=True)
         loss = _loss(fits, places, known)
         optimizer.zero_grad()
@@ -118,7 +116,7 @@ def train_eye(scenes: Path, steps: int, landmarks: int = 8) -> tuple[dict[str, A
     cameras = ("wrist", "overhead")[: shown["pictures"].shape[1]]
     with torch.no_grad():
         eye.eval()
-        for some in np.array_split(np.flatnonzero(held), max(1, held.sum() // EYE_BATCH)):
+        for some in np.array_split(np.flatnonzero(held), max(1, held.sum() // BATCH)):
             verbs = [VERBS[i % len(VERBS)] for i in range(len(some))]
             fits, places, known = _look(eye, words, shown, some, verbs, augment=False)
             apart = (_points(fits) - places).norm(dim=-1) * (config.image_size[0] - eye.STRIDE) / 2
@@ -181,16 +179,24 @@ def _loss(fits: Tensor, places: Tensor, known: Tensor) -> Tensor:
     return ((0.1 * entropy + 2 * apart) * known).sum() / known.sum()
 
 
-def train_policy(out: Path, eye: dict[str, Any], episodes: int, steps: int) -> dict[str, Any]:
-    """Trains on whole demonstrations from the eye on, and writes the checkpoint."""
-    from benchmarks.learning import one_run
+def save(eye: dict[str, dict[str, Tensor]], folder: Path) -> None:
+    """Writes the checkpoint: settings of the model, no cameras, no arm; `lerobot-train --policy.path` adds the dataset's."""
+    from lerobot.policies.factory import make_pre_post_processors
+    from safetensors.torch import save_file
 
-    view = one_run.recorded(out / f"wide{episodes}", episodes, DEMONSTRATION_SEED, wide=True, heldout=0.1)
-    root = out / f"nano-base-{episodes}-{steps}"
-    job = one_run.Job(
-        "nano-base", 0, steps, 8, *map(str, (view / "train", view / "heldout", out / "frames")), 0
-    )
-    return {"checkpoint": str(root), **one_run.train(job, root, eye)}
+    from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+
+    config = WallwmConfig(device="cpu", push_to_hub=False)
+    config.save_pretrained(folder)
+    config.learned.write(folder)
+    weights = {
+        f"model.{part}.{name}": value.contiguous()
+        for part, state in eye.items()
+        for name, value in state.items()
+    }
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    for steps in make_pre_post_processors(config):
+        steps.save_pretrained(folder)
 
 
 if __name__ == "__main__":

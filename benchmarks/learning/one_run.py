@@ -79,7 +79,7 @@ def prepared(args: Namespace) -> Path:
     return folder
 
 
-def recorded(folder: Path, episodes: int, seed: int, wide: bool = False, **settings: Any) -> Path:
+def recorded(folder: Path, episodes: int, seed: int, **settings: Any) -> Path:
     """Demonstrations recorded anew from that seed, and their view beside them; left alone if they exist."""
     from lerobot_env_so101_sim.record import record
     from lerobot_wallwm.processors.prepare.config import PrepareConfig
@@ -88,7 +88,7 @@ def recorded(folder: Path, episodes: int, seed: int, wide: bool = False, **setti
 
     view = folder.with_name(f"{folder.name}_events")
     if not folder.exists():
-        record(folder, episodes, seed, wide=wide)
+        record(folder, episodes, seed)
     if not view.exists():
         places = DatasetConfig(root=folder), OutputConfig(root=view)
         prepare(PrepareConfig(*places, quiet=True, **settings))
@@ -149,8 +149,8 @@ def compared(runs: Mapping[int, dict], base: Mapping[int, dict], figures: Sequen
     return cells
 
 
-def train(job: Job, root: Path, parts: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
-    """Trains and writes a checkpoint as LeRobot lays it out; `parts` are state dicts of the model's to begin with."""
+def train(job: Job, root: Path) -> dict[str, Any]:
+    """Trains and writes a checkpoint as LeRobot lays it out."""
     from lerobot.configs import PreTrainedConfig
     from lerobot.datasets import LeRobotDatasetMetadata
     from lerobot.policies.factory import make_policy, make_pre_post_processors
@@ -170,8 +170,6 @@ def train(job: Job, root: Path, parts: Mapping[str, dict[str, Any]] | None = Non
         config.pretrained_path = Path(start)
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
     policy = make_policy(config, ds_meta=meta).train()
-    for name, state in (parts or {}).items():
-        policy.model.get_submodule(name).load_state_dict(state)
     # What only a study turns is no field of the policy but a number of its training stage.
     shape, of_stage = (
         policy.model.shape,

@@ -96,6 +96,7 @@ class WallwmPolicy(PreTrainedPolicy):
         if dataset_stats is not None:
             spread = displacement_std(Path(root), config.horizon) if root is not None else None
             self.action_space.fit(dataset_stats, spread)
+        self._has_dataset = dataset_stats is not None
         self._dataset_units = {name: units.clone() for name, units in self.action_space.named_buffers()}
         shapes = {key: tuple(feature.shape) for key, feature in config.image_features.items()}
         self._images = CameraStack(
@@ -161,7 +162,8 @@ class WallwmPolicy(PreTrainedPolicy):
         average = next(iter(model._averages()), None)
         place = Path(model_file)
         stage, joints = model.config.stage, (model._joints_before, model._joints())
-        fresh = load_checkpoint(model, average, stage, place, CHECKPOINT_FIX, device, *joints)
+        training = model._has_dataset
+        fresh = load_checkpoint(model, average, stage, place, CHECKPOINT_FIX, device, *joints, training)
         require_finite_weights(model, place, CHECKPOINT_FIX)
         if fresh:
             logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))

@@ -12,8 +12,6 @@ beside it (``<root>_phases.parquet``), ground truth for scoring a segmentation: 
 grasp or at the placing, turned by up to ``--perturb_yaw`` degrees. The way there is not recorded. The phases file then
 also says ``perturbed`` (grasp or place) and the offset drawn: ``offset_x, offset_y, offset_z`` (metres) and
 ``offset_yaw`` (radians).
-
-``--wide`` records other tasks in scenes of which no two are alike (`wide.py`), for base weights.
 """
 
 from __future__ import annotations
@@ -30,7 +28,6 @@ from lerobot_env_so101_sim.configuration import CAMERAS, FPS, IMAGE_SIZE
 from lerobot_env_so101_sim.env import MOTORS, So101PickPlaceEnv
 from lerobot_env_so101_sim.expert import SET_UP, Command, Expert, Style
 from lerobot_env_so101_sim.perturbation import CONTACTS, Perturbation
-from lerobot_env_so101_sim.rendering import choose_backend
 
 ROBOT_TYPE = "so101_follower"
 # Our choice, measured in the README: a longer group of pictures than LeRobot's 2 makes these still scenes several
@@ -39,8 +36,6 @@ GOP = 30
 CRF = 43
 # SVT-AV1's effort, 0 (most) to 13. Encoding takes 1 s an episode and camera, once; decoding does not care.
 PRESET = 4
-# Of footage that is made anew wherever it is needed.
-QUICK_PRESET = 10
 
 
 def features() -> dict:
@@ -98,7 +93,6 @@ def record(
     perturb: float = 0.0,
     perturb_yaw: float = 0.0,
     perturb_at: str | None = None,
-    wide: bool = False,
 ) -> dict:
     """Writes a LeRobotDataset of successful demonstrations and the phases file beside it.
 
@@ -111,7 +105,6 @@ def record(
         perturb: Radius of the ball around the contact pose, metres; 0 records whole demonstrations.
         perturb_yaw: Largest turn of the tool, degrees.
         perturb_at: ``grasp`` or ``place``; either with equal chance if left out.
-        wide: Scenes and tasks of `wide.So101WideEnv` instead.
 
     Returns:
         ``{"episodes", "tries", "frames"}``.
@@ -143,12 +136,12 @@ def record(
         features=features(),
         root=unfinished,
         robot_type=ROBOT_TYPE,
-        rgb_encoder=RGBEncoderConfig(g=gop, crf=crf, preset=QUICK_PRESET if wide else PRESET),
+        rgb_encoder=RGBEncoderConfig(g=gop, crf=crf, preset=PRESET),
         # Straight to the encoder, without a PNG per frame. A full queue would drop frames, so it holds an episode.
         streaming_encoding=True,
         encoder_queue_maxsize=1000,
     )
-    env = _environment(wide)
+    env = So101PickPlaceEnv(split="seen")
     rows: list[dict] = []
     kept = tries = total = 0
     with tqdm(total=episodes, desc="recording", unit="episode") as bar:
@@ -174,15 +167,6 @@ def record(
     unfinished.rename(root)
     unfinished_phases.rename(phases_path)
     return {"episodes": kept, "tries": tries, "frames": total}
-
-
-def _environment(wide: bool) -> So101PickPlaceEnv:
-    if not wide:
-        return So101PickPlaceEnv(split="seen")
-    choose_backend()  # before the module imports MuJoCo
-    from lerobot_env_so101_sim.wide import So101WideEnv
-
-    return So101WideEnv()
 
 
 def phase_rows(
@@ -224,7 +208,6 @@ def main() -> None:
         "--perturb", type=float, default=0.0, help="radius of starts around a contact pose, metres"
     )
     parser.add_argument("--perturb_yaw", type=float, default=0.0, help="and their largest turn, degrees")
-    parser.add_argument("--wide", action="store_true", help="the many scenes and tasks of base weights")
     parser.add_argument("--perturb_at", choices=CONTACTS, help="which contact; default: either")
     arguments = parser.parse_args()
     try:
@@ -237,7 +220,6 @@ def main() -> None:
             arguments.perturb,
             arguments.perturb_yaw,
             arguments.perturb_at,
-            arguments.wide,
         )
     except (ValueError, FileExistsError) as error:
         parser.error(str(error))

@@ -1,8 +1,6 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Many scenes for base weights: other tasks, shapes, sizes, colours, tables, lights, clutter, and other camera poses.
 
-    python -m lerobot_env_so101_sim.record --wide --root outputs/wide --episodes 300 --seed 10000000
-
 Neither the task of `env.py` (a cube on a disc) nor its cameras occur, so that what base weights bring to it can be
 measured. All ranges are our choice.
 """

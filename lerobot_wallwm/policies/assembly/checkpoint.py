@@ -1,7 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Checkpoints: where they lie, checked before LeRobot builds anything from them, and how their weights are read.
 
-A checkpoint of the same stage goes on; of another one, the next stage starts from its averages.
+A checkpoint of the same stage goes on; of another one, the next stage starts from its averages. Base weights are a
+checkpoint of some of the model's parts, without an arm's units: training begins with them, and with the other parts new.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
-from lerobot_wallwm.hub.files.weights import contents, load_weights
+from lerobot_wallwm.hub.files.weights import WeightsError, contents, load_weights
 from lerobot_wallwm.hub.remote.pull import fetch_checkpoint, fetch_settings, refuse_unsafe
 from lerobot_wallwm.policies.assembly.joints import Joints, comparable, moved, moves, say
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
@@ -113,6 +114,7 @@ def load_checkpoint(
     device: str,
     joints: Callable[[int, int], Joints] | None = None,
     joints_now: Joints | None = None,
+    training: bool = False,
 ) -> list[str]:
     """Fills a policy that has just been built.
 
@@ -125,6 +127,7 @@ def load_checkpoint(
         device: For weights that the policy was built without.
         joints: The checkpoint's, by how many actions and states it has; None: they are the policy's.
         joints_now: The policy's.
+        training: Whether the policy was built for a dataset, so that base weights will do.
 
     Returns:
         Tables that the checkpoint lacks and that keep their start.
@@ -141,6 +144,11 @@ def load_checkpoint(
     own = f"{PREFIX}{stage}."
     names = names_after_averages(found, updates, "model.", () if average is None else (stage,))
     state = policy.state_dict()
+    if not any(key.startswith("action_space.") for key in names.values()):
+        _load_base(policy, found, file, fix, device, training)
+        if average is not None:
+            average.begin(policy.get_submodule("model"))
+        return []
     fresh = fresh_tables(state, names.values())
     places = {ours: theirs for theirs, ours in names.items()}
     other, before = [], None
@@ -162,6 +170,18 @@ def load_checkpoint(
     if average is not None and begins:
         average.begin(policy.get_submodule("model"))
     return fresh
+
+
+def _load_base(
+    policy: nn.Module, found: Mapping[str, Any], file: Path, fix: str, device: str, training: bool
+) -> None:
+    parts = sorted({".".join(key.split(".")[:2]) for key in found})
+    if not training:
+        problem = f"holds base weights ({', '.join(parts)}), and no policy that acts."
+        raise WeightsError(file, problem, f"train from it: lerobot-train --policy.path={file.parent} ...")
+    keys = [key for key in policy.state_dict() if key.startswith(tuple(f"{part}." for part in parts))]
+    load_weights(policy, [file], fix, keys, device=torch.device(device))
+    logger.warning("From base weights: %s. All else starts as in a new policy.", ", ".join(parts))
 
 
 @torch.no_grad()
