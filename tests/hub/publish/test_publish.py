@@ -310,3 +310,16 @@ def test_a_backbone_that_others_do_not_have_is_refused(hub, wan, capsys):
     assert publish(checkpoint, name="me/wan") == 2
     assert "where readers of the checkpoint would look" in capsys.readouterr().err
     assert ("model", "me/wan") not in hub.repos
+
+
+def test_base_weights_keep_their_own_card(checkpoint, tmp_path):
+    """Our card tells of an arm, data and a run, which they do not have."""
+    config = json.loads((checkpoint / "config.json").read_text())
+    card = "---\nlibrary_name: lerobot\n---\n# An eye\n"
+    (checkpoint / "README.md").write_text(card)
+    flags = ("--dry_run=true", f"--out={tmp_path / 'staged'}", "--overwrite=true")
+    assert publish(checkpoint, *flags) == 0
+    assert (tmp_path / "staged" / "README.md").read_text() != card
+    (checkpoint / "config.json").write_text(json.dumps(config | {"input_features": {}, "output_features": {}}))
+    assert publish(checkpoint, *flags) == 0
+    assert (tmp_path / "staged" / "README.md").read_text() == card
