@@ -32,6 +32,7 @@ def checkpoint(make_policy, tiny_stats, tmp_path_factory) -> Path:
         "state_low": LOW.tolist(),
         "state_high": HIGH.tolist(),
     }
+    policy.config.guards = "auto"  # as a user has it; lerobot-rollout drives an arm
     policy.config.inference_seed = None  # fresh noise at each look: it never settles
     policy.save_pretrained(folder)
     for pipeline in make_pre_post_processors(policy.config, dataset_stats=tiny_stats):
