@@ -65,7 +65,7 @@ def test_moved_pictures_have_their_landmarks_moved_back():
     look = Landmarks(8, 3, max_views=1, width=12)
     frames = torch.full((64, 1, 3, 48, 64), -0.5)
     frames[..., 16:32, 24:40] = torch.randn(3, 16, 16)  # far from the borders, which repeat
-    moved, shift = look._move(frames[:, 0])
+    moved, shift = look.move(frames[:, 0])
     blocks = shift * torch.tensor([64 - 4, 48 - 4]) / 2  # in pixels
     assert len(blocks.round().unique(dim=0)) > 20 and blocks.abs().max() <= 4
     for picture, (x, y) in zip(moved, blocks.round().int().tolist(), strict=True):
