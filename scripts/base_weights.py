@@ -8,7 +8,7 @@ simulator knows its place in every picture. Nothing else is trained: towers and 
 arm and cameras are those of the dataset that one then trains on. All numbers are our choice.
 
 What they are worth on a task and cameras that the scenes do not hold, at equal steps:
-`python -m benchmarks learning sight --fresh=45 --only default base --variants '{"base": {"start": "weights/nano-base"}}'`.
+`python -m benchmarks learning sight --fresh=45 --only default "base weights"`.
 """
 
 import argparse

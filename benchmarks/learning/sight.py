@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.repo import REPO
 from benchmarks.harness.rows import Mean, Row, bar
 from benchmarks.learning import one_run
 
@@ -28,6 +29,7 @@ KINDS = ("reach", "approach", "move")
 # Name to the fields of the configuration, or of its training stage, that differ from the default.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
+    "base weights": {"start": str(REPO / "weights" / "nano-base")},
     "no landmarks": {"landmarks": 0},
     "no goal loss": {"losses": ["action", "video", "remaining"]},
     "no video loss": {"losses": ["action", "remaining", "goal"]},
