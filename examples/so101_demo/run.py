@@ -27,6 +27,7 @@ from so101_demo.stages import Stages, fingerprint_path  # noqa: E402
 from so101_demo.training_log import last_step, parse_training_log  # noqa: E402
 
 DATASET = REPO / "examples/so101_sim/data/so101_pick_place"
+BASE = REPO / "weights/nano-base"
 BATCH_SIZE = 8
 # Seeds of simulated episodes; the demonstrations were recorded at seeds far below.
 FIRST_SEED = 100_000
@@ -119,7 +120,13 @@ class Demo:
         }
         trained = self.stages.run(
             "train",
-            {"after": prepared.fingerprint, **wanted, "batch": BATCH_SIZE, "code": self._code("policies")},
+            {
+                "after": prepared.fingerprint,
+                **wanted,
+                "base": fingerprint_path(BASE),
+                "batch": BATCH_SIZE,
+                "code": self._code("policies"),
+            },
             [self.train_dir],
             self._train,
         )
@@ -186,7 +193,7 @@ class Demo:
         log, log_freq = self.out / "logs/train.log", min(10, steps)
         argv = [
             executable("lerobot-train"),
-            "--policy.type=wallwm",
+            f"--policy.path={_shown(BASE)}",
             "--policy.device=cpu",
             "--policy.push_to_hub=false",
             "--dataset.repo_id=local/so101_events",

@@ -104,7 +104,9 @@ def stage_checkpoint(
         files[TRAIN_CONFIG] = _write(work / TRAIN_CONFIG, train)
 
     if CARD in names and not config.get("output_features"):
-        return files | {CARD: folder / CARD}  # base weights know no arm, data or run that our card could tell of
+        return files | {
+            CARD: folder / CARD
+        }  # base weights know no arm, data or run that our card could tell of
 
     report, figures = (None, []) if extras.check is None else read_check(extras.check, sha256)
     placed = {f"figures/{re.sub(r'[^A-Za-z0-9_-]+', '_', figure.stem)}.png": figure for figure in figures}

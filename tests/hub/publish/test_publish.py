@@ -320,6 +320,8 @@ def test_base_weights_keep_their_own_card(checkpoint, tmp_path):
     flags = ("--dry_run=true", f"--out={tmp_path / 'staged'}", "--overwrite=true")
     assert publish(checkpoint, *flags) == 0
     assert (tmp_path / "staged" / "README.md").read_text() != card
-    (checkpoint / "config.json").write_text(json.dumps(config | {"input_features": {}, "output_features": {}}))
+    (checkpoint / "config.json").write_text(
+        json.dumps(config | {"input_features": {}, "output_features": {}})
+    )
     assert publish(checkpoint, *flags) == 0
     assert (tmp_path / "staged" / "README.md").read_text() == card
