@@ -85,80 +85,126 @@ def losses(model: WorldActionModel, windows: EventWindows) -> Losses:
     sees the keyframe alone, as inference without imagination does. With the future, ``t_A = t_V`` (paper's
     symmetric mapping, p. 10) except for ``anchored_fraction`` of the samples, which hold the video at s* while
     ``t_A`` is free (its asymmetric mapping, p. 10). Both fractions are our choice.
+
+    Packed, both kinds go through the towers together: a small model's step is mostly the calls.
     """
     batch, split = len(windows.captions), len(windows.future)
-    text = model.text_encoder(windows.captions)
-    parts = []
-    for compute, rows in (
-        (_losses_with_future, slice(0, split)),
-        (_losses_keyframe_only, slice(split, batch)),
-    ):
-        if rows.start < rows.stop:
-            parts.append(compute(model, windows.rows(rows), text[rows]))
+    text, draws = model.text_encoder(windows.captions), _Draws.of(model, windows)
+    together = model.shape.packing and windows.chunk is None
+    groups = [slice(0, batch)] if together else [slice(0, split), slice(split, batch)]
+    parts = [
+        _losses(model, windows.rows(rows), text[rows], draws.rows(rows))
+        for rows in groups
+        if rows.start < rows.stop
+    ]
     return Losses(
         *(torch.cat([getattr(part, name) for part in parts]) for name in Losses.__dataclass_fields__)
     )
 
 
-def _losses_with_future(model: WorldActionModel, windows: EventWindows, text: Tensor) -> Losses:
-    shape, device = model.shape, windows.state.device
-    batch = len(windows.captions)
-    frames = [windows.keyframes[:, :, None], windows.future]
-    if windows.chunk is not None:
-        frames.insert(0, windows.chunk.past)
-    latent_valid = model.latent_valid(windows.frame_valid)
-    packing = _packing(model, windows, latent_valid)
-    z_0, given = model.encode(torch.cat(frames, dim=2), packing), 1 + shape.history_latents
-    # The zero of a predicted future: the observation stands still.
-    still = model.encode(windows.keyframes[:, :, None]) if given > 1 else z_0[:, :, :, :1]
-    # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
-    u = torch.rand(batch, device=device)
-    t_video = fm.shift_noise_level(u, shape.video_train_shift)
-    anchored = torch.rand(batch, device=device) < shape.stage.anchored_fraction
-    level = fm.anchor_noise_level(shape.video_shift)
-    jitter = (torch.rand(batch, device=device) * 2 - 1) * fm.ANCHOR_JITTER
-    t_video = torch.where(anchored, (level + jitter).clamp(0.0, 1.0), t_video)
-    t_free = torch.rand(batch, shape.stage.action_draws, device=device)
-    t_action = torch.where(anchored[:, None], t_free, u[:, None])
+@dataclass
+class _Draws:
+    """What a batch draws whether or not its samples go through the towers together.
 
-    t_frames = t_video[:, None].expand(-1, z_0.shape[3] - given)
-    t_frames = torch.cat((t_video.new_zeros(batch, given), t_frames), dim=1)
-    noise = torch.randn_like(z_0)
-    z_t = fm.add_noise(z_0, noise, t_frames[:, None, None])  # at level 0 it stays what it is
-    noise = noise[:, :, :, given:]
-    tubes = _tubes(model, windows)
-    if tubes is not None:
-        z_t = tubes.hide(z_t, noise)
-    predict = "video" in shape.stage.losses
+    Attributes:
+        t_video: ``(B,)`` noise level of the future.
+        t_action: ``(B, K)`` that of each draw of the actions.
+        noise: ``(B, K, H, A)`` on the actions.
+    """
+
+    t_video: Tensor
+    t_action: Tensor
+    noise: Tensor
+
+    @classmethod
+    def of(cls, model: WorldActionModel, windows: EventWindows) -> _Draws:
+        """For a batch of which the first samples carry their future."""
+        shape, actions = model.shape, windows.actions
+        batch, draws, device = len(actions), shape.stage.action_draws, actions.device
+        # One step index u for both towers, as at inference: each has its own schedule, and only the video's is shifted.
+        u = torch.rand(batch, device=device)
+        anchored = torch.rand(batch, device=device) < shape.stage.anchored_fraction
+        jitter = (torch.rand(batch, device=device) * 2 - 1) * fm.ANCHOR_JITTER
+        level = (fm.anchor_noise_level(shape.video_shift) + jitter).clamp(0.0, 1.0)
+        t_video = torch.where(anchored, level, fm.shift_noise_level(u, shape.video_train_shift))
+        # Without a future there is nothing to be in step with.
+        free = anchored | (torch.arange(batch, device=device) >= len(windows.future))
+        t_free = torch.rand(batch, draws, device=device)
+        noise = torch.randn(batch, draws, *actions.shape[1:], device=device, dtype=actions.dtype)
+        return cls(t_video, torch.where(free[:, None], t_free, u[:, None]), noise)
+
+    def rows(self, index: slice) -> _Draws:
+        """A part of the batch."""
+        return _Draws(self.t_video[index], self.t_action[index], self.noise[index])
+
+
+def _losses(model: WorldActionModel, windows: EventWindows, text: Tensor, draws: _Draws) -> Losses:
+    """Of samples that lie side by side in the towers: all, or unless packed all with their future or all without."""
+    shape, device = model.shape, windows.state.device
+    batch, split, given = len(windows.captions), len(windows.future), 1 + shape.history_latents
+    seen = torch.arange(batch, device=device) >= split  # these see what inference sees
+    latent_valid = model.latent_valid(windows.frame_valid)
+    latent_valid = latent_valid[:, :given] if not split else latent_valid.clone()
+    latent_valid[split:, given:] = False
+    packing = _packing(model, windows, latent_valid)
+    first, parts, tubes, target = windows.rows(slice(0, split)), [], None, None
+    if split:
+        frames = [first.keyframes[:, :, None], first.future]
+        if first.chunk is not None:
+            frames.insert(0, first.chunk.past)
+        z_0 = model.encode(torch.cat(frames, dim=2), packing)
+        # The zero of a predicted future: the observation stands still.
+        still = model.encode(first.keyframes[:, :, None]) if given > 1 else z_0[:, :, :, :1]
+        past, future = z_0[:, :, :, :given], z_0[:, :, :, given:]
+        noise = torch.randn_like(future)
+        parts.append(torch.cat((past, fm.add_noise(future, noise, draws.t_video[:split])), dim=3))
+        target, tubes = _video_target(model, future, still, noise), _tubes(model, first)
+        if tubes is not None:
+            parts[0] = tubes.hide(parts[0], noise)
+    if split < batch:
+        parts.append(model.encode_seen(windows.keyframes[split:], windows.chunk)[0])
+    z_t = parts[0]
+    if len(parts) == 2:
+        z_t = parts[0].new_zeros(batch, *parts[0].shape[1:])
+        z_t[:split] = parts[0]
+        z_t[split:, :, : parts[1].shape[2], :given] = parts[1]
+    t_frames = draws.t_video[:, None].expand(-1, z_t.shape[3] - given)
+    t_frames = torch.cat((t_frames.new_zeros(batch, given), t_frames), dim=1)
+    predict = bool(split) and "video" in shape.stage.losses
     hidden = mask_or_none(latent_valid)
     features, goal = _look(model, windows, text, z_t, t_frames, hidden, packing, predict)
-    token_valid = _token_valid(model, windows)
-    video_loss = action_loss = z_0.new_zeros(batch)
-    false = torch.zeros(batch, dtype=torch.bool, device=device)
+
+    video_loss = action_loss = windows.remaining.new_zeros(batch)
+    has_video = has_remaining = torch.zeros(batch, dtype=torch.bool, device=device)
+    remaining_loss = torch.zeros_like(action_loss)
     if features.prediction is not None:
+        assert target is not None
+        token_valid = _token_valid(model, first)
         weights = None  # all one
-        if mask_or_none(windows.token_valid) is not None or tubes is not None:
+        if mask_or_none(first.token_valid) is not None or tubes is not None:
             weights = per_latent_pixel(video_loss_weights(token_valid, tubes), shape.video.patch)
-        prediction, target = features.prediction, _video_target(model, z_0[:, :, :, given:], still, noise)
         if packing is None:
-            error = _video_error(model, prediction, target, weights)
+            error = _video_error(model, features.prediction, target, weights)
             video_loss = fm.masked_mean_per_sample(error, latent_valid[:, given:])
         else:
             # Each frame as a sample of one view and one latent.
             target = packing.pack_future(target.transpose(2, 3))[:, None, :, None]
             if weights is not None:
-                weights = packing.pack_views(weights)[packing.future, None]
-            error = _video_error(model, prediction[:, None, :, None], target, weights)
+                weights = packing.pack_views(weights, packing.future)[:, None]
+            error = _video_error(model, features.prediction[:, None, :, None], target, weights)
             video_loss = packing.mean_per_sample(error[:, 0], packing.future)
+        has_video = latent_valid[:, given:].any(1)
+        has_video[:split] &= token_valid.flatten(1).any(1)
     if "action" in shape.stage.losses:
-        action_loss, _ = _action_losses(model, windows, features.layers, t_action, hidden, goal, packing)
+        action_loss, log_remaining = _action_losses(
+            model, windows, features.layers, draws, hidden, goal, packing
+        )
+        # The remaining time learns only here: a future in sight would tell it how long the event lasts.
+        far = windows.remaining.clamp_min(1).log()
+        remaining_loss = nn.functional.huber_loss(log_remaining, far, delta=0.5, reduction="none") * seen
+        has_remaining = seen if windows.chunk is None else has_remaining  # fixed chunks end by the clock
     return Losses(
-        action_loss,
-        video_loss,
-        latent_valid[:, given:].any(1) & token_valid.flatten(1).any(1) if predict else false,
-        z_0.new_zeros(batch),
-        false,
-        *_goal_losses(windows, goal),
+        action_loss, video_loss, has_video, remaining_loss, has_remaining, *_goal_losses(windows, goal)
     )
 
 
@@ -173,10 +219,10 @@ def _packing(model: WorldActionModel, windows: EventWindows, latent_valid: Tenso
 
 
 def _token_valid(model: WorldActionModel, windows: EventWindows) -> Tensor:
-    """Tokens that enter the video loss, ``(B, V, h, w)``."""
+    """Tokens that enter the video loss, ``(S, V, h, w)``."""
     if windows.token_valid is not None:
         return windows.token_valid
-    size = (len(windows.captions), windows.keyframes.shape[1], *model.video.grid)
+    size = (len(windows.future), windows.keyframes.shape[1], *model.video.grid)
     return torch.ones(size, dtype=torch.bool, device=windows.state.device)
 
 
@@ -293,16 +339,15 @@ def _action_losses(
     model: WorldActionModel,
     windows: EventWindows,
     layers: list[Tensor],
-    t_BK: Tensor,
+    noise: _Draws,
     latent_valid: Tensor | None,
     goal: Goal | None,
     packing: FramePacking | None,
 ) -> tuple[Tensor, Tensor]:
     """K noise levels on one video forward (paper p. 11); returns losses and log-remaining time, ``(B,)``."""
-    batch, draws = t_BK.shape
+    batch, draws = noise.t_action.shape
     a_0 = windows.actions.repeat_interleave(draws, 0)
-    eps = torch.randn_like(a_0)
-    t = t_BK.flatten()
+    eps, t = noise.noise.flatten(0, 1), noise.t_action.flatten()
     valid = windows.action_valid.repeat_interleave(draws, 0)
     given = None if windows.chunk is None else windows.chunk.given
     prediction, log_remaining = model.action(

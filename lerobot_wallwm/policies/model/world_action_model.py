@@ -214,16 +214,21 @@ class WorldActionModel(nn.Module):
         return self.encode(torch.cat((chunk.past, keyframes[:, :, None]), dim=2)), self.latent_valid(valid)
 
     def encode(self, frames: Tensor, packing: FramePacking | None = None) -> Tensor:
-        """``(B, V, F, 3, H, W)`` to latents ``(B, V, C, T, h, w)``; zero, and not computed, where packing leaves them out."""
+        """``(S, V, F, 3, H, W)`` to latents ``(S, V, C, T, h, w)``; zero, and not computed, where packing leaves them out.
+
+        A packing may hold more rows than the first S, whose frames these are.
+        """
         if packing is None:
             return self.codec.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        by_length = {n: rows[rows < len(frames)] for n, rows in packing.rows_by_length.items()}
+        by_length = {n: rows for n, rows in by_length.items() if len(rows)}
         parts = {
             length: self.encode(frames[rows, :, : 1 + FRAMES_PER_LATENT * (length - 1)])
-            for length, rows in packing.rows_by_length.items()
+            for length, rows in by_length.items()
         }
         some = next(iter(parts.values()))
         z = some.new_zeros(*frames.shape[:2], some.shape[2], packing.length, *some.shape[4:])
-        for length, rows in packing.rows_by_length.items():
+        for length, rows in by_length.items():
             z[rows, :, :, :length] = parts[length]
         return z
 

@@ -91,12 +91,13 @@ class FramePacking:
         """What all views share, ``(B, T, ...)``, to ``(F, ...)``."""
         return x_BT[self.order[self.sample], self.time]
 
-    def pack_views(self, x_BV: Tensor) -> Tensor:
-        """What all latent frames of a view share, ``(B, V, ...)``, to ``(F, ...)``."""
-        return x_BV[self.order[self.sample], self.view]
+    def pack_views(self, x_BV: Tensor, frames: Tensor | None = None) -> Tensor:
+        """What all latent frames of a view share, ``(B, V, ...)``, to ``(F, ...)``, or for some of the F alone."""
+        sample, view = (i if frames is None else i[frames] for i in (self.sample, self.view))
+        return x_BV[self.order[sample], view]
 
     def pack_future(self, x_BVN: Tensor) -> Tensor:
-        """What only frames after the keyframe have, ``(B, V, T - 1, ...)``, for the frames `future`."""
+        """What only frames after the keyframe have, ``(S, V, T - 1, ...)``, for the frames `future` of the first S rows."""
         sample, view, time = (i[self.future] for i in (self.sample, self.view, self.time))
         return x_BVN[self.order[sample], view, time - 1]
 
