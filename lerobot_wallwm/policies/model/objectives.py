@@ -302,31 +302,6 @@ def _look(
     return features, goal
 
 
-def _losses_keyframe_only(model: WorldActionModel, windows: EventWindows, text: Tensor) -> Losses:
-    device, batch = windows.state.device, len(windows.captions)
-    z_seen, seen_valid = model.encode_seen(windows.keyframes, windows.chunk)
-    hidden = mask_or_none(seen_valid)
-    packing = _packing(model, windows, torch.ones_like(windows.frame_valid[:, :1]))
-    still = torch.zeros(batch, z_seen.shape[3], device=device)
-    features, goal = _look(model, windows, text, z_seen, still, hidden, packing, predict=False)
-    t_action = torch.rand(batch, model.shape.stage.action_draws, device=device)
-    action_loss, log_remaining = _action_losses(
-        model, windows, features.layers, t_action, hidden, goal, packing
-    )
-    # The remaining time learns only here: a future in sight would tell it how long the event lasts.
-    target = windows.remaining.clamp_min(1).log()
-    remaining_loss = nn.functional.huber_loss(log_remaining, target, delta=0.5, reduction="none")
-    false = torch.zeros(batch, dtype=torch.bool, device=device)
-    return Losses(
-        action_loss,
-        torch.zeros_like(action_loss),
-        false,
-        remaining_loss,
-        ~false if windows.chunk is None else false,  # fixed chunks end by the clock
-        *_goal_losses(windows, goal),
-    )
-
-
 def _goal_losses(windows: EventWindows, goal: Goal | None) -> tuple[Tensor, Tensor]:
     """Loss of the goal and which samples carry it, both ``(B,)``."""
     if goal is None:
