@@ -64,6 +64,9 @@ def loss_curves(name: str, steps: Sequence[int], curves: Mapping[str, Sequence[f
         axis.set_xlabel("step")
         if len(values) and min(values) > 0:
             axis.set_yscale("log")
+            # Plain numbers: this page's text knows no formulas. Those between powers of ten only where there is room.
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter("{x:g}" if max(values) < 10 * min(values) else "")
     return svg(figure, name)
 
 

@@ -219,3 +219,12 @@ def test_video_metrics_count_only_future_frames_inside_the_event():
     assert scores["imagined"]["ssim"] == pytest.approx(1)
     assert scores["repeat_keyframe"]["psnr"] == pytest.approx(3.01, abs=0.01)
     assert scores["repeat_keyframe"]["psnr_moved"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    "losses", [[0.9, 0.5, 0.3], [20.0, 1.0, 0.05]], ids=["within a decade", "over decades"]
+)
+def test_loss_curves_have_numbers_at_their_ticks(losses):
+    drawn = str(fig.loss_curves("losses", [1, 2, 3], {"total loss": losses}))
+    assert "mathdefault" not in drawn and "$" not in drawn
+    assert any(f">{tick}</text>" in drawn for tick in ("0.4", "0.5", "1"))
