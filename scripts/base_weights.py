@@ -7,7 +7,7 @@ Landmarks and words learn where something lies that a caption names, in simulate
 simulator knows its place in every picture. Nothing else is trained: towers and goal head start as in a new policy, and
 arm and cameras are those of the dataset that one then trains on. All numbers are our choice.
 
-What they are worth on a task and cameras that the scenes do not hold, at equal steps:
+What they are worth on a task and an overhead camera that the scenes do not hold, at equal steps:
 `python -m benchmarks learning sight --fresh=45 --only default "base weights"`.
 """
 
