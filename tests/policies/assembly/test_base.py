@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +86,11 @@ def test_parts_of_another_size_are_refused(base):
     save_file(parts, file, {"format": "pt"})
     with pytest.raises(WeightsError, match=r"1 mis-shaped: model\.landmarks\.identity"):
         started(base, dataset_of(ARM))
+
+
+def test_the_committed_weights_are_those_of_their_card_and_start_a_policy():
+    folder = Path(__file__).parents[3] / "weights" / "nano-base"
+    weights = folder / "model.safetensors"
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() in (folder / "README.md").read_text()
+    kept, now = load_file(weights), started(folder, dataset_of(ARM)).state_dict()
+    assert kept and all(torch.equal(now[key], value) for key, value in kept.items())
