@@ -32,8 +32,6 @@ _WHERE = {
     "goal_head.trunk.0.weight": (1, _STATES),
     "goal_head.to_pose.weight": (0, _ACTIONS),
     "goal_head.to_pose.bias": (0, _ACTIONS),
-    "goal_head.to_share.weight": (0, _ACTIONS),
-    "goal_head.to_share.bias": (0, _ACTIONS),
     "goal_head.to_features.weight": (1, _ACTIONS),
     "action_space.offset": (0, _ACTIONS),
     "action_space.scale": (0, _ACTIONS),

@@ -5,9 +5,8 @@ Not in the paper: our choice for models that learn from a few dozen demonstratio
 pictures alone; how the arm gets there hardly does. The end is therefore predicted by itself, as a pose, from the
 landmarks that leave the tower's last block, and the action tower expresses its steps along the way there.
 
-A reach ends where something lies, wherever the arm is now; a grasp ends where the arm is, whatever the pictures show. So
-each joint's end is an absolute pose plus a share of the present one, and both are learned. Our choice: compared on the
-eye alone and with one seed; the whole policy was not trained without the share in the same run.
+Ends are absolute: a learned share of the observed pose comes nearer to ends where the arm already is, and teaches the
+head to stay near and not to look (docs/train/base.md).
 
 Shapes: B batch, V views, K landmarks of a view, L text tokens, E text width, P proprioception dims, A action dims.
 """
@@ -59,9 +58,6 @@ class GoalHead(nn.Module):
         dropout: Share of their units that training leaves out.
     """
 
-    # Before the sigmoid. Our choice.
-    FIRST_SHARE = -3.0
-
     def __init__(
         self,
         text_dim: int,
@@ -84,10 +80,6 @@ class GoalHead(nn.Module):
             nn.Dropout(dropout),
         )
         self.to_pose = nn.Linear(hidden, action_dim)
-        # Starts as nearly absolute ends: from an even share, a short run learns to stay near and not to look.
-        self.to_share = nn.Linear(hidden, action_dim)
-        nn.init.zeros_(self.to_share.weight)
-        nn.init.constant_(self.to_share.bias, self.FIRST_SHARE)
         self.to_features = nn.Linear(hidden + action_dim, width)
 
     def close_slots(self, start: int, stop: int) -> None:
@@ -118,6 +110,6 @@ class GoalHead(nn.Module):
         slots = places.new_zeros(len(places), self.coordinates // self.per_view, self.per_view)
         slots[:, slice(places.shape[1]) if view_ids is None else view_ids] = places
         hidden = self.trunk(torch.cat((slots.flatten(1), mean_word(text_BLE), state_BP), dim=1))
-        pose = self.to_pose(hidden) + self.to_share(hidden).sigmoid() * here_BA
+        pose = self.to_pose(hidden)
         way = pose - here_BA
         return Goal(pose, way, self.to_features(torch.cat((hidden, way), dim=1)))

@@ -111,7 +111,7 @@ def test_a_duration_without_sense_is_refused_at_once(arm):
 
 @pytest.mark.parametrize(
     ("on_stall", "actions"),
-    [("retry", ["retry"] * 4), ("next", ["retry", "next"] * 2), ("hold", ["retry", "hold"])],
+    [("retry", ["retry"] * 3), ("next", ["retry", "next"] * 2), ("hold", ["retry", "hold"])],
 )
 def test_an_arm_that_does_not_move_is_looked_at_again(arm, tmp_path, on_stall, actions, monkeypatch):
     monkeypatch.setattr(rollout, "STALL_RETRIES", 1)

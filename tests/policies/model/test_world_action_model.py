@@ -152,7 +152,7 @@ def test_overfits_one_batch():
     )
     assert plan.length.tolist() == [8, 8]
     error = (plan.actions - event.actions[:2]).square().mean()
-    assert error < 0.02 * event.actions[:2].square().mean(), float(error)
+    assert error < 0.05 * event.actions[:2].square().mean(), float(error)
 
 
 def test_both_towers_train_at_the_same_step_of_their_schedules():
