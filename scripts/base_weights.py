@@ -188,6 +188,7 @@ def save(eye: dict[str, dict[str, Tensor]], folder: Path) -> None:
 
     config = WallwmConfig(device="cpu", push_to_hub=False)
     config.save_pretrained(folder)
+    config.learned.eye_taught = True
     config.learned.write(folder)
     weights = {
         f"model.{part}.{name}": value.contiguous()

@@ -36,6 +36,7 @@ from lerobot_wallwm.policies.batches.event_reader import EventReader
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.geometry.calibration import Calibration
 from lerobot_wallwm.policies.model import objectives
+from lerobot_wallwm.policies.model.rehearsal import Rehearsal
 from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.safety.guards import Guards
@@ -80,6 +81,7 @@ class WallwmPolicy(PreTrainedPolicy):
         # Whose weights a checkpoint holds, before the dataset's names replace its own.
         known = config.learned
         self._joints_before = partial(Joints.of, known.action_feature_names, known.state_feature_names)
+        self._eye_was_taught = known.eye_taught
         self._known_rows = learn(config, dataset_stats, dataset_meta)
         config.validate_features()
         check_precision(config.dtype, config.device or "cpu")
@@ -106,9 +108,11 @@ class WallwmPolicy(PreTrainedPolicy):
         self.guards = Guards(config, self.action_space, self._images.shapes)
         reader = ChunkReader if config.chunked else EventReader
         self._events = reader(config, self._images, self.action_space, self.model.video.grid, dataset_meta)
+        self._rehearsal = Rehearsal()
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
         self.ema = nn.ModuleDict()
         stage = config.training_stage
+        config.learned.eye_taught |= "goal" in stage.losses and "landmarks" in stage.trains
         if stage.ema_decay:
             self.ema[stage.name] = WeightAverage(self.model, stage.ema_decay)
             # DistributedDataParallel would send them round before every forward; they are the same on all ranks.
@@ -171,7 +175,8 @@ class WallwmPolicy(PreTrainedPolicy):
 
     def get_optim_params(self) -> list[dict[str, Any]]:
         """LeRobot's hook: see `parameter_groups`."""
-        return parameter_groups(self, self.config.optimizer_lr, muon=self.config.optimizer == "muon")
+        muon = self.config.optimizer == "muon"
+        return parameter_groups(self, self.config.optimizer_lr, muon, self._eye_was_taught)
 
     def push_model_to_hub(
         self,
@@ -221,6 +226,9 @@ class WallwmPolicy(PreTrainedPolicy):
                 windows.captions = self.config.caption_drop()(windows.captions, frames)
             losses = objectives.losses(self.model, windows)
         loss, parts = losses.weighted(self.model.shape.stage.losses, reduction)
+        if self.training and self.model.goal_head is not None and losses.goal_read.shape[1]:
+            known = losses.goal_read, windows.goal, losses.has_goal
+            loss = loss + self._rehearsal(self.model.goal_head, *known)
         return loss, {f"loss_{name}": float(value.detach()) for name, value in parts.items()}
 
     def _joints(self) -> Joints:

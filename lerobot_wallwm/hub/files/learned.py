@@ -55,6 +55,8 @@ class Learned:
     backbone_shape: Counts = field(default_factory=dict)
     # Fingerprint of its umT5, so that a checkpoint acts without it on captions that it knows.
     text_encoder_id: Fingerprint | None = None
+    # Whether landmarks and words have learned where things lie; a training that goes on from there lets them be.
+    eye_taught: bool = False
 
     def write(self, folder: Path) -> None:
         """Writes `learned.json` into a checkpoint's folder."""

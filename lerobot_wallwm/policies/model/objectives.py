@@ -41,7 +41,10 @@ WEIGHTS = {"action": 1.0, "video": 2.0, "remaining": 0.2, "goal": 1.0}
 
 @dataclass
 class Losses:
-    """Per-sample losses, each ``(B,)``, and which samples carry them (boolean, ``(B,)``); all have actions."""
+    """Per-sample losses, each ``(B,)``, and which samples carry them (boolean, ``(B,)``); all have actions.
+
+    ``goal_read`` is what the goal head read of each sample, ``(B, I)``; I is 0 where it does not learn.
+    """
 
     action: Tensor
     video: Tensor
@@ -50,6 +53,7 @@ class Losses:
     has_remaining: Tensor
     goal: Tensor
     has_goal: Tensor
+    goal_read: Tensor
 
     def weighted(self, names: Collection[str], reduction: str = "mean") -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of a stage, times their `WEIGHTS`, as one.
@@ -204,7 +208,8 @@ def _losses(model: WorldActionModel, windows: EventWindows, text: Tensor, draws:
         remaining_loss = nn.functional.huber_loss(log_remaining, far, delta=0.5, reduction="none") * seen
         has_remaining = seen if windows.chunk is None else has_remaining  # fixed chunks end by the clock
     return Losses(
-        action_loss, video_loss, has_video, remaining_loss, has_remaining, *_goal_losses(windows, goal)
+        *(action_loss, video_loss, has_video, remaining_loss, has_remaining),
+        *_goal_losses(model, windows, goal),
     )
 
 
@@ -302,12 +307,14 @@ def _look(
     return features, goal
 
 
-def _goal_losses(windows: EventWindows, goal: Goal | None) -> tuple[Tensor, Tensor]:
-    """Loss of the goal and which samples carry it, both ``(B,)``."""
-    if goal is None:
-        return windows.remaining.new_zeros(len(windows.captions)), torch.zeros_like(windows.has_goal)
-    error = nn.functional.smooth_l1_loss(goal.pose, windows.goal, beta=0.3, reduction="none")
-    return error.mean(1), windows.has_goal
+def _goal_losses(
+    model: WorldActionModel, windows: EventWindows, goal: Goal | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of the goal, which samples carry it, both ``(B,)``, and what it was read from."""
+    none = windows.remaining.new_zeros(len(windows.captions))
+    if goal is None or model.goal_head is None:
+        return none, torch.zeros_like(windows.has_goal), none[:, None][:, :0]
+    return model.goal_head.loss(goal.pose, windows.goal), windows.has_goal, goal.read.detach()
 
 
 def _action_losses(

@@ -29,19 +29,22 @@ class Goal:
         pose: ``(B, A)`` predicted pose at the event's end, in `ActionSpace`'s goal units.
         way: ``(B, A)`` from the observed pose to ``pose``, in the units of the action sequence.
         features: ``(B, D)``, for the action tower's state token.
+        read: ``(B, I)``, what it was read from.
     """
 
     pose: Tensor
     way: Tensor
     features: Tensor
+    read: Tensor
 
     def rows(self, index: slice) -> Goal:
         """A part of the batch."""
-        return Goal(self.pose[index], self.way[index], self.features[index])
+        return Goal(self.pose[index], self.way[index], self.features[index], self.read[index])
 
     def repeat(self, draws: int) -> Goal:
         """Each row ``draws`` times in a row."""
-        return Goal(*(x.repeat_interleave(draws, 0) for x in (self.pose, self.way, self.features)))
+        parts = self.pose, self.way, self.features, self.read
+        return Goal(*(x.repeat_interleave(draws, 0) for x in parts))
 
 
 class GoalHead(nn.Module):
@@ -109,7 +112,16 @@ class GoalHead(nn.Module):
         places = places_BVK2.flatten(2)  # (B, V, 2 K)
         slots = places.new_zeros(len(places), self.coordinates // self.per_view, self.per_view)
         slots[:, slice(places.shape[1]) if view_ids is None else view_ids] = places
-        hidden = self.trunk(torch.cat((slots.flatten(1), mean_word(text_BLE), state_BP), dim=1))
+        read = torch.cat((slots.flatten(1), mean_word(text_BLE), state_BP), dim=1)
+        hidden = self.trunk(read)
         pose = self.to_pose(hidden)
         way = pose - here_BA
-        return Goal(pose, way, self.to_features(torch.cat((hidden, way), dim=1)))
+        return Goal(pose, way, self.to_features(torch.cat((hidden, way), dim=1)), read)
+
+    def loss(self, pose_BA: Tensor, true_BA: Tensor) -> Tensor:
+        """How far goals are from where events ended, ``(B,)``."""
+        return nn.functional.smooth_l1_loss(pose_BA, true_BA, beta=0.3, reduction="none").mean(1)
+
+    def read_again(self, read_NI: Tensor) -> Tensor:
+        """Poses ``(N, A)`` of samples by what was read of them (`Goal.read`)."""
+        return self.to_pose(self.trunk(read_NI))

@@ -17,35 +17,42 @@ from lerobot.optim import OptimizerConfig
 from torch import nn
 
 BLOCKS = ("model.video.blocks.", "model.action.blocks.")
-# What must first learn to see, and its learning rate, as a multiple of the others'. Our choice; docs/results/sight.md has
-# the error with and without.
-EYES, EYES_RATE = ("model.landmarks.", "model.goal_head.", "model.text_encoder."), 3.0
+# What must first learn to see, and its learning rate, as a multiple of the others': the goal head's, the eye's, and that
+# of an eye that has learned to see. Our choice; docs/results/sight.md has what they are worth.
+GOAL, EYE = "model.goal_head.", ("model.landmarks.", "model.text_encoder.")
+FAST, SLOW = 3.0, 0.1
 
 
-def parameter_groups(policy: nn.Module, lr: float, muon: bool) -> list[dict[str, Any]]:
+def parameter_groups(
+    policy: nn.Module, lr: float, muon: bool, eye_taught: bool = False
+) -> list[dict[str, Any]]:
     """The policy's trainable parameters; weight decay is for matrices, not for tables, gains and biases.
 
     Args:
         policy: Whose towers are ``model.video`` and ``model.action``.
-        lr: Learning rate; that of `EYES` is a multiple of it.
+        lr: Learning rate; those of goal head and eye are multiples of it.
         muon: Whether the matrices of the blocks form a group of their own, and the groups say ``use_muon``.
+        eye_taught: Whether the eye has learned to see. Goals of a few dozen events then teach it less than the noise of
+            small batches takes away.
     """
     linear = {id(m.weight) for m in policy.modules() if isinstance(m, nn.Linear)}
     trainable = {name: p for name, p in policy.named_parameters() if p.requires_grad}
     matrices = {name: p for name, p in trainable.items() if id(p) in linear}
-    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+    rates = {"goal": FAST, "eye": SLOW if eye_taught else FAST}
+    groups: dict[tuple[bool, bool, str], list[nn.Parameter]] = {}
     for name, parameter in trainable.items():
-        kind = name in matrices, muon and name in matrices and name.startswith(BLOCKS), name.startswith(EYES)
+        part = "goal" if name.startswith(GOAL) else "eye" if name.startswith(EYE) else ""
+        kind = name in matrices, muon and name in matrices and name.startswith(BLOCKS), part
         groups.setdefault(kind, []).append(parameter)
     out = []
-    for (matrix, by_muon, eyes), parameters in groups.items():
+    for (matrix, by_muon, part), parameters in groups.items():
         group: dict[str, Any] = {"params": parameters}
         group |= {"use_muon": by_muon} if muon else {}
         group |= {} if matrix else {"weight_decay": 0.0}
         if not muon and all(p.device.type == "cpu" for p in parameters):
             # torch's default there is a loop over parameters, a tenth of a training step of `nano`.
             group["fused"] = True
-        out.append(group | ({"lr": EYES_RATE * lr} if eyes else {}))
+        out.append(group | ({"lr": rates[part] * lr} if part else {}))
     return out
 
 

@@ -19,6 +19,7 @@ FULL = Learned(
     motion_limits={"step": [0.5, 1.0], "state_low": [-1.0, 0.0]},
     backbone_shape={"width": 24},
     text_encoder_id="ab12",
+    eye_taught=True,
 )
 
 

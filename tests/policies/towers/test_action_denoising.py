@@ -68,7 +68,7 @@ def test_it_equals_the_tower(lengths, masked, with_goal, data):
         latents = data.draw(st.lists(st.integers(1, 3), min_size=batch, max_size=batch))
     goal = None
     if with_goal:
-        goal = Goal(*(torch.randn(batch, n) for n in (3, SHAPE.action_dim, SHAPE.action_width)))
+        goal = Goal(*(torch.randn(batch, n) for n in (3, SHAPE.action_dim, SHAPE.action_width, 5)))
     fast, slow, remaining, expected = both(tiny_model(), lengths, latents, None, goal)
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(remaining, expected, atol=1e-5, rtol=1e-5)

@@ -173,3 +173,24 @@ def test_the_policys_blocks_go_to_muon_and_nothing_else(make_policy):
         }
     assert isinstance(policy.config.get_optimizer_preset().build(groups), MuonAdamW)
     assert make_policy().config.get_optimizer_preset().type == "adamw"
+
+
+def test_an_eye_that_has_learned_to_see_is_let_be_and_a_run_that_is_resumed_keeps_its_rates(make_policy):
+    policy = make_policy()
+    names = {id(p): name for name, p in policy.named_parameters()}
+    new, taught = (parameter_groups(policy, 1.0, False, eye_taught) for eye_taught in (False, True))
+    # A resumed run's optimiser finds its rates in its own state, by the groups' order.
+    assert [[id(p) for p in g["params"]] for g in new] == [[id(p) for p in g["params"]] for g in taught]
+    rates = [{names[id(p)]: g.get("lr", 1.0) for g in of for p in g["params"]} for of in (new, taught)]
+    slower = {name for name in names.values() if rates[0][name] != rates[1][name]}
+    assert slower == {n for n in names.values() if n.split(".")[1] in ("landmarks", "text_encoder")}
+    assert all(rates[1][name] < 1 for name in slower)
+
+
+@pytest.mark.parametrize(("stage", "taught"), [("joint", True), ("action", True), ("video", False)])
+def test_goals_teach_the_eye_and_video_alone_does_not(make_policy, tmp_path, stage, taught):
+    policy = make_policy(stage=stage)
+    policy.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "learned.json").read_text())["eye_taught"] is taught
+    rates = {g["lr"] for g in type(policy).from_pretrained(tmp_path).get_optim_params() if "lr" in g}
+    assert (min(rates) < policy.config.optimizer_lr) is taught
