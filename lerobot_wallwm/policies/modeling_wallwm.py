@@ -225,10 +225,10 @@ class WallwmPolicy(PreTrainedPolicy):
                 frames = self._events.event_frames(batch, windows)
                 windows.captions = self.config.caption_drop()(windows.captions, frames)
             losses = objectives.losses(self.model, windows)
-        loss, parts = losses.weighted(self.model.shape.stage.losses, reduction)
-        if self.training and self.model.goal_head is not None and losses.goal_read.shape[1]:
-            known = losses.goal_read, windows.goal, losses.has_goal
-            loss = loss + self._rehearsal(self.model.goal_head, *known)
+            loss, parts = losses.weighted(self.model.shape.stage.losses, reduction)
+            if self.training and self.model.goal_head is not None and losses.goal_read.shape[1]:
+                known = losses.goal_read, windows.goal, losses.has_goal
+                loss = loss + self._rehearsal(self.model.goal_head, *known)
         return loss, {f"loss_{name}": float(value.detach()) for name, value in parts.items()}
 
     def _joints(self) -> Joints:

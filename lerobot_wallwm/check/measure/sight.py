@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -287,9 +286,9 @@ def measure_sight(
         for camera in cameras:
             short = camera.removeprefix("observation.images.")
             ends[f"another scene but for {short}"] = look({**other, camera: rows})
-    for path, reader in checkpoint.policy.model.picture_readers().items():
-        ends[f"another scene, for the {path} alone"] = look(own, apart=(reader, other))
-        ends[f"another scene, but not for the {path}"] = look(other, apart=(reader, own))
+    if checkpoint.policy.model.landmarks is not None:
+        ends["another scene, for the landmarks alone"] = look(own, found_in=other)
+        ends["another scene, but not for the landmarks"] = look(other, found_in=own)
     if worded is not None:
         ends[OTHER_CAPTION] = look(own, [captions[i] for i in worded])
     if imagination:
@@ -308,14 +307,7 @@ def measure_sight(
 
 
 class _Look:
-    """Asks the policy for the last action of each of its events.
-
-    Args:
-        checkpoint: The policy.
-        observations: What it sees.
-        rows: Which N of them.
-        seed: Of the noise; the same for every look.
-    """
+    """Asks the policy for the last action of each of N events, with the same noise at every look."""
 
     def __init__(self, checkpoint: Checkpoint, observations: Observations, rows: list[int], seed: int):
         self.checkpoint, self.observations, self.rows, self.seed = checkpoint, observations, rows, seed
@@ -324,7 +316,7 @@ class _Look:
         self,
         pictures: Pictures,
         captions: Sequence[str] | None = None,
-        apart: tuple[Any, Pictures] | None = None,
+        found_in: Pictures | None = None,
         futures: Callable[[Any], Any] | None = None,
     ) -> np.ndarray:
         """Last actions ``(N, D)``.
@@ -332,7 +324,7 @@ class _Look:
         Args:
             pictures: What it sees.
             captions: N of them; None for its own.
-            apart: A module that reads pictures by itself (`WorldActionModel.picture_readers`), and what it sees instead.
+            found_in: In which the landmarks are found instead.
             futures: Makes of each imagined future the one that the video tower sees; None leaves the imagination as
                 configured.
         """
@@ -347,10 +339,10 @@ class _Look:
             remaining = self.observations.remaining[self.rows[part]]
             length = torch.as_tensor(remaining).to(seen["observation.state"].device)
             with ExitStack() as changes:
-                if apart is not None:
-                    shown = self.checkpoint.policy.rollout.images(self._seen(apart[1], part))
-                    instead = partial(_instead, shown)
-                    changes.enter_context(apart[0].register_forward_pre_hook(instead))
+                if found_in is not None and model.landmarks is not None:
+                    shown = self.checkpoint.policy.rollout.images(self._seen(found_in, part))
+                    hook = model.landmarks.register_forward_pre_hook(lambda _, args, s=shown: (s, *args[1:]))
+                    changes.enter_context(hook)
                 if futures is not None:
                     changes.enter_context(_seeing(model, futures))
                 imagination = None if futures is None else "anchor"
@@ -367,11 +359,6 @@ class _Look:
             elif (other := list(shown[part])) != rows:
                 seen[camera] = self.observations.seen(self.checkpoint, rows, other)[camera]
         return seen
-
-
-def _instead(pictures: Any, _: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A hook by which a module's first argument is these pictures."""
-    return pictures, *args[1:]
 
 
 def _seeing(model: Any, change: Callable[[Any], Any]) -> Any:

@@ -307,13 +307,11 @@ def _look(
     return features, goal
 
 
-def _goal_losses(
-    model: WorldActionModel, windows: EventWindows, goal: Goal | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _goal_losses(model: WorldActionModel, windows: EventWindows, goal: Goal | None) -> tuple[Tensor, ...]:
     """Loss of the goal, which samples carry it, both ``(B,)``, and what it was read from."""
-    none = windows.remaining.new_zeros(len(windows.captions))
     if goal is None or model.goal_head is None:
-        return none, torch.zeros_like(windows.has_goal), none[:, None][:, :0]
+        none = windows.remaining.new_zeros(len(windows.captions), 0)
+        return none.sum(1), torch.zeros_like(windows.has_goal), none
     return model.goal_head.loss(goal.pose, windows.goal), windows.has_goal, goal.read.detach()
 
 

@@ -165,10 +165,6 @@ class WorldActionModel(nn.Module):
             part.eval()
         return self
 
-    def picture_readers(self) -> dict[str, nn.Module]:
-        """Modules besides the tower's patches to which pictures go, as their first argument ``(B, V, 3, H, W)``."""
-        return {} if self.landmarks is None else {"landmarks": self.landmarks}
-
     def find_landmarks(self, keyframes: Tensor, text: Tensor, view_ids: Tensor | None) -> Tensor | None:
         """What the captions name in the keyframes, as tokens for the video tower; None for the paper's layout."""
         return None if self.landmarks is None else self.landmarks(keyframes, text, view_ids)

@@ -37,14 +37,9 @@ class Goal:
     features: Tensor
     read: Tensor
 
-    def rows(self, index: slice) -> Goal:
-        """A part of the batch."""
-        return Goal(self.pose[index], self.way[index], self.features[index], self.read[index])
-
     def repeat(self, draws: int) -> Goal:
         """Each row ``draws`` times in a row."""
-        parts = self.pose, self.way, self.features, self.read
-        return Goal(*(x.repeat_interleave(draws, 0) for x in parts))
+        return Goal(*(x.repeat_interleave(draws, 0) for x in vars(self).values()))
 
 
 class GoalHead(nn.Module):
@@ -121,7 +116,3 @@ class GoalHead(nn.Module):
     def loss(self, pose_BA: Tensor, true_BA: Tensor) -> Tensor:
         """How far goals are from where events ended, ``(B,)``."""
         return nn.functional.smooth_l1_loss(pose_BA, true_BA, beta=0.3, reduction="none").mean(1)
-
-    def read_again(self, read_NI: Tensor) -> Tensor:
-        """Poses ``(N, A)`` of samples by what was read of them (`Goal.read`)."""
-        return self.to_pose(self.trunk(read_NI))

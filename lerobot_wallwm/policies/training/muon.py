@@ -17,8 +17,7 @@ from lerobot.optim import OptimizerConfig
 from torch import nn
 
 BLOCKS = ("model.video.blocks.", "model.action.blocks.")
-# What must first learn to see, and its learning rate, as a multiple of the others': the goal head's, the eye's, and that
-# of an eye that has learned to see. Our choice; docs/results/sight.md has what they are worth.
+# Learning rates as multiples of the others': of what must learn to see, and of an eye that has. Our choice (results/sight.md).
 GOAL, EYE = "model.goal_head.", ("model.landmarks.", "model.text_encoder.")
 FAST, SLOW = 3.0, 0.1
 
@@ -32,8 +31,7 @@ def parameter_groups(
         policy: Whose towers are ``model.video`` and ``model.action``.
         lr: Learning rate; those of goal head and eye are multiples of it.
         muon: Whether the matrices of the blocks form a group of their own, and the groups say ``use_muon``.
-        eye_taught: Whether the eye has learned to see. Goals of a few dozen events then teach it less than the noise of
-            small batches takes away.
+        eye_taught: Whether the eye has learned to see: then small batches take away more than they teach it.
     """
     linear = {id(m.weight) for m in policy.modules() if isinstance(m, nn.Linear)}
     trainable = {name: p for name, p in policy.named_parameters() if p.requires_grad}
