@@ -197,6 +197,10 @@ class So101PickPlaceEnv(gym.Env):
         """Where the object is to stand, for the demonstrator; None where the task ends with the object in the hand."""
         return Placing(self.simulation._get_target_pos(), slack=0.012)
 
+    def named_target(self) -> np.ndarray | None:
+        """Middle, (3,), of what the task names besides its object."""
+        return self.simulation._get_target_pos()
+
     def is_accomplished(self, info: dict) -> bool:
         """Whether a demonstration that ends here, with the last step's ``info``, is one to keep."""
         return bool(info["is_success"]) and self.progress.complete

@@ -1,8 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Moments of demonstrations in the scenes of `wide.py`, and where in their pictures lies what the task names.
+"""Moments of demonstrations, and where in their pictures lies what the task names.
 
 The demonstrator works unseen but for a few moments, which costs a tenth of a recorded demonstration: many scenes can be
-had. No real dataset has such places; they are for base weights alone.
+had. No real dataset has such places; they are for base weights, made in the scenes of `wide.py`, and for measuring.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import mujoco
 import numpy as np
 
 from lerobot_env_so101_sim.configuration import CAMERAS
+from lerobot_env_so101_sim.env import So101PickPlaceEnv
 from lerobot_env_so101_sim.expert import Expert
-from lerobot_env_so101_sim.wide import So101WideEnv
 
 # How many of a demonstration's moments. Our choice.
 SHARE = 0.08
@@ -39,7 +39,7 @@ class Glimpse:
     task: str
 
 
-def glimpses(env: So101WideEnv, seed: int) -> list[Glimpse]:
+def glimpses(env: So101PickPlaceEnv, seed: int) -> list[Glimpse]:
     """Moments of the demonstration that a seed gives, up to a waypoint out of the arm's reach."""
     env.reset(seed=seed)
     drawn = np.random.default_rng([seed, 303])
@@ -55,7 +55,7 @@ def glimpses(env: So101WideEnv, seed: int) -> list[Glimpse]:
     return found
 
 
-def _glimpse(env: So101WideEnv, cameras) -> Glimpse:
+def _glimpse(env: So101PickPlaceEnv, cameras) -> Glimpse:
     simulation = env.simulation
     tool = mujoco.mj_name2id(simulation.model, mujoco.mjtObj.mjOBJ_SITE, "gripperframe")
     points = (simulation._get_object_pose()[:3], env.named_target(), simulation.data.site_xpos[tool])
