@@ -29,6 +29,8 @@ from benchmarks.harness.repo import DATASET, REPO
 from benchmarks.harness.rows import CannotRunError, Mean, number
 
 CLIPS = 48
+# Of events whose end depends on pictures.
+KINDS = ("reach", "approach", "move")
 QUICK = {"steps": 2, "batch": 2, "seeds": [0], "jobs": 1, "observations": 6, "most": 8}
 
 
@@ -44,7 +46,7 @@ class Job:
     heldout: str
     cache: str  # folder for decoded frames
     observations: int  # held-out ones, at most
-    # Fields of the policy's configuration, or of its training stage; `start` is a checkpoint to start from.
+    # Fields of the policy's configuration or training stage; `start` is a checkpoint, `altered` the "camera" or "words".
     changes: dict[str, Any] = field(default_factory=dict)
     # Source episode to what is said instead of the events' captions.
     told: dict[str, str] = field(default_factory=dict)
@@ -173,12 +175,12 @@ def train(job: Job, root: Path) -> dict[str, Any]:
     # What only a study turns is no field of the policy but a number of its training stage.
     shape, of_stage = (
         policy.model.shape,
-        {k: v for k, v in job.changes.items() if k not in {*fields, "start"}},
+        {k: v for k, v in job.changes.items() if k not in {*fields, "start", "altered"}},
     )
     policy.model.shape = replace(shape, stage=replace(shape.stage, **of_stage))
     preprocess, postprocess = make_pre_post_processors(config, dataset_stats=meta.stats)
     deltas = config.observation_delta_indices, config.action_delta_indices
-    windows = WindowsInMemory(view, Path(job.cache), *deltas)
+    windows = WindowsInMemory(view, Path(job.cache), *deltas, altered=job.changes.get("altered", ""))
     preset = config.get_optimizer_preset()
     optimizer = preset.build(policy.get_optim_params())
     scheduler = config.get_scheduler_preset().build(optimizer, job.steps)
@@ -216,6 +218,7 @@ class WindowsInMemory:
         observation_deltas: list[int],
         action_deltas: list[int],
         state_deltas: list[int] | None = None,
+        altered: str = "",
     ):
         from lerobot.datasets import LeRobotDataset, LeRobotDatasetMetadata
 
@@ -230,7 +233,10 @@ class WindowsInMemory:
         self.state = torch.from_numpy(np.stack(table["observation.state"])).float()
         self.action = torch.from_numpy(np.stack(table["action"])).float()
         self.episode = torch.as_tensor(np.asarray(table["episode_index"]))
+        self.altered = altered
         self.tasks = [self.meta.tasks.iloc[int(i)].name for i in table["task_index"]]
+        if altered == "words":
+            self.tasks = [unheard(task) for task in self.tasks]
         keys = self.meta.camera_keys
         self.frames = {
             key: _decoded(dataset, key, cache / f"{root.parent.name}-{root.name}-{key}.npy") for key in keys
@@ -261,8 +267,38 @@ class WindowsInMemory:
         }
         for key, frames in self.frames.items():
             batch[key] = torch.from_numpy(frames[inside["seen"].numpy()]).float() / 255
+            if self.altered == "camera":
+                batch[key] = another_camera(batch[key], int(rows[0]))
             batch[f"{key}_is_pad"] = inside["seen"] != seen
         return batch
+
+
+def another_camera(pictures: torch.Tensor, seed: int) -> torch.Tensor:
+    """Pictures ``(..., 3, H, W)`` in [0, 1] as a camera sees them that is dark, warm, flat, soft and noisy."""
+    soft = torch.nn.functional.pad(pictures.flatten(0, -4), (1, 1, 1, 1), mode="replicate")
+    soft = torch.nn.functional.avg_pool2d(soft, 3, 1).unflatten(0, pictures.shape[:-3])
+    tint = torch.tensor([1.0, 0.8, 0.6])[:, None, None]
+    noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(seed))
+    return (soft.clamp(0, 1) ** 1.5 * tint * 0.75 + 0.12 + 0.03 * noise).clamp(0, 1)
+
+
+def unheard(caption: str) -> str:
+    """A caption whose colours and things have names that nobody has heard."""
+    said = (
+        "zorpish",
+        "quibbed",
+        "flammic",
+        "nurlen",
+        "vextal",
+        "glimmon",
+        "tarsic",
+        "obrun",
+        "gizmo",
+        "saucer",
+    )
+    known = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black", "cube", "disc")
+    names = dict(zip(known, said, strict=True))
+    return " ".join(names.get(word, word) for word in caption.split())
 
 
 def _decoded(dataset: Any, key: str, path: Path) -> np.ndarray:
@@ -329,9 +365,7 @@ def score(job: Job, root: Path) -> dict[str, Any]:
     return result
 
 
-def sight(
-    root: Path, heldout: Path, cache: Path, kinds: Sequence[str] = ("reach", "approach", "move")
-) -> dict[str, Any]:
+def sight(root: Path, heldout: Path, cache: Path, altered: str = "") -> dict[str, Any]:
     """Where a checkpoint ends the events of these kinds, by what was exchanged: see `check.measure.sight`."""
     from lerobot_wallwm.check.measure.checkpoint import Checkpoint
     from lerobot_wallwm.check.measure.observations import load_observations
@@ -341,14 +375,16 @@ def sight(
     checkpoint = Checkpoint(root)
     config = checkpoint.config
     deltas = config.observation_delta_indices, config.action_delta_indices
-    view, events = WindowsInMemory(heldout, cache, *deltas, [0]), read_event_rows(heldout)
+    view, events = WindowsInMemory(heldout, cache, *deltas, [0], altered), read_event_rows(heldout)
     anchors = []
     for index, event in enumerate(events):
         frames = len(event.action)
         first = max(0, frames - config.horizon)
         offsets = sorted({first + (frames - first) * i // 3 for i in range(3)})
-        anchors += [Anchor(index, o, event.first_row + o) for o in offsets if event.kind in kinds]
+        anchors += [Anchor(index, o, event.first_row + o) for o in offsets if event.kind in KINDS]
     seen = load_observations(checkpoint, view, events, anchors)
+    if altered == "words":
+        seen.captions = [unheard(caption) for caption in seen.captions]
     joints = config.action_feature_names or [f"joint {d}" for d in range(seen.true.shape[2])]
     found = measure_sight(checkpoint, seen, events, joints, imagination=True)
     places = gripper_places(found.true)
@@ -400,7 +436,8 @@ def main() -> None:
     job, root = Job(**json.loads(order_file.read_text())), result.with_suffix("")
     found = train(job, root)
     if job.sight:
-        found["sight"] = sight(root, Path(job.heldout), Path(job.cache))
+        altered = job.changes.get("altered", "")
+        found["sight"] = sight(root, Path(job.heldout), Path(job.cache), altered=altered)
     else:
         found |= score(job, root)
     partial = result.with_suffix(".partial")

@@ -25,11 +25,13 @@ from benchmarks.learning import one_run
 QUICK = {**one_run.QUICK, "only": ["default"]}
 # The first seed of demonstrations that were never used for anything else.
 FRESH_SEED = 700_000
-KINDS = ("reach", "approach", "move")
+BASE = str(REPO / "weights" / "nano-base")
 # Name to the fields of the configuration, or of its training stage, that differ from the default.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "base weights": {"start": str(REPO / "weights" / "nano-base")},
+    "base weights": {"start": BASE},
+    "base weights, another camera": {"start": BASE, "altered": "camera"},
+    "base weights, other words": {"start": BASE, "altered": "words"},
     "no landmarks": {"landmarks": 0},
     "no goal loss": {"losses": ["action", "video", "remaining"]},
     "no video loss": {"losses": ["action", "remaining", "goal"]},
