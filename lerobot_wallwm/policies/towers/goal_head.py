@@ -6,7 +6,7 @@ pictures alone; how the arm gets there hardly does. The end is therefore predict
 landmarks that leave the tower's last block, and the action tower expresses its steps along the way there.
 
 Ends are absolute: a learned share of the observed pose comes nearer to ends where the arm already is, and teaches the
-head to stay near and not to look (docs/train/base.md).
+head to stay near and not to look (docs/results/sight.md).
 
 Shapes: B batch, V views, K landmarks of a view, L text tokens, E text width, P proprioception dims, A action dims.
 """
