@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT
 from lerobot_wallwm.policies.model import flow_matching as fm
+from lerobot_wallwm.policies.towers.action_tower import VideoContext
 from lerobot_wallwm.policies.towers.frame_layouts import mask_or_none
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Imagination:
     """One imagined future of a batch of events.
 
     Args:
-        model: Its video tower imagines; its action tower's projections make keys and values of what it sees.
+        model: Its video tower imagines; its action tower reads what that sees.
         z_key: Keyframe latents ``(B, V, C, 1, h, w)``.
         text: Caption tokens ``(B, L, E)``.
         planned: ``(B,)`` frames that each event still lasts.
@@ -99,22 +100,22 @@ class Imagination:
         self.done += 1
         return layers
 
-    def _keys_values(self, layers: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        return self.model.action.video_keys_values(layers, self.view_ids, self.chunk)
+    def _context(self, layers: list[Tensor]) -> VideoContext:
+        return self.model.action.read_video(layers, self.view_ids, self.chunk)
 
-    def step(self) -> list[tuple[Tensor, Tensor]]:
-        """One forward, then one Euler step of the video; returns the forward's keys and values."""
-        return self._keys_values(self._advance())
+    def step(self) -> VideoContext:
+        """One forward, then one Euler step of the video; returns what the action tower reads of the forward."""
+        return self._context(self._advance())
 
-    def to_anchor(self) -> list[tuple[Tensor, Tensor]]:
-        """Integrates to s*; returns the keys and values of one forward there."""
+    def to_anchor(self) -> VideoContext:
+        """Integrates to s*; returns what the action tower reads of one forward there."""
         shape = self.model.shape
         # Levels that land on s* exactly, however few steps there are: training held the video there and nowhere else.
         u = torch.linspace(1.0, 1.0 - fm.ANCHOR_STEP / fm.ANCHOR_STEPS, self.stop + 1, device=self.z.device)
         self.levels = fm.shift_noise_level(u, shape.video_shift)
         while self.done < self.stop:
             self._advance()
-        return self._keys_values(self._forward())
+        return self._context(self._forward())
 
     def latents(self) -> Tensor:
         """The best current guess of the clean latents, keyframe first; beyond the event the last one holds."""

@@ -335,9 +335,7 @@ def _action_losses(
         t,
         windows.state.repeat_interleave(draws, 0),
         valid,
-        model.action.video_keys_values(
-            layers, windows.view_ids, None if given is None else given.chunk, packing
-        ),
+        model.action.read_video(layers, windows.view_ids, None if given is None else given.chunk, packing),
         latent_valid,
         model.tokens_per_latent,
         windows.keyframes.shape[1],

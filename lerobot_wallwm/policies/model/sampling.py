@@ -98,13 +98,11 @@ def plan(
     if chunk is None:
         goal = model.read_goal(key_features.landmarks, state, text, here, view_ids)
     pose = None if goal is None else goal.pose
-    key_kv = model.action.video_keys_values(
-        key_features.layers, view_ids, None if given is None else given.chunk
-    )
+    key_video = model.action.read_video(key_features.layers, view_ids, None if given is None else given.chunk)
     levels = fm.schedule(num_steps, device=device)
     tokens = model.tokens_per_latent
     key_mask = over_video_tokens(key_hidden, tokens, views)
-    look = ActionDenoiser(model.action, state, key_kv, levels, key_mask, goal, given)
+    look = ActionDenoiser(model.action, state, key_video, levels, key_mask, goal, given)
     remaining = look.log_remaining.exp() if chunk is None else state.new_full((batch,), float(horizon))
     planned = torch.nan_to_num(remaining, nan=1.0).round().clamp(1, horizon).long()
     if length is not None:

@@ -9,39 +9,49 @@ Shapes: B batch, H steps that are planned, G tokens that a chunk is given, L den
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lerobot_wallwm.policies.towers.action_tower import ActionTower
+from lerobot_wallwm.policies.towers.action_tower import ActionTower, VideoContext
 from lerobot_wallwm.policies.towers.attention import Attention, Rope, rope_tables, rotate_both
 from lerobot_wallwm.policies.towers.goal_head import Goal
 from lerobot_wallwm.policies.towers.history import Given
-
-KeysValues = tuple[Tensor, Tensor]
+from lerobot_wallwm.policies.towers.token_layouts import KeysValues
 
 
 class StateLayer:
-    """One layer's state token ``(B, 1, D)``, as a `TokenLayout`; keeps what the layer's other tokens read of it.
+    """One layer's state token ``(B, 1, D)``, as a `TokenLayout`; keeps what the layer's other tokens need of the layer.
 
     Its rotary position is zero, which turns nothing.
 
     Attributes:
+        modulations: Of each noise level ``(6 D,)``, the clean one last.
         keys_values: Of the self-attention, ``(B, 1, heads, D / heads)``.
+        of_video: Keys and values of the video.
         read: What each token gets from the state, ``(B, 1, D)``.
     """
 
+    modulations: tuple[Tensor, ...]
     keys_values: KeysValues
+    of_video: KeysValues
     read: Tensor
 
     def __init__(self, video_mask: Tensor | None):
         self.video_mask = video_mask
 
-    def per_token(self, by_kind: Tensor) -> Tensor:
-        """The clean modulation, which is all there is."""
-        return by_kind
+    def modulate(self, modulation: Callable[[Tensor], Tensor], time: Tensor) -> Tensor:
+        """The clean one, of levels ``(L + 1, D)``."""
+        self.modulations = modulation(time).unbind(0)
+        return self.modulations[-1]
+
+    def read_video(self, read: Callable[[Any], KeysValues], video: Any) -> KeysValues:
+        """``(B, V * T * N, heads, D / heads)``."""
+        self.of_video = read(video)
+        return self.of_video
 
     def from_state(self, read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """``(B, 1, D)``."""
@@ -61,18 +71,31 @@ class StateLayer:
 class ActionLayer:
     """One layer's other tokens ``(B, G + H, D)``, as a `TokenLayout`.
 
+    Attributes:
+        step: Which noise level is the next forward's.
+
     Args:
         state: The same layer's state token.
+        clean: G.
         mask: ``(B, 1, 1, 1 + G + H)``, True for the state and what lies inside the event; None if all does.
         rope: Tables ``(G + H, 1, D / heads)``.
     """
 
-    def __init__(self, state: StateLayer, mask: Tensor | None, rope: Rope):
-        self.state, self.mask, self.rope = state, mask, rope
+    def __init__(self, state: StateLayer, clean: int, mask: Tensor | None, rope: Rope):
+        self.state, self.clean, self.mask, self.rope = state, clean, mask, rope
+        self.step = 0
 
-    def per_token(self, by_kind: Tensor) -> Tensor:
-        """Modulations are spread over the tokens before."""
-        return by_kind
+    def modulate(self, modulation: Callable[[Tensor], Tensor], time: Tensor) -> Tensor:
+        """``(6 D,)`` for all tokens, or ``(G + H, 6 D)`` where some are given."""
+        noised = self.state.modulations[self.step]
+        if not self.clean:
+            return noised
+        count = self.rope.cos.shape[0] - self.clean
+        return torch.cat((self.state.modulations[-1].expand(self.clean, -1), noised.expand(count, -1)))
+
+    def read_video(self, read: Callable[[Any], KeysValues], video: Any) -> KeysValues:
+        """As the state token read it."""
+        return self.state.of_video
 
     def from_state(self, read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """``(B, 1, D)``, which broadcasts."""
@@ -96,7 +119,7 @@ class ActionDenoiser:
     Args:
         tower: The action tower.
         state: ``(B, P)`` proprioception at the keyframe.
-        video_kv: From `ActionTower.video_keys_values`.
+        video: From `ActionTower.read_video`.
         levels: ``(L + 1,)`` noise levels, descending; the last is where the last step lands.
         video_mask: ``(B, 1, 1, V * T * N)``, True where a video token lies inside the event; None if all do.
         goal: Where the event ends; None without a `GoalHead`.
@@ -110,23 +133,20 @@ class ActionDenoiser:
         self,
         tower: ActionTower,
         state: Tensor,
-        video_kv: Sequence[KeysValues],
+        video: VideoContext,
         levels: Tensor,
         video_mask: Tensor | None = None,
         goal: Goal | None = None,
         given: Given | None = None,
     ):
-        self.tower, self.video_kv, self.goal, self.given = tower, video_kv, goal, given
+        self.tower, self.goal, self.given = tower, goal, given
+        self.video = video.by_layer()
         x = tower.embed_state(state, None if goal is None else goal.features)[:, None]
-        time = F.silu(tower.embed_time(levels[:-1], x.dtype))  # (L + 1, D), the clean one last
-        modulations = [block.modulation(time) for block in tower.blocks]
-        self.modulations = [modulation.unbind(0) for modulation in modulations]
+        self.time = F.silu(tower.embed_time(levels[:-1], x.dtype))  # (L + 1, D), the clean one last
         x = x + self._codes(0, 1)
-        self.state_layers = []
-        for block, modulation, kv in zip(tower.blocks, self.modulations, video_kv, strict=True):
-            layer = StateLayer(video_mask)
-            x = block.update(x, modulation[-1], kv, layer)
-            self.state_layers.append(layer)
+        self.state_layers = [StateLayer(video_mask) for _ in self.video]
+        for block, video_layer, layer in zip(tower.blocks, self.video, self.state_layers, strict=True):
+            x = block(x, self.time, video_layer, layer)
         self.log_remaining = tower.remaining_head(tower.norm_out(x[:, 0])).squeeze(-1)
 
     def begin(self, valid: Tensor) -> None:
@@ -147,7 +167,8 @@ class ActionDenoiser:
             mask = torch.cat((valid.new_ones(len(valid), 1), valid), dim=1)[:, None, None]
         turns = slice(first, tower.past_steps + 1 + horizon)
         rope = rope_tables(tower.rope_cos[turns, None], tower.rope_sin[turns, None])
-        self.layers = [ActionLayer(state, mask, rope) for state in self.state_layers]
+        clean = 0 if self.past is None else self.past.shape[1]
+        self.layers = [ActionLayer(state, clean, mask, rope) for state in self.state_layers]
 
     def predict(self, noised: Tensor, step: int) -> Tensor:
         """The tower's prediction ``(B, H, A)`` from actions ``(B, H, A)`` at the noise level of step ``step``."""
@@ -156,13 +177,9 @@ class ActionDenoiser:
         if self.past is not None:
             x, lead = torch.cat((self.past, x), dim=1), self.past.shape[1]
         x = x + self.codes
-        for block, modulations, kv, layer in zip(
-            tower.blocks, self.modulations, self.video_kv, self.layers, strict=True
-        ):
-            by_token = modulations[step]
-            if lead:
-                by_token = torch.cat((modulations[-1].expand(lead, -1), by_token.expand(noised.shape[1], -1)))
-            x = block.update(x, by_token, kv, layer)
+        for block, video_layer, layer in zip(tower.blocks, self.video, self.layers, strict=True):
+            layer.step = step
+            x = block(x, self.time, video_layer, layer)
         return tower.read_out(x[:, lead:], None if self.goal is None else self.goal.way[:, None])
 
     def _codes(self, start: int, stop: int) -> Tensor:

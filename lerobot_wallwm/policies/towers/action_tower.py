@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,8 +29,44 @@ from lerobot_wallwm.policies.towers.history import ChunkTables, Given
 from lerobot_wallwm.policies.towers.token_layouts import PackedTokens, PaddedTokens, TokenLayout
 
 
+class VideoLayer(NamedTuple):
+    """What one block of the action tower reads of the video; it makes keys and values of it itself.
+
+    Attributes:
+        features: Of the matched video block, ``(B, V, T, N, W)``, or ``(F, N, W)`` if packed.
+        place: Factor of each token by its place; broadcasts against the features.
+        code: E_tau, and E_abs in a chunk; likewise.
+        axes: First and last axis of the features that ViewConcat makes one.
+        gain: Of the values.
+    """
+
+    features: Tensor
+    place: Tensor
+    code: Tensor
+    axes: tuple[int, int]
+    gain: float
+
+
+@dataclass
+class VideoContext:
+    """`VideoLayer` of all layers: they differ in their features alone."""
+
+    layers: list[Tensor]
+    place: Tensor
+    code: Tensor
+    axes: tuple[int, int]
+    gain: float
+
+    def by_layer(self) -> list[VideoLayer]:
+        """One for each block."""
+        return [VideoLayer(h, self.place, self.code, self.axes, self.gain) for h in self.layers]
+
+
 class ActionBlock(nn.Module):
-    """One layer of the action tower. AdaLN from the action noise level; the state token is modulated as clean."""
+    """One layer of the action tower. AdaLN from the action noise level; the state token is modulated as clean.
+
+    All that its weights compute goes through `forward`, as FSDP asks of what it shards.
+    """
 
     def __init__(self, width: int, heads: int, ffn_width: int, video_width: int):
         super().__init__()
@@ -46,28 +84,23 @@ class ActionBlock(nn.Module):
         self.modulation.bias.data[2 * width : 3 * width] = 1.0  # gates start open, as a plain residual block
         self.modulation.bias.data[5 * width :] = 1.0
 
-    def forward(
-        self, x: Tensor, time: Tensor, video_kv: tuple[Tensor, Tensor], tokens: TokenLayout
-    ) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, video: VideoLayer, tokens: TokenLayout) -> Tensor:
         """One layer.
 
         Args:
             x: State and action tokens as ``tokens`` lays them out.
-            time: Timestep embeddings, clean ones of the state and those of the actions; see `TokenLayout.per_token`.
-            video_kv: This layer's keys and values; the K draws of a sample share them.
-            tokens: The layout.
+            time: Timestep embeddings, clean ones of the state and those of the actions; see `TokenLayout.modulate`.
+            video: The matched video block's features; the K draws of a sample share their keys and values.
+            tokens: The layout, which may keep for later calls what does not change between them.
         """
-        return self.update(x, tokens.per_token(self.modulation(time)), video_kv, tokens)
-
-    def update(
-        self, x: Tensor, by_token: Tensor, video_kv: tuple[Tensor, Tensor], tokens: TokenLayout
-    ) -> Tensor:
-        """`forward` with the modulation ``(..., 6 D)`` of each token already there."""
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = by_token.chunk(6, dim=-1)
+        keys_values = tokens.read_video(self.read_video, video)
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = tokens.modulate(self.modulation, time).chunk(
+            6, dim=-1
+        )
         normed = torch.addcmul(shift_a, self.norms[0](x), 1 + scale_a)
         x = torch.addcmul(x, gate_a, tokens.attend_self(self.self_attention, normed))
         x = x + tokens.from_state(self.read_state, x)
-        x = x + tokens.attend_video(self.video_attention, self.norms[2](x), video_kv)
+        x = x + tokens.attend_video(self.video_attention, self.norms[2](x), keys_values)
         normed = torch.addcmul(shift_f, self.norms[3](x), 1 + scale_f)
         value, gate = self.ffn_in(normed).chunk(2, dim=-1)
         return torch.addcmul(x, gate_f, self.ffn_out(value * F.silu(gate)))
@@ -75,6 +108,12 @@ class ActionBlock(nn.Module):
     def read_state(self, state: Tensor) -> Tensor:
         """What every token of a row gets from its state token."""
         return self.state_attention(self.norms[1](state))
+
+    def read_video(self, video: VideoLayer) -> tuple[Tensor, Tensor]:
+        """Keys and values ``(B, V * T * N, heads, D / heads)``, or ``(F * N, heads, D / heads)`` if packed."""
+        placed = self.norm_video(video.features) * video.place + video.code
+        k, v = self.video_attention.keys_values(placed.flatten(*video.axes))
+        return k, v * video.gain
 
 
 class ActionTower(nn.Module):
@@ -163,14 +202,14 @@ class ActionTower(nn.Module):
         self.register_buffer("rope_cos", cos, persistent=False)
         self.register_buffer("rope_sin", sin, persistent=False)
 
-    def video_keys_values(
+    def read_video(
         self,
         layers: list[Tensor],
         view_ids: Tensor | None = None,
         chunk_B: Tensor | None = None,
         packing: FramePacking | None = None,
-    ) -> list[tuple[Tensor, Tensor]]:
-        """ViewConcat of each layer's features with place code and E_tau, as keys and values; once per video forward.
+    ) -> VideoContext:
+        """Each layer's features with place code and E_tau; once per video forward.
 
         Args:
             layers: ``depth`` tensors ``(B, V, T, N, W)``, or ``(F, N, W)`` if packed.
@@ -178,22 +217,19 @@ class ActionTower(nn.Module):
             chunk_B: Which chunk of the rollout this is; None for an event, which disables E_abs (paper p. 10).
             packing: How the features of events are packed; None if they are not.
 
-        Returns:
-            ``depth`` pairs ``(B, V * T * N, heads, D / heads)``, or ``(F * N, heads, D / heads)``.
+        Raises:
+            ValueError: There are not as many layers as blocks.
         """
+        if len(layers) != self.depth:
+            raise ValueError(f"{len(layers)} video layers for {self.depth} blocks: layers match one to one.")
         if packing is None:
             place = 1 + self.place[slice(layers[0].shape[1]) if view_ids is None else view_ids]
-            code, token_axes = self._video_code(layers[0].shape[2], chunk_B), (1, 3)
+            code, axes = self._video_code(layers[0].shape[2], chunk_B), (1, 3)
         else:
             rows = packing.view if view_ids is None else view_ids[packing.view]
             place = 1 + self.place[rows, 0]
-            code, token_axes = self.tau_video(packing.time)[:, None], (0, 1)
-        pairs = []
-        for block, h in zip(self.blocks, layers, strict=True):
-            placed = block.norm_video(h) * place + code
-            k, v = block.video_attention.keys_values(placed.flatten(*token_axes))
-            pairs.append((k, v * self.value_gain))
-        return pairs
+            code, axes = self.tau_video(packing.time)[:, None], (0, 1)
+        return VideoContext(layers, place, code, axes, self.value_gain)
 
     def _video_code(self, latents: int, chunk_B: Tensor | None) -> Tensor:
         """E_tau, and E_abs in a chunk, of each latent frame; broadcasts over ``(B, V, T, N, W)``."""
@@ -208,7 +244,7 @@ class ActionTower(nn.Module):
         t_R: Tensor,
         state_RP: Tensor,
         action_valid_RH: Tensor,
-        video_kv: list[tuple[Tensor, Tensor]],
+        video: VideoContext,
         video_valid_BT: Tensor | None = None,
         tokens_per_latent: int = 1,
         views: int = 1,
@@ -226,7 +262,7 @@ class ActionTower(nn.Module):
             t_R: Their noise levels in [0, 1].
             state_RP: Proprioception at the keyframe.
             action_valid_RH: False beyond the event's end.
-            video_kv: From `video_keys_values`, with B rows; row ``r`` of the actions reads row ``r // K``.
+            video: From `read_video`, with B rows; row ``r`` of the actions reads row ``r // K``.
             video_valid_BT: False marks latent frames beyond the event's end; None if all are valid.
             tokens_per_latent: N, to spread ``video_valid_BT`` over tokens.
             views: V, likewise.
@@ -241,7 +277,7 @@ class ActionTower(nn.Module):
         """
         if packing is not None:
             assert given is None, "chunks fill their horizon: there is nothing to pack"
-            return self._forward_packed(noised_RHA, t_R, state_RP, action_valid_RH, video_kv, packing, goal)
+            return self._forward_packed(noised_RHA, t_R, state_RP, action_valid_RH, video, packing, goal)
         rows, horizon, _ = noised_RHA.shape
         state = self.embed_state(state_RP, None if goal is None else goal.features)
         actions = self.encoder(self.widen(noised_RHA))
@@ -265,7 +301,7 @@ class ActionTower(nn.Module):
         time = F.silu(torch.stack((time[-1:].expand(rows, -1), time[:-1]), dim=1))
         video_mask = over_video_tokens(video_valid_BT, tokens_per_latent, views)
         rope = rope_tables(cos[:, None].to(x.dtype), sin[:, None].to(x.dtype))
-        x = self._run_blocks(x, time, video_kv, PaddedTokens(valid, clean, rope, video_mask))
+        x = self._run_blocks(x, time, video, PaddedTokens(valid, clean, rope, video_mask))
         flow = self.read_out(x[:, clean:], None if goal is None else goal.way[:, None])
         return flow, self.remaining_head(self.norm_out(x[:, 0])).squeeze(-1)
 
@@ -275,7 +311,7 @@ class ActionTower(nn.Module):
         t_R: Tensor,
         state_RP: Tensor,
         action_valid_RH: Tensor,
-        video_kv: list[tuple[Tensor, Tensor]],
+        video: VideoContext,
         packing: FramePacking,
         goal: Goal | None,
     ) -> tuple[Tensor, Tensor]:
@@ -291,7 +327,7 @@ class ActionTower(nn.Module):
         state = self.embed_state(state_RP[first], None if goal is None else goal.features[first])
         actions = self.encoder(self.widen(noised_RHA[tokens.row, tokens.step]))
         x = tokens.join(state, actions) + self.tau_action(self.tau[tokens.position])
-        x = self._run_blocks(x, F.silu(self.embed_time(t_R, x.dtype)), video_kv, tokens)
+        x = self._run_blocks(x, F.silu(self.embed_time(t_R, x.dtype)), video, tokens)
         flow = self.read_out(tokens.of_actions(x), None if goal is None else goal.way[tokens.row])
         log_remaining = self.remaining_head(self.norm_out(tokens.of_state(x))).squeeze(-1)
         velocity = flow.new_zeros(rows, horizon, self.action_dim).index_put((tokens.row, tokens.step), flow)
@@ -317,12 +353,10 @@ class ActionTower(nn.Module):
         levels = torch.cat((t_R * 1000.0, t_R.new_zeros(1)))
         return self.time_embedder(self.timesteps(levels).to(dtype))
 
-    def _run_blocks(
-        self, x: Tensor, time: Tensor, video_kv: list[tuple[Tensor, Tensor]], tokens: TokenLayout
-    ) -> Tensor:
-        for block, kv in zip(self.blocks, video_kv, strict=True):
+    def _run_blocks(self, x: Tensor, time: Tensor, video: VideoContext, tokens: TokenLayout) -> Tensor:
+        for block, layer in zip(self.blocks, video.by_layer(), strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, time, kv, tokens, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(block, x, time, layer, tokens, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = block(x, time, kv, tokens)
+                x = block(x, time, layer, tokens)
         return x

@@ -12,7 +12,7 @@ T latent frames, N tokens of one view at one latent frame, P packed tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,12 +27,17 @@ from lerobot_wallwm.policies.towers.attention import (
 )
 from lerobot_wallwm.policies.towers.frame_layouts import FramePacking
 
+KeysValues = tuple[Tensor, Tensor]
+
 
 class TokenLayout(Protocol):
     """What a block of the action tower asks of its tokens."""
 
-    def per_token(self, by_kind: Tensor) -> Tensor:
-        """Spreads what depends on the noise level alone over the tokens."""
+    def modulate(self, modulation: Callable[[Tensor], Tensor], time: Tensor) -> Tensor:
+        """Modulation of each token, from what ``modulation`` makes of the embedded noise levels."""
+
+    def read_video(self, read: Callable[[Any], KeysValues], video: Any) -> KeysValues:
+        """The sample's video tokens as keys and values, which ``read`` makes of the block's `VideoLayer`."""
 
     def from_state(self, read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Hands each token what ``read`` makes of its state token; broadcasts against the tokens."""
@@ -40,7 +45,7 @@ class TokenLayout(Protocol):
     def attend_self(self, attention: Attention, x: Tensor) -> Tensor:
         """Self-attention within each row."""
 
-    def attend_video(self, attention: Attention, x: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
+    def attend_video(self, attention: Attention, x: Tensor, keys_values: KeysValues) -> Tensor:
         """Attention to the sample's video tokens; its K draws queue up, so that keys are never repeated."""
 
 
@@ -61,12 +66,17 @@ class PaddedTokens:
         self.self_mask[:, :, 0, 1:] = False
         self.clean, self.rope, self.video_mask = clean, rope, video_mask
 
-    def per_token(self, by_kind: Tensor) -> Tensor:
-        """``(R, 2, .)``, clean then noised, to ``(R, S, .)``."""
+    def modulate(self, modulation: Callable[[Tensor], Tensor], time: Tensor) -> Tensor:
+        """Of levels ``(R, 2, .)``, clean then noised: ``(R, S, .)``."""
+        by_kind = modulation(time)
         noised = self.self_mask.shape[-1] - self.clean
         return torch.cat(
             (by_kind[:, :1].expand(-1, self.clean, -1), by_kind[:, 1:].expand(-1, noised, -1)), dim=1
         )
+
+    def read_video(self, read: Callable[[Any], KeysValues], video: Any) -> KeysValues:
+        """``(B, V * T * N, heads, D / heads)``."""
+        return read(video)
 
     def from_state(self, read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """``(R, 1, D)``, which broadcasts."""
@@ -76,7 +86,7 @@ class PaddedTokens:
         """``(R, S, D)``."""
         return attention(x, attention.keys_values(x), self.self_mask, self.rope)
 
-    def attend_video(self, attention: Attention, x: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
+    def attend_video(self, attention: Attention, x: Tensor, keys_values: KeysValues) -> Tensor:
         """``(R, S, D)``."""
         queries = x.reshape(len(keys_values[0]), -1, x.shape[-1])
         return attention(queries, keys_values, self.video_mask).view_as(x)
@@ -145,9 +155,13 @@ class PackedTokens:
         """``(B, D)`` to ``(P, D)``."""
         return state.index_select(0, self.sample)
 
-    def per_token(self, by_level: Tensor) -> Tensor:
-        """``(R + 1, .)``, noise levels in the batch's order, the clean one last, to ``(P, .)``."""
-        return by_level.index_select(0, self.level)
+    def modulate(self, modulation: Callable[[Tensor], Tensor], time: Tensor) -> Tensor:
+        """Of levels ``(R + 1, .)`` in the batch's order, the clean one last: ``(P, .)``."""
+        return modulation(time).index_select(0, self.level)
+
+    def read_video(self, read: Callable[[Any], KeysValues], video: Any) -> KeysValues:
+        """``(F * N, heads, D / heads)``."""
+        return read(video)
 
     def attend_self(self, attention: Attention, x: Tensor) -> Tensor:
         """``(P, D)``. A state token sees itself alone: softmax over one key returns that key's value."""
@@ -157,6 +171,6 @@ class PackedTokens:
         out = attend(q.index_select(0, self.place), kv[:, 0], kv[:, 1], self.rows)
         return attention.to_out(v.index_copy(0, self.place, out).flatten(1))
 
-    def attend_video(self, attention: Attention, x: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
+    def attend_video(self, attention: Attention, x: Tensor, keys_values: KeysValues) -> Tensor:
         """``(P, D)``."""
         return attention.to_out(attend(attention.queries(x), *keys_values, self.to_video).flatten(1))

@@ -11,6 +11,7 @@ from tiny_models import random_event, tiny_model
 from torch.utils.checkpoint import checkpoint
 
 from lerobot_wallwm.policies.model import objectives
+from lerobot_wallwm.policies.model.sampling import plan
 from lerobot_wallwm.policies.towers import action_tower, video_tower
 
 
@@ -39,7 +40,7 @@ def test_both_towers_compile_to_one_graph_at_inference(masked):
     def towers(z, t, text, actions, noise_level, state, action_valid):
         landmarks = model.find_landmarks(event.keyframes, text, None)
         features = model.video(z, t, text, valid, landmarks_BVKD=landmarks)
-        kv = model.action.video_keys_values(features.layers)
+        kv = model.action.read_video(features.layers)
         out = model.action(actions, noise_level, state, action_valid, kv, valid, model.tokens_per_latent, 2)
         return features.prediction, *out
 
@@ -96,3 +97,23 @@ def test_fsdp_finds_the_classes_it_is_told_to_wrap(make_policy):
     assert set(policy._fsdp_wrap_modules) <= found
     wrapped = [m for m in policy.modules() if type(m).__name__ in policy._fsdp_wrap_modules]
     assert len(wrapped) == 2 * policy.config.video_depth
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_what_a_wrapped_block_computes_it_computes_in_its_forward(packing):
+    model = tiny_model(future_fraction=0.5, packing=packing)
+    inside: list[torch.nn.Module] = []
+    for block in (*model.video.blocks, *model.action.blocks):
+
+        def within(_, __, block=block):
+            assert block in inside, "FSDP gathers the weights of a block for its forward only"
+
+        block.register_forward_pre_hook(lambda block, _: inside.append(block))
+        block.register_forward_hook(lambda block, *_: inside.remove(block))
+        for part in block.modules():
+            if part is not block and any(True for _ in part.parameters(recurse=False)):
+                part.register_forward_pre_hook(within)
+    event = random_event()
+    objectives.losses(model, replace(event, future=event.future[:2])).action.mean().backward()
+    for imagination in ("none", "anchor", "full"):
+        plan(model, event.keyframes, event.state, event.captions, event.here, imagination, num_steps=2)

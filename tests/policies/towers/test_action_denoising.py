@@ -30,9 +30,9 @@ def both(model, lengths: list[int], latents: list[int] | None, chunk: Given | No
     state = torch.randn(batch, SHAPE.state_dim, generator=g)
     noised = torch.randn(batch, horizon, SHAPE.action_dim, generator=g)
     valid = torch.arange(horizon) < torch.tensor(lengths)[:, None]
-    kv = model.action.video_keys_values(layers, None, None if chunk is None else chunk.chunk)
+    seen = model.action.read_video(layers, None, None if chunk is None else chunk.chunk)
     mask = over_video_tokens(video_valid, tokens, VIEWS)
-    look = ActionDenoiser(model.action, state, kv, LEVELS, mask, goal, chunk)
+    look = ActionDenoiser(model.action, state, seen, LEVELS, mask, goal, chunk)
     look.begin(valid)
     fast = [look.predict(noised, step) for step in range(len(LEVELS) - 1)]
     slow, remaining = [], None
@@ -42,7 +42,7 @@ def both(model, lengths: list[int], latents: list[int] | None, chunk: Given | No
             level.expand(batch),
             state,
             valid,
-            kv,
+            seen,
             video_valid,
             tokens,
             VIEWS,
