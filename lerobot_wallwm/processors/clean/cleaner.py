@@ -349,7 +349,8 @@ def _rows(source: SourceDataset, meta: dict[str, Any]) -> tuple[list[Finding], R
     of_episode = meta["episode_index"], source.tasks[task_index], source.fps, arrays[STATE], arrays[ACTION]
     clock = part.column("timestamp").to_numpy().astype(np.float64), part.column("frame_index").to_numpy()
     names = source.names(STATE), source.names(ACTION)
-    return found, Recording(*of_episode, *names, timestamp=clock[0], frame_index=clock[1])
+    what = source.embodiment
+    return found, Recording(*of_episode, *names, embodiment=what, timestamp=clock[0], frame_index=clock[1])
 
 
 def _empty_images(source: SourceDataset, meta: dict[str, Any]) -> list[str]:

@@ -10,6 +10,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from lerobot_wallwm.embodiment.description import Dimension, widest_alike
+from lerobot_wallwm.embodiment.recognise import is_gripper
 from lerobot_wallwm.processors.motion.contact import Contact, contacts, jitter_of
 from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.storage.errors import check_fields
@@ -20,14 +22,13 @@ _LEAST_TRAVEL = 0.03
 # Smallest part of the gripper's range of a closing or opening that begins or ends a hold. Our choice: hands also squeeze
 # while they hold, but then the hold goes on.
 _HELD_SWITCH = 0.1
-_GRIPPER_WORDS = ("grip", "finger", "jaw", "claw")
 
 
 @dataclass
 class KinematicsConfig:
     """How to read an episode's state and action."""
 
-    # Action dimensions that are grippers. None: those whose name says so, else the last one. An empty list:
+    # Action dimensions that are grippers. None: those of the dataset's description (--embodiment). An empty list:
     # the robot has none.
     gripper_dims: list[int] | None = None
     # Which end of the gripper's range is open: `high`, `low`, or `auto` (`high` for LeRobot's own `*.pos`
@@ -92,31 +93,22 @@ class Kinematics:
         return max(least, round(seconds * self.fps))
 
 
-def _named_grippers(names: tuple[str, ...]) -> list[int]:
-    return [d for d, name in enumerate(names) if any(word in name.lower() for word in _GRIPPER_WORDS)]
-
-
-def gripper_dims(names: tuple[str, ...], width: int, config: KinematicsConfig) -> list[int]:
-    """Which of `width` dimensions are grippers."""
-    if config.gripper_dims is not None:
-        return [d % width for d in config.gripper_dims if -width <= d < width]
-    return _named_grippers(names) or ([width - 1] if width > 1 else [])
-
-
 def grippers(episode: Episode, config: KinematicsConfig) -> tuple[list[int], list[int]]:
     """Which dimensions of the action, and which of the state, are grippers."""
-    of_action = gripper_dims(episode.action_names, episode.action.shape[1], config)
-    of_state = _named_grippers(episode.state_names)
-    if not of_state and episode.action.shape == episode.state.shape:
-        of_state = of_action
-    return of_action, of_state
+    what = episode.what
+    if config.gripper_dims is None:
+        return what.grippers, what.state_grippers
+    width = episode.action.shape[1]
+    of_action = [d % width for d in config.gripper_dims if -width <= d < width]
+    of_state = what.state_grippers
+    return of_action, of_state or (of_action if episode.action.shape == episode.state.shape else [])
 
 
 def _gripper_efforts(episode: Episode, of_action: list[int]) -> list[int]:
     """Which dimensions of the effort are grippers: those named so, else those of the action where there are as many."""
     if episode.effort is None:
         return []
-    named = _named_grippers(episode.effort_names)
+    named = [d for d, name in enumerate(episode.effort_names) if is_gripper(name)]
     return named or (of_action if episode.effort.shape[1] == episode.action.shape[1] else [])
 
 
@@ -129,27 +121,19 @@ def _of_the_action(episode: Episode) -> Episode:
     if not names or len(episode.state_names) <= len(names) or not set(names) <= set(episode.state_names):
         return episode
     dims = [episode.state_names.index(name) for name in names]
-    return replace(episode, state=episode.state[:, dims], state_names=names)
+    what = episode.what.of_state(dims)
+    return replace(episode, state=episode.state[:, dims], state_names=names, embodiment=what)
 
 
-def is_position(command: np.ndarray, state: np.ndarray) -> bool:
-    """Whether commands are positions of the same joints as the state, rather than steps or another space."""
-    if command.shape != state.shape or len(command) < 3:
-        return False
-    moving = [d for d in range(command.shape[1]) if np.ptp(command[:, d]) > 0 and np.ptp(state[:, d]) > 0]
-    if not moving:
-        return False
-    correlations = [np.corrcoef(command[:, d], state[:, d])[0, 1] for d in moving]
-    return float(np.median(correlations)) > 0.8
+def _scaled(velocity: np.ndarray, dims: Sequence[Dimension]) -> np.ndarray:
+    """Divides each dimension by its own typical size, with a floor so that a still joint's noise is not blown up.
 
-
-def _scaled(velocity: np.ndarray) -> np.ndarray:
-    """Divides each dimension by its own typical size, with a floor so that a still joint's noise is not blown up."""
+    The floor is a part of the greatest size among the dimensions of the same unit.
+    """
     if velocity.shape[1] == 0:
         return velocity
     size = typical_size(velocity)
-    floor = 0.15 * size.max() if size.max() > 0 else 1.0
-    return velocity / np.maximum(size, floor)
+    return velocity / np.maximum(size, 0.15 * widest_alike(size, dims))
 
 
 def typical_size(values_TD: np.ndarray) -> np.ndarray:
@@ -165,10 +149,8 @@ def steps_of(values: np.ndarray) -> np.ndarray:
 
 def step_dims(episode: Episode, config: KinematicsConfig | None = None) -> np.ndarray:
     """(A,) bool: action dimensions that are steps or velocities. A gripper's command is a state in every action space."""
-    grip_action, grip_state = grippers(episode, config or KinematicsConfig())
-    arm = np.delete(episode.action, grip_action, axis=1), np.delete(episode.state, grip_state, axis=1)
-    steps = np.full(episode.action.shape[1], not is_position(*arm))
-    steps[grip_action] = False
+    steps = episode.what.rates
+    steps[grippers(episode, config or KinematicsConfig())[0]] = False
     return steps
 
 
@@ -182,14 +164,19 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     arm_state = np.delete(state, grip_state, axis=1)
     sigma = config.smooth_s * fps
 
-    positions = is_position(arm_action, arm_state)
+    arm, beside = (
+        [dim for d, dim in enumerate(dims) if d not in own]
+        for dims, own in ((episode.what.action, grip_action), (episode.what.state, grip_state))
+    )
+    rates = np.delete(step_dims(episode, config), grip_action)
+    positions = not rates.any() and arm_action.shape == arm_state.shape
     touched = contacts(episode, (grip_action, grip_state, _gripper_efforts(episode, grip_action)), positions)
-    if positions:
-        velocity = _scaled(steps_of(arm_action))
-    else:
-        # Steps or velocities: the command itself is a velocity, and the state shows what came of it one frame later.
+    # Steps and velocities are the motion themselves.
+    velocity = _scaled(np.where(rates, arm_action, steps_of(arm_action)), arm)
+    if rates.all():
+        # The state shows what came of them one frame later.
         moved = np.vstack([np.diff(arm_state, axis=0), np.zeros((1, arm_state.shape[1]))])
-        velocity = np.hstack([_scaled(arm_action), _scaled(moved)])
+        velocity = np.hstack([velocity, _scaled(moved, beside)])
     smooth = gaussian_filter1d(velocity, sigma, axis=0, mode="nearest") if velocity.size else velocity
     speed = np.linalg.norm(smooth, axis=1)
     top = np.quantile(speed, 0.9)

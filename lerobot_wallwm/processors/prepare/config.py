@@ -74,6 +74,9 @@ class PrepareConfig:
     synchronizer: SynchronizerConfig = field(default_factory=SynchronizerConfig)
     # Parameters of the cuts.
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    # What a dimension of the action is, where names and data say it wrong: {"x": "step metres", "5": "gripper",
+    # "roll pitch yaw": "euler_xyz degrees", "state:qw": "other"} (embodiment/dataset.py). The summary prints what was found.
+    embodiment: dict[str, str] = field(default_factory=dict)
     # How state and action are read.
     kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
     # A JSON file of annotated spans, which win over the proposals (annotations.py). LeRobot's subtask rows need no flag.

@@ -41,7 +41,7 @@ def prepare(config: PrepareConfig, annotate: Annotate | None = None) -> dict[str
     out, root = output_root(config.out), source_root(config.dataset)
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"--out.root={out} and --dataset.root={root} overlap. Fix: write outside the source")
-    source = SourceDataset.open(root)
+    source = SourceDataset.open(root, config.embodiment)
     stages = stages_of(config, source, out, annotate)
     with (
         full_disk_explained(out),
@@ -88,6 +88,7 @@ def summarise(prepared: Preparation, seconds: float) -> dict[str, Any]:
         "episodes": len(lengths),
         "frames": sum(lengths.values()),
         "fps": source.fps,
+        "embodiment": source.embodiment.lines() if source.embodiment else [],
         "events": {level: sum(event.level == level for event in events) for level in LEVELS},
         "labels": labels,
         "captions": dict(Counter(event.caption for event in own).most_common()),
@@ -104,6 +105,8 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
     """Prints the summary as a table."""
     recorded = f"{summary['demonstration_seconds']:.0f} s at {summary['fps']:g} Hz"
     print(f"{summary['episodes']} episodes, {summary['frames']} frames, {recorded}")
+    for line in summary["embodiment"]:
+        print(f"action      {line}")
     print_cleaning(summary["cleaning"])
     if "synchronization" in summary:
         print_synchronization(summary["synchronization"])

@@ -53,7 +53,7 @@ def shard_path(folder: Path, tasks: int, task: int) -> Path:
 
 def run_fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
     """What the shards' events follow from: the source's files by name, size and time of change, and the parameters."""
-    parameters = [asdict(config.segmenter), asdict(config.kinematics)]
+    parameters = [asdict(config.segmenter), asdict(config.kinematics), config.embodiment]
     return fingerprint([__version__, source_fingerprint(source.root), parameters])
 
 
@@ -86,7 +86,7 @@ def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -
 
     An episode that cannot be read is left out: cleaning excludes it, or the merge names its fault.
     """
-    source = SourceDataset.open(source_root(config.dataset))
+    source = SourceDataset.open(source_root(config.dataset), config.embodiment)
     path, mark = shard_path(folder, tasks, task), f"{run_fingerprint(source, config)} {task} of {tasks}"
     if read_shard(path, mark) is not None:
         return False
@@ -116,7 +116,7 @@ def _step(config: PrepareConfig, folder: Path, data: Any = None, rank: int = 0, 
 
 def merged(config: PrepareConfig, folder: Path) -> dict[str, list[Event]]:
     """The events of all shards by `episode_key`; `DataError` if some are missing, or of another source or parameters."""
-    source, tasks = SourceDataset.open(source_root(config.dataset)), config.scale.tasks
+    source, tasks = SourceDataset.open(source_root(config.dataset), config.embodiment), config.scale.tasks
     mark = run_fingerprint(source, config)
     paths = [shard_path(folder, tasks, task) for task in range(tasks)]
     shards = [read_shard(path, f"{mark} {task} of {tasks}") for task, path in enumerate(paths)]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lerobot_wallwm.embodiment.dataset import KEY
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.processors.balance.embedder import EventEmbedder
 from lerobot_wallwm.processors.balance.stage import Balance, balance_events
@@ -123,7 +124,8 @@ class CleanStage(Stage):
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         rules = self.config.clean, self.config.kinematics, prepared.least
-        journal = prepared.journals("clean", [asdict(rules[0]), asdict(rules[1]), prepared.least])
+        flags = [asdict(rules[0]), asdict(rules[1]), prepared.least, self.config.embodiment]
+        journal = prepared.journals("clean", flags)
         with prepared.progress(range(len(prepared.source)), "episodes", "clean") as bar:
             prepared.source, report = clean_for_prepare(
                 prepared.source, prepared.folder, *rules, journal, bar.update
@@ -283,6 +285,8 @@ class CarveStage(Stage):
             if not episodes:
                 continue
             about = {"split": split, "command": command_of(config), "parameters": prepared.parameters}
+            if (what := prepared.source.embodiment) is not None:
+                about[KEY] = what.to_json()
             copies = prepared.copies if split == "train" else None
             with prepared.progress(None, "events", f"carve {split}") as bar:
                 how: dict[str, Any] = {

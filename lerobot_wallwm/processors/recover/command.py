@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, gripper_dims
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.source.episodes import STATE, SourceDataset
 from lerobot_wallwm.processors.source.events import Event, read_events
@@ -77,9 +77,10 @@ def perturbed_starts(
         fix = f"pass --events= one or more of {','.join(known) or 'none, there is no action at all'}"
         raise DataError(source.root, f"events {','.join(labels)}", "occur nowhere in the dataset", fix)
     every = source.names(STATE)
-    width = source.read(0, min_frames=1).state.shape[1]
+    one = source.read(0, min_frames=1)
+    width = one.state.shape[1]
     joints = [d for d, name in enumerate(every) if name.endswith(".pos")] or list(range(width))
-    fixed = set(gripper_dims(every, width, config or KinematicsConfig()))
+    fixed = set(grippers(one, config or KinematicsConfig())[1])
     arm = [k for k, d in enumerate(joints) if d not in fixed]
     if not arm:
         problem = "holds no arm joint besides grippers"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lerobot_wallwm.embodiment.description import widest_alike
 from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, kinematics
 from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.source.events import Event, by_episode
@@ -173,7 +174,8 @@ def _corrections(episode: Episode, own: Sequence[Event], config: KinematicsConfi
     if not travel.size or travel.max() <= 0:
         return []
     # A joint that hardly moves must not weigh as much as one that does the work.
-    arm = arm / np.maximum(travel, 0.15 * travel.max())
+    dims = [dim for d, dim in enumerate(episode.what.state) if d not in of_state]
+    arm = arm / np.maximum(travel, 0.15 * widest_alike(travel, dims))
     switches = kinematics(episode, config).switches
     groups: dict[int, list[Event]] = defaultdict(list)
     for event in own:

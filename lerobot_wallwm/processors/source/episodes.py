@@ -18,6 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lerobot_wallwm.embodiment.dataset import describe, flat_names
+from lerobot_wallwm.embodiment.description import Embodiment
+from lerobot_wallwm.embodiment.recognise import Rows, recognise
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.fingerprint import fingerprint
@@ -48,6 +51,7 @@ class Episode:
         action_names: A names, or empty.
         effort: (T, E) effort, current or force, in the dataset's own units; None where the robot reports none.
         effort_names: E names, or empty.
+        embodiment: What the dimensions are, as the whole dataset tells it; see `what`.
     """
 
     index: int
@@ -59,15 +63,29 @@ class Episode:
     action_names: tuple[str, ...] = ()
     effort: np.ndarray | None = None
     effort_names: tuple[str, ...] = ()
+    embodiment: Embodiment | None = None
 
     def __len__(self) -> int:
         return len(self.action)
+
+    @property
+    def what(self) -> Embodiment:
+        """What the dimensions are: the dataset's description, or without one what this episode alone tells."""
+        if self.embodiment is not None:
+            return self.embodiment
+        length = min(len(self.action), len(self.state))
+        one = np.zeros(length, int)
+        rows = Rows(self.action[:length], self.state[:length], one, self.fps)
+        widths = self.action.shape[1], self.state.shape[1]
+        return recognise(self.action_names, self.state_names, widths, rows)
 
     def to_row(self) -> dict[str, Any]:
         """The episode as one row of an episodes-as-rows `datasets.Dataset`."""
         row = {"episode_index": self.index, "task": self.task, "fps": float(self.fps)}
         row |= {STATE: self.state.tolist(), ACTION: self.action.tolist()}
         row |= {"state_names": list(self.state_names), "action_names": list(self.action_names)}
+        if self.embodiment is not None:
+            row["embodiment"] = json.dumps(self.embodiment.to_json())
         if self.effort is not None:
             row |= {EFFORT: self.effort.tolist(), "effort_names": list(self.effort_names)}
         return row
@@ -83,15 +101,9 @@ class Episode:
             tuple(row.get(f"{part}_names") or ()) for part in ("state", "action", "effort")
         )
         index, task, fps = int(row["episode_index"]), str(row["task"]), float(row["fps"])
-        return cls(index, task, fps, state, action, of_state, of_action, effort, of_effort)  # type: ignore[arg-type]
-
-
-def _flat_names(names: Any) -> tuple[str, ...]:
-    """LeRobot writes feature names as a list, as `{"motors": [...]}`, or as null."""
-    if isinstance(names, dict):
-        values = list(names.values())
-        names = values[0] if len(values) == 1 and isinstance(values[0], list) else list(names)
-    return tuple(str(name) for name in names) if isinstance(names, list | tuple) else ()
+        what = row.get("embodiment")
+        known = None if what is None else Embodiment.from_json(json.loads(what))
+        return cls(index, task, fps, state, action, of_state, of_action, effort, of_effort, known)  # type: ignore[arg-type]
 
 
 def read_parquet(path: str | Path, needed: Iterable[str] = (), fix: str = _RERECORD) -> pa.Table:
@@ -148,11 +160,12 @@ class SourceDataset:
     tasks: list[str]
     camera_keys: list[str]
     video_keys: list[str]
+    embodiment: Embodiment | None = None
     _tables: dict[Path, pa.Table] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, root: str | Path) -> SourceDataset:
-        """Reads the metadata.
+    def open(cls, root: str | Path, embodiment: Mapping[str, str] | None = None) -> SourceDataset:
+        """Reads the metadata; `embodiment` corrects what the dimensions are (`embodiment.dataset.changed`).
 
         Raises:
             DataError: If there is no dataset, if it is v2.1, or if it lacks actions, a state or cameras.
@@ -192,7 +205,8 @@ class SourceDataset:
         for name in (f"videos/{key}/{part}" for key in videos for part in _WHERE):
             if name not in episodes.column_names:
                 raise DataError(files[0], name, "column is missing", _RERECORD)
-        return cls(root, info, episodes, _read_tasks(root), cameras, videos)
+        what = describe(root, features, float(info["fps"]), embodiment)
+        return cls(root, info, episodes, _read_tasks(root), cameras, videos, what)
 
     def __len__(self) -> int:
         return self.episodes.num_rows
@@ -211,7 +225,7 @@ class SourceDataset:
 
     def names(self, key: str) -> tuple[str, ...]:
         """Dimension names of a feature; empty where `info.json` gives none."""
-        return _flat_names(self.info["features"][key].get("names"))
+        return flat_names(self.info["features"][key].get("names"))
 
     def data_path(self, meta: dict[str, Any]) -> Path:
         return self.root / self.info["data_path"].format(
@@ -305,7 +319,7 @@ class SourceDataset:
         }
         names = self.names(STATE), self.names(ACTION)
         effort = join_effort(columns, state, names[0])
-        return Episode(episode, self.tasks[task], self.fps, state, action, *names, *effort)
+        return Episode(episode, self.tasks[task], self.fps, state, action, *names, *effort, self.embodiment)
 
     def provenance(self, episode_index: int) -> dict[str, int]:
         """What a carved view says beside each event of this episode: nothing, for rows that are the recording's own."""

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, is_position
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
 from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.synchronize.constancy import UNTOLD, LagChange, likeliest_change
 from lerobot_wallwm.processors.synchronize.evidence import (
@@ -197,11 +197,12 @@ class TemporalSynchronizer:
 
         `state` and `action` are the channels (T - 1,) of `state_motion` and `action_motion`, sharpened by `sigma`.
         """
-        grip_action, grip_state = grippers(episode, self.kinematics)
-        arm_action = np.delete(episode.action, grip_action, axis=1)
-        arm_state = np.delete(episode.state, grip_state, axis=1)
+        fingers = grippers(episode, self.kinematics)[0]
+        followed = [(d, j) for d, j in enumerate(episode.what.follows) if j >= 0 and d not in fingers]
         frames = max(1, len(episode) - 1 - reach)
-        if arm_action.size and is_position(arm_action, arm_state):
+        if followed:
+            arm_action = episode.action[:, [d for d, _ in followed]]
+            arm_state = episode.state[:, [j for _, j in followed]]
             sigma = max(0.4, _JOINTS_SMOOTH_S * episode.fps)
             smooth = partial(gaussian_filter1d, sigma=sigma, axis=0, order=1, mode="nearest")
             pairs = zip(smooth(arm_state).T, smooth(arm_action).T, np.ptp(arm_action, axis=0), strict=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from synthetic import pick_and_place
 
 from benchmarks.segmentation.score import BoundaryScore, boundary_score, tolerance_frames, uniform_cuts
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, gripper_dims, kinematics
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, kinematics
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.source.episodes import Episode
 
@@ -71,15 +71,6 @@ def test_units_do_not_matter_and_a_standstill_is_cut_where_motion_starts_again()
     assert boundary_score(found, bounds, 2).recall == 1
     scaled = replace(episode, state=np.deg2rad(episode.state), action=np.deg2rad(episode.action))
     assert found == EventSegmenter()(scaled).frames()
-
-
-def test_gripper_is_found_by_name_or_is_the_last_dimension():
-    config = KinematicsConfig()
-    assert gripper_dims(("jaw.pos", "a", "b"), 3, config) == [0]
-    assert gripper_dims(("left_gripper.pos", "x", "right_gripper.pos"), 3, config) == [0, 2]
-    assert gripper_dims((), 7, config) == [6]
-    assert gripper_dims((), 7, KinematicsConfig(gripper_dims=[2])) == [2]
-    assert gripper_dims(("a", "b"), 2, KinematicsConfig(gripper_dims=[])) == []
 
 
 def test_switches_have_the_right_direction_and_time():

@@ -1,0 +1,454 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""Reads an `Embodiment` off names and data.
+
+Names that say it win: `x.vel`, `dx`, `gripper.pos`, `qw`. What they leave open is told by the data: a position goes where
+the state goes, a step where the state is going. All thresholds are our choice.
+
+Shapes: T rows, A action dims, S state dims.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lerobot_wallwm.embodiment.description import Dimension, Embodiment, Rotation
+
+_VELOCITY = {"vel", "velocity", "velocities", "speed", "twist"}
+_STEP = {"delta", "step", "increment"}
+_POSITION = {"position", "target", "goal", "abs", "absolute"}
+_GRIPPER = ("grip", "finger", "jaw", "claw")
+_NO_POSE = {"effort", "current", "load", "torque", "force"}
+_AXES = {"x", "y", "z", "height"}
+_BASE = {"base", "wheel", "chassis"}
+_ANGLES = re.compile(
+    r"roll|pitch|yaw|theta|pan|lift|flex|elbow|shoulder|wrist|waist|forearm|joint|rotate|angle|hip|knee|ankle|^j\d"
+)
+_STEP_OF = re.compile(r"^d(x|y|z|r[xyz]|w[xyz]|roll|pitch|yaw|theta|gripper)$")
+# Words that say which part of a pose a name is, and not whose pose.
+_PART_OF_POSE = {
+    "pos",
+    "position",
+    "rot",
+    "rotation",
+    "ori",
+    "orientation",
+    "quat",
+    "quaternion",
+    "euler",
+    "rpy",
+}
+_PART_OF_POSE |= {"rotvec", "axis", "angle", "rot6d", "r6d", "6d", "d"}
+# The last words of a rotation's numbers, in the form's order.
+_ROTATIONS = (
+    ("euler_xyz", ("roll", "pitch", "yaw")),
+    ("quaternion", ("qx", "qy", "qz", "qw")),
+    ("quaternion", ("quat x", "quat y", "quat z", "quat w")),
+    ("quaternion", ("quaternion x", "quaternion y", "quaternion z", "quaternion w")),
+    ("quaternion", ("rx", "ry", "rz", "rw")),
+    ("axis_angle", ("rx", "ry", "rz")),
+    ("axis_angle", ("wx", "wy", "wz")),
+    ("axis_angle", ("rotvec x", "rotvec y", "rotvec z")),
+    ("euler_xyz", ("rot x", "rot y", "rot z")),
+    ("6d", tuple(f"rot6d {i}" for i in range(6))),
+    ("6d", tuple(f"r6d {i}" for i in range(6))),
+    ("6d", tuple(f"rot 6d {i}" for i in range(6))),
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a dataset to judge by: (T, A) actions, (T, S) states, (T,) their episodes, and the rate."""
+
+    action: np.ndarray
+    state: np.ndarray
+    episode: np.ndarray
+    fps: float
+
+    def sound(self) -> Rows:
+        """Without rows that are not finite."""
+        good = np.isfinite(self.action).all(1) & np.isfinite(self.state).all(1)
+        return Rows(
+            self.action[good].astype(float), self.state[good].astype(float), self.episode[good], self.fps
+        )
+
+
+def recognise(
+    action_names: Sequence[str] | None,
+    state_names: Sequence[str] | None,
+    widths: tuple[int, int],
+    rows: Rows | None,
+) -> Embodiment:
+    """The description of a dataset.
+
+    Args:
+        action_names, state_names: As the dataset spells them; None or empty where it has none.
+        widths: A and S.
+        rows: To judge by; None leaves open what names do not say, and takes it for positions.
+    """
+    rows = None if rows is None else rows.sound()
+    if rows is not None and len(rows.action) < 3:
+        rows = None
+    named = bool(action_names)
+    action, state = (
+        [_from_name(name) for name in names or ()] or [Dimension(str(d)) for d in range(width)]
+        for names, width in zip((action_names, state_names), widths, strict=True)
+    )
+    action, state = _parts(action), _parts(state)
+    if rows is not None:
+        if not named or not any(dim.quantity == "gripper" for dim in action):
+            action = _find_grippers(action, rows.action, named)
+        if not state_names and len(state) == len(action):
+            state = [replace(s, quantity=a.quantity, part=a.part) for s, a in zip(state, action, strict=True)]
+    guessed: list[str] = []
+    if rows is not None:
+        seen = _Evidence(rows)
+        action, guessed = _kinds(action, state, seen, action_names)
+        action = [
+            replace(dim, follows=_followed(d, action, state, seen, bool(state_names)))
+            for d, dim in enumerate(action)
+        ]
+    else:
+        action = [replace(dim, follows=_by_name(dim, state)) for dim in action]
+    action = _units(action, None if rows is None else rows.action)
+    state = _units(state, None if rows is None else rows.state)
+    action_turns, state_turns = _rotations(action, named), _rotations(state, bool(state_names))
+    if rows is not None:
+        action = _wraps(action, rows.action, rows.episode, action_turns)
+        state = _wraps(state, rows.state, rows.episode, state_turns)
+    action_turns = [replace(t, follows=_same_pose(t, action, state, state_turns)) for t in action_turns]
+    # A rotation's numbers are followed together or not at all.
+    turning = {d for turn in action_turns for d in turn.dims}
+    action = [replace(dim, follows=-1) if d in turning else dim for d, dim in enumerate(action)]
+    found = Embodiment(tuple(action), tuple(state), tuple(action_turns), tuple(state_turns), tuple(guessed))
+    found.check()
+    return found
+
+
+# ---------------------------------------------------------------------- what names say
+
+
+def words_of(name: str) -> list[str]:
+    """A name's words in lower case."""
+    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+
+
+def is_gripper(name: str) -> bool:
+    """Whether a name says gripper."""
+    return any(word in name.lower() for word in _GRIPPER)
+
+
+def _from_name(name: str) -> Dimension:
+    words = words_of(name)
+    plain = [match[1] if (match := _STEP_OF.match(word)) else word for word in words]
+    kind = "position"
+    if _VELOCITY & set(words):
+        kind = "velocity"
+    elif _STEP & set(words) or plain != words:
+        kind = "step"
+    if is_gripper(name):
+        quantity = "gripper"
+    elif _NO_POSE & set(words):
+        quantity = "other"
+    elif any(_ANGLES.search(word) for word in plain) or {"rot", "rotvec", "euler"} & set(plain):
+        quantity = "angle"
+    elif {"quat", "quaternion", "rot6d", "r6d", "6d"} & set(plain) or re.search(
+        r"(^|[^a-z])q[wxyz]$", name.lower()
+    ):
+        quantity = "other"
+    elif plain and re.fullmatch(r"[rw][xyz]", plain[-1]):
+        quantity = "angle"
+    elif _AXES & set(plain):
+        quantity = "length"
+    else:
+        quantity = "angle" if name.endswith(".pos") else "other"
+    unit = ""
+    for unit_words, known in (
+        ({"deg", "degree", "degrees"}, "degrees"),
+        ({"rad", "radian", "radians"}, "radians"),
+        ({"mm"}, "millimetres"),
+        ({"metre", "metres", "meter", "meters"}, "metres"),
+    ):
+        unit = known if unit_words & set(words) else unit
+    return Dimension(name, kind, quantity, unit)
+
+
+def says_kind(name: str) -> bool:
+    """Whether a name says itself whether it is a position, a velocity or a step."""
+    words = words_of(name)
+    explicit = (_VELOCITY | _STEP | _POSITION) & set(words) or name.endswith(".pos")
+    return bool(explicit or any(_STEP_OF.match(word) for word in words))
+
+
+def _parts(dims: list[Dimension]) -> list[Dimension]:
+    """Which arm, or the base, each belongs to."""
+    words = [words_of(dim.name) for dim in dims]
+    short = {"l", "r"} <= {word for own in words for word in own}
+    out = []
+    driven = any(word[-1:] == ["vel"] for word in words) and any(word[-1:] == ["pos"] for word in words)
+    for dim, own in zip(dims, words, strict=True):
+        part = "arm"
+        if "left" in own or (short and "l" in own):
+            part = "left arm"
+        elif "right" in own or (short and "r" in own):
+            part = "right arm"
+        elif _BASE & set(own) or (driven and own[-1] == "vel" and own[0] in ("x", "y", "theta")):
+            part = "base"
+        out.append(replace(dim, part=part))
+    return out
+
+
+def _by_name(dim: Dimension, state: Sequence[Dimension]) -> int:
+    """The state's dimension of the same name."""
+    if dim.kind != "position":
+        return -1
+    same = [d for d, other in enumerate(state) if other.label == dim.label and other.kind == "position"]
+    return same[0] if same else -1
+
+
+# ---------------------------------------------------------------------- what the data say
+
+# Correlation with the state from which a command is a position, and with its change from which it is a step.
+_GOES, _GOING = 0.8, 0.5
+# A state measures an action's dimension if their difference is at most this part of the action's variance.
+_APART = 0.35
+# Steps begin and end their episodes at rest: this part of their size.
+_AT_REST = 0.1
+
+
+class _Evidence:
+    """Correlations of actions with states and with their changes, within episodes."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        action, state = rows.action, rows.state
+        self.moves = np.ptp(action, 0) > 0, np.ptp(state, 0) > 0
+        ahead = max(1, round(0.15 * rows.fps))
+        together = rows.episode[ahead:] == rows.episode[:-ahead] if len(action) > ahead else np.zeros(0, bool)
+        summed = np.vstack([np.zeros(action.shape[1]), np.cumsum(action, 0)])
+        self.asked = (summed[ahead:-1] - summed[: -ahead - 1])[together]
+        self.moved = (state[ahead:] - state[:-ahead])[together] if len(action) > ahead else state[:0]
+        self.goes = _correlations(action, state)
+        self.going = _correlations(self.asked, self.moved)
+
+    def apart(self, d: int, j: int) -> float:
+        """Variance of ``a - s`` as a part of that of ``a``."""
+        action, state = self.rows.action[:, d], self.rows.state[:, j]
+        return float(np.var(action - state) / max(np.var(action), 1e-300))
+
+
+def _correlations(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """``(A, S)``; 0 where one does not move."""
+    if len(left) < 3:
+        return np.zeros((left.shape[1], right.shape[1]))
+    a, b = (values - values.mean(0) for values in (left, right))
+    sizes = np.sqrt((a**2).sum(0))[:, None] * np.sqrt((b**2).sum(0))[None]
+    return np.where(sizes > 0, a.T @ b / np.where(sizes > 0, sizes, 1.0), 0.0)
+
+
+def _kinds(
+    action: list[Dimension], state: list[Dimension], seen: _Evidence, names: Sequence[str] | None
+) -> tuple[list[Dimension], list[str]]:
+    """Kinds that names leave open; and the names of the dimensions whose kind the data told otherwise than a position."""
+    told: dict[int, str] = {}
+    open_dims = [
+        d for d, dim in enumerate(action) if dim.quantity != "gripper" and not (names and says_kind(dim.name))
+    ]
+    for d in open_dims:
+        near = [j for j, other in enumerate(state) if other.label == action[d].label] if names else []
+        near = near or ([d] if len(action) == len(state) else list(range(len(state))))
+        goes = max((abs(seen.goes[d, j]) for j in near), default=0.0)
+        going = max(np.abs(seen.going[d]), default=0.0)
+        if goes > _GOES and goes >= going:
+            told[d] = "position"
+        elif going > _GOING and going > goes:
+            told[d] = _rate_of(d, seen)
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for d, kind in told.items():
+        votes[action[d].part][kind] += 1
+    out = list(action)
+    for d in open_dims:
+        most = votes[action[d].part].most_common(1)
+        if d in told:
+            kind = told[d]
+        elif most:
+            kind = most[0][0]
+        else:
+            kind = "step" if _rests_at_zero(seen.rows.action[:, d], seen.rows.episode) else "position"
+        out[d] = replace(action[d], kind=kind)
+    return out, [action[d].name for d in open_dims]
+
+
+def _rate_of(d: int, seen: _Evidence) -> str:
+    """Velocity or step, by how far the state goes for what is asked."""
+    j = int(np.argmax(np.abs(seen.going[d])))
+    asked = seen.asked[:, d]
+    slope = abs(float(asked @ seen.moved[:, j]) / max(float(asked @ asked), 1e-300)) * seen.rows.fps
+    return "velocity" if 0.8 < slope < 1.25 else "step"
+
+
+def _rests_at_zero(values: np.ndarray, episode: np.ndarray) -> bool:
+    """Whether a command begins and ends its episodes near zero, as steps do and positions do not."""
+    borders = np.flatnonzero(np.diff(episode)) + 1
+    ends = np.abs(values[np.concatenate(([0], borders, borders - 1, [len(values) - 1]))])
+    size = float(np.quantile(np.abs(values), 0.95))
+    return size > 0 and values.min() < 0 < values.max() and float(np.median(ends)) < _AT_REST * size
+
+
+def _followed(
+    d: int, action: Sequence[Dimension], state: Sequence[Dimension], seen: _Evidence, state_named: bool
+) -> int:
+    """Which of the state's dimensions measures a position in the same unit."""
+    dim = action[d]
+    if dim.kind != "position":
+        return -1
+    j = _by_name(dim, state)
+    if j >= 0 and state_named:
+        if not (seen.moves[0][d] and seen.moves[1][j]) or seen.goes[d, j] > 0.5:
+            return j if dim.quantity != "gripper" or _same_scale(d, j, seen) else -1
+        return j if dim.quantity == "gripper" and _same_scale(d, j, seen) else -1
+    if not seen.moves[0][d]:
+        return -1
+    places = [k for k in range(len(state)) if seen.goes[d, k] > _GOES and seen.apart(d, k) < _APART]
+    if len(action) == len(state) and d in places:
+        return d
+    return max(places, key=lambda k: -seen.apart(d, k), default=-1)
+
+
+def _same_scale(d: int, j: int, seen: _Evidence) -> bool:
+    """Whether a gripper's command and its measure have one unit: what it grasps keeps it off its goal, but not far."""
+    ranges = np.ptp(seen.rows.action[:, d]), np.ptp(seen.rows.state[:, j])
+    return not all(ranges) or 0.2 < ranges[1] / ranges[0] < 5
+
+
+def _find_grippers(dims: list[Dimension], values: np.ndarray, named: bool) -> list[Dimension]:
+    """Grippers among dimensions whose names do not say it: bounded, and at one of two values most of the time."""
+    width, out = len(dims), list(dims)
+    if named and any(dim.quantity != "other" for dim in dims):
+        return out  # names that say joints and axes, and no gripper
+    for d in range(width):
+        low, high = values[:, d].min(), values[:, d].max()
+        if high <= low:
+            continue
+        unit = (values[:, d] - low) / (high - low)
+        ends = float((unit < 0.1).mean()), float((unit > 0.9).mean())
+        # The last of an arm's numbers is where all datasets have it.
+        last = width >= 4 and (d == width - 1 or (width % 2 == 0 and width >= 12 and d == width // 2 - 1))
+        if min(ends) > 0.05 and sum(ends) > (0.5 if last else 0.9):
+            out[d] = replace(dims[d], quantity="gripper")
+    found = [d for d in range(width) if out[d].quantity == "gripper"]
+    if width % 2 == 0 and found == [width // 2 - 1, width - 1]:
+        half = width // 2
+        out = [replace(dim, part="left arm" if d < half else "right arm") for d, dim in enumerate(out)]
+    return out
+
+
+# ---------------------------------------------------------------------- units, turns, poses
+
+
+def _units(dims: list[Dimension], values: np.ndarray | None) -> list[Dimension]:
+    """Units that names leave open."""
+    out = []
+    for d, dim in enumerate(dims):
+        most = None if values is None or not len(values) else float(np.abs(values[:, d]).max())
+        unit = dim.unit
+        if not unit and dim.quantity == "angle":
+            big = dim.name.endswith(".pos") if most is None else most > 7
+            small = (
+                most is not None and most <= 7 and (dim.kind == "position" or not dim.name.endswith(".vel"))
+            )
+            unit = "degrees" if big else "radians" if small else ""
+        elif not unit and dim.quantity == "length" and most is not None:
+            if dim.kind == "position":
+                unit = "millimetres" if most > 20 else "metres"
+            else:
+                unit = "metres" if most < (5.0 if dim.kind == "velocity" else 0.2) else ""
+        elif not unit and dim.quantity == "gripper" and most is not None:
+            unit = "unit" if most <= 1.05 else "percent" if most <= 105 else "ticks"
+        out.append(replace(dim, unit=unit))
+    return out
+
+
+def _wraps(
+    dims: list[Dimension], values: np.ndarray, episode: np.ndarray, turns: Sequence[Rotation]
+) -> list[Dimension]:
+    """Angles that jump by a turn from one row to the next, and all Euler angles."""
+    euler = {d for turn in turns if turn.form == "euler_xyz" for d in turn.dims}
+    turning = {d for turn in turns for d in turn.dims} - euler
+    same = episode[1:] == episode[:-1]
+    out = []
+    for d, dim in enumerate(dims):
+        period = 360.0 if dim.unit == "degrees" else 2 * np.pi
+        jumps = same.any() and np.abs(np.diff(values[:, d]))[same].max() > 0.8 * period
+        fits = np.ptp(values[:, d]) < 1.01 * period
+        if (
+            dim.kind == "position"
+            and dim.quantity == "angle"
+            and d not in turning
+            and (d in euler or (jumps and fits))
+        ):
+            low = (
+                0.0
+                if values[:, d].min() >= -0.01 * period and values[:, d].max() > 0.51 * period
+                else -period / 2
+            )
+            dim = replace(dim, wraps=(low, low + period))
+        out.append(dim)
+    return out
+
+
+def _pose_of(name: str) -> tuple[str, str]:
+    """Whose pose a name belongs to, and which number of it: ``("left eef", "x")``."""
+    words = words_of(name.removesuffix(".pos"))
+    owner = [word for word in words[:-1] if word not in _PART_OF_POSE]
+    return " ".join(owner), words[-1] if words else ""
+
+
+def _rotations(dims: list[Dimension], named: bool) -> list[Rotation]:
+    """Rotations by the names of their numbers; roll, pitch and yaw only beside an x, y and z, for joints have such names."""
+    if not named:
+        return []
+    found: list[Rotation] = []
+    taken: set[int] = set()
+    ends: dict[tuple[str, str], int] = {}
+    owners: dict[str, str] = {}
+    for d, dim in enumerate(dims):
+        if dim.kind == "velocity":
+            continue
+        words = words_of(dim.name.removesuffix(".pos"))
+        for length in (1, 2, 3):
+            if len(words) >= length:
+                rest = [word for word in words[:-length] if word not in _PART_OF_POSE]
+                ends.setdefault((" ".join(rest), " ".join(words[-length:])), d)
+                owners.setdefault(" ".join(rest), dim.part)
+    for owner in owners:
+        xyz = tuple(ends.get((owner, axis), -1) for axis in "xyz")
+        position = xyz if min(xyz) >= 0 and all(dims[d].quantity == "length" for d in xyz) else ()
+        for form, names in _ROTATIONS:
+            numbers = tuple(ends.get((owner, name), -1) for name in names)
+            if min(numbers) < 0 or taken & set(numbers) or any(dims[d].kind == "step" for d in numbers):
+                continue
+            if form in ("euler_xyz", "axis_angle") and not position:
+                continue
+            found.append(Rotation(form, numbers, position))
+            taken |= set(numbers)
+    return found
+
+
+def _same_pose(
+    turn: Rotation, action: Sequence[Dimension], state: Sequence[Dimension], turns: Sequence[Rotation]
+) -> int:
+    """Which of the state's rotations an action's follows: that of the same pose, by the position or by whose it is."""
+    if any(action[d].kind != "position" for d in turn.dims):
+        return -1
+    followed = tuple(action[d].follows for d in turn.position)
+    for i, other in enumerate(turns):
+        if followed and -1 not in followed and other.position == followed:
+            return i
+    owners = [_pose_of(state[other.dims[0]].name)[0] for other in turns]
+    own = _pose_of(action[turn.dims[0]].name)[0]
+    return owners.index(own) if owners.count(own) == 1 else -1

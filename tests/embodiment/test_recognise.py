@@ -1,0 +1,217 @@
+# Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+"""What a dimension is, read off names and off data whose meaning is known."""
+
+import numpy as np
+import pytest
+
+from lerobot_wallwm.embodiment.dataset import changed, describe
+from lerobot_wallwm.embodiment.description import Embodiment, constant, widest_alike
+from lerobot_wallwm.embodiment.recognise import Rows, recognise
+from lerobot_wallwm.storage.errors import DataError
+
+ALOHA = [
+    f"{side}_{joint}"
+    for side in ("left", "right")
+    for joint in ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
+]
+LEKIWI = [f"arm_{j}.pos" for j in ("shoulder_pan", "elbow_flex", "gripper")] + ["x.vel", "y.vel", "theta.vel"]
+
+
+def smooth(seed: int, frames: int, width: int, size: float = 1.0) -> np.ndarray:
+    """Way points joined smoothly, ``(frames, width)``: at rest at both ends."""
+    rng = np.random.default_rng(seed)
+    at = np.linspace(0, 5, frames)
+    points = rng.uniform(-size, size, (7, width))
+    k, t = np.minimum(at.astype(int), 4), at - np.minimum(at.astype(int), 4)
+    blend = (t**3 * (10 - 15 * t + 6 * t * t))[:, None]
+    return points[k] + blend * (points[k + 1] - points[k])
+
+
+def grip(frames: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """Open, closed for a while, open again."""
+    unit = np.clip(np.interp(np.arange(frames), [0, 20, 25, 50, 55], [1, 1, 0, 0, 1]), 0, 1)
+    return (low + unit * (high - low))[:, None]
+
+
+def episodes(make, count: int = 4, fps: float = 20.0) -> Rows:
+    """Rows of several episodes; ``make(seed)`` gives an episode's ``(action, state)``."""
+    pairs = [make(seed) for seed in range(count)]
+    number = np.concatenate([np.full(len(a), i) for i, (a, _) in enumerate(pairs)])
+    return Rows(np.concatenate([a for a, _ in pairs]), np.concatenate([s for _, s in pairs]), number, fps)
+
+
+def poses(seed: int, width: int, size: float = 1.0, top: float = 1.0):
+    """Commands that are positions, which the state reaches two frames later, and a gripper."""
+    path = np.hstack([smooth(seed, 82, width, size), grip(82, high=top)])
+    return path[2:], path[:-2]
+
+
+def steps(seed: int, size: float = 1.0, gain: float = 1.0):
+    """Steps of the hand and a gripper to close (-1) or open (1); the state has pose and both fingers."""
+    pose = smooth(seed, 81, 6, size)
+    action = np.hstack([np.diff(pose, axis=0) * gain, grip(81, -1, 1)[:-1]])
+    fingers = grip(81, 0.0, 0.04)[:-1]
+    return action, np.hstack([pose[:-1], fingers, -fingers])
+
+
+def kinds(found: Embodiment) -> list[str]:
+    return [dim.kind for dim in found.action]
+
+
+def test_an_so101_is_read_off_its_names():
+    names = ["shoulder_pan.pos", "elbow_flex.pos", "gripper.pos"]
+    found = recognise(names, names, (3, 3), None)
+    assert kinds(found) == ["position"] * 3 and found.follows.tolist() == [0, 1, 2]
+    assert found.grippers == [2] and [dim.unit for dim in found.action] == ["degrees", "degrees", ""]
+
+
+def test_lekiwi_has_an_arm_and_a_base_that_rests_at_zero():
+    rows = episodes(lambda seed: (np.tile(poses(seed, 5, 40.0)[0], 1), poses(seed, 5, 40.0)[1]))
+    found = recognise(LEKIWI, LEKIWI, (6, 6), rows)
+    assert found.rates.tolist() == [False] * 3 + [True] * 3
+    assert [dim.part for dim in found.action] == ["arm"] * 3 + ["base"] * 3
+    state = np.arange(6.0)[None]
+    assert found.rest(state)[0].tolist() == [0.0, 1.0, 2.0, 0.0, 0.0, 0.0]
+    assert "base: angle, degrees, velocity: theta.vel" in found.lines() or any(
+        line.startswith("base: angle") for line in found.lines()
+    )
+
+
+@pytest.mark.parametrize("names", [None, ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]])
+@pytest.mark.parametrize("gain", [1.0, 12.0])
+def test_steps_of_the_hand_are_steps_whatever_their_unit_and_name(names, gain):
+    """As LIBERO writes them: the state's x has the action's name and is a position."""
+    state_names = None if names is None else [*names[:6], "left_finger", "right_finger"]
+    found = recognise(names, state_names, (7, 8), episodes(lambda seed: steps(seed, gain=gain)))
+    assert kinds(found) == ["step"] * 6 + ["position"]
+    assert found.grippers == [6] and (found.follows[:6] == -1).all() and not found.action_rotations
+    if names is None:
+        assert found.guessed == tuple("012345")
+
+
+def test_names_that_say_step_win_where_nothing_moved():
+    names = ["dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper"]
+    still = Rows(np.zeros((10, 7)), np.ones((10, 7)), np.zeros(10), 10.0)
+    assert kinds(recognise(names, None, (7, 7), still))[:6] == ["step"] * 6
+
+
+def test_velocities_are_told_from_steps_by_how_far_the_state_goes():
+    def driven(seed):
+        pose = smooth(seed, 81, 3)
+        return np.diff(pose, axis=0) * 20.0, pose[:-1]
+
+    assert kinds(recognise(None, None, (3, 3), episodes(driven))) == ["velocity"] * 3
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_two_arms_have_two_grippers_and_say_which_arm(named):
+    def two(seed):
+        left, right = poses(seed, 6), poses(seed + 100, 6)
+        return tuple(np.hstack(pair) for pair in zip(left, right, strict=True))
+
+    names = ALOHA if named else None
+    found = recognise(names, names, (14, 14), episodes(two))
+    assert found.grippers == [6, 13] == found.state_grippers
+    assert [dim.part for dim in found.action] == ["left arm"] * 7 + ["right arm"] * 7
+    assert found.follows.tolist() == list(range(14))
+
+
+def test_no_gripper_is_invented_where_a_point_is_pushed_about():
+    """PushT: x and y in pixels."""
+
+    def push(seed):
+        path = 256 + smooth(seed, 81, 2, 200.0)
+        return path[1:], path[:-1]
+
+    found = recognise(["motor_0", "motor_1"], ["motor_0", "motor_1"], (2, 2), episodes(push))
+    assert found.grippers == [] and kinds(found) == ["position"] * 2 and found.follows.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+@pytest.mark.parametrize("top", [1.0, 100.0, 850.0])
+def test_units_change_the_units_and_nothing_else(scale, top):
+    names = ["tcp_x", "tcp_y", "tcp_z", "gripper"]
+    rows = episodes(lambda seed: poses(seed, 3, 0.3, top))
+    factor = np.array([scale] * 3 + [1.0])
+    found = recognise(
+        names, names, (4, 4), Rows(rows.action * factor, rows.state * factor, rows.episode, 20.0)
+    )
+    assert [dim.unit for dim in found.action][:1] == ["metres" if scale == 1 else "millimetres"]
+    assert found.follows.tolist() == [0, 1, 2, 3] and kinds(found) == ["position"] * 4
+
+
+def test_an_angle_that_jumps_by_a_turn_wraps():
+    def turning(seed):
+        path = np.hstack([smooth(seed, 81, 1, 400.0), smooth(seed + 9, 81, 1, 50.0)])
+        path[:, 0] = (path[:, 0] + 180) % 360 - 180
+        return path[1:], path[:-1]
+
+    found = recognise(["theta.pos", "lift.pos"], ["theta.pos", "lift.pos"], (2, 2), episodes(turning))
+    assert found.action[0].wraps == (-180.0, 180.0) and found.action[1].wraps is None
+    assert found.difference(np.array([[-179.0, 1.0]]), np.array([[179.0, 3.0]])).tolist() == [[2.0, -2.0]]
+    assert found.within_turn(np.array([[181.0, 500.0]])).tolist() == [[-179.0, 500.0]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "form"),
+    [
+        (["roll", "pitch", "yaw"], "euler_xyz"),
+        (["rx", "ry", "rz"], "axis_angle"),
+        (["wx", "wy", "wz"], "axis_angle"),
+        (["qw", "qx", "qy", "qz"], "quaternion"),
+        ([f"rot6d_{i}" for i in range(6)], "6d"),
+    ],
+)
+def test_rotations_are_found_by_their_names_beside_a_position(numbers, form):
+    names = [f"ee.{name}" for name in ["x", "y", "z", *numbers]]
+    found = recognise(names, names, (len(names), len(names)), None)
+    (turn,) = found.action_rotations
+    assert turn.form == form and turn.position == (0, 1, 2) and turn.follows == 0
+    assert sorted(turn.dims) == list(range(3, len(names)))
+    if form == "quaternion":
+        assert turn.dims == (4, 5, 6, 3)  # x, y, z, w
+    joints = [f"wrist_{name}.pos" for name in numbers]
+    if form == "euler_xyz":  # joints have such names, too
+        assert not recognise(joints, joints, (3, 3), None).action_rotations
+
+
+def test_a_description_is_json_and_back_and_refuses_what_no_dataset_is():
+    found = recognise(LEKIWI, LEKIWI, (6, 6), None)
+    content = found.to_json()
+    assert Embodiment.from_json(content) == found
+    content["action"][0]["kind"] = "wish"
+    with pytest.raises(ValueError, match="wish"):
+        Embodiment.from_json(content)
+
+
+def test_a_flag_corrects_it_and_wrong_words_are_refused():
+    names = ["a", "b", "c", "d"]
+    found = changed(
+        recognise(names, names, (4, 4), None),
+        {"a": "step metres", "3": "gripper ticks follows:none", "b c": "left", "state:d": "gripper"},
+    )
+    assert kinds(found) == ["step", "position", "position", "position"] and found.grippers == [3]
+    assert found.follows.tolist() == [-1, 1, 2, -1] and found.state_grippers == [3]
+    assert [dim.part for dim in found.action] == ["arm", "left arm", "left arm", "arm"]
+    turned = changed(found, {"a b c": "euler_xyz degrees position"})
+    assert turned.action_rotations[0].dims == (0, 1, 2)
+    for wrong, message in (
+        ({"z": "step"}, "no dimension of the action.*choose of a, b, c, d"),
+        ({"a": "leap"}, "'leap' is no word"),
+        ({"a b": "6d"}, "6d takes 6 numbers"),
+    ):
+        with pytest.raises(DataError, match=message):
+            changed(found, wrong)
+
+
+def test_an_action_of_two_axes_is_refused_by_name(tmp_path):
+    features = {"action": {"shape": [4, 7]}, "observation.state": {"shape": [7]}}
+    with pytest.raises(DataError, match=r"features.action.shape: is \[4, 7\]"):
+        describe(tmp_path, features, 20.0)
+
+
+def test_sizes_are_compared_within_a_unit_only():
+    found = recognise(["x", "pan.pos", "lift.pos", "gripper"], None, (4, 1), None)
+    span, size = np.array([0.001, 90.0, 0.0, 0.0]), np.array([1.0, 50.0, 7.0, 40.0])
+    assert widest_alike(span, found.action, size).tolist() == [0.001, 90.0, 90.0, 40.0]
+    assert constant(np.array([0.0, 5.0, 0.0]), np.array([1e-6, 5.0, 0.0])).tolist() == [False, True, True]
