@@ -139,5 +139,5 @@ def _integrate(look: ActionDenoiser, actions: Tensor, levels: Tensor, valid: Ten
     for step, (t, s) in enumerate(pairwise(levels.tolist())):
         prediction = look.predict(actions, step)
         # The last step, to s = 0, lands on the prediction itself.
-        actions = torch.lerp(prediction, actions, s / t)
+        actions = torch.lerp(prediction.type_as(actions), actions, s / t)
     return torch.cat((actions, beyond), dim=1)

@@ -136,8 +136,8 @@ class PackedTokens:
         self.to_video = PackedSequences(sizes.tolist(), frames.tokens_per_sample)
 
     def join(self, state: Tensor, actions: Tensor) -> Tensor:
-        """State tokens ``(B, D)`` and action tokens to ``(P, D)``."""
-        return self.to_all(state).index_copy(0, self.place, actions)
+        """State tokens ``(B, D)`` and action tokens to ``(P, D)``, in the states' dtype."""
+        return self.to_all(state).index_copy(0, self.place, actions.type_as(state))
 
     def of_actions(self, x: Tensor) -> Tensor:
         """The action tokens of ``(P, D)``."""
