@@ -11,31 +11,32 @@ import difflib
 import functools
 
 
-def _words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(text.split())
 
 
 # After these the thing is in the gripper, and has not been put anywhere yet.
-TAKE = _words(
+TAKE = word_set(
     "pick grab grasp take get fetch lift raise hold retrieve collect gather catch pluck remove extract withdraw unload unpack "
     "detach unhook pinch seize clutch grip unplug disconnect unhang obtain choose select pop unstack"
 )
 # These carry something to a place.
-PUT = _words(
+PUT = word_set(
     "put place set lay move stack insert drop bring carry transfer deliver transport hand pass give hang load pack store throw "
     "toss slide push pull drag roll shift relocate position arrange align attach mount plug connect thread fit slot return leave "
     "release deposit dump add sort stow tuck nest install assemble feed serve guide dip stick hook wrap fasten clip stand balance "
-    "rest toss center centre rearrange reposition swap combine hide lower send offer dispose discard deposit organise organize "
+    "rest center centre sprinkle drape drizzle rearrange reposition swap combine hide lower send offer dispose discard deposit organise organize "
     "separate group lean pile restock replace bury sink lift_to park_at sling shelve bag slip"
 )
-POUR = _words("pour tip empty spill drain decant")
+POUR = word_set("pour tip empty spill drain decant")
 # These act on a thing where it is, perhaps with a tool ("wipe the table with the sponge").
-TOOL = _words(
+TOOL = word_set(
     "wipe clean wash rinse dry stir mix cut slice chop peel scoop scrape sweep brush scrub mop dust polish write draw erase paint "
     "spray cover fill hammer drill hit knock poke strike spread rub tap screw unscrew tighten loosen dig rake season shovel "
     "vacuum swipe stamp mark spear stab skewer whisk press trace"
 )
-ACT = TOOL | _words(
+ACT = TOOL | word_set(
     "open close shut click touch turn rotate twist flip switch toggle fold unfold shake squeeze crush tear rip unlock lock "
     "zip unzip button unbutton tie untie sharpen water uncover light ring straighten smooth flatten iron weigh scan type play tidy "
     "clear reach point look check inspect follow trigger activate deactivate start spin swing bend stretch pet hug make prepare "
@@ -43,53 +44,64 @@ ACT = TOOL | _words(
     "declutter set_up solve tip hover count show find unhinge"
 )
 # What is cleared or cleaned is not what the gripper holds.
-AREA = _words("clean clear tidy wipe sweep organize organise declutter dust vacuum mop arrange scrub sort wash")
+AREA = word_set(
+    "clean clear tidy wipe sweep organize organise declutter dust vacuum mop arrange scrub sort wash"
+)
 # The arm alone.
-GO = _words("go come stop wait home retreat back stay rest finish repeat park reset pause continue do")
+TRAVEL = word_set("go come move return drive walk navigate")
+GO = word_set(
+    "go come stop wait home retreat back stay rest finish repeat park reset pause continue do drive walk navigate"
+)
 VERBS = TAKE | PUT | POUR | ACT | GO
 # These are nouns or adjectives as often: after "and" they begin a command only where more follows that only verbs have.
-NOUNS = _words(
+NOUNS = word_set(
     "stack lift cut clean dry light cover screw hammer brush iron button switch drill water paint hook clip plug slot set hand "
     "place stand rest lock zip ring play point mount scoop rake mop stamp fit nest drop toast mark press check start turn home back "
     "hold spray stick tip balance pack load iron peel bag pile park slip sink tap thread wrap group lean pet touch count show feed "
     "open spread shovel empty whisk use serve slice twist button roll season pass slide catch swing deposit set hug close clear "
     "chop dip knock make find center centre sort charge choose position level"
 )
-DETERMINERS = _words("the a an some this that these those its your my his her their our each every all both any another")
-NUMBERS = _words("one two three four five six seven eight nine ten")
-PRONOUNS = _words("it them him her this that these those one ones both everything all")
-PEOPLE = _words("me you us him her myself yourself")
+DETERMINERS = word_set(
+    "the a an some this that these those its your my his her their our each every all both any another"
+)
+NUMBERS = word_set("one two three four five six seven eight nine ten")
+PRONOUNS = word_set("it them him her this that these those one ones both all")
+PEOPLE = word_set("me you us him her myself yourself")
 # Words of speech between people, and how a thing is done: they name nothing.
-MANNER = _words(
+MANNER = word_set(
     "gently carefully slowly quickly again please away up down together upright back over out off on in inside open completely "
     "fully precisely neatly firmly safely properly directly then now too also well securely slightly first once twice around "
-    "along forward forwards backward backwards apart immediately upside smoothly correctly aside clockwise counterclockwise thanks "
+    "along forward forwards backward backwards apart immediately upside closed shut ajar smoothly correctly aside clockwise counterclockwise thanks "
     "autonomously straight repeatedly accurately individually half-way halfway upside-down sideways vertically horizontally and"
 )
-PARTICLES = _words("up down on off out in over away back together around aside open along forward through")
+PARTICLES = word_set("up down on off out in over away back together around aside open along forward through")
 # Where nearly everything stands: "pick up the cube on the table" says nothing of the cube.
-SURFACES = _words("table desk floor counter ground workspace tabletop countertop workbench surface bench")
-POSITIONS = _words(
+SURFACES = word_set("table desk floor counter ground workspace tabletop countertop workbench surface bench")
+POSITIONS = word_set(
     "left right front back middle center centre top bottom rear end side top-left top-right bottom-left bottom-right corner "
     "far near upper lower"
 )
-ROBOTS = _words(
+COLOURS = word_set(
+    "red green blue yellow orange purple pink black white grey gray brown silver gold golden beige violet cyan magenta turquoise "
+    "big small large little tall short long light dark first second third other"
+)
+ROBOTS = word_set(
     "so100 so101 so-100 so-101 koch aloha lekiwi xarm xarm7 franka panda ur5 ur10 widowx viperx trossen moss bimanual sim mobile "
     "static real human scripted test demo dataset data record recording eval train teleop task lerobot cams cam camera final new "
     "merged fixed clean_data episodes episode joints raw image follower leader svla tdmpc act smolvla"
 )
-PLACE_WORDS = _words("on in at under behind between near inside beside above below")
-CONTAINERS = _words("open close shut unlock lock zip unzip cover uncover seal")
+PLACE_WORDS = word_set("on in at under behind between near inside beside above below")
+CONTAINERS = word_set("open close shut unlock lock zip unzip cover uncover seal")
 # Function words that other languages share and English does not have.
-FOREIGN = _words(
+FOREIGN = word_set(
     "der das dem des ein eine einen einem einer und auf unter neben nimm ihn lege stelle mit zu von "
     "el los las una uno unos del sobre con para por y al lo su "
     "le les une sur dans avec du au aux et puis il gli nel nella sul sulla dei della di e una um uma os nas nos em ao do da no na "
     "het een naar op van och på til og den det w i na do ve bir la de en un"
 )
-_ENGLISH = _words("do no i den on in") | DETERMINERS | PRONOUNS
+_ENGLISH = word_set("do no i den on in") | DETERMINERS | PRONOUNS
 
-FUNCTION = _words(
+FUNCTION = word_set(
     "the a an and then it them on in into onto to from with of off at up down for is that which out over under by next "
     "inside behind near between"
 )
@@ -112,7 +124,14 @@ def verb(word: str) -> str:
             stems += [stem, f"{stem}e"]
             if len(stem) > 2 and stem[-1] == stem[-2]:
                 stems.append(stem[:-1])
-    irregular = {"took": "take", "taken": "take", "held": "hold", "brought": "bring", "gave": "give", "hung": "hang"}
+    irregular = {
+        "took": "take",
+        "taken": "take",
+        "held": "hold",
+        "brought": "bring",
+        "gave": "give",
+        "hung": "hang",
+    }
     stems.append(irregular.get(word, word))
     return next((stem for stem in stems if stem in VERBS), "")
 

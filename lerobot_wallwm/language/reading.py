@@ -19,13 +19,16 @@ from lerobot_wallwm.language.lexicon import verb
 
 _AGENT = r"(?:(?:the|a|your|its|this)\s+)?(?:robot(?:ic)?(?:\s+arm|'s)?|arm|gripper|human|person|operator)"
 _HAND = r"(?:arms?|hands?|grippers?|manipulators?|end[- ]effectors?|claws?|fingers?)"
-_SIDE = r"(?:(?:the|your|its|one|a|each|both)\s+)*(?P<{0}>left|right|both|two)?(?:\s+(?:robot(?:ic)?|follower))?"
+_SIDE = (
+    r"(?:(?:the|your|its|one|a|each|both)\s+)*(?P<{0}>left|right|both|two)?(?:\s+(?:robot(?:ic)?|follower))?"
+)
 _ARM = re.compile(
-    rf"(?:^|\s+)(?:with|using|by|use)\s+{_SIDE.format('side')}\s*{_HAND}\b(?:\s*,)?(?:\s+(?:to|and)(?=\s))?", re.I
+    rf"(?:^|\s+)(?:with|using|by|use)\s+{_SIDE.format('side')}\s*{_HAND}\b(?:\s*,)?(?:\s+(?:to|and)(?=\s))?",
+    re.I,
 )
 _ARM_ACTS = re.compile(rf"^{_SIDE.format('side')}\s*{_HAND}\s*(?::|\b)\s*", re.I)
 _OPENING = re.compile(
-    rf"""^(?:(?:(?:hi|hey|hello|ok|okay|well)\b\s*(?:,|robot\b)*\s*)+|robot\s*[,:]|(?:step|task|instruction|goal)\s*\d*\s*[:.)-]|
+    r"""^(?:(?:(?:hi|hey|hello|ok|okay|well)\b\s*(?:,|robot\b)*\s*)+|robot\s*[,:]|(?:step|task|instruction|goal)\s*\d*\s*[:.)-]|
     \(?\d+\s*[.)](?!\d)|(?:please|kindly|now|then|next|and|also|just|first(?:ly)?|second(?:ly)?|third(?:ly)?|finally|lastly|
     afterwards?|after\s+that|after\s+which|carefully|gently|slowly|quickly|simply|again|once\s+done|but|so|to|let's|
     both\s+arms|immediately|neatly)\b\s*,?|
@@ -56,24 +59,41 @@ _SOURCES = frozenset({"from", "off", "out of", "off of", "out from"})
 _MEANS = frozenset({"with", "using", "by", "via"})
 # These stay with the noun before them, whatever the verb.
 _MODIFIERS = frozenset(
-    {"of", "for", "like", "without", "nearest to", "nearest", "closest to", "closest", "furthest from", "farthest from"}
+    [
+        "of",
+        "for",
+        "like",
+        "without",
+        "nearest to",
+        "nearest",
+        "closest to",
+        "closest",
+        "furthest from",
+        "farthest from",
+    ]
 )
+_SIDES = words.word_set("left right front back top far near rear very")
 _LONGEST = 5  # words of a preposition: "to the left side of"
-_RELATIVE = frozenset("that which who whose where".split())
-_LYING = frozenset("located sitting lying placed standing hanging found resting positioned situated stored kept".split())
+_RELATIVE = words.word_set("that which who whose where")
+_LYING = words.word_set(
+    "located sitting lying placed standing hanging found resting positioned situated stored kept"
+)
 _MANNER_OF = re.compile(
     r"^(?:half|halves|thirds|two|place|order|line|pieces|sequence|shape|turn|parallel|advance|(?:the|mid)?\s*air|"
-    r"(?:an?|the|its|their)\s+(?:row|line|circle|stack|pile|pyramid|tower|way|correct order|right order|order|time|moment|"
+    r"(?:an?|its|their)\s+(?:row|line|circle|stack|pile|pyramid|tower|way|correct order|right order|order|time|moment|"
     r"straight line|upright position|single motion)|(?:top of )?each other|one another|all sides|its side|the go)$",
     re.I,
 )
-_STRONG = frozenset({"into", "onto", "to", "inside", "on to", "in to", "on top of", "back to", "over to", "towards", "toward"})
-_PLACED_BY_ACTS = words._words(
-    "screw spread spray draw write paint hammer rub twist brush scoop sweep shovel rake fold dip tie flip mix erase trace season"
+_STRONG = frozenset(
+    {"into", "onto", "to", "inside", "on to", "in to", "on top of", "back to", "over to", "towards", "toward"}
+)
+_PLACED_BY_ACTS = words.word_set(
+    "screw spread spray draw write paint hammer rub twist brush scoop sweep shovel rake fold dip tie flip mix erase trace season squeeze"
 )
 
 
-_JOINS = words._words("align connect combine swap replace match attach join exchange")
+_KEPT = words.word_set("pick grab grasp take get lift hold raise fetch use")
+_JOINS = words.word_set("align connect combine swap replace match attach join exchange")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +159,9 @@ def _normal(text: str) -> str:
         kept = [p.lower() for p in parts if p.lower() not in words.ROBOTS]
         line = " ".join(p for p in kept if not re.fullmatch(r"v?\d+\w{0,4}", p))
     line = line.replace("_", " ")
-    line = re.sub(r"\b(pick|grab)(?:\s*[-&/]\s*|-and-|\s+n\s+)(?=(?:place|up|put)\b)", r"\1 ", line, flags=re.I)
+    line = re.sub(
+        r"\b(pick|grab)(?:\s*[-&/]\s*|-and-|\s+n\s+)(?=(?:place|up|put)\b)", r"\1 ", line, flags=re.I
+    )
     line = re.sub(r"\b(pick|picking)-?up\b", r"\1 up", line, flags=re.I)
     line = re.sub(r"\b(?:teh|hte|tge|thr|th)\b(?=\s+\w)", "the", line)
     if line.isupper():
@@ -156,11 +178,24 @@ def _bare(clause: str) -> str:
 
 def _clauses(line: str) -> Iterator[str]:
     """The commands of a line."""
-    for sentence in re.split(r"\s*(?:^|\s)\d+\s*[.)](?=\s)|\s*[.;!?](?=\s|$)\s*|\s+-+>?\s+|\s*(?:->|→|=>)\s*|:\s+", line):
+    for sentence in re.split(
+        r"\s*(?:^|\s)\d+\s*[.)](?=\s)|\s*[.;!?](?=\s|$)\s*|\s+-+>?\s+|\s*(?:->|→|=>)\s*|:\s+", line
+    ):
         found = list(_TOKEN.finditer(sentence))
         tokens = [match[0].lower() for match in found]
         start, i = 0, 0
         while i < len(tokens):
+            after = tokens[i + 1] if i + 1 < len(tokens) else ""
+            if (
+                i > start + 1
+                and tokens[i] in words.VERBS
+                and after in ("it", "them")
+                and tokens[i - 1] not in _LINKS
+            ):
+                yield sentence[
+                    found[start].start() : found[i].start()
+                ]  # "take the cup place it on the plate"
+                start = i
             j, hard = i, False
             while j < len(tokens) and tokens[j] in _LINKS:
                 hard = hard or tokens[j] in ("then", "before", "afterwards", "finally", "next")
@@ -179,7 +214,27 @@ def _clauses(line: str) -> Iterator[str]:
 
 
 _LINKS = frozenset(
-    "and then , & next finally afterwards lastly also to before while carefully gently slowly quickly now immediately please".split()
+    [
+        "and",
+        "then",
+        ",",
+        "&",
+        "next",
+        "finally",
+        "afterwards",
+        "lastly",
+        "also",
+        "to",
+        "before",
+        "while",
+        "carefully",
+        "gently",
+        "slowly",
+        "quickly",
+        "now",
+        "immediately",
+        "please",
+    ]
 )
 
 
@@ -192,18 +247,33 @@ def _begins(tokens: Sequence[str], at: int, hard: bool) -> bool:
     marks = words.DETERMINERS | words.PRONOUNS | words.PEOPLE | words.NUMBERS
     if word in marks or word in _PLACES or word in ("of", "with", "from"):
         return False
-    marked = after in marks or after.isdigit() or after in words.PARTICLES or after in ("to", "into", "onto", "from", "and")
+    marked = (
+        after in marks
+        or after.isdigit()
+        or after in words.PARTICLES
+        or after in ("to", "into", "onto", "from", "and")
+    )
     if base and base not in words.NOUNS:
         return word == base or hard or marked or word.endswith(("ing", "s"))
     if base:
-        return hard or marked or (at + 2 < len(tokens) and not _colour_or_noun(tokens, at))
+        bare = not set(tokens) & words.DETERMINERS  # "open drawer and place cup"
+        return hard or marked or (at + (1 if bare else 2) < len(tokens) and not _colour_or_noun(tokens, at))
     # A word that nobody listed is a verb where an article follows: "and yeet the can".
-    return after in words.DETERMINERS | words.PRONOUNS and word.isalpha() and not word.endswith("ly") and word != ","
+    return (
+        after in words.DETERMINERS | words.PRONOUNS
+        and word.isalpha()
+        and not word.endswith("ly")
+        and word != ","
+    )
 
 
 def _purpose(tokens: Sequence[str], at: int) -> bool:
     """Whether "to" at `at - 1` says what for: "take the sponge to wipe the table"."""
-    return at + 1 < len(tokens) and tokens[at] in words.VERBS and tokens[at + 1] in words.DETERMINERS | {"it", "them"}
+    return (
+        at + 1 < len(tokens)
+        and tokens[at] in words.VERBS
+        and tokens[at + 1] in words.DETERMINERS | {"it", "them"}
+    )
 
 
 def _colour_or_noun(tokens: Sequence[str], at: int) -> bool:
@@ -223,7 +293,7 @@ def _commands(clause: str, before: Sequence[Step]) -> list[Step]:
     tokens = _without_agent(tokens)
     if not tokens:
         return []
-    passive = _passive(tokens)
+    passive = None if verb(tokens[0]) in words.GO else _passive(tokens)
     if passive is not None:
         base, rest = passive
     else:
@@ -245,14 +315,18 @@ def _take_arm(clause: str) -> tuple[str, str]:
         found = _ARM_ACTS.match(clause)
         if found is None or not verb(clause[found.end() :].split(" ")[0].strip(",")):
             return "", clause
-    side = (found["side"] or "").lower()
+    side = "" if "finger" in found[0].lower() else (found["side"] or "").lower()
     return {"two": "both"}.get(side, side), (clause[: found.start()] + " " + clause[found.end() :]).strip()
 
 
 def _without_agent(tokens: list[str]) -> list[str]:
     """A statement as a command: "the robot picks up ..." is "picks up ..."."""
     text = " ".join(tokens)
-    agent = re.match(rf"^(?:{_AGENT}|it|he|she|you|we|i)\s+(?:(?:is|are|was|should|must|will|then|has|to|needs|carefully)\s+)*", text, re.I)
+    agent = re.match(
+        rf"^(?:{_AGENT}|it|he|she|you|we|i)\s+(?:(?:is|are|was|should|must|will|then|has|to|needs|carefully)\s+)*",
+        text,
+        re.I,
+    )
     if agent and verb(text[agent.end() :].split(" ")[0]):
         return text[agent.end() :].split(" ")
     return tokens
@@ -262,11 +336,24 @@ def _passive(tokens: list[str]) -> tuple[str, list[str]] | None:
     """Verb and the rest of "the cube is placed on the plate"; None for other sentences."""
     lower = [token.lower() for token in tokens]
     for i, word in enumerate(lower[1:-1], 1):
-        if word in ("is", "are", "be", "gets", "get") and lower[i + 1].endswith(("ed", "t", "n")) and verb(lower[i + 1]):
+        if (
+            word in ("is", "are", "be", "gets", "get")
+            and lower[i + 1].endswith(("ed", "t", "n"))
+            and verb(lower[i + 1])
+        ):
             if any(w in _RELATIVE for w in lower[1:i]):
                 return None
             end = i
-            while end > 1 and lower[end - 1] in ("should", "must", "to", "needs", "has", "will", "have", "need"):
+            while end > 1 and lower[end - 1] in (
+                "should",
+                "must",
+                "to",
+                "needs",
+                "has",
+                "will",
+                "have",
+                "need",
+            ):
                 end -= 1
             return verb(lower[i + 1]), [*tokens[:end], *tokens[i + 2 :]]
     return None
@@ -278,9 +365,20 @@ def _verb_and_rest(tokens: list[str], inside: bool) -> tuple[str, list[str]]:
     base, rest = verb(lower[0]), tokens[1:]
     follows = lower[1] if len(lower) > 1 else ""
     marks = words.DETERMINERS | {"it", "them", "up", "down"}
-    if base in words.NOUNS and base == lower[0] and follows and len(lower) > 1 and verb(follows) and len(lower) == 2:
+    if (
+        base in words.NOUNS
+        and base == lower[0]
+        and follows
+        and len(lower) > 1
+        and verb(follows)
+        and len(lower) == 2
+    ):
         base = ""  # "cube stacking", "button press"
-    if not base and (follows in marks or (inside and follows in words.PARTICLES)) and lower[0] not in words.DETERMINERS:
+    if (
+        not base
+        and (follows in marks or (inside and follows in words.PARTICLES))
+        and lower[0] not in words.DETERMINERS
+    ):
         base = words.misspelled_verb(lower[0]) or lower[0]
     elif not base and lower[0] not in words.DETERMINERS and len(lower) > 2:
         near = words.misspelled_verb(lower[0])
@@ -292,7 +390,11 @@ def _verb_and_rest(tokens: list[str], inside: bool) -> tuple[str, list[str]]:
         link = 1 if rest[0].lower() in ("and", "&", ",", "/") else 0
         second = verb(rest[link].lower()) if len(rest) > link else ""
         after = rest[link + 1].lower() if len(rest) > link + 1 else ""
-        if not second or second in words.GO or (second in words.NOUNS and not link and base not in ("pick", "grab")):
+        if (
+            not second
+            or second in words.GO
+            or (second in words.NOUNS and not link and base not in ("pick", "grab"))
+        ):
             break
         if link and after in words.PARTICLES | {"it", "them"} and base not in words.TAKE:
             break
@@ -313,7 +415,9 @@ def _without_verb(tokens: list[str]) -> Step:
         return Step("move", _noun(phrases[0][1]), _noun(noun), _PLACES[prep] or prep)
     verbs = [i for i, word in enumerate(lower) if i and verb(word)]
     if verbs and not set(lower) & words.DETERMINERS and ascii_only:
-        named = [token for i, token in enumerate(tokens) if i not in verbs and token.lower() not in words.PARTICLES]
+        named = [
+            token for i, token in enumerate(tokens) if i not in verbs and token.lower() not in words.PARTICLES
+        ]
         return Step(verb(lower[verbs[0]]), _noun(named))
     return Step("")
 
@@ -326,7 +430,12 @@ def _gapped(base: str, rest: list[str]) -> list[list[str]]:
     parts, start = [], 0
     for i, word in enumerate(lower):
         links = word in ("and", ",") and i + 1 < len(lower) and lower[i + 1] in words.DETERMINERS
-        if links and _has_place(rest[start:i]) and _has_place(rest[i + 1 :]) and "between" not in lower[start:i]:
+        if (
+            links
+            and _has_place(rest[start:i])
+            and _has_place(rest[i + 1 :])
+            and "between" not in lower[start:i]
+        ):
             parts.append(rest[start:i])
             start = i + 1
     return [*parts, rest[start:]]
@@ -375,9 +484,11 @@ def _preposition(tokens: Sequence[str], at: int) -> tuple[str, int]:
             return joined, size
         # "to the left of", "in the middle of", "on the other side of"
         inner = [word for word in lower[1 : size - 1] if word not in ("side", "other", "opposite")]
-        if size > 2 and lower[0] in ("to", "on", "at", "in") and lower[size - 1] == "of" and inner[:1] == ["the"]:
-            if all(word in words.POSITIONS or word in ("edge", "very") for word in inner[1:]) and len(inner) < 4:
-                return joined, size
+        framed = size > 2 and lower[0] in ("to", "on", "at", "in") and lower[size - 1] == "of"
+        vertical = ("top", "bottom") if lower[0] == "to" else ()
+        sides = all(word in _SIDES or word in vertical for word in inner[1:])
+        if framed and inner[:1] == ["the"] and sides and len(inner) < 4:
+            return joined, size
     return "", 0
 
 
@@ -391,7 +502,9 @@ def _noun(tokens: Sequence[str]) -> str:
             break
         kept = kept[1:]
     name = " ".join(kept).replace(" ,", ",")
-    name = re.sub(r"(?:\s+(?:that|which)\s+(?:is|are)|\s+\w+ing|\s+located|\s+placed)?\s+(?:on|in|at)$", "", name)
+    name = re.sub(
+        r"(?:\s+(?:that|which)\s+(?:is|are)|\s+\w+ing|\s+located|\s+placed)?\s+(?:on|in|at)$", "", name
+    )
     lower = name.lower()
     return "" if lower in words.PRONOUNS | words.PEOPLE | words.DETERMINERS else name
 
@@ -400,31 +513,63 @@ def _things(tokens: list[str]) -> list[str]:
     """The things that a phrase joins: "the fork and the knife" are two, "salt and pepper" and "yellow and white mug" one."""
     lower = [token.lower() for token in tokens]
     listed = "," in lower
-    parts, start = [], 0
+    if not tokens:
+        return [""]
+    parts: list[list[str]] = []
+    start = 0
     for i, word in enumerate(lower):
         own = i + 1 < len(lower) and lower[i + 1] in words.DETERMINERS | words.NUMBERS
-        if word in ("and", ",", "&") and i > start and (own or listed or lower[:1] == ["both"]) and "between" not in lower[:i]:
+        if (
+            word in ("and", ",", "&")
+            and i > start
+            and (own or listed or lower[:1] == ["both"])
+            and "between" not in lower[:i]
+        ):
             if any(w in words.PLACE_WORDS for w in lower[start:i]) and not own:
                 continue
             parts.append(tokens[start:i])
             start = i + 1
-    names = [_noun(part) for part in [*parts, tokens[start:]]]
+    parts.append(tokens[start:])
+    head = parts[-1][-1]
+    for part in parts[:-1]:  # "the red and the green cube"
+        if all(word.lower() in words.COLOURS | words.POSITIONS | words.DETERMINERS for word in part):
+            part.append(head)
+    names = [_noun(part) for part in parts]
     return [name for name in names if name] or [""]
 
 
 def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) -> list[Step]:
     """The steps that one verb and what follows it ask for."""
     held = next((step for step in reversed(before) if step.object), None)
+    if held is None and before and before[-1].target:  # "drive to the red block and pick it up"
+        held = Step(before[-1].verb, before[-1].target)
     if base in words.GO and base not in words.PUT:
-        return [Step(base)]
+        ways = [noun for prep, noun in _phrases(rest)[1:] if prep in ("to", "towards", "toward")]
+        return [Step(base, "", _noun(ways[0]) if ways and base in words.TRAVEL else "")]
+    if base in ("take", "get", "lift") and "off" in (word.lower() for word in rest[:1] + rest[-1:]):
+        base = "remove"
     rest = _without_particle(base, rest, held is not None)
     phrases = _phrases(rest)
-    thing, places, sources, means = phrases[0][1], [], [], []
+    thing = phrases[0][1]
+    places: list[tuple[str, list[str]]] = []
+    sources: list[list[str]] = []
+    means: list[tuple[str, list[str]]] = []
     if len(thing) > 1 and thing[0].lower() in ("me", "us", "him", "her") and thing[1].lower() not in ("and",):
         thing = thing[1:]  # "hand me the cup"
-    for prep, noun in phrases[1:]:
+    for i, (prep, noun) in enumerate(phrases[1:], 1):
+        core = {word.lower() for word in noun} - words.DETERMINERS
+        if (
+            phrases[i - 1][0] in _SOURCES
+            and noun
+            and core <= words.POSITIONS | {"side"}
+            and i + 1 < len(phrases)
+        ):
+            continue  # "from the bowl on the right into ...": of the source
         if not noun:
-            if prep in ("inside", "in", "on", "next to", "beside", "under", "underneath", "near", "around") and base in words.PUT:
+            if (
+                prep in ("inside", "in", "on", "next to", "beside", "under", "underneath", "near", "around")
+                and base in words.PUT
+            ):
                 places.append((prep, noun))
         elif _MANNER_OF.match(" ".join(noun)) or prep == "of":
             continue
@@ -449,12 +594,18 @@ def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) 
     names = _things(thing)
     if base in words.POUR and sources:
         names = [_noun(sources[-1]) or names[0]]
+    if tool and base not in words.ACT:  # "use the tongs to pick up the sushi"
+        return [Step("use", tool), *(Step(base, name, goal, place) for name in names)]
     if tool and names[0]:
         return [Step(base, tool, names[0], "at")]
     if tool and held is not None:  # "place the tomato on the board and slice it with the knife"
         return [Step(base, tool, held.object, "at")]
     moved = base not in words.AREA or bool(goal)
-    return [Step(base, name, goal, place, moved) for name in names] if names[0] else [_referring(base, thing, goal, place, held)]
+    return (
+        [Step(base, name, goal, place, moved) for name in names]
+        if names[0]
+        else [_referring(base, thing, goal, place, held)]
+    )
 
 
 def _without_particle(base: str, rest: list[str], inside: bool) -> list[str]:
@@ -464,10 +615,17 @@ def _without_particle(base: str, rest: list[str], inside: bool) -> list[str]:
     while start < len(lower):
         word, after = lower[start], lower[start + 1] if start + 1 < len(lower) else ""
         prep, size = _preposition(rest, start)
-        alone = word in words.PARTICLES and (not prep or (base not in words.PUT and size == 1) or (not inside and size == 1))
+        alone = word in words.PARTICLES and (
+            not prep or (base not in words.PUT and size == 1) or (not inside and size == 1)
+        )
         # "out of the box", "on top of": more than a particle; "put in the box" after another command says where.
-        if word in ("for", "at", "back", "away", "up", "down", "together", "over") and after and base not in ("look",) or alone:
-            if word == "over" and base in words.PUT and after not in ("to",):
+        if (
+            word in ("for", "at", "back", "away", "up", "down", "together", "over")
+            and after
+            and base not in ("look",)
+            or alone
+        ):
+            if word == "over" and base in words.PUT and inside and after != "to":
                 break
             start += 1
             continue
@@ -475,10 +633,16 @@ def _without_particle(base: str, rest: list[str], inside: bool) -> list[str]:
     return rest[start:]
 
 
-def _tool(base: str, tool: str, thing: list[str], means: list[tuple[str, list[str]]]) -> tuple[str, list[str]]:
+def _tool(
+    base: str, tool: str, thing: list[str], means: list[tuple[str, list[str]]]
+) -> tuple[str, list[str]]:
     """What a deed is done with, and the thing; a "with" that only describes the thing goes back to it."""
     for prep, noun in means:
-        if prep in ("using", "via") or base in words.TOOL or (base in words.ACT and base not in words.CONTAINERS):
+        if (
+            prep in ("using", "via")
+            or base in words.TOOL
+            or (base in words.ACT and base not in words.CONTAINERS)
+        ):
             tool = tool or (_noun(noun) if base not in words.PUT else "")
         elif base in words.CONTAINERS:
             tool = tool or _noun(noun)
@@ -503,7 +667,11 @@ def _attach(
         return thing, targets
     kept = []
     for prep, noun in places:
-        strong = prep in _STRONG or prep.startswith("to ") or (base in _PLACED_BY_ACTS and _PLACES.get(prep) in ("on", "in"))
+        strong = (
+            prep in _STRONG
+            or prep.startswith("to ")
+            or (base in _PLACED_BY_ACTS and (_PLACES.get(prep) in ("on", "in") or prep == "over"))
+        )
         if strong and (base in words.TAKE | words.ACT):
             kept.append((prep, noun))
         elif thing:
@@ -519,14 +687,20 @@ def _describes(places: list[tuple[str, list[str]]]) -> bool:
     core = [word.lower() for word in noun if word.lower() not in words.DETERMINERS]
     if not core:
         return False
-    where = bool(set(core) & words.SURFACES) or all(word in words.POSITIONS | {"side", "corner"} for word in core)
+    where = bool(set(core) & words.SURFACES) or all(
+        word in words.POSITIONS | {"side", "corner"} for word in core
+    )
     return where or (prep not in _STRONG and places[1][0] in _STRONG)
 
 
 def _described(thing: list[str], prep: str, noun: list[str]) -> list[str]:
     """A thing with the place that tells it from others; a table tells nothing."""
     core = [word.lower() for word in noun if word.lower() not in words.DETERMINERS | words.MANNER]
-    return thing if core and all(word in words.SURFACES for word in core) else [*thing, *prep.split(" "), *noun]
+    return (
+        thing
+        if prep == "on" and core and all(word in words.SURFACES for word in core)
+        else [*thing, *prep.split(" "), *noun]
+    )
 
 
 def _goal(places: list[tuple[str, list[str]]], held: Step | None) -> tuple[str, str]:
@@ -537,7 +711,11 @@ def _goal(places: list[tuple[str, list[str]]], held: Step | None) -> tuple[str, 
     place = _PLACES.get(prep, prep) or prep
     lower = " ".join(noun).lower()
     if not noun or lower in ("it", "them", "that", "there"):
-        found = (held.target or held.object) if held is not None and held.target else (held.object if held else "")
+        found = (
+            (held.target or held.object)
+            if held is not None and held.target
+            else (held.object if held else "")
+        )
         return found, place
     return _noun(noun), place
 
@@ -568,13 +746,26 @@ def _join(steps: list[Step], step: Step) -> None:
     same = step.object.lower() == last.object.lower()
     if same and not last.target:
         for i in range(len(steps) - 1, -1, -1):  # "take the apple and the pear and put them in the basket"
-            if steps[i].target or not steps[i].object or (i < len(steps) - 1 and steps[i].verb not in words.TAKE):
+            if (
+                steps[i].target
+                or not steps[i].object
+                or (i < len(steps) - 1 and steps[i].verb not in words.TAKE)
+            ):
                 break
-            steps[i] = replace(steps[i], verb=step.verb, target=step.target, place=step.place, arm=last.arm or step.arm)
+            steps[i] = replace(
+                steps[i], verb=step.verb, target=step.target, place=step.place, arm=last.arm or step.arm
+            )
     elif same and not step.target:
         return
-    elif last.verb in words.TAKE and not last.target and step.verb in words.TOOL | words.POUR and step.held | (step.verb in words.AREA):
+    elif (
+        last.verb in _KEPT
+        and not last.target
+        and step.verb in words.TOOL | words.POUR
+        and step.held | (step.verb in words.AREA)
+    ):
         # "pick up the sponge and wipe the table", "take the bottle and pour water into the cup"
-        steps[-1] = replace(last, verb=step.verb, target=step.target or step.object, place=step.place if step.target else "at")
+        steps[-1] = replace(
+            last, verb=step.verb, target=step.target or step.object, place=step.place if step.target else "at"
+        )
     else:
         steps.append(step)

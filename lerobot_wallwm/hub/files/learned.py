@@ -49,6 +49,8 @@ class Learned:
     # How events follow each other: context (``template`` or ``template || template``) -> next template -> count.
     event_transitions: dict[str, Counts] = field(default_factory=dict)
     event_max_frames: Counts = field(default_factory=dict)  # longest event per template, in frames
+    # Slots of the tasks whose sentence alone does not give them: set by hand, or kept whole.
+    instructions: dict[str, dict[str, str]] = field(default_factory=dict)
     # How the joints move, in the dataset's units; see `learn_motion_limits`.
     motion_limits: Limits = field(default_factory=dict)
     # Numbers of the backbone's transformer, so that a checkpoint loads without it.

@@ -44,7 +44,7 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # Settings that name a file which is read or written wherever the policy runs, relative to who knows what.
 _FILE_KEY = re.compile(r"(?:_file|_log|_path|_cache|_dir)$|^(?:root|folder)$")
 # Where a word that begins with a slash is meant as text. A caption is never opened.
-TEXTS = frozenset({"script", "tags", "license", "event_transitions", "event_max_frames"})
+TEXTS = frozenset({"script", "tags", "license", "event_transitions", "event_max_frames", "instructions"})
 # Names of other checkpoints, which may be Hub names or paths.
 _CHECKPOINTS = frozenset({"pretrained_path", "repo_id"})
 

@@ -11,7 +11,11 @@ from lerobot.configs import FeatureType
 from lerobot.utils.constants import ACTION, OBS_STATE
 from lerobot.utils.feature_utils import dataset_to_policy_features
 
-from lerobot_wallwm.policies.batches.dataset_facts import event_grammar, learn_motion_limits
+from lerobot_wallwm.policies.batches.dataset_facts import (
+    event_grammar,
+    instruction_slots,
+    learn_motion_limits,
+)
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 
 logger = logging.getLogger(__name__)
@@ -98,6 +102,7 @@ def _learn_events(config: WallwmConfig, dataset_meta: Any) -> None:
             config.planner = "instruction"
         return
     config.learned.event_transitions, config.learned.event_max_frames = event_grammar(dataset_meta.episodes)
+    config.learned.instructions = instruction_slots(dataset_meta.episodes)
 
 
 def assign_rows(rows: list[str], cameras: list[str], max_views: int) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,18 +44,30 @@ def event_grammar(episodes: Any) -> tuple[dict[str, dict[str, int]], dict[str, i
         Transition counts (see `planners.learn_transitions`) and frames per caption template.
     """
     rows = zip(
-        *(episodes[f"wallwm/{name}"] for name in ("source_episode", "ordinal", "copy", "template")),
+        *(
+            episodes[f"wallwm/{name}"]
+            for name in ("source_episode", "ordinal", "copy", "template", "instruction")
+        ),
         episodes["length"],
         strict=True,
     )
-    sequences: dict[int, list[tuple[int, str]]] = {}
+    sequences: dict[tuple[int, str], list[tuple[int, str]]] = {}
     longest: dict[str, int] = {}
-    for source, ordinal, copy, template, length in rows:
+    for source, ordinal, copy, template, instruction, length in rows:
         if copy == 0:
-            sequences.setdefault(source, []).append((ordinal, template))
+            # An instruction that changes within an episode asks for something else: its events are a plan of their own.
+            sequences.setdefault((source, instruction), []).append((ordinal, template))
         longest[template] = max(int(length), longest.get(template, 0))
     in_order = [[template for _, template in sorted(events)] for _, events in sorted(sequences.items())]
     return learn_transitions(in_order), longest
+
+
+def instruction_slots(episodes: Any) -> dict[str, dict[str, str]]:
+    """Slots by task, of a view's tasks whose sentence alone does not give them; see `language.instruction`."""
+    if "wallwm/slots" not in getattr(episodes, "column_names", []):
+        return {}
+    rows = zip(episodes["wallwm/instruction"], episodes["wallwm/slots"], strict=True)
+    return {task: slots for task, text in dict(rows).items() if (slots := json.loads(text or "{}"))}
 
 
 def displacement_std(root: Path, horizon: int) -> Tensor | None:

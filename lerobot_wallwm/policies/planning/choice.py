@@ -26,6 +26,10 @@ _FPS = 30.0
 MAX_EVENT_STRETCH = 1.5
 
 
+def _grammar(config: WallwmConfig) -> GrammarPlanner:
+    return GrammarPlanner(config.learned.event_transitions, instructions=config.learned.instructions)
+
+
 def frames_per_second(config: WallwmConfig) -> float:
     """The rollout's clock."""
     return config.learned.fps or _FPS
@@ -47,8 +51,8 @@ def make_planner(config: WallwmConfig, write: Callable[..., None]) -> Planner:
         check_captions(config.script, known)
         return ScriptPlanner(config.script)
     if config.planner == "grammar":
-        return GrammarPlanner(config.learned.event_transitions)
-    grammar = GrammarPlanner(config.learned.event_transitions) if config.learned.event_transitions else None
+        return _grammar(config)
+    grammar = _grammar(config) if config.learned.event_transitions else None
     if config.planner == "human":
         prompt = print_prompt if config.planner_file == TERMINAL else None
         place = config.planner_file

@@ -8,13 +8,13 @@ instruction names, so that it serves an instruction it has not seen. `ScriptPlan
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from torch import Tensor
 
 from lerobot_wallwm.language.event_grammar import _JOIN, END, ORDER, START, is_known, matches
-from lerobot_wallwm.language.instruction import fill, parse_instruction
+from lerobot_wallwm.language.instruction import TASK, Instruction, fill, fills
 
 
 class Planner:
@@ -112,6 +112,7 @@ class GrammarPlanner(Planner):
 
     Args:
         transitions: From `learn_transitions`.
+        instructions: Slots of tasks whose sentence alone does not give them.
         max_events: Stops a plan that would run in circles.
 
     Raises:
@@ -120,19 +121,27 @@ class GrammarPlanner(Planner):
 
     source = "grammar"
 
-    def __init__(self, transitions: dict[str, dict[str, int]], max_events: int = 64):
+    def __init__(
+        self,
+        transitions: dict[str, dict[str, int]],
+        max_events: int = 64,
+        instructions: Mapping[str, Mapping[str, str]] | None = None,
+    ):
         if not transitions:
             raise ValueError(
                 "The checkpoint holds no event grammar: train on a view written by `wallwm prepare`, or choose "
                 "--policy.planner=script or --policy.planner=instruction."
             )
         self.transitions, self.max_events = transitions, max_events
+        self.instructions = instructions or {}
+        self.instruction = ""
         self.slots: dict[str, str] = {}
         self.done: list[str] = []
 
     def begin(self, instruction: str) -> None:
         """Parses the instruction's objects and starts over."""
-        self.slots = parse_instruction(instruction)
+        self.instruction = instruction
+        self.slots = dict(self.instructions.get(instruction) or Instruction.of(instruction).slots)
         self.done = []
 
     def next(self) -> str | None:
@@ -140,12 +149,21 @@ class GrammarPlanner(Planner):
         template = self._likeliest()
         if template is not None:
             self.done.append(template)
-        return template and fill(template, self.slots)
+        return template and self._filled(template)
 
     def peek(self) -> str | None:
         """The likeliest next event."""
         template = self._likeliest()
-        return template and fill(template, self.slots)
+        return template and self._filled(template)
+
+    def _filled(self, template: str) -> str:
+        return fill(template, {TASK: self.instruction} | self.slots)
+
+    def _suits(self, template: str) -> bool:
+        """Whether the instruction has all that a template names; one that is kept whole, or not, wants such templates."""
+        whole = TASK in self.slots
+        plain = "{" not in template or template == END
+        return plain or (fills(template, self.slots) and whole == ("{task}" in template))
 
     def did(self, caption: str) -> None:
         """Counts an event that somebody else chose as done, so that `next` goes on from there."""
@@ -159,6 +177,7 @@ class GrammarPlanner(Planner):
         for n in range(ORDER, 0, -1):
             nexts = self.transitions.get(_JOIN.join(history[-n:]))
             if nexts:
+                nexts = {option: n for option, n in nexts.items() if self._suits(option)} or nexts
                 template = min(nexts, key=lambda option: (-nexts[option], option))
                 return None if template == END else template
         return None

@@ -15,12 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.language.instruction import (
-    fill,
-    instruction_template,
-    parse_instruction,
-    target_preposition,
-)
+from lerobot_wallwm.language import lexicon
+from lerobot_wallwm.language.instruction import TASK, Instruction, Instructions, fill, numbered
+from lerobot_wallwm.language.reading import Step
 from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
 from lerobot_wallwm.processors.segment.segmenter import Cut, Segmentation
 from lerobot_wallwm.processors.source.episodes import Episode
@@ -43,27 +40,58 @@ class _Span:
     source: str
 
 
-def caption_templates(instruction: str) -> dict[str, str]:
-    """Caption template of each label for this instruction."""
-    has_target, where = "target" in parse_instruction(instruction), target_preposition(instruction)
-    into = {"on": "onto", "in": "into", "at": "to"}[where]
-    return {
-        "reach": "reach for the {object}",
-        "approach": "approach the {object}",
-        "grasp": "grasp the {object}",
-        "lift": "lift the {object}",
-        "move": "move the {object} to the {target}" if has_target else "move the {object}",
-        "lower": f"lower the {{object}} {into} the {{target}}" if has_target else "lower the {object}",
-        "release": "release the {object}",
-        "retreat": "retreat from the {target}" if has_target else "retreat from the {object}",
-        "open": "open the gripper",
-        "close": "close the gripper",
-        "wait": "hold still",
-        "manipulate": instruction_template(instruction) or "do the task",
-        "pick": "pick up the {object}",
-        "place": f"place the {{object}} {where} the {{target}}" if has_target else "put down the {object}",
-        "task": instruction_template(instruction) or "do the task",
+# What is said where the sentence does not tell the object.
+_NAMELESS = {
+    "reach": "reach for the object",
+    "approach": "approach the object",
+    "grasp": "grasp the object",
+    "lift": "lift the object",
+    "move": "move the object",
+    "lower": "lower the object",
+    "release": "release the object",
+    "retreat": "retreat from the object",
+    "pick": "pick up the object",
+    "place": "put down the object",
+}
+
+
+def caption_templates(instruction: str | Instruction, number: int | None = 1) -> dict[str, str]:
+    """Caption template of each label for this instruction.
+
+    `number` is the step of the instruction, counted from 1; None where that is not known: the templates then hold the whole
+    sentence instead of an object.
+    """
+    if isinstance(instruction, str):
+        instruction = Instruction.of(instruction)
+    deeds = {
+        "manipulate": instruction.template or "do the task",
+        "task": instruction.template or "do the task",
     }
+    still = {"open": "open the gripper", "close": "close the gripper", "wait": "hold still"}
+    if number is None or number > len(instruction.steps):
+        told = ": {task}" if instruction.text.strip() else ""
+        return {label: text + told for label, text in _NAMELESS.items()} | deeds | still
+    step = instruction.steps[number - 1]
+    thing, goal = (f"{{{numbered(slot, number)}}}" for slot in ("object", "target"))
+    near, onto = {"on": ("on", "onto"), "in": ("in", "into"), "at": ("at", "to")}.get(
+        step.place, [step.place] * 2
+    )
+    away = onto if step.place not in ("on", "in", "at") else "to"
+    spoken = {
+        "reach": f"reach for the {thing}",
+        "approach": f"approach the {thing}",
+        "grasp": f"grasp the {thing}",
+        "lift": f"lift the {thing}",
+        "move": f"move the {thing} {away} the {goal}" if step.target else f"move the {thing}",
+        "lower": f"lower the {thing} {onto} the {goal}" if step.target else f"lower the {thing}",
+        "release": f"release the {thing}",
+        "retreat": f"retreat from the {goal}" if step.target else f"retreat from the {thing}",
+        "pick": f"pick up the {thing}",
+        "place": f"place the {thing} {near} the {goal}" if step.target else f"put down the {thing}",
+    }
+    if instruction.whole:
+        spoken = {label: f"{text}: {{task}}" for label, text in spoken.items()}
+    return spoken | deeds | still
 
 
 class EventCaptioner:
@@ -75,10 +103,14 @@ class EventCaptioner:
 
     Args:
         kinematics: How state and action are read; the same as the segmenter's.
+        instructions: How the dataset's tasks are read; None reads each alone.
     """
 
-    def __init__(self, kinematics: KinematicsConfig | None = None) -> None:
+    def __init__(
+        self, kinematics: KinematicsConfig | None = None, instructions: Instructions | None = None
+    ) -> None:
         self.kinematics = kinematics or KinematicsConfig()
+        self.instructions = instructions or Instructions()
 
     def __call__(self, item: Episode | Mapping[str, list], segmentation: Segmentation | None = None) -> Any:
         """See the class."""
@@ -119,7 +151,10 @@ class EventCaptioner:
         _name_actions(actions, motion)
         actions = _join(actions, motion.frames(_SHORTEST_WAIT_S))
         task = _Span(0, segmentation.length, "task", 1.0, "episode")
-        templates, slots = caption_templates(episode.task), parse_instruction(episode.task)
+        instruction = self.instructions(episode.task)
+        numbers = step_numbers(actions, instruction, bool(motion.switches))
+        by_number = {n: caption_templates(instruction, n) for n in {*numbers, None}}
+        slots = instruction.slots | {TASK: episode.task}
         events: list[Event] = []
 
         def add(level: str, span: _Span, parent: int, template: str, caption: str | None = None) -> int:
@@ -128,10 +163,13 @@ class EventCaptioner:
             events.append(Event(len(events), episode.index, level, *at))
             return len(events) - 1
 
-        task_id = add("task", task, -1, templates["task"], episode.task)
+        task_id = add("task", task, -1, by_number[None]["task"], episode.task)
         for subtask in _subtasks(actions):
+            within = [a for a in actions if subtask.start <= a.start < subtask.end]
+            templates = by_number[numbers[actions.index(within[0])]]
             subtask_id = add("subtask", subtask, task_id, templates[subtask.label])
-            for action in (a for a in actions if subtask.start <= a.start < subtask.end):
+            for action in within:
+                templates = by_number[numbers[actions.index(action)]]
                 action_id = add("action", action, subtask_id, templates[action.label])
                 first = True
                 for segment in (s for s in segments if action.start <= s.start < action.end):
@@ -142,6 +180,39 @@ class EventCaptioner:
                     first = first and segment.label == "wait" != action.label
                     add("segment", segment, action_id, template)
         return events
+
+
+def step_numbers(actions: list[_Span], instruction: Instruction, gripper: bool) -> list[int | None]:
+    """The step of the instruction that each named action belongs to, counted from 1; None where that is not known.
+
+    A round is what leads up to a grasp, and what follows until the gripper has let go. `gripper`: whether it moved at all.
+    """
+    steps, rounds, current, let_go = instruction.steps, [], 0, False
+    for position, action in enumerate(actions):
+        if (
+            let_go
+            and action.label not in ("retreat", "wait")
+            and any(a.label == "grasp" for a in actions[position:])
+        ):
+            current, let_go = current + 1, False
+        let_go = let_go or action.label == "release"
+        rounds.append(current)
+    chosen: list[int | None] = [None]
+    held = [n for n, step in enumerate(steps, 1) if step.held and _carries(step)]
+    if len(steps) == 1 and (steps[0].held or not gripper):
+        chosen = [1] * (current + 1)
+    elif steps and not gripper:
+        chosen = [1]
+    elif len(steps) == current + 1 and all(step.held for step in steps):
+        chosen = list(range(1, len(steps) + 1))
+    elif len(held) == current + 1:
+        chosen = list(held)
+    return [chosen[n] if n < len(chosen) else None for n in rounds]
+
+
+def _carries(step: Step) -> bool:
+    """Whether a step takes its object somewhere, as opening a drawer or turning on a stove does not."""
+    return bool(step.target) or step.verb in lexicon.TAKE | lexicon.PUT | lexicon.POUR or not step.verb
 
 
 def number_events(per_episode: list[list[Event]]) -> list[Event]:

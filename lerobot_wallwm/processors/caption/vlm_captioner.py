@@ -22,7 +22,7 @@ from lerobot_wallwm.language.answers import Checked
 from lerobot_wallwm.language.caption_text import RefusedCaptionError, clean_caption, plain_line
 from lerobot_wallwm.language.client import Outcome, Usage, VlmClient
 from lerobot_wallwm.language.config import VlmConfig
-from lerobot_wallwm.language.instruction import parse_instruction, slot_template
+from lerobot_wallwm.language.instruction import slot_template
 from lerobot_wallwm.processors.caption.prompt import PromptBuilder, parse_answer
 from lerobot_wallwm.processors.caption.report import CaptionRecord, Result, make_report
 from lerobot_wallwm.processors.caption.requests import CaptionRequest, plan_requests, shared_captions
@@ -190,7 +190,7 @@ class VlmCaptioner:
                 )
             )
             if caption:
-                slots = parse_instruction(builder.tasks.get(event.episode_index, ""))
+                slots = builder.source.instructions(builder.tasks.get(event.episode_index, "")).slots
                 event = replace(event, caption=caption, template=slot_template(caption, slots))
             told.append(event)
         report = make_report(client, self.cache, records, results, builder.missing)

@@ -81,6 +81,13 @@ class PrepareConfig:
     kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
     # A JSON file of annotated spans, which win over the proposals (annotations.py). LeRobot's subtask rows need no flag.
     annotations: Path | None = None
+    # What the task's object is called in captions, instead of what its sentence says; for a dataset of one task.
+    object: str = ""
+    # The same of the place that the object goes to.
+    target: str = ""
+    # A JSON file of what tasks mean, word for word, where they are not understood: {"task": [{"object": "red cube", "target":
+    # "black disc"}]}, one entry for each step.
+    instructions: Path | None = None
     # Who words the events: kinematic (no model needed) or vlm (a vision-language model behind --vlm.base_url).
     captioner: str = "kinematic"
     # The model, its server, and how it is asked.

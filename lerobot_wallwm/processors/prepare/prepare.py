@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from lerobot_wallwm.language.instruction import report_lines as instruction_lines
 from lerobot_wallwm.processors.balance.stage import print_figures
 from lerobot_wallwm.processors.caption.report import report_lines
 from lerobot_wallwm.processors.clean.cleaner import print_cleaning
 from lerobot_wallwm.processors.prepare.config import PrepareConfig
-from lerobot_wallwm.processors.prepare.stages import Annotate, Preparation, stages_of
+from lerobot_wallwm.processors.prepare.stages import Annotate, Preparation, open_source, stages_of
 from lerobot_wallwm.processors.recover.sampler import print_recovery
-from lerobot_wallwm.processors.source.episodes import SourceDataset, split_episodes
+from lerobot_wallwm.processors.source.episodes import split_episodes
 from lerobot_wallwm.processors.source.events import LEVELS
 from lerobot_wallwm.processors.synchronize.dataset import print_synchronization
 from lerobot_wallwm.processors.view.disk_space import check_space, full_disk_explained, needed_space
@@ -41,7 +42,7 @@ def prepare(config: PrepareConfig, annotate: Annotate | None = None) -> dict[str
     out, root = output_root(config.out), source_root(config.dataset)
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"--out.root={out} and --dataset.root={root} overlap. Fix: write outside the source")
-    source = SourceDataset.open(root, config.embodiment)
+    source = open_source(config)
     stages = stages_of(config, source, out, annotate)
     with (
         full_disk_explained(out),
@@ -93,12 +94,26 @@ def summarise(prepared: Preparation, seconds: float) -> dict[str, Any]:
         "labels": labels,
         "captions": dict(Counter(event.caption for event in own).most_common()),
         "templates": dict(Counter(event.template for event in own).most_common()),
+        "instructions": source.instructions.report() | {"unsure": _unsure(prepared)},
         "annotated_episodes": len(prepared.annotations.spans),
         "warnings": frozen + prepared.warnings,
         "demonstration_seconds": round(duration, 2),
         "seconds": round(seconds, 3),
         "real_time_factor": round(duration / max(seconds, 1e-9), 1),
     }
+
+
+def _unsure(prepared: Preparation) -> int:
+    """Episodes whose instruction is understood, but not which of its steps a grasp belongs to."""
+    read = prepared.source.instructions
+    tasks = {e.event_id: e.caption for e in prepared.events if e.level == LEVELS[0]}
+    unsure: set[int] = set()
+    for event in prepared.events:
+        if event.level == LEVELS[1] and "{task}" in event.template and "{object" not in event.template:
+            task = tasks.get(event.parent, "")
+            if event.label in ("pick", "place") and read(task).steps:
+                unsure.add(event.episode_index)
+    return len(unsure)
 
 
 def print_summary(summary: dict[str, Any], out: Path | str) -> None:
@@ -131,6 +146,8 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
     print_recovery(summary.get("recovery", {}))
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
+    for line in instruction_lines(summary["instructions"]):
+        print(line)
     for line in report_lines(summary.get("captioning")):
         print(line)
     print(f"{summary['seconds']:.2f} s, {summary['real_time_factor']:.0f} times real time -> {out}")

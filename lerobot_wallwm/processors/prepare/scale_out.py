@@ -26,14 +26,14 @@ import pyarrow.parquet as pq
 from lerobot_wallwm import __version__
 from lerobot_wallwm.processors.prepare.config import PrepareConfig
 from lerobot_wallwm.processors.prepare.prepare import prepare
-from lerobot_wallwm.processors.prepare.stages import annotator
+from lerobot_wallwm.processors.prepare.stages import annotator, open_source
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
 from lerobot_wallwm.processors.source.events import SCHEMA, Event, from_table, to_table
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.fingerprint import fingerprint
-from lerobot_wallwm.storage.places import output_root, source_root
+from lerobot_wallwm.storage.places import output_root
 from lerobot_wallwm.storage.work_folder import source_fingerprint
 
 _MARK, _EPISODES = b"wallwm_shard", b"wallwm_episodes"
@@ -53,7 +53,16 @@ def shard_path(folder: Path, tasks: int, task: int) -> Path:
 
 def run_fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
     """What the shards' events follow from: the source's files by name, size and time of change, and the parameters."""
-    parameters = [asdict(config.segmenter), asdict(config.kinematics), config.embodiment]
+    read = source.instructions
+    given = [[task, [asdict(step) for step in steps]] for task, steps in sorted(read.given.items())]
+    parameters = [
+        asdict(config.segmenter),
+        asdict(config.kinematics),
+        config.embodiment,
+        read.object,
+        read.target,
+        given,
+    ]
     return fingerprint([__version__, source_fingerprint(source.root), parameters])
 
 
@@ -86,11 +95,11 @@ def annotate_shard(config: PrepareConfig, folder: Path, tasks: int, task: int) -
 
     An episode that cannot be read is left out: cleaning excludes it, or the merge names its fault.
     """
-    source = SourceDataset.open(source_root(config.dataset), config.embodiment)
+    source = open_source(config)
     path, mark = shard_path(folder, tasks, task), f"{run_fingerprint(source, config)} {task} of {tasks}"
     if read_shard(path, mark) is not None:
         return False
-    annotate = annotator(config)
+    annotate = annotator(config, source.instructions)
     least = EventSegmenter(config.segmenter).min_frames(source.fps)
     events: list[Event] = []
     keys: dict[str, int] = {}
@@ -116,7 +125,7 @@ def _step(config: PrepareConfig, folder: Path, data: Any = None, rank: int = 0, 
 
 def merged(config: PrepareConfig, folder: Path) -> dict[str, list[Event]]:
     """The events of all shards by `episode_key`; `DataError` if some are missing, or of another source or parameters."""
-    source, tasks = SourceDataset.open(source_root(config.dataset), config.embodiment), config.scale.tasks
+    source, tasks = open_source(config), config.scale.tasks
     mark = run_fingerprint(source, config)
     paths = [shard_path(folder, tasks, task) for task in range(tasks)]
     shards = [read_shard(path, f"{mark} {task} of {tasks}") for task, path in enumerate(paths)]
@@ -143,7 +152,7 @@ def prepare_in_shards(config: PrepareConfig) -> dict[str, Any] | None:
         _annotate(config, folder)
     if scale.step == "annotate":
         return None
-    found, alone = merged(config, folder), annotator(config)
+    found, alone = merged(config, folder), annotator(config, open_source(config).instructions)
 
     def annotate(episode: Episode) -> list[Event]:
         # What cleaning or synchronising has changed is annotated as it is now.

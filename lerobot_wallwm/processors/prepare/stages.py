@@ -18,6 +18,7 @@ import numpy as np
 
 from lerobot_wallwm.embodiment.dataset import KEY
 from lerobot_wallwm.language.config import VlmConfig
+from lerobot_wallwm.language.instruction import Instructions, read_instruction_file
 from lerobot_wallwm.processors.balance.embedder import EventEmbedder
 from lerobot_wallwm.processors.balance.stage import Balance, balance_events
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
@@ -42,7 +43,7 @@ from lerobot_wallwm.processors.source.events import Event, validate_events, writ
 from lerobot_wallwm.processors.synchronize.dataset import synchronize_for_prepare
 from lerobot_wallwm.processors.view.card import command_line
 from lerobot_wallwm.processors.view.carver import EventCarver
-from lerobot_wallwm.storage.places import OutputConfig
+from lerobot_wallwm.storage.places import OutputConfig, source_root
 from lerobot_wallwm.storage.work_folder import Journals
 
 CAPTIONERS = ("kinematic", "vlm")
@@ -148,10 +149,22 @@ class SynchronizeStage(Stage):
 Annotate = Callable[[Episode], list[Event]]
 
 
-def annotator(config: PrepareConfig) -> Annotate:
+def open_source(config: PrepareConfig) -> SourceDataset:
+    """The dataset, its tasks read as the flags say.
+
+    Raises:
+        DataError: It cannot be used, or the file of `--instructions` cannot be read.
+    """
+    source = SourceDataset.open(source_root(config.dataset), config.embodiment)
+    given = read_instruction_file(config.instructions) if config.instructions else {}
+    source.instructions = Instructions(source.instructions.tasks, given, config.object, config.target)
+    return source
+
+
+def annotator(config: PrepareConfig, instructions: Instructions) -> Annotate:
     """What is done with one episode at a time: from an `Episode` to its events, ids counted from 0."""
     segmenter = EventSegmenter(config.segmenter, config.kinematics)
-    captioner = EventCaptioner(config.kinematics)
+    captioner = EventCaptioner(config.kinematics, instructions)
     return lambda episode: captioner(episode, segmenter(episode))
 
 
@@ -160,19 +173,23 @@ class SegmentStage(Stage):
 
     name, settings = "segmentation", ("segmenter", "kinematics")
 
-    def __init__(self, config: PrepareConfig, annotate: Annotate | None = None) -> None:
+    def __init__(
+        self, config: PrepareConfig, instructions: Instructions, annotate: Annotate | None = None
+    ) -> None:
         super().__init__(config)
-        self.annotate = annotate or annotator(config)
+        self.annotate = annotate or annotator(config, instructions)
 
     def parameters(self) -> dict[str, Any]:
         # A later stage may word the captions anew, and then says so under the same name.
-        file = self.config.annotations
-        about = {"annotations": None if file is None else file.name, "captioner": "kinematic"}
+        files = {"annotations": self.config.annotations, "instructions": self.config.instructions}
+        about = {name: None if file is None else file.name for name, file in files.items()}
+        about |= {"captioner": "kinematic", "object": self.config.object, "target": self.config.target}
         return super().parameters() | about
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         source, least, threshold = prepared.source, prepared.least, self.config.prune_quasi_static
         spans, refused = read_annotations(source, self.config.annotations)
+        prepared.warnings += source.notes
         prepared.warnings += [f"annotation not used: {line}" for line in refused]
         prepared.annotations = AnnotationMerger(spans, least)
         motion = Motion(self.config.kinematics)
@@ -312,7 +329,7 @@ def stages_of(
     stages: list[Stage | None] = [
         CleanStage(config),
         SynchronizeStage(config) if config.synchronize else None,
-        SegmentStage(config, annotate),
+        SegmentStage(config, source.instructions, annotate),
         CaptionStage(config, source.root, out) if config.captioner == "vlm" else None,
         CorrectStage(config, source),
         BalanceStage(config) if config.balance else None,

@@ -188,7 +188,10 @@ def _events(source: SourceDataset, config: RecoverConfig) -> list[Event]:
     from tqdm import tqdm
 
     segmenter = EventSegmenter(config.segmenter, config.kinematics)
-    captioner, least = EventCaptioner(config.kinematics), segmenter.min_frames(source.fps)
+    captioner, least = (
+        EventCaptioner(config.kinematics, source.instructions),
+        segmenter.min_frames(source.fps),
+    )
     positions = tqdm(range(len(source)), desc="segment", unit=" episodes", leave=False)
     episodes = (source.read(position, least) for position in positions)
     return number_events([captioner(episode, segmenter(episode)) for episode in episodes])

@@ -14,7 +14,7 @@ and moved.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from lerobot_wallwm.language.instruction import parse_instruction, slot_template
+from lerobot_wallwm.language.instruction import Instructions, slot_template
 from lerobot_wallwm.processors.source.episodes import SourceDataset, dataset_fingerprint
 from lerobot_wallwm.processors.source.events import LEVELS, Event, by_episode
 from lerobot_wallwm.storage.errors import DataError
@@ -142,6 +142,7 @@ class HumanLayer:
     """
 
     def __init__(self, paths: str | Path | Sequence[str | Path], source: SourceDataset | None = None) -> None:
+        self.read = Instructions() if source is None else source.instructions
         self.files: list[tuple[Path, dict[int, list[Correction]]]] = []
         for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
             content = read_json_as(path, Corrections, _FIX, ("boundary", "insert", "delete", "caption"))
@@ -163,7 +164,9 @@ class HumanLayer:
         ids = count(max((event.event_id for event in events), default=-1) + 1)
         for path, corrections in self.files:
             for episode in [index for index in groups if index in corrections]:
-                groups[episode] = _correct_episode(groups[episode], corrections[episode], path, ids)
+                groups[episode] = _correct_episode(
+                    groups[episode], corrections[episode], path, ids, self.read
+                )
         return [event for group in groups.values() for event in group]
 
     def counts(self) -> dict[str, int]:
@@ -194,13 +197,13 @@ def _check_dataset(path: Path, content: Corrections, source: SourceDataset) -> N
 
 
 def _correct_episode(
-    events: Sequence[Event], items: Sequence[Correction], path: Path, ids: Iterator[int]
+    events: Sequence[Event], items: Sequence[Correction], path: Path, ids: Iterator[int], read: Instructions
 ) -> list[Event]:
     """One episode with one file's corrections."""
-    corrected = _edit_captions(events, [i for i in items if isinstance(i, CaptionEdit)], path)
+    corrected = _edit_captions(events, [i for i in items if isinstance(i, CaptionEdit)], path, read)
     corrected = _delete_boundaries(corrected, [i for i in items if isinstance(i, BoundaryDelete)], path)
     corrected = _move_boundaries(corrected, [i for i in items if isinstance(i, BoundaryMove)], path)
-    return _add_boundaries(corrected, [i for i in items if isinstance(i, BoundaryInsert)], path, ids)
+    return _add_boundaries(corrected, [i for i in items if isinstance(i, BoundaryInsert)], path, ids, read)
 
 
 def _depths(events: Sequence[Event]) -> dict[int, int]:
@@ -245,10 +248,14 @@ def _delete_boundaries(events: Sequence[Event], deleted: Sequence[BoundaryDelete
 
 
 def _add_boundaries(
-    events: Sequence[Event], added: Sequence[BoundaryInsert], path: Path, ids: Iterator[int]
+    events: Sequence[Event],
+    added: Sequence[BoundaryInsert],
+    path: Path,
+    ids: Iterator[int],
+    read: Instructions,
 ) -> list[Event]:
     result = list(events)
-    slots = parse_instruction(next((event.caption for event in events if event.level == LEVELS[0]), ""))
+    task_at = _task_finder(events, read)
     # From coarse to fine, so that what a coarse cut makes of finer levels is there when they are cut.
     for item in sorted(added, key=lambda i: (LEVELS.index(i.level), i.at)):
         rank, length = LEVELS.index(item.level), max(event.end for event in events)
@@ -269,7 +276,7 @@ def _add_boundaries(
                 right = replace(event, event_id=next(ids), start=item.at)
             if event.level == item.level:
                 if item.caption is not None:
-                    template = slot_template(item.caption, slots)
+                    template = slot_template(item.caption, task_at(item.at))
                     right = replace(right, caption=item.caption, template=template)
                 right = replace(right, label=item.label or right.label)
             cut.append(replace(right, confidence=1.0, source=HUMAN))
@@ -290,8 +297,16 @@ def _in_their_parents(events: Sequence[Event]) -> list[Event]:
     return result
 
 
-def _edit_captions(events: Sequence[Event], edits: Sequence[CaptionEdit], path: Path) -> list[Event]:
-    task = next((event.caption for event in events if event.level == LEVELS[0]), "")
+def _task_finder(events: Sequence[Event], read: Instructions) -> Callable[[int], dict[str, str]]:
+    """Gives the slots of the task that holds at a frame."""
+    tasks = [event for event in events if event.level == LEVELS[0]]
+    return lambda at: next((read(e.caption).slots for e in tasks if e.start <= at < e.end), {})
+
+
+def _edit_captions(
+    events: Sequence[Event], edits: Sequence[CaptionEdit], path: Path, read: Instructions
+) -> list[Event]:
+    task_at = _task_finder(events, read)
     wanted: dict[tuple[str, int, int], CaptionEdit] = {}
     places = {(event.level, event.start, event.end) for event in events}
     for edit in edits:
@@ -306,7 +321,7 @@ def _edit_captions(events: Sequence[Event], edits: Sequence[CaptionEdit], path: 
     for event in events:
         found = wanted.get((event.level, event.start, event.end))
         if found is not None:
-            template = slot_template(found.new, parse_instruction(task))
+            template = slot_template(found.new, task_at(event.start))
             event = replace(event, caption=found.new, template=template, label=found.label or event.label)
             event = replace(event, confidence=1.0, source=HUMAN)
         result.append(event)

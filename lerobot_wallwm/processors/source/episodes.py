@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from lerobot_wallwm.embodiment.dataset import describe, flat_names
 from lerobot_wallwm.embodiment.description import Embodiment
 from lerobot_wallwm.embodiment.recognise import Rows, recognise
+from lerobot_wallwm.language.instruction import Instructions
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.fingerprint import fingerprint
@@ -161,6 +162,10 @@ class SourceDataset:
     camera_keys: list[str]
     video_keys: list[str]
     embodiment: Embodiment | None = None
+    # How the tasks are read.
+    instructions: Instructions = field(default_factory=Instructions)
+    # What was mended in the metadata, for the summary.
+    notes: tuple[str, ...] = ()
     _tables: dict[Path, pa.Table] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -206,7 +211,9 @@ class SourceDataset:
             if name not in episodes.column_names:
                 raise DataError(files[0], name, "column is missing", _RERECORD)
         what = describe(root, features, float(info["fps"]), embodiment)
-        return cls(root, info, episodes, _read_tasks(root), cameras, videos, what)
+        tasks, notes = _read_tasks(root, episodes, info)
+        read = Instructions(used_tasks(episodes, tasks))
+        return cls(root, info, episodes, tasks, cameras, videos, what, read, notes)
 
     def __len__(self) -> int:
         return self.episodes.num_rows
@@ -362,14 +369,84 @@ def values_of(part: pa.Table, key: str, path: Path) -> np.ndarray:
     return np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64).reshape(len(part), -1)
 
 
-def _read_tasks(root: Path) -> list[str]:
-    """Tasks in row order, which LeRobot itself uses as `task_index`."""
-    path = root / "meta" / "tasks.parquet"
+def used_tasks(episodes: pa.Table, tasks: Sequence[str]) -> list[str]:
+    """The tasks that episodes have, in the order of `tasks`; all where the metadata does not say."""
+    if "tasks" not in episodes.column_names:
+        return list(tasks)
+    used = {task for own in episodes.column("tasks").to_pylist() for task in own or ()}
+    return [task for task in tasks if task in used]
+
+
+def _named_rows(path: Path, name: str) -> tuple[list[str], list[int]]:
+    """Texts of a table that LeRobot writes with pandas, such as tasks, and the index that each row gives itself."""
     table = read_parquet(path)
-    for name in ("task", "__index_level_0__"):
-        if name in table.column_names:
-            return [str(task) for task in table.column(name).to_pylist()]
-    raise DataError(path, "task", "column is missing", _RERECORD)
+    column = next((n for n in (name, "__index_level_0__") if n in table.column_names), None)
+    if column is None:
+        raise DataError(path, name, "column is missing", _RERECORD)
+    texts = [str(text) for text in table.column(column).to_pylist()]
+    index = f"{name}_index"
+    indices = table.column(index).to_pylist() if index in table.column_names else list(range(len(texts)))
+    return texts, indices
+
+
+def _read_tasks(root: Path, episodes: pa.Table, info: Mapping[str, Any]) -> tuple[list[str], tuple[str, ...]]:
+    """Tasks by `task_index`, and what was mended.
+
+    LeRobot takes a task's row for its index. Where the file's own column says otherwise, the one of the two that agrees with
+    `meta/episodes` is right.
+
+    Raises:
+        DataError: The column is missing, or neither agrees.
+    """
+    path = root / "meta" / "tasks.parquet"
+    texts, indices = _named_rows(path, "task")
+    if indices == list(range(len(texts))):
+        return texts, ()
+    by_column = dict(zip(indices, texts, strict=True))
+    candidates = {"its column task_index": by_column, "the order of its rows": dict(enumerate(texts))}
+    said = dict(zip(episodes.column("episode_index").to_pylist(), _tasks_of(episodes), strict=True))
+    found = _task_indices(root, episodes, info)
+    agree = [
+        (how, tasks)
+        for how, tasks in candidates.items()
+        if all({tasks.get(i) for i in own} <= set(said[episode]) for episode, own in found.items())
+    ]
+    if not agree:
+        problem = "neither its column task_index nor the order of its rows agrees with meta/episodes"
+        raise DataError(
+            path, "task_index", problem, "write the file again with its rows in the order of task_index"
+        )
+    how, tasks = agree[0]
+    if sorted(tasks) != list(range(len(tasks))):
+        raise DataError(path, "task_index", f"is {sorted(tasks)[:8]}, not 0, 1, 2, ...", _RERECORD)
+    note = f"{path}: its rows are not in the order of task_index; tasks are read by {how}, as meta/episodes has them"
+    return [tasks[i] for i in range(len(tasks))], (note,)
+
+
+def _tasks_of(episodes: pa.Table) -> list[list[str]]:
+    known = "tasks" in episodes.column_names
+    return [own or [] for own in episodes.column("tasks").to_pylist()] if known else [[]] * episodes.num_rows
+
+
+def _task_indices(root: Path, episodes: pa.Table, info: Mapping[str, Any]) -> dict[int, set[int]]:
+    """The values of `task_index` in each episode's rows."""
+    found: dict[int, set[int]] = {}
+    places = zip(
+        *(episodes.column(f"data/{part}_index").to_pylist() for part in ("chunk", "file")), strict=True
+    )
+    for chunk, file in sorted(set(places)):
+        path = root / info["data_path"].format(chunk_index=chunk, file_index=file)
+        try:
+            table = pq.read_table(path, columns=["episode_index", "task_index"])
+        except (OSError, pa.ArrowException):
+            continue  # what reads the rows says what is wrong with the file
+        for episode, task in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            found.setdefault(episode, set()).add(task)
+    return {
+        episode: found[episode]
+        for episode in episodes.column("episode_index").to_pylist()
+        if episode in found
+    }
 
 
 def effort_keys(features: Mapping[str, Mapping[str, Any]]) -> list[str]:

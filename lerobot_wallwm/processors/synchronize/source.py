@@ -141,8 +141,8 @@ class SynchronizedSource(SourceDataset):
                     row[until] = row[name] + length / raw.fps
             rows.append(row)
         episodes = pa.Table.from_pylist(rows, schema=raw.episodes.schema)
-        fields = (raw.root, raw.info, episodes, raw.tasks, raw.camera_keys, raw.video_keys)
-        return cls(*fields, raw=raw, verdicts=kept, _positions=positions)
+        fields = (raw.root, raw.info, episodes, raw.tasks, raw.camera_keys, raw.video_keys, raw.embodiment)
+        return cls(*fields, raw.instructions, raw.notes, raw=raw, verdicts=kept, _positions=positions)
 
     def rows(self, meta: dict[str, Any]) -> pa.Table:
         """All columns of one episode, each from the row that was recorded at the frame's time; see `rows_behind`.

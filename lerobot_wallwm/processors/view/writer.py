@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lerobot_wallwm import __version__
-from lerobot_wallwm.language.instruction import instruction_template
 from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import Event
@@ -52,6 +51,8 @@ class ViewWriter:
     ) -> None:
         self.source, self.root, self.pruner, self.pruned = source, root, pruner, 0
         self.language, self.copy_videos = language, copy_videos
+        # Of tasks whose slots the sentence alone does not give, for a planner.
+        self.slots = any(one.by_hand or one.whole for one in source.instructions.known.values())
         # `language_persistent` rows and the like carry times of the source episode, which an event's clock no longer
         # shares; the caption takes their place. `language_events` has no clock.
         kept = () if language is None else (FRAME,)
@@ -123,7 +124,7 @@ class ViewWriter:
         source, fps = self.source, self.source.fps
         rows = source.rows(meta)
         rows = rows.select([name for name in rows.column_names if name in self.features])
-        instruction = source.tasks[rows.column("task_index")[0].as_py()]
+        task_of = rows.column("task_index")
         clock = source.clock(rows)
         kept = None if self.pruner is None else self.pruner(source.read(position))
         for ordinal, event in enumerate(group):
@@ -133,6 +134,9 @@ class ViewWriter:
                 raise DataError(*where, problem, "run the segmenter on this very dataset")
             if copies.get(event.event_id, 1) <= 0:
                 continue
+            instruction = source.tasks[task_of[event.start].as_py()]
+            read = source.instructions(instruction)
+            slots = read.slots if read.by_hand or read.whole else {}
             part, at, pruned = self._rows(rows, clock, event, kept)
             length = len(part)
             span = event.length / fps if pruned is None else float(at[-1] - at[0]) + 1 / fps
@@ -160,7 +164,8 @@ class ViewWriter:
                     "wallwm/label": event.label,
                     "wallwm/template": event.template,
                     "wallwm/instruction": instruction,
-                    "wallwm/instruction_template": instruction_template(instruction),
+                    "wallwm/instruction_template": read.template,
+                    **({"wallwm/slots": json.dumps(slots, ensure_ascii=False)} if self.slots else {}),
                     "wallwm/confidence": float(event.confidence),
                     "wallwm/copy": copy,
                     **({} if pruned is None else {"wallwm/pruned": pruned}),

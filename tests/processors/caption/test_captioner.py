@@ -149,3 +149,48 @@ def test_what_is_in_the_gripper_from_the_start_is_placed_and_released():
     )
     assert "release" in held and held[-1] == "retreat" and "reach" not in held
     assert "release" not in opened
+
+
+ROUND = [("move", 1), ("move", 0.7), ("close", 0.5), ("move", 0.8), ("move", 1), ("move", 0.7), ("open", 0.5)]
+
+
+def test_each_round_is_captioned_by_its_own_step():
+    task = "put the white mug on the left plate and put the yellow and white mug next to the right plate"
+    events = caption(joint_episode([*ROUND, *ROUND, ("move", 0.8)], task))
+    grasps = [e for e in events if e.label == "grasp" and e.level == "action"]
+    assert [e.caption for e in grasps] == ["grasp the white mug", "grasp the yellow and white mug"]
+    assert [e.template for e in grasps] == ["grasp the {object}", "grasp the {object2}"]
+    said = texts(events, "action")
+    assert "move the white mug to the left plate" in said
+    assert "move the yellow and white mug next to the right plate" in said
+    assert said[-1] == "retreat from the right plate"
+
+
+def test_a_step_without_a_grasp_takes_no_round():
+    events = caption(joint_episode([*ROUND, ("move", 0.8)], "turn on the stove and put the moka pot on it"))
+    assert "grasp the moka pot" in texts(events, "action")
+    assert "lower the moka pot onto the stove" in texts(events, "action")
+
+
+def test_rounds_that_fit_no_step_hold_the_task_whole():
+    task = "put the red cube and the blue cube in the box"
+    events = caption(joint_episode([*ROUND, *ROUND, *ROUND], task))
+    grasps = {(e.caption, e.template) for e in events if e.label == "grasp" and e.level == "action"}
+    assert grasps == {(f"grasp the object: {task}", "grasp the object: {task}")}
+
+
+def test_what_is_cleaned_is_not_what_the_gripper_holds():
+    events = caption(joint_episode([*ROUND, ("move", 0.8)], "clean up the desk"))
+    assert "grasp the object: clean up the desk" in texts(events, "action")
+    wiping = caption(joint_episode([*ROUND, ("move", 0.8)], "wipe the table with the sponge"))
+    assert {"grasp the sponge", "move the sponge to the table"} <= set(texts(wiping, "action"))
+
+
+@pytest.mark.parametrize(
+    "task", ["把红色方块放到黑色圆盘上", "Nimm den roten Würfel und lege ihn auf die Scheibe"]
+)
+def test_another_language_goes_whole_into_every_caption(task):
+    episode, _ = pick_and_place(4, 20)
+    events = caption(replace(episode, task=task))
+    named = [e for e in events if e.label not in ("wait", "open", "close")]
+    assert named and all(task in e.caption and task not in e.template for e in named)

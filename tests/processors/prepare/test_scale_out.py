@@ -98,7 +98,9 @@ def test_a_shard_holds_its_confidences_exactly(tiny_dataset, tmp_path):
     annotate_shard(config, tmp_path, 1, 0)
     source = SourceDataset.open(tiny_dataset)
     found = read_shard(shard_path(tmp_path, 1, 0), f"{run_fingerprint(source, config)} 0 of 1")
-    assert found == {episode_key(episode): annotator(config)(episode) for episode in source}
+    assert found == {
+        episode_key(episode): annotator(config, source.instructions)(episode) for episode in source
+    }
     assert any(float(np.float32(e.confidence)) != e.confidence for group in found.values() for e in group)
 
 
