@@ -28,6 +28,7 @@ ROOMS = {
     "check": "wallwm check",
     "hub": "wallwm publish, pull, and reading checkpoints",
     "language": "Captions and vision-language models",
+    "embodiment": "What an action is",
     "storage": "Files and folders",
     "": "The command line",
 }

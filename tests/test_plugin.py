@@ -245,7 +245,7 @@ def test_next_chunk_starts_from_an_event_checkpoint(trained, tiny_dataset, tmp_p
         "--num_workers=0",
         "--log_freq=1",
     )
-    assert "start at zero" in printed and "loss_video" in printed
+    assert "start anew" in printed and "loss_video" in printed
     folder = out / "checkpoints" / "last" / "pretrained_model"
     config = json.loads((folder / "config.json").read_text())
     assert config["stage"] == "next_chunk" and config["planner"] == "instruction"

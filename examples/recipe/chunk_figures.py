@@ -20,6 +20,7 @@ from lerobot_wallwm.check.measure.views import (
     spread_anchors,
     thin,
 )
+from lerobot_wallwm.policies.training.stages import REASONED
 
 
 def measure_chunks(
@@ -39,16 +40,23 @@ def measure_chunks(
     Returns:
         By the keys of `figures.FIGURES`, in dataset units.
     """
+    from lerobot.configs import PreTrainedConfig
     from lerobot.datasets import LeRobotDatasetMetadata
 
     episodes = read_event_rows(source)
     heldout = [episodes[index] for index in source_episodes(Path(events) / "heldout")]
     meta = LeRobotDatasetMetadata("local/so101_source", root=source)
-    checkpoint = Checkpoint(checkpoint_path, "next_chunk", meta)
+    stage = PreTrainedConfig.from_pretrained(checkpoint_path).stage
+    checkpoint = Checkpoint(checkpoint_path, None if stage in REASONED else "next_chunk", meta)
     checkpoint.config.imagination = "none"
     anchors = thin(spread_anchors(heldout, -(-observations // len(heldout))), observations)
     seen = load_observations(checkpoint, open_view(source, checkpoint.config), heldout, anchors)
-    return chunk_errors(predict(checkpoint, seen).actions, seen, checkpoint.config.chunk_length)
+    figures = chunk_errors(predict(checkpoint, seen).actions, seen, checkpoint.config.chunk_length)
+    if checkpoint.config.latents:
+        checkpoint.config.text_source = "latents"
+        told = chunk_errors(predict(checkpoint, seen).actions, seen, checkpoint.config.chunk_length)
+        figures["chunk_latents"] = told["chunk_action"]
+    return figures
 
 
 def chunk_errors(predicted: np.ndarray, seen: Observations, steps: int) -> dict[str, float]:

@@ -14,7 +14,9 @@ from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 from lerobot_wallwm.check.measure.observations import Observations, load_observations, predict
 from lerobot_wallwm.check.measure.video import imagine
 from lerobot_wallwm.check.measure.views import open_view, read_event_rows, spread_anchors, thin
+from lerobot_wallwm.policies.encoders.hashed_words import split_words
 from lerobot_wallwm.policies.model import objectives
+from lerobot_wallwm.policies.reasoning.nano_vlm import THEN
 
 # Noise draws of the video loss on each event; our choice.
 DRAWS = 8
@@ -46,6 +48,9 @@ FIGURES = {
     "action_none": Figure("action error, imagination=none", False, "action_hold"),
     "action_anchor": Figure("action error, imagination=anchor", False, "action_hold"),
     "chunk_action": Figure("action error of the next chunk", False, "chunk_hold"),
+    "said": Figure("events named exactly, in words", True),
+    "read_back": Figure("events named exactly, read back from latents", True),
+    "chunk_latents": Figure("action error of the next chunk, told by latents", False, "chunk_hold"),
 }
 
 
@@ -108,6 +113,41 @@ def video_loss(checkpoint: Checkpoint, observations: Observations, seed: int = 0
     finally:
         policy.model.shape = shape
     return total / max(count, 1)
+
+
+def measure_words(checkpoint_path: str | Path, events: str | Path, clips: int) -> dict[str, float]:
+    """Share of held-out events, from their first frame, of which the language half says exactly what happens now.
+
+    In words by the keys ``said``, and read back from latents by ``read_back``; 0 where the checkpoint has no such part.
+    """
+    import torch
+    from lerobot.datasets import LeRobotDatasetMetadata
+
+    heldout = Path(events) / "heldout"
+    rows = read_event_rows(heldout)
+    checkpoint = Checkpoint(checkpoint_path, meta=LeRobotDatasetMetadata("local/heldout", root=heldout))
+    reasoner = checkpoint.policy.model.reasoner
+    if reasoner is None:
+        return {"said": 0.0, "read_back": 0.0}
+    seen = load_observations(
+        checkpoint, open_view(heldout, checkpoint.config), rows, thin(spread_anchors(rows, 1), clips)
+    )
+    said, read = 0, 0
+    with torch.no_grad():
+        for batch in seen.batches:
+            windows = checkpoint.policy.windows_from_batch(batch)
+            assert windows.instructions is not None
+            look = windows.keyframes, windows.state, windows.view_ids
+            memory, last = checkpoint.policy.model.read_prompt(windows.instructions, *look)
+            now = [" ".join(split_words(caption)) for caption in windows.captions]
+            said += _right(reasoner.vlm.spell(memory, last), now)
+            if reasoner.stairs is not None:
+                read += _right(reasoner.read_back(reasoner.latents(memory)), now)
+    return {"said": said / len(seen.captions), "read_back": read / len(seen.captions)}
+
+
+def _right(said: Sequence[str], now: Sequence[str]) -> int:
+    return sum(a.partition(f" {THEN} ")[0] == b for a, b in zip(said, now, strict=True))
 
 
 def table(

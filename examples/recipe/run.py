@@ -28,7 +28,7 @@ from so101_demo.training_log import last_step  # noqa: E402
 
 from lerobot_wallwm.check.measure.views import source_episodes  # noqa: E402
 from recipe.chunk_figures import measure_chunks  # noqa: E402
-from recipe.figures import measure_events, table  # noqa: E402
+from recipe.figures import measure_events, measure_words, table  # noqa: E402
 
 DATASET = REPO / "examples/so101_sim/data/so101_pick_place"
 SEED = 1000
@@ -43,6 +43,7 @@ class RecipeStage:
         steps: Unless told otherwise.
         figures: Keys of `figures.FIGURES` that the stage is there to improve.
         carved: Learns events; otherwise the recordings that they were carved from, told the instruction.
+        measured: What its figures are measured on: `events`, `chunks`, or the `words` of the language half.
         flags: More arguments of `lerobot-train`.
     """
 
@@ -50,6 +51,7 @@ class RecipeStage:
     steps: int
     figures: tuple[str, ...]
     carved: bool = True
+    measured: str = "events"
     flags: tuple[str, ...] = ()
 
 
@@ -57,7 +59,10 @@ RECIPE = (
     RecipeStage("video", 600, ("video_loss", "psnr", "psnr_moved")),
     RecipeStage("action", 700, ("action_none", "action_anchor")),
     # Both towers go on from where they are: a third of the rate that starts them (our choice).
-    RecipeStage("next_chunk", 400, ("chunk_action",), carved=False, flags=("--policy.optimizer_lr=3e-4",)),
+    RecipeStage("next_chunk", 400, ("chunk_action",), False, "chunks", ("--policy.optimizer_lr=3e-4",)),
+    RecipeStage("vlm", 600, ("said",), measured="words"),
+    RecipeStage("staircase", 400, ("read_back",), measured="words"),
+    RecipeStage("unified", 300, ("chunk_latents",), False, "chunks", ("--policy.optimizer_lr=3e-4",)),
 )
 
 
@@ -148,7 +153,7 @@ class Recipe:
         name, measured = "start", {"start": {}}
         for stage in RECIPE:
             if not set(stage.figures) <= measured[name].keys():
-                measured[name] |= self._measured(name, checkpoint, last.fingerprint, stage.carved)
+                measured[name] |= self._measured(name, checkpoint, last.fingerprint, stage.measured)
             folder, start = self.out / stage.name, checkpoint
             settings = {
                 "steps": getattr(self.arguments, f"{stage.name}_steps"),
@@ -165,7 +170,7 @@ class Recipe:
             )
             checkpoint = folder / "checkpoints/last/pretrained_model"
             name = stage.name
-            measured[name] = self._measured(name, checkpoint, last.fingerprint, stage.carved)
+            measured[name] = self._measured(name, checkpoint, last.fingerprint, stage.measured)
         write_json(self.out / "figures.json", measured)
         lines = "\n".join(table([(stage.name, stage.figures) for stage in RECIPE], measured))
         write_text(self.out / "table.md", lines + "\n")
@@ -247,22 +252,25 @@ class Recipe:
             f"--dataset.episodes=[{episodes}]",
         ]
 
-    def _measured(self, name: str, checkpoint: Path, after: str, carved: bool) -> dict[str, float]:
-        """Held-out figures on events, or on the recordings that they were carved from."""
-        chosen = {"observations": self.arguments.observations}
-        if carved:
-            chosen["clips"] = self.arguments.clips
+    def _measured(self, name: str, checkpoint: Path, after: str, kind: str) -> dict[str, float]:
+        """Held-out figures on events, on the recordings that they were carved from, or of what is said."""
+        observations, clips = self.arguments.observations, self.arguments.clips
+        chosen = {"events": {"observations": observations, "clips": clips}, "words": {"clips": clips}}.get(
+            kind, {"observations": observations}
+        )
         code = [
             fingerprint_path(REPO / "examples" / room, suffixes=(".py",)) for room in ("recipe", "so101_demo")
         ]
 
-        def action() -> dict[str, float]:
-            if carved:
+        def figures() -> dict[str, float]:
+            if kind == "events":
                 return measure_events(checkpoint, self.events, **chosen)
+            if kind == "words":
+                return measure_words(checkpoint, self.events, **chosen)
             return measure_chunks(checkpoint, self.events, self.dataset, **chosen)
 
-        stamp = f"measure_{name}" if carved else f"measure_{name}_chunks"
-        return self.stages.run(stamp, {"after": after, "code": code, **chosen}, [], action).values
+        stamp = f"measure_{name}" if kind == "events" else f"measure_{name}_{kind}"
+        return self.stages.run(stamp, {"after": after, "code": code, **chosen}, [], figures).values
 
 
 if __name__ == "__main__":

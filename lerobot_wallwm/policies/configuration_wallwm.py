@@ -89,7 +89,7 @@ class WallwmConfig(SafetyFields, PreTrainedConfig):
     @property
     def chunked(self) -> bool:
         """Whether windows are centred on the observation, with chunks of fixed length, instead of on events."""
-        return self.stage == "next_chunk"
+        return self.window == "chunk"
 
     @property
     def past_latents(self) -> int:
@@ -130,8 +130,9 @@ class WallwmConfig(SafetyFields, PreTrainedConfig):
 
     @property
     def observation_delta_indices(self) -> list[int]:
-        """The keyframe, the 4 N sampled future frames and, in chunks, the 4 M sampled frames before."""
-        sampled = range(-4 * self.past_latents, 1 + 4 * self.num_future_latents)
+        """The keyframe, the 4 N sampled future frames where the stage looks at any and, in chunks, the 4 M before."""
+        future = 4 * self.num_future_latents if self.training_stage.future_fraction else 0
+        sampled = range(-4 * self.past_latents, 1 + future)
         return [i * self.video_stride for i in sampled]
 
     @property

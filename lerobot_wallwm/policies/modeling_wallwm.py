@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -170,7 +171,10 @@ class WallwmPolicy(PreTrainedPolicy):
         fresh = load_checkpoint(model, average, stage, place, CHECKPOINT_FIX, device, *joints, training)
         require_finite_weights(model, place, CHECKPOINT_FIX)
         if fresh:
-            logger.info("These tables, which the checkpoint lacks, start at zero: %s", ", ".join(fresh))
+            parts = sorted({re.sub(r"(reasoner\.\w+)\..*", r"\1", key) for key in fresh})
+            logger.info("These, which the checkpoint lacks, start anew: %s", ", ".join(parts))
+        if any(".stairs." in key for key in fresh) and model.model.reasoner is not None:
+            model.model.reasoner.clone()  # of the decoder as the checkpoint has it
         return model
 
     def get_optim_params(self) -> list[dict[str, Any]]:

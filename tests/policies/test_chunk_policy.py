@@ -209,7 +209,7 @@ def test_an_event_checkpoint_starts_it(make_policy, make_config, tmp_path, caplo
     assert fresh == {f"model.action.chunk_tables.{name}" for name in tables}
     assert not any(after[name].any() for name in fresh)
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    (line,) = [r.message for r in caplog.records if "start at zero" in r.message]
+    (line,) = [r.message for r in caplog.records if "start anew" in r.message]
     assert all(name in line for name in fresh)
 
 

@@ -57,7 +57,9 @@ class Checkpoint:
         self.trained.learned = Learned.read(
             Path(path)
         )  # metadata of other data would replace it in the policy
-        config.stage = stage or config.stage
+        if stage is not None:
+            config.stage = stage
+            config.fill()
         config.device = device or config.device
         for name, value in AS_CHECKED.items():
             setattr(config, name, value)
@@ -104,6 +106,7 @@ class Checkpoint:
                 torch.Generator().manual_seed(seed),
                 length,
                 chunk,
+                self.config.text_source == "latents",
             )
         # As in use: past the predicted end the last action is held. A model that is not finite has no end.
         actions = plan.actions.float()

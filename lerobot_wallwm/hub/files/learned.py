@@ -59,6 +59,10 @@ class Learned:
     text_encoder_id: Fingerprint | None = None
     # Whether landmarks and words have learned where things lie; a training that goes on from there lets them be.
     eye_taught: bool = False
+    # Training stages so far, in order.
+    stages: list[str] = field(default_factory=list)
+    # What the language half can say.
+    words: list[str] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """Writes `learned.json` into a checkpoint's folder."""

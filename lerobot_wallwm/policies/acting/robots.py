@@ -14,6 +14,7 @@ from lerobot_wallwm.policies.acting.seams import CommandPath
 from lerobot_wallwm.policies.batches.chunk_reader import ChunkHistory
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.planning.choice import frames_per_second, make_planner
+from lerobot_wallwm.policies.planning.own_planner import Speaker
 from lerobot_wallwm.policies.planning.planners import InstructionPlanner
 from lerobot_wallwm.storage.line_log import LineLog
 
@@ -34,7 +35,9 @@ class Robot:
     history: ChunkHistory
 
 
-def new_cursor(config: WallwmConfig, log: LineLog, robot: int = 0) -> EventCursor:
+def new_cursor(
+    config: WallwmConfig, log: LineLog, robot: int = 0, speaker: Speaker | None = None
+) -> EventCursor:
     """A robot's place before its first event.
 
     Raises:
@@ -43,7 +46,7 @@ def new_cursor(config: WallwmConfig, log: LineLog, robot: int = 0) -> EventCurso
     steps = config.chunk_length if config.chunked else config.replan_steps
     repeat, fps = config.on_plan_end == "repeat", frames_per_second(config)
     cursor = EventCursor(InstructionPlanner(), steps, END_THRESHOLD, repeat, fps, log, robot)
-    cursor.planner = make_planner(config, cursor.write)
+    cursor.planner = make_planner(config, cursor.write, speaker)
     return cursor
 
 

@@ -7,7 +7,7 @@ V views, (h, w) latent pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,11 +28,14 @@ from lerobot_wallwm.policies.batches.camera_stack import CameraStack
 from lerobot_wallwm.policies.batches.chunk_reader import ChunkHistory, chunk_of
 from lerobot_wallwm.policies.batches.observation import Observation
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.policies.encoders.hashed_words import split_words
 from lerobot_wallwm.policies.model import sampling
 from lerobot_wallwm.policies.model.sampling import Plan
 from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.planning.choice import frame_limit
+from lerobot_wallwm.policies.planning.own_planner import Speaker
+from lerobot_wallwm.policies.reasoning.nano_vlm import THEN, trace
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.storage.line_log import LineLog
 
@@ -88,8 +91,11 @@ class Rollout:
         captions = captions_of(batch)
         rows = list(range(len(captions)))
         noise = self._noise_of(rows, batch[OBS_STATE].device)
-        past, imagination = self.chunk_of_rows(batch, rows), self.config.imagination
-        plan = self.plan_and_decode(batch, captions, imagination, noise, chunk=past)
+        past, config = self.chunk_of_rows(batch, rows), self.config
+        latents = config.text_source == "latents"
+        plan = self.plan_and_decode(
+            batch, captions, config.imagination, noise, chunk=past, as_latents=latents
+        )
         last = (plan.length - 1)[:, None].clamp_min(0)
         index = torch.minimum(torch.arange(plan.actions.shape[1], device=last.device)[None], last)
         return plan.actions.gather(1, index[..., None].expand_as(plan.actions))
@@ -102,6 +108,7 @@ class Rollout:
         generators: torch.Generator | list[torch.Generator] | None,
         length: Tensor | None = None,
         chunk: Chunk | None = None,
+        as_latents: bool = False,
     ) -> Plan:
         """The model's plan, with actions normalised as the pipeline expects them.
 
@@ -112,6 +119,7 @@ class Rollout:
             generators: Of the noise, one for all or one for each; None draws fresh noise.
             length: ``(B,)`` frames to plan for, 0 where the model predicts them; None where it does for all.
             chunk: Their past, in chunks.
+            as_latents: Whether ``captions`` are instructions, from which latents are decoded.
         """
         state, space = batch[OBS_STATE], self.action_space
         half = self.config.dtype == "bfloat16"
@@ -128,6 +136,7 @@ class Rollout:
                 length=length,
                 view_ids=self.images.view_ids(batch, state.device),
                 chunk=chunk,
+                as_latents=as_latents,
             )
         return replace(plan, actions=space.decode_actions(plan.actions.float(), state))
 
@@ -149,7 +158,11 @@ class Rollout:
         ahead = coming or [False] * len(rows)
         lengths = [self.robots[row].cursor.frames_of(new) or 0 for row, new in zip(rows, ahead, strict=True)]
         length = torch.tensor(lengths, device=device) if any(lengths) else None
-        return lambda: self.plan_and_decode(part, captions, self.config.imagination, noise, length, past)
+        source, imagination = self.config.text_source, self.config.imagination
+        if source != "atomic":
+            captions = [self.robots[row].cursor.instruction or "" for row in rows]
+        latents = source == "latents"
+        return lambda: self.plan_and_decode(part, captions, imagination, noise, length, past, latents)
 
     def chunk_of_rows(self, batch: dict[str, Any], rows: list[int]) -> Chunk | None:
         """The past of these robots, where windows are centred on the observation."""
@@ -168,7 +181,8 @@ class Rollout:
 
     def require_trained_actions(self) -> None:
         """Raises ValueError for a checkpoint that cannot act."""
-        if "action" not in STAGES[self.config.stage].losses:
+        stages = self.config.learned.stages or [self.config.stage]
+        if not any("action" in STAGES[stage].losses for stage in stages):
             raise ValueError(
                 f"This checkpoint is of --policy.stage={self.config.stage}, which trains no actions: it can imagine but "
                 "must not move an arm. Fix: lerobot-train --policy.path=<this checkpoint> --policy.stage=action ..."
@@ -225,7 +239,8 @@ class Rollout:
             cursor.follow_instruction(instruction)
             if cursor.planner.wants_pictures:
                 present = self.images.present(batch)
-                cursor.planner.see({key: batch[key][row] for key in present}, self.tick)
+                pictures = {key: batch[key][row] for key in present}
+                cursor.planner.see(pictures, batch[OBS_STATE][row], self.tick)
             cursor.take_order()
 
     def observe(self, row: int, state_P: Tensor, ticks: int = 1) -> None:
@@ -288,7 +303,7 @@ class Rollout:
         """What the first robot's planner would do next; goes nowhere."""
         if self.robots:
             return self.robots[0].cursor.planner.peek()
-        planner = new_cursor(self.config, LineLog()).planner
+        planner = new_cursor(self.config, LineLog(), speaker=self._speaker()).planner
         planner.begin(captions_of(batch)[0])
         return planner.peek()
 
@@ -308,7 +323,7 @@ class Rollout:
             poses = space.decode_actions(space.hold_pose(state_BP), state_BP)[:, 0]
         robots = []
         for row, pose in enumerate(poses):
-            cursor, path = new_cursor(config, self.log, row), CommandPath(most, bound)
+            cursor, path = new_cursor(config, self.log, row, self._speaker()), CommandPath(most, bound)
             path.start(pose)
             window = seconds_to_frames(config.stall_s, cursor.fps) if config.stall_s else 0
             stalls = StallDetector(window, config.stall_distance, space.relative)
@@ -325,6 +340,39 @@ class Rollout:
             return torch.full_like(space.range_low, factor * UNKNOWN_ACCELERATION)
         half = ((space.range_high - space.range_low) / 2).clamp_min(1e-8)
         return factor * (half.new_tensor(learned) / half).clamp(min=LEAST_ACCELERATION)
+
+    def _speaker(self) -> Speaker | None:
+        """The model's language half, asked with what one robot sees; None where it has none."""
+        return self.say if self.model.reasoner is not None else None
+
+    @torch.no_grad()
+    def say(
+        self,
+        pictures: dict[str, Tensor],
+        state_P: Tensor,
+        instruction: str,
+        captions: Sequence[str],
+        after: str,
+    ) -> tuple[list[float], list[float]]:
+        """Log-likelihoods of captions to be what happens now, and to follow an event; see `Speaker`."""
+        reasoner, batch = self.model.reasoner, {key: picture[None] for key, picture in pictures.items()}
+        assert reasoner is not None
+        state = state_P[None]
+        look = (
+            self.images(batch),
+            self.action_space.encode_state(state),
+            self.images.view_ids(batch, state.device),
+        )
+        prompt = self.model.read_prompt([instruction], *look)
+        now = reasoner.likelihoods(
+            *prompt, [[*split_words(caption), THEN] for caption in captions], ends=False
+        )
+        if not after:
+            return now.tolist(), []
+        following = reasoner.likelihoods(
+            *prompt, [trace(after, caption) for caption in (*captions, "")], ends=True
+        )
+        return now.tolist(), following.tolist()
 
     def _next_command(self, robot: Robot) -> Tensor:
         """The next action of a robot's queue; without one, it brakes and holds."""

@@ -14,6 +14,7 @@ from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.model.wan_backbone import WanBackbone
 from lerobot_wallwm.policies.model.world_action_model import ModelShape
+from lerobot_wallwm.policies.reasoning.shape import ReasonerShape
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def model_shape(config: WallwmConfig) -> ModelShape:
         "stage": config.training_stage,
         "history_latents": config.past_latents,
         "max_chunks": MAX_CHUNKS if config.chunked else 0,
+        "reasoner": reasoner_shape(config),
         "tube": TubeShape(config.tube_probability) if config.tube_probability else None,
         "codec_levels": CODEC_LEVELS,
         "video_prediction": "residual" if nano else "velocity",
@@ -60,6 +62,13 @@ def model_shape(config: WallwmConfig) -> ModelShape:
     }
     same = {f.name: getattr(config, f.name) for f in fields(ModelShape) if hasattr(config, f.name)}
     return ModelShape(**{**same, **follows})
+
+
+def reasoner_shape(config: WallwmConfig) -> ReasonerShape | None:
+    """Sizes of the language half, or None without one."""
+    if config.vlm == "none":
+        return None
+    return ReasonerShape(tuple(config.learned.words), config.latents, config.staircase)
 
 
 def find_backbone(config: WallwmConfig, empty: bool) -> WanBackbone | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ from lerobot_wallwm.hub.files.weights import WeightsError, contents, load_weight
 from lerobot_wallwm.hub.remote.pull import fetch_checkpoint, fetch_settings, refuse_unsafe
 from lerobot_wallwm.policies.assembly.joints import Joints, comparable, moved, moves, say
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
-from lerobot_wallwm.policies.towers.history import fresh_tables
+from lerobot_wallwm.policies.training.stages import REASONING
 from lerobot_wallwm.policies.training.weight_average import PREFIX, WeightAverage, names_after_averages
 
 logger = logging.getLogger(__name__)
 
+# Parts that a later stage adds; a checkpoint holds all of one, or nothing.
+_ADDED_LATER = (".chunk_tables.", *(f".reasoner.{part}." for part in REASONING))
 _DOWNLOAD = ("token", "cache_dir", "force_download", "local_files_only")
 # Which run it is, and where, and not what the checkpoint is.
 _OF_THE_RUN = frozenset(
@@ -105,6 +107,12 @@ def _pin(config: Any, newest: Path, pinned: Path, training: bool) -> None:
         config.pretrained_path = pinned  # from where lerobot-eval reads the processors
 
 
+def fresh_parts(expected: Iterable[str], found: Collection[str]) -> list[str]:
+    """Keys of parts that a later stage adds and a checkpoint has nothing of: they keep their start."""
+    lacking = [part for part in _ADDED_LATER if not any(part in key for key in found)]
+    return [key for key in expected if any(part in key for part in lacking)]
+
+
 def load_checkpoint(
     policy: nn.Module,
     average: WeightAverage | None,
@@ -130,7 +138,7 @@ def load_checkpoint(
         training: Whether the policy was built for a dataset, so that base weights will do.
 
     Returns:
-        Tables that the checkpoint lacks and that keep their start.
+        Keys that the checkpoint lacks and that keep their start.
 
     Raises:
         WeightsError: A damaged file, or keys that do not fit.
@@ -149,7 +157,7 @@ def load_checkpoint(
         if average is not None:
             average.begin(policy.get_submodule("model"))
         return []
-    fresh = fresh_tables(state, names.values())
+    fresh = fresh_parts(state, names.values())
     places = {ours: theirs for theirs, ours in names.items()}
     other, before = [], None
     if joints is not None and joints_now is not None:

@@ -13,10 +13,13 @@ from lerobot.utils.feature_utils import dataset_to_policy_features
 
 from lerobot_wallwm.policies.batches.dataset_facts import (
     event_grammar,
+    event_texts,
     instruction_slots,
     learn_motion_limits,
 )
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
+from lerobot_wallwm.policies.encoders.hashed_words import split_words
+from lerobot_wallwm.policies.training.stages import STAGES
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,10 @@ def learn(config: WallwmConfig, stats: dict[str, Any] | None, dataset_meta: Any 
     if dataset_meta is not None:
         _learn_names(config, dataset_meta.features)
         _learn_events(config, dataset_meta)
+        if config.vlm != "none":
+            _learn_words(config, dataset_meta)
+    if stats is not None:
+        follow_stage(config)  # before anything is built
     if stats is not None:  # another dataset's limits replace the checkpoint's
         root, learned = getattr(dataset_meta, "root", None), config.learned
         learned.motion_limits = learn_motion_limits(
@@ -103,6 +110,34 @@ def _learn_events(config: WallwmConfig, dataset_meta: Any) -> None:
         return
     config.learned.event_transitions, config.learned.event_max_frames = event_grammar(dataset_meta.episodes)
     config.learned.instructions = instruction_slots(dataset_meta.episodes)
+
+
+def _learn_words(config: WallwmConfig, dataset_meta: Any) -> None:
+    """The words of the dataset's captions and instructions, after those that the checkpoint knows."""
+    texts = [*map(str, dataset_meta.tasks.index), *(event_texts(dataset_meta) or ([], []))[0]]
+    new = sorted({word for text in texts for word in split_words(text)} - set(config.learned.words))
+    config.learned.words += new
+
+
+def follow_stage(config: WallwmConfig) -> None:
+    """Notes the stage that begins now.
+
+    Raises:
+        ValueError: It builds on a stage that the checkpoint has not been through since its words last changed.
+    """
+    learned, stage = config.learned, config.stage
+    needed = {"staircase": "vlm", "unified": "staircase"}.get(stage)
+    since = next(
+        (i for i in range(len(learned.stages), 0, -1) if "text" in STAGES[learned.stages[i - 1]].trains), 0
+    )
+    if needed is not None and needed not in learned.stages[since:]:
+        before = f"has been through {' -> '.join(learned.stages)}" if learned.stages else "is new"
+        raise ValueError(
+            f"--policy.stage={stage} goes on from --policy.stage={needed}, with the towers' words as they were then; this "
+            f"policy {before}. Fix: train --policy.stage={needed} first, from this checkpoint"
+        )
+    if learned.stages[-1:] != [stage]:
+        learned.stages = [*learned.stages, stage]
 
 
 def assign_rows(rows: list[str], cameras: list[str], max_views: int) -> list[str]:

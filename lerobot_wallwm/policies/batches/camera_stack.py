@@ -65,7 +65,10 @@ class CameraStack:
                     f"'{key}' has shape {tuple(image.shape[-3:])} but the policy was trained on {expected}: set the "
                     f"camera to width={expected[2]}, height={expected[1]}."
                 )
-            taken = image[:rows, frames] if image.ndim == 5 else image[:rows]
+            if image.ndim == 4:  # one frame, which LeRobot gives without an axis for it
+                taken = image[:rows, None][:, frames] if isinstance(frames, slice) else image[:rows]
+            else:
+                taken = image[:rows, frames]
             views.append(self._fit(taken.float(), self.boxes[key]))
         return torch.stack(views, dim=1).mul_(2).sub_(1)
 

@@ -70,6 +70,26 @@ def instruction_slots(episodes: Any) -> dict[str, dict[str, str]]:
     return {task: slots for task, text in dict(rows).items() if (slots := json.loads(text or "{}"))}
 
 
+def event_texts(dataset_meta: Any | None) -> tuple[list[str], list[str]] | None:
+    """Of each event of a view that `wallwm prepare` wrote: the source episode's instruction, and the next event's caption.
+
+    The latter is empty after the last event. None for data without events.
+    """
+    episodes: Any = getattr(dataset_meta, "episodes", None)
+    if "wallwm/instruction" not in (getattr(episodes, "column_names", None) or []):
+        return None
+    captions = [str(tasks[0]) for tasks in episodes["tasks"]]
+    places = list(zip(episodes["wallwm/source_episode"], episodes["wallwm/ordinal"], strict=True))
+    by_source: dict[int, list[tuple[int, str]]] = {}
+    for (source, ordinal), caption in zip(places, captions, strict=True):
+        by_source.setdefault(source, []).append((ordinal, caption))
+    following = [
+        min(((o, c) for o, c in by_source[source] if o > ordinal), default=(0, ""))[1]
+        for source, ordinal in places
+    ]
+    return [str(text) for text in episodes["wallwm/instruction"]], following
+
+
 def displacement_std(root: Path, horizon: int) -> Tensor | None:
     """Spread of ``action[t + k] - state[t]`` within episodes of a LeRobot dataset, k in [0, horizon).
 

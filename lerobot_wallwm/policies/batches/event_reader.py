@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
-from lerobot_wallwm.policies.batches.dataset_facts import episode_column, final_actions
+from lerobot_wallwm.policies.batches.dataset_facts import episode_column, event_texts, final_actions
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT
 from lerobot_wallwm.policies.geometry.border_masks import valid_tokens, without_black_borders
@@ -44,6 +44,7 @@ class EventReader:
         self.episode_end = episode_column(dataset_meta, "dataset_to_index")
         self.episode_length = episode_column(dataset_meta, "length")
         self.episode_goal = final_actions(Path(root)) if root is not None else None
+        self.texts = event_texts(dataset_meta)
         self.grid = grid
         self._masks: dict[tuple[str, ...], SightConeMasks] = {}
 
@@ -73,10 +74,18 @@ class EventReader:
             goal=goal,
             has_goal=has_goal,
             captions=list(batch["task"]),
+            instructions=self._of_episodes(batch, 0),
+            following=self._of_episodes(batch, 1),
             sight=self._sight(states, self.images.present(batch)),
             view_ids=self.images.view_ids(batch, state.device),
             token_valid=self._token_valid(batch, keyframes, future, frame_valid),
         )
+
+    def _of_episodes(self, batch: dict[str, Any], which: int) -> list[str] | None:
+        """Of `event_texts`, those of a batch's episodes; None where the data name no events."""
+        if self.texts is None or "episode_index" not in batch:
+            return None
+        return [self.texts[which][episode] for episode in batch["episode_index"].flatten().tolist()]
 
     def _frame_pad(self, batch: dict[str, Any]) -> Tensor | None:
         # LeRobot 0.6.1 renames a camera (--rename_map), but not its pad mask; that of the state is the same.

@@ -14,8 +14,10 @@ from lerobot_wallwm.policies.config.training_fields import TrainingFields
 class ActingFields(TrainingFields):
     """Acting. All numbers are our choice; the paper gives none. Flags of `lerobot-eval` and `lerobot-rollout` as well."""
 
-    # Where event captions come from: `grammar` learned from the data, `script`, the `instruction`, a `human` or a `vlm`.
+    # Who names the next event: the data's `grammar`, a `script`, the `instruction`, a `human`, a `vlm`, or the checkpoint's `own`.
     planner: str = "grammar"
+    # What the towers are told at each look (paper p. 21-22): the planner's caption (`atomic`), the `instruction`, or `latents`.
+    text_source: str = "atomic"
     # Captions for planner=script, in order, each with its duration where the plan gives one: "lift the cup | 1.5 s".
     script: list[str] = field(default_factory=list)
     # After the last event: `hold` the pose, or `repeat` the plan from its start.
@@ -54,7 +56,8 @@ class ActingFields(TrainingFields):
     def check(self) -> None:
         """Raises ValueError for values out of range, or fields that contradict each other."""
         super().check()
-        check_choice("planner", self.planner, ("grammar", "script", "instruction", "human", "vlm"))
+        check_choice("planner", self.planner, ("grammar", "script", "instruction", "human", "vlm", "own"))
+        check_choice("text_source", self.text_source, ("atomic", "instruction", "latents"))
         check_choice("on_plan_end", self.on_plan_end, ("hold", "repeat"))
         check_choice("imagination", self.imagination, ("none", "anchor", "full"))
         check_choice("on_stall", self.on_stall, ("retry", "next", "hold"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lerobot_wallwm.hub.files.backbones import BACKBONES
+from lerobot_wallwm.policies.reasoning.shape import ReasonerShape, entry_depths
 
 # Stands for "as it suits the backbone" or "as it suits the stage"; `fill` puts the number in its place.
 BY_BACKBONE: Any = None
@@ -71,6 +72,14 @@ class ModelFields:
     action_ffn_width: int = BY_BACKBONE
     # Landmarks per camera that the video tower reads beside its patches (ours, see landmarks.py); 0: the paper's layout.
     landmarks: int = 8
+    # What a window is: `event`, or `chunk` (paper p. 10). The stage next_chunk sets it, and later language stages keep it.
+    window: str = "event"
+    # The vision-language model of the language half: `none`, or `nano`, which lies in the checkpoint; stage=vlm adds it.
+    vlm: str = "none"
+    # K_c, latents that stand in for a caption (paper p. 11-13; no number there); stage=staircase adds 8.
+    latents: int = 0
+    # At which depth of the decoder each latent enters: `relay=R` (the paper's text), `stagger=N` (its figure), `queries`.
+    staircase: str = "relay=3"
     # Learn actions relative to the observed pose where action and state are the same joints (paper p. 10).
     relative_actions: bool = True
     # Dimensions whose name contains one of these stay absolute: a gripper's target is a state, not a way.
@@ -106,6 +115,16 @@ class ModelFields:
                 f"to start from. Add --policy.backbone={' or '.join(BACKBONES)}."
             )
         check_choice("resize", self.resize, ("stretch", "pad"))
+        check_choice("window", self.window, ("event", "chunk"))
+        check_choice("vlm", self.vlm, ("none", "nano"))
+        if self.vlm == "nano" and self.backbone != "nano":
+            raise ValueError(
+                f"--policy.vlm=nano speaks to the towers of nano alone, whose text is one token a word; {self.backbone} reads "
+                "umT5's tokens. Fix: --policy.backbone=nano"
+            )
+        check_least(self, latents=0)
+        if self.latents:
+            entry_depths(self.staircase, self.latents, ReasonerShape.depth)
         check_least(self, num_future_latents=1, video_stride=1, max_views=1, history_latents=0, landmarks=0)
         if not 0 <= self.chunk_steps <= self.horizon:
             raise ValueError(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lerobot_wallwm.policies.config.model_fields import BY_BACKBONE, ModelFields, check_choice, check_least
-from lerobot_wallwm.policies.training.stages import STAGES, Stage
+from lerobot_wallwm.policies.training.stages import REASONED, STAGES, Stage
 
 
 @dataclass
@@ -35,6 +35,16 @@ class TrainingFields(ModelFields):
     optimizer_lr: float = BY_BACKBONE
     # Steps of linear warm-up, after which the rate falls to zero along a cosine over the run.
     scheduler_warmup_steps: int = 50
+
+    def fill(self) -> None:
+        """Fills in what follows the backbone and the stage."""
+        super().fill()
+        if self.stage not in REASONED:
+            self.window = "chunk" if self.stage == "next_chunk" else "event"
+            return
+        self.vlm = "nano" if self.vlm == "none" else self.vlm
+        if self.stage != "vlm":
+            self.latents = self.latents or 8
 
     def check(self) -> None:
         """Raises ValueError for values out of range, or fields that contradict each other."""

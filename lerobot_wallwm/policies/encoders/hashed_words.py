@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 _WORD = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
+
+
+def split_words(text: str) -> list[str]:
+    """Its words and marks, in lower case; what is not a-z or a digit stands alone."""
+    return _WORD.findall(text.lower())
 
 
 @lru_cache(maxsize=65536)
@@ -56,17 +62,20 @@ class HashedTextEncoder(nn.Module):
         Returns:
             Tokens ``(B, max_tokens, dim)``; unused slots are zero, as Wan pads umT5's output.
         """
-        device = self.position.device
-        words = [_WORD.findall(caption.lower())[: self.max_tokens] for caption in captions]
-        longest = max((len(_token_buckets(w, self.num_buckets)) for ws in words for w in ws), default=1)
-        ids = torch.zeros(len(captions), self.max_tokens, longest, dtype=torch.long)
-        for b, sentence in enumerate(words):
+        sentences = [split_words(caption)[: self.max_tokens] for caption in captions]
+        tokens, present = self.vectors(sentences, self.max_tokens)
+        return (tokens + self.position) * present[..., None]
+
+    def vectors(self, sentences: Sequence[Sequence[str]], length: int) -> tuple[Tensor, Tensor]:
+        """The words themselves, wherever they stand: ``(B, length, dim)``, and which are no padding ``(B, length)``."""
+        longest = max((len(_token_buckets(w, self.num_buckets)) for ws in sentences for w in ws), default=1)
+        ids = torch.zeros(len(sentences), length, longest, dtype=torch.long)
+        for b, sentence in enumerate(sentences):
             for k, word in enumerate(sentence):
                 buckets = _token_buckets(word, self.num_buckets)
                 ids[b, k, : len(buckets)] = torch.tensor(buckets)
-        ids = ids.to(device)
+        ids = ids.to(self.position.device)
         vectors = self.table(ids)  # (B, L, pieces, dim)
         grams = (ids[..., 1:] > 0).unsqueeze(-1)
         tokens = vectors[..., 0, :] + (vectors[..., 1:, :] * grams).sum(-2) / grams.sum(-2).clamp_min(1)
-        present = (ids[..., 0] > 0).unsqueeze(-1)
-        return (tokens + self.position) * present
+        return tokens, ids[..., 0] > 0

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,11 +24,12 @@ from lerobot_wallwm.policies.geometry.tube_masks import (
     video_loss_weights,
 )
 from lerobot_wallwm.policies.model import flow_matching as fm
+from lerobot_wallwm.policies.model.language_losses import language_losses
 from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.towers.frame_layouts import FramePacking, mask_or_none
 from lerobot_wallwm.policies.towers.goal_head import Goal
 from lerobot_wallwm.policies.towers.video_tower import VideoFeatures
-from lerobot_wallwm.policies.training.stages import LOSSES
+from lerobot_wallwm.policies.training.stages import LOSSES, REASONED
 
 if TYPE_CHECKING:
     from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
@@ -37,13 +37,16 @@ if TYPE_CHECKING:
 
 # Weights in the sum, by the names and in the order of `stages.LOSSES`. Our choice; the paper gives none.
 WEIGHTS = {"action": 1.0, "video": 2.0, "remaining": 0.2, "goal": 1.0}
+# Of the language half. In `unified` L_CoT stands beside the actions' loss, and only keeps the latents readable.
+WEIGHTS |= {"align": 1.0, "next": 1.0, "time": 0.2, "cot": 0.2, "match": 0.2}
 
 
 @dataclass
 class Losses:
     """Per-sample losses, each ``(B,)``, and which samples carry them (boolean, ``(B,)``); all have actions.
 
-    ``goal_read`` is what the goal head read of each sample, ``(B, I)``; I is 0 where it does not learn.
+    ``goal_read`` is what the goal head read of each sample, ``(B, I)``; I is 0 where it does not learn. ``language`` holds
+    the losses of the language half by name, which all samples carry.
     """
 
     action: Tensor
@@ -54,6 +57,13 @@ class Losses:
     goal: Tensor
     has_goal: Tensor
     goal_read: Tensor
+    language: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls, like_B: Tensor) -> Losses:
+        """Of a stage that runs no towers."""
+        zero, no = torch.zeros_like(like_B), torch.zeros_like(like_B, dtype=torch.bool)
+        return cls(zero, zero, no, zero, no, zero, no, zero[:, None][:, :0])
 
     def weighted(self, names: Collection[str], reduction: str = "mean") -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of a stage, times their `WEIGHTS`, as one.
@@ -66,7 +76,8 @@ class Losses:
             The sum, and each part's mean over the samples that carry it, without its weight.
         """
         has = {name: getattr(self, f"has_{name}", torch.ones_like(self.has_goal)) for name in LOSSES}
-        on = {name: (getattr(self, name), has[name]) for name in LOSSES if name in names}
+        found = {**vars(self), **self.language}
+        on = {name: (found[name], has[name]) for name in LOSSES if name in names and name in found}
         parts = {name: fm.masked_mean(*loss_and_has) for name, loss_and_has in on.items()}
         if reduction == "none":
             # Each part is spread over the samples that carry it, so that the mean is the reduced loss.
@@ -92,8 +103,16 @@ def losses(model: WorldActionModel, windows: EventWindows) -> Losses:
 
     Packed, both kinds go through the towers together: a small model's step is mostly the calls.
     """
-    batch, split = len(windows.captions), len(windows.future)
-    text, draws = model.text_encoder(windows.captions), _Draws.of(model, windows)
+    stage, batch, split = model.shape.stage, len(windows.captions), len(windows.future)
+    language: dict[str, Tensor] = {}
+    text: Tensor | None = None
+    if stage.name in REASONED:
+        language, text = language_losses(model, windows)
+    if not stage.losses & {"action", "video"}:
+        return replace(Losses.none(windows.remaining), language=language)
+    if text is None:
+        text = model.text_encoder(windows.captions)
+    draws = _Draws.of(model, windows)
     together = model.shape.packing and windows.chunk is None
     groups = [slice(0, batch)] if together else [slice(0, split), slice(split, batch)]
     parts = [
@@ -101,9 +120,9 @@ def losses(model: WorldActionModel, windows: EventWindows) -> Losses:
         for rows in groups
         if rows.start < rows.stop
     ]
-    return Losses(
-        *(torch.cat([getattr(part, name) for part in parts]) for name in Losses.__dataclass_fields__)
-    )
+    names = [name for name in Losses.__dataclass_fields__ if name != "language"]
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return Losses(**joined, language=language)
 
 
 @dataclass
@@ -207,9 +226,9 @@ def _losses(model: WorldActionModel, windows: EventWindows, text: Tensor, draws:
         far = windows.remaining.clamp_min(1).log()
         remaining_loss = nn.functional.huber_loss(log_remaining, far, delta=0.5, reduction="none") * seen
         has_remaining = seen if windows.chunk is None else has_remaining  # fixed chunks end by the clock
+    goal_loss, has_goal, goal_read = _goal_losses(model, windows, goal)
     return Losses(
-        *(action_loss, video_loss, has_video, remaining_loss, has_remaining),
-        *_goal_losses(model, windows, goal),
+        *(action_loss, video_loss, has_video, remaining_loss, has_remaining), goal_loss, has_goal, goal_read
     )
 
 
@@ -270,12 +289,6 @@ def _video_error(
     return model.codec.pixel_error(prediction, target, weight_BVHW)
 
 
-def _video_gradients(model: WorldActionModel) -> AbstractContextManager[None]:
-    """No graph of the video tower where the stage freezes it and nothing that learns goes through it."""
-    through = "video" in model.shape.stage.trains or model.landmarks is not None
-    return nullcontext() if through else torch.no_grad()
-
-
 def _look(
     model: WorldActionModel,
     windows: EventWindows,
@@ -288,28 +301,30 @@ def _look(
 ) -> tuple[VideoFeatures, Goal | None]:
     """What the video tower makes of latents, and the goal where the stage learns from one; chunks end by the clock."""
     landmarks = model.find_landmarks(windows.keyframes, text, windows.view_ids)
-    with _video_gradients(model):
-        features = model.video(
-            z_t,
-            t_frames,
-            text,
-            hidden,
-            predict,
-            sight_BTSS=None if windows.sight is None else windows.sight[:, : z_t.shape[3]],
-            view_ids=windows.view_ids,
-            packing=packing,
-            given=1 + model.shape.history_latents,
-            landmarks_BVKD=landmarks,
-        )
+    # A frozen tower keeps a graph only where what enters it learns: a text or an eye in front of it.
+    features = model.video(
+        z_t,
+        t_frames,
+        text,
+        hidden,
+        predict,
+        sight_BTSS=None if windows.sight is None else windows.sight[:, : z_t.shape[3]],
+        view_ids=windows.view_ids,
+        packing=packing,
+        given=1 + model.shape.history_latents,
+        landmarks_BVKD=landmarks,
+    )
     if "action" not in model.shape.stage.losses or windows.chunk is not None:
         return features, None
     goal = model.read_goal(features.landmarks, windows.state, text, windows.here, windows.view_ids)
     return features, goal
 
 
-def _goal_losses(model: WorldActionModel, windows: EventWindows, goal: Goal | None) -> tuple[Tensor, ...]:
+def _goal_losses(
+    model: WorldActionModel, windows: EventWindows, goal: Goal | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of the goal, which samples carry it, both ``(B,)``, and what it was read from."""
-    if goal is None or model.goal_head is None:
+    if goal is None or model.goal_head is None or "goal" not in model.shape.stage.losses:
         none = windows.remaining.new_zeros(len(windows.captions), 0)
         return none.sum(1), torch.zeros_like(windows.has_goal), none
     return model.goal_head.loss(goal.pose, windows.goal), windows.has_goal, goal.read.detach()

@@ -57,6 +57,7 @@ def plan(
     length: Tensor | None = None,
     view_ids: Tensor | None = None,
     chunk: Chunk | None = None,
+    as_latents: bool = False,
 ) -> Plan:
     """Samples actions (and, with imagination, video) for one event from one observation.
 
@@ -72,6 +73,7 @@ def plan(
         length: ``(B,)`` frames to plan for; None, or 0 in a row, takes the predicted remaining time.
         view_ids: ``(V,)`` rows of the view table, one for each view; None for the first V.
         chunk: The past of observation-centred windows, which always fill the horizon; None for events.
+        as_latents: Whether ``captions`` are instructions, from which the language half decodes what to do.
 
     Raises:
         ValueError: Unknown ``imagination``, or ``here`` is missing.
@@ -79,7 +81,7 @@ def plan(
     if imagination not in ("none", "anchor", "full"):
         raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
     batch, device, horizon, views = len(captions), state.device, model.shape.horizon, keyframes.shape[1]
-    text = model.text_encoder(captions)
+    text = model.condition(captions, keyframes, state, view_ids, as_latents)
     given = None if chunk is None else chunk.given
     landmarks = model.find_landmarks(keyframes, text, view_ids)
     seen, seen_valid = model.encode_seen(keyframes, chunk)

@@ -37,6 +37,9 @@ class EventWindows:
             (see `border_masks`); None if none does.
         view_ids: ``(V,)`` rows of the view table, one for each view of the whole batch; None for the first V.
         chunk: The past of an observation-centred window; None for an event.
+        instructions: B strings, what the whole episode is for; the captions where the data do not say.
+        following: B strings, the captions of the events that come next, empty after the last; None where the data hold no
+            events.
     """
 
     keyframes: Tensor
@@ -54,6 +57,8 @@ class EventWindows:
     token_valid: Tensor | None = None
     view_ids: Tensor | None = None
     chunk: Chunk | None = None
+    instructions: list[str] | None = None
+    following: list[str] | None = None
 
     def rows(self, index: slice) -> EventWindows:
         """A part of the batch."""

@@ -18,12 +18,16 @@ from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec, check_frame_size
 from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.model.windows import Chunk
+from lerobot_wallwm.policies.reasoning.decoder import Memory
+from lerobot_wallwm.policies.reasoning.nano_vlm import NanoVlm
+from lerobot_wallwm.policies.reasoning.reasoner import Reasoner
+from lerobot_wallwm.policies.reasoning.shape import ReasonerShape
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.frame_layouts import FramePacking
 from lerobot_wallwm.policies.towers.goal_head import Goal, GoalHead
 from lerobot_wallwm.policies.towers.landmarks import Landmarks
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
-from lerobot_wallwm.policies.training.stages import Stage
+from lerobot_wallwm.policies.training.stages import REASONING, Stage
 
 if TYPE_CHECKING:
     from lerobot_wallwm.policies.encoders.umt5 import UMT5TextEncoder
@@ -43,6 +47,7 @@ class ModelShape:
         stage: What is trained on which losses, and the numbers of its losses.
         history_latents: M, 0 for events.
         max_chunks: Rows of E_abs, 0 for events.
+        reasoner: The language half; None for a model without one.
         tube: Windows that training hides in one view; None hides none.
         video_prediction: The ``velocity`` eps - z_0 (paper p. 8, eq. 7), as Wan does, or the ``residual`` z_0 - z_key,
             whose zero is "nothing moves" (our choice for a random start).
@@ -68,6 +73,7 @@ class ModelShape:
     gradient_checkpointing: bool = False
     history_latents: int = 0
     max_chunks: int = 0
+    reasoner: ReasonerShape | None = None
     tube: TubeShape | None = None
     video_prediction: str = "residual"
     codec_levels: int = 3
@@ -139,6 +145,7 @@ class WorldActionModel(nn.Module):
             shape.history_latents,
             shape.max_chunks,
         )
+        self.reasoner = self._reasoner(shape)
         self.video.gradient_checkpointing = shape.gradient_checkpointing
         self.action.gradient_checkpointing = shape.gradient_checkpointing
         for part in self.frozen_parts():
@@ -149,10 +156,12 @@ class WorldActionModel(nn.Module):
 
     def parts(self) -> dict[str, nn.Module]:
         """What the stages train or freeze as one, by the names of `stages.PARTS`."""
-        parts = {"video": self.video, "action": self.action, "text": self.text_encoder}
-        if self.landmarks is None or self.goal_head is None:
-            return parts
-        return {**parts, "landmarks": self.landmarks, "goal": self.goal_head}
+        parts: dict[str, nn.Module] = {"video": self.video, "action": self.action, "text": self.text_encoder}
+        if self.landmarks is not None and self.goal_head is not None:
+            parts |= {"landmarks": self.landmarks, "goal": self.goal_head}
+        if self.reasoner is not None:
+            parts |= {name: part for name in REASONING if (part := getattr(self.reasoner, name)) is not None}
+        return parts
 
     def frozen_parts(self) -> list[nn.Module]:
         """Parts that the stage leaves alone."""
@@ -164,6 +173,55 @@ class WorldActionModel(nn.Module):
         for part in self.frozen_parts():
             part.eval()
         return self
+
+    def _reasoner(self, shape: ModelShape) -> Reasoner | None:
+        if shape.reasoner is None:
+            return None
+        eye = shape.video.width if shape.landmarks else 0
+        vlm = NanoVlm(shape.reasoner, shape.image_size, shape.max_views, shape.state_dim, eye)
+        return Reasoner(shape.reasoner, vlm, shape.video.text_dim, shape.max_text_tokens)
+
+    def read_prompt(
+        self, instructions: list[str], keyframes: Tensor, state: Tensor, view_ids: Tensor | None
+    ) -> tuple[Memory, Tensor]:
+        """What the vision-language model keeps of instruction, pictures and pose, and its last token's state.
+
+        It sees with the towers' eye, too, which looks for what the instruction names.
+        """
+        assert self.reasoner is not None
+        with torch.no_grad():
+            landmarks = self.find_landmarks(keyframes, self.text_encoder(instructions), view_ids)
+        return self.reasoner.vlm.prompt(instructions, keyframes, state, landmarks, view_ids)
+
+    def condition(
+        self,
+        captions: list[str],
+        keyframes: Tensor,
+        state: Tensor,
+        view_ids: Tensor | None = None,
+        as_latents: bool = False,
+    ) -> Tensor:
+        """What the towers are told, ``(B, L, E)``: captions, or latents that take exactly their place (paper p. 12).
+
+        Args:
+            captions: B strings; instructions where latents are decoded from them.
+            keyframes: ``(B, V, 3, H, W)``.
+            state: ``(B, P)``.
+            view_ids: ``(V,)`` rows of the view table.
+            as_latents: Whether the language half reads pictures and instruction and decodes latents.
+
+        Raises:
+            ValueError: The checkpoint decodes no latents.
+        """
+        if not as_latents:
+            return self.text_encoder(captions)
+        if self.reasoner is None:
+            raise ValueError(
+                "--policy.text_source=latents: this checkpoint has no language half. Fix: train --policy.stage=vlm, then "
+                "staircase, from it"
+            )
+        memory, _ = self.read_prompt(captions, keyframes, state, view_ids)
+        return self.reasoner.as_text(self.reasoner.latents(memory))
 
     def find_landmarks(self, keyframes: Tensor, text: Tensor, view_ids: Tensor | None) -> Tensor | None:
         """What the captions name in the keyframes, as tokens for the video tower; None for the paper's layout."""

@@ -11,6 +11,7 @@ from lerobot_wallwm.language.event_grammar import END, matches
 from lerobot_wallwm.policies.config.acting_fields import planner_server
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.planning.human_planner import TERMINAL, HumanPlanner, orders_from, print_prompt
+from lerobot_wallwm.policies.planning.own_planner import OwnPlanner, Speaker
 from lerobot_wallwm.policies.planning.planners import (
     GrammarPlanner,
     InstructionPlanner,
@@ -35,16 +36,17 @@ def frames_per_second(config: WallwmConfig) -> float:
     return config.learned.fps or _FPS
 
 
-def make_planner(config: WallwmConfig, write: Callable[..., None]) -> Planner:
+def make_planner(config: WallwmConfig, write: Callable[..., None], speaker: Speaker | None = None) -> Planner:
     """The planner of ``--policy.planner``.
 
     Args:
         config: The policy's configuration.
         write: Adds a line to the rollout's diary: a kind, and facts by name.
+        speaker: The model's language half; None where it has none.
 
     Raises:
-        ValueError: ``script`` holds a caption that the checkpoint does not know, there is no grammar to follow, or the
-            server's address or key makes no sense.
+        ValueError: ``script`` holds a caption that the checkpoint does not know, there is no grammar to follow, the
+            server's address or key makes no sense, or there is no language half to ask.
     """
     known = known_templates(config)
     if config.planner == "script":
@@ -58,6 +60,12 @@ def make_planner(config: WallwmConfig, write: Callable[..., None]) -> Planner:
         place = config.planner_file
         assert place is not None
         return HumanPlanner(orders_from(place), known, grammar, functools.partial(_say, write), prompt)
+    if config.planner == "own":
+        if speaker is None:
+            raise ValueError(
+                "--policy.planner=own asks the checkpoint's language half, and it has none. Fix: train --policy.stage=vlm from it"
+            )
+        return OwnPlanner(speaker, grammar, write)
     if config.planner == "vlm":
         return VlmPlanner(planner_server(config), known, grammar, frames_per_second(config), write)
     return InstructionPlanner()

@@ -53,8 +53,8 @@ class Planner:
         """What somebody wants of the running event at once: `switch` (to `next`), `hold`, `go`, `stop`, or None."""
         return None
 
-    def see(self, pictures: dict[str, Tensor], tick: int) -> None:
-        """What the cameras show, ``(3, H, W)`` in [0, 1] each."""
+    def see(self, pictures: dict[str, Tensor], state_P: Tensor, tick: int) -> None:
+        """What the cameras show, ``(3, H, W)`` in [0, 1] each, and where the joints are."""
 
     def progress(self, caption: str, remaining: float) -> None:
         """After each look: the event at hand and the frames that it still takes."""
@@ -155,6 +155,11 @@ class GrammarPlanner(Planner):
         """The likeliest next event."""
         template = self._likeliest()
         return template and self._filled(template)
+
+    def captions(self) -> list[str]:
+        """All known events that suit the instruction."""
+        known = sorted({t for nexts in self.transitions.values() for t in nexts if t != END})
+        return [self._filled(t) for t in known if self._suits(t)] or [self._filled(t) for t in known]
 
     def _filled(self, template: str) -> str:
         return fill(template, {TASK: self.instruction} | self.slots)

@@ -104,7 +104,7 @@ class VlmPlanner(Planner):
         if self.grammar is not None:
             self.grammar.begin(instruction)
 
-    def see(self, pictures: dict[str, Tensor], tick: int) -> None:
+    def see(self, pictures: dict[str, Tensor], state_P: Tensor, tick: int) -> None:
         """Keeps one moment a second, and the present one."""
         second = max(1, round(self.fps))
         if len(self.moments) >= 2 and tick - self.moments[-2][0] < second:

@@ -109,6 +109,16 @@ class Decoder:
         last = position_ids.amax(0) if position_ids.ndim == 3 else position_ids
         return Memory(layers, mask, last.amax(1, keepdim=True) + 1), out.last_hidden_state
 
+    def go_on(self, memory: Memory, embeds_BSD: Tensor) -> tuple[Memory, Tensor]:
+        """Runs more tokens after a memory, which stays as it is: the memory of all, and their last states, normed."""
+        h, rotary, layers = embeds_BSD, self.rotary(embeds_BSD, memory), []
+        for depth, layer in enumerate(self.layers):
+            h, kept = self.step(layer, depth, h, memory, rotary)
+            layers.append(kept)
+        steps = embeds_BSD.shape[1]
+        mask = F.pad(memory.mask, (0, steps))
+        return Memory(layers, mask, memory.next_position + steps), self.stack.norm(h)
+
     def rotary(self, h_BSD: Tensor, memory: Memory) -> Any:
         """Rotary factors of the S positions that follow a memory."""
         positions = memory.next_position + torch.arange(h_BSD.shape[1], device=h_BSD.device)

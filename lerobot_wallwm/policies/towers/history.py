@@ -7,20 +7,10 @@ event-centred E_tau.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-
-_TABLES = ".chunk_tables."
-
-
-def fresh_tables(expected: Iterable[str], found: Collection[str]) -> list[str]:
-    """Tables that a checkpoint of events leaves at their start: all of them, or none if it holds any."""
-    if any(_TABLES in key for key in found):
-        return []
-    return [key for key in expected if _TABLES in key]
 
 
 class ChunkTables(nn.Module):

@@ -10,8 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # In the order in which they are summed and logged.
-LOSSES = ("action", "video", "remaining", "goal")
+LOSSES = ("action", "video", "remaining", "goal", "align", "next", "time", "cot", "match")
+# Towers and eye; then the language half.
 PARTS = ("video", "landmarks", "action", "text", "goal")
+REASONING = ("vlm", "project", "stairs", "prefix")
+# Stages whose windows are centred on the observation, and those that need the language half.
+CHUNKED, REASONED = frozenset({"next_chunk", "unified"}), frozenset({"vlm", "staircase", "unified"})
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Stage:
             attention. ``action`` is the action tower with its side of the coupling and the head for the remaining
             time. ``text`` is nano's word encoder, which stands in for the paper's frozen umT5 and, unlike that, must
             learn its words with the first tower that reads them (our choice). ``landmarks`` and ``goal`` are ours, too.
+            Of the language half, `REASONING`: the vision-language model, P_Q, the staircase's branch, and P_pref.
         losses: Which of `LOSSES` are summed.
         future_fraction: Part of a batch that carries the noised future.
         anchored_fraction: Part of those that hold the video at s* while the actions' level is free (the paper's
@@ -50,7 +55,7 @@ _ROWS = (
     Stage(
         name="joint",
         trains=frozenset(PARTS),
-        losses=frozenset(LOSSES),
+        losses=frozenset({"action", "video", "remaining", "goal"}),
         future_fraction=0.125,
         anchored_fraction=0.5,
         action_draws=2,
@@ -87,6 +92,38 @@ _ROWS = (
         losses=frozenset({"action", "video"}),
         future_fraction=0.125,
         anchored_fraction=0.5,
+        action_draws=2,
+    ),
+    # Stage 3 (p. 20-21): the vision-language model learns to say what happens now and next and how long it takes, and P_Q
+    # to put its words where the towers' text encoder puts them. In the paper the model itself is pretrained and frozen;
+    # nano's has no pretraining and learns here (our choice).
+    Stage(
+        name="vlm",
+        trains=frozenset({"vlm", "project"}),
+        losses=frozenset({"align", "next", "time"}),
+        future_fraction=0.0,
+        anchored_fraction=0.0,
+        action_draws=1,
+    ),
+    # Stage 4 (p. 21): the branch learns latents that a frozen decoder reads back as what happens now and next. `match` is
+    # ours: the towers shall see the same with latents as with the event's caption. Without it nothing brings the
+    # latents to where the towers read.
+    Stage(
+        name="staircase",
+        trains=frozenset({"stairs", "prefix"}),
+        losses=frozenset({"cot", "match"}),
+        future_fraction=0.0,
+        anchored_fraction=0.0,
+        action_draws=1,
+    ),
+    # Ours: no stage of the paper uses the path from actions into language. Chunks are told by latents, and the loss of
+    # their actions reaches the branch through towers that stay frozen.
+    Stage(
+        name="unified",
+        trains=frozenset({"stairs", "project"}),
+        losses=frozenset({"action", "cot"}),
+        future_fraction=0.0,
+        anchored_fraction=0.0,
         action_draws=2,
     ),
 )

@@ -19,7 +19,7 @@ def losses(model, event, seed: int = 0):
 
 
 def assert_same_losses(a, b, rows: slice = slice(None)) -> None:
-    for name in a.__dataclass_fields__:
+    for name in a.__dataclass_fields__.keys() - {"language"}:
         torch.testing.assert_close(getattr(a, name)[rows], getattr(b, name)[rows], atol=1e-6, rtol=1e-5)
 
 

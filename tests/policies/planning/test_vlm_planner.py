@@ -49,7 +49,7 @@ class Asking:
         """Ticks until there is an event, or the plan is done."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self.planner.see({"observation.images.top": torch.rand(3, 24, 32)}, self.tick)
+            self.planner.see({"observation.images.top": torch.rand(3, 24, 32)}, torch.zeros(6), self.tick)
             began = time.perf_counter()
             caption = self.planner.next()
             assert time.perf_counter() - began < 0.25  # no tick ever waits
