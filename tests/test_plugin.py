@@ -259,6 +259,49 @@ def test_next_chunk_starts_from_an_event_checkpoint(trained, tiny_dataset, tmp_p
 
 
 @pytest.mark.slow
+def test_the_language_half_is_three_more_stages(trained, tiny_view, tiny_dataset, tmp_path):
+    """vlm, staircase, unified through the unmodified `lerobot-train`, and a rollout that is told by latents."""
+    view, last = tiny_view / "train", trained / "last/pretrained_model"
+    with pytest.raises(AssertionError, match="train --policy.stage=vlm first"):
+        train(view, tmp_path / "early", 2, "--policy.stage=staircase", start=f"--policy.path={last}")
+    weights = [load_file(last / "model.safetensors")]
+    for stage in ("vlm", "staircase", "unified"):
+        flags = (f"--policy.stage={stage}",)
+        folder = train(view, tmp_path / stage, 4, *flags, start=f"--policy.path={last}")
+        last = folder / "last/pretrained_model"
+        weights.append(load_file(last / "model.safetensors"))
+    learned = json.loads((last / "learned.json").read_text())
+    assert learned["stages"] == ["joint", "vlm", "staircase", "unified"] and "cube" in learned["words"]
+    for before, after in zip(weights, weights[1:], strict=False):
+        # Towers, words and eye are bit for bit those that learned to act.
+        assert all(
+            torch.equal(after[key], value)
+            for key, value in before.items()
+            if ".reasoner." not in key and "steps" not in key
+        )
+    fresh = weights[2].keys() - weights[1].keys()
+    assert fresh and all(".reasoner.stairs." in key or ".reasoner.prefix." in key for key in fresh)
+    # The branch began as the decoder that stage `vlm` left, but for what four steps change.
+    layer = (
+        "model.reasoner.stairs.branch.0.mlp.up_proj.weight",
+        "model.reasoner.vlm.stack.layers.3.mlp.up_proj.weight",
+    )
+    assert (weights[2][layer[0]] - weights[1][layer[1]]).abs().max() < 0.01
+    out = tmp_path / "actions.pt"
+    told = act(last, out)
+    config = json.loads((last / "config.json").read_text())
+    (last / "config.json").write_text(json.dumps({**config, "text_source": "latents"}))
+    assert not torch.equal(act(last, out), told)
+    # Words that changed since: latents would point to where nothing is any more.
+    with pytest.raises(AssertionError, match="train --policy.stage=vlm first"):
+        chunks = train(
+            view, tmp_path / "chunks", 2, "--policy.stage=next_chunk", start=f"--policy.path={last}"
+        )
+        start = f"--policy.path={chunks / 'last/pretrained_model'}"
+        train(view, tmp_path / "late", 2, "--policy.stage=staircase", start=start)
+
+
+@pytest.mark.slow
 def test_the_wheel_alone_makes_lerobot_know_the_policy(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(

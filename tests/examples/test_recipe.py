@@ -21,7 +21,14 @@ from lerobot_wallwm.policies.training.stages import STAGES
 
 
 def test_every_stage_of_the_recipe_exists_and_has_figures():
-    assert [stage.name for stage in RECIPE] == ["video", "action", "next_chunk"]
+    assert [stage.name for stage in RECIPE] == [
+        "video",
+        "action",
+        "next_chunk",
+        "vlm",
+        "staircase",
+        "unified",
+    ]
     for stage in RECIPE:
         assert stage.name in STAGES and stage.figures and set(stage.figures) <= set(FIGURES)
 

@@ -123,20 +123,22 @@ class Rollout:
         """
         state, space = batch[OBS_STATE], self.action_space
         half = self.config.dtype == "bfloat16"
-        with torch.autocast(state.device.type, torch.bfloat16, enabled=half):
+        look, views = (
+            (self.images(batch), space.encode_state(state)),
+            self.images.view_ids(batch, state.device),
+        )
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=half), torch.no_grad():
             plan = sampling.plan(
                 self.model,
-                self.images(batch),
-                space.encode_state(state),
-                captions,
+                *look,
+                self.model.decode_latents(captions, *look, views) if as_latents else captions,
                 space.here(state),
                 imagination=imagination,
                 num_steps=self.config.num_inference_steps,
                 generator=generators,
                 length=length,
-                view_ids=self.images.view_ids(batch, state.device),
+                view_ids=views,
                 chunk=chunk,
-                as_latents=as_latents,
             )
         return replace(plan, actions=space.decode_actions(plan.actions.float(), state))
 

@@ -49,7 +49,7 @@ def plan(
     model: WorldActionModel,
     keyframes: Tensor,
     state: Tensor,
-    captions: list[str],
+    captions: list[str] | Tensor,
     here: Tensor | None = None,
     imagination: str = "none",
     num_steps: int = 10,
@@ -57,14 +57,13 @@ def plan(
     length: Tensor | None = None,
     view_ids: Tensor | None = None,
     chunk: Chunk | None = None,
-    as_latents: bool = False,
 ) -> Plan:
     """Samples actions (and, with imagination, video) for one event from one observation.
 
     Args:
         keyframes: ``(B, V, 3, H, W)``.
         state: ``(B, P)``.
-        captions: B strings.
+        captions: B strings, or text tokens ``(B, L, E)`` in their place, see `WorldActionModel.decode_latents`.
         here: ``(B, A)`` observed pose in goal units; a model with a goal head needs it.
         imagination: ``none`` reads the keyframe alone; ``anchor`` integrates the video to s*, then lets all
             action steps read one forward there; ``full`` denoises video and actions in step.
@@ -73,15 +72,14 @@ def plan(
         length: ``(B,)`` frames to plan for; None, or 0 in a row, takes the predicted remaining time.
         view_ids: ``(V,)`` rows of the view table, one for each view; None for the first V.
         chunk: The past of observation-centred windows, which always fill the horizon; None for events.
-        as_latents: Whether ``captions`` are instructions, from which the language half decodes what to do.
 
     Raises:
         ValueError: Unknown ``imagination``, or ``here`` is missing.
     """
     if imagination not in ("none", "anchor", "full"):
         raise ValueError(f"imagination={imagination!r}: choose none, anchor or full.")
-    batch, device, horizon, views = len(captions), state.device, model.shape.horizon, keyframes.shape[1]
-    text = model.condition(captions, keyframes, state, view_ids, as_latents)
+    batch, device, horizon, views = len(state), state.device, model.shape.horizon, keyframes.shape[1]
+    text = captions if isinstance(captions, Tensor) else model.text_encoder(captions)
     given = None if chunk is None else chunk.given
     landmarks = model.find_landmarks(keyframes, text, view_ids)
     seen, seen_valid = model.encode_seen(keyframes, chunk)

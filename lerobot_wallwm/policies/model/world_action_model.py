@@ -193,34 +193,26 @@ class WorldActionModel(nn.Module):
             landmarks = self.find_landmarks(keyframes, self.text_encoder(instructions), view_ids)
         return self.reasoner.vlm.prompt(instructions, keyframes, state, landmarks, view_ids)
 
-    def condition(
-        self,
-        captions: list[str],
-        keyframes: Tensor,
-        state: Tensor,
-        view_ids: Tensor | None = None,
-        as_latents: bool = False,
+    def decode_latents(
+        self, instructions: list[str], keyframes: Tensor, state: Tensor, view_ids: Tensor | None = None
     ) -> Tensor:
-        """What the towers are told, ``(B, L, E)``: captions, or latents that take exactly their place (paper p. 12).
+        """What takes exactly the place of captions (paper p. 12): latents as text tokens ``(B, L, E)``.
 
         Args:
-            captions: B strings; instructions where latents are decoded from them.
+            instructions: B strings.
             keyframes: ``(B, V, 3, H, W)``.
             state: ``(B, P)``.
-            view_ids: ``(V,)`` rows of the view table.
-            as_latents: Whether the language half reads pictures and instruction and decodes latents.
+            view_ids: ``(V,)`` rows of the view table; None for the first V.
 
         Raises:
             ValueError: The checkpoint decodes no latents.
         """
-        if not as_latents:
-            return self.text_encoder(captions)
         if self.reasoner is None:
             raise ValueError(
                 "--policy.text_source=latents: this checkpoint has no language half. Fix: train --policy.stage=vlm, then "
                 "staircase, from it"
             )
-        memory, _ = self.read_prompt(captions, keyframes, state, view_ids)
+        memory, _ = self.read_prompt(instructions, keyframes, state, view_ids)
         return self.reasoner.as_text(self.reasoner.latents(memory))
 
     def find_landmarks(self, keyframes: Tensor, text: Tensor, view_ids: Tensor | None) -> Tensor | None:

@@ -167,15 +167,14 @@ def test_latents_take_the_place_of_the_caption_and_nothing_else_changes():
     told = {"here": windows.here, "num_steps": 1}
     look = windows.keyframes, windows.state
 
-    def plan(**more):
-        return sampling.plan(
-            model, *look, INSTRUCTIONS, generator=torch.Generator().manual_seed(0), **told, **more
-        )
+    def plan(captions):
+        noise = torch.Generator().manual_seed(0)
+        return sampling.plan(model, *look, captions, generator=noise, **told)
 
-    words, latents = plan(), plan(as_latents=True)
+    words, latents = plan(INSTRUCTIONS), plan(model.decode_latents(INSTRUCTIONS, *look))
     assert (words.actions - latents.actions).abs().max() > 1e-3
-    assert torch.equal(plan().actions, words.actions)  # and back: nothing remains of a source that was left
-    text = model.condition(INSTRUCTIONS, *look, as_latents=True)
+    assert torch.equal(plan(model.text_encoder(INSTRUCTIONS)).actions, words.actions)
+    text = model.decode_latents(INSTRUCTIONS, *look)
     assert text.shape == (4, SHAPE.max_text_tokens, SHAPE.video.text_dim)
     assert not text[:, TINY.latents :].any()
 
@@ -185,10 +184,10 @@ def test_an_instruction_is_read_once_in_a_rollout_and_by_itself():
     windows = windows_of(model)
     look = windows.keyframes, windows.state
     with torch.no_grad():
-        together = model.condition(INSTRUCTIONS, *look, as_latents=True)
+        together = model.decode_latents(INSTRUCTIONS, *look)
         assert model.reasoner.vlm._instructions[0] == tuple(INSTRUCTIONS)
-        again = model.condition(INSTRUCTIONS, *look, as_latents=True)
-        alone = model.condition(INSTRUCTIONS[:1], look[0][:1], look[1][:1], as_latents=True)
+        again = model.decode_latents(INSTRUCTIONS, *look)
+        alone = model.decode_latents(INSTRUCTIONS[:1], look[0][:1], look[1][:1])
     assert torch.equal(together, again)
     # Neighbours of other lengths do not show.
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-5)
@@ -204,9 +203,9 @@ def test_a_checkpoint_without_latents_says_so():
     model = tiny_model(reasoner=replace(TINY, latents=0))
     windows = windows_of(model)
     with pytest.raises(ValueError, match="stage=staircase"):
-        model.condition(INSTRUCTIONS, windows.keyframes, windows.state, as_latents=True)
+        model.decode_latents(INSTRUCTIONS, windows.keyframes, windows.state)
     with pytest.raises(ValueError, match="no language half"):
-        tiny_model().condition(INSTRUCTIONS, windows.keyframes, windows.state, as_latents=True)
+        tiny_model().decode_latents(INSTRUCTIONS, windows.keyframes, windows.state)
 
 
 def test_more_latents_than_text_tokens_are_refused():
