@@ -31,6 +31,16 @@ def _prepare(args: Sequence[str]) -> int:
     return 0
 
 
+def _sync(args: Sequence[str]) -> int:
+    from lerobot_wallwm.processors.synchronize.dataset import SyncConfig, audit
+
+    named = [
+        f"--dataset.root={arg}" if i == 0 and not arg.startswith("-") else arg for i, arg in enumerate(args)
+    ]
+    audit(_parse("sync", SyncConfig, named))
+    return 0
+
+
 def _recover(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors.recover import command as recover_module
 
@@ -91,6 +101,7 @@ def _pull(args: Sequence[str]) -> int:
 # Name: what runs it, what it does, and how it is called.
 COMMANDS = {
     "prepare": (_prepare, "cut a LeRobotDataset at its events", "--dataset.root=DIR --out.root=DIR"),
+    "sync": (_sync, "how late each camera is, and which episodes contradict that", "DIR"),
     "recover": (_recover, "starts near recorded contacts, to record recoveries from", "--dataset.root=DIR"),
     "verify": (_verify, "compare a carved view with its source", "--source.root=DIR --view.root=DIR"),
     "inspect": (

@@ -11,7 +11,8 @@ go on for 0.5 s after success, as a person's do. A phase shorter than 0.1 s, the
 before it. Failed episodes are skipped.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,8 +44,10 @@ def phase_starts(phases: Sequence[Hashable], least: int) -> list[int]:
     return kept
 
 
-def record_robo_evals(task: str, seeds: Sequence[int]) -> list[tuple[Episode, list[int]]]:
-    """Episodes of one task of robo-evals and where their phases start.
+def record_robo_evals(
+    task: str, seeds: Sequence[int], watch: Callable[[Any, int], object] = lambda env, seed: None
+) -> list[tuple[Episode, list[int]]]:
+    """Episodes of one task of robo-evals and where their phases start; `watch` is called before each step.
 
     Raises:
         CannotRunError: robo-evals is not installed.
@@ -61,6 +64,7 @@ def record_robo_evals(task: str, seeds: Sequence[int]) -> list[tuple[Episode, li
         policy.reset(task, seed)
         states, actions, phases, left = [], [], [], round(TAIL_S * fps)
         while left and len(actions) < env.max_steps:
+            watch(env, seed)
             states.append([*observation["ee_pos"], *observation["gripper"]])
             actions.append(policy(observation))
             phases.append(policy.phase)

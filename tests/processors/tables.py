@@ -19,7 +19,7 @@ from lerobot_wallwm.processors.clean.cleaner import CLEANING_SCHEMA, Finding, Ve
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter
 from lerobot_wallwm.processors.source.episodes import Episode, read_parquet
 from lerobot_wallwm.processors.source.events import Event
-from lerobot_wallwm.processors.synchronize.source import SYNC_SCHEMA, SyncVerdict, Vote
+from lerobot_wallwm.processors.synchronize.source import SYNC_SCHEMA, CameraFrames, SyncVerdict
 
 
 def synchronized(episode: Episode, verdict: SyncVerdict) -> Episode:
@@ -108,7 +108,7 @@ def read_verdicts(path: str | Path) -> list[SyncVerdict]:
     table = read_parquet(path, SYNC_SCHEMA.names, "run `wallwm prepare --synchronize=true` again to write it")
     verdicts = []
     for row in table.select(SYNC_SCHEMA.names).to_pylist():
-        row["votes"] = tuple(Vote(**vote) for vote in row["votes"])
+        row["late"] = tuple(CameraFrames(**late) for late in row["late"])
         row["action_delay"] = float("nan") if row["action_delay"] is None else row["action_delay"]
         verdicts.append(SyncVerdict(**row))
     return verdicts

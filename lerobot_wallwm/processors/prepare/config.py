@@ -66,9 +66,9 @@ class PrepareConfig:
     seed: int = 0
     # What a robot could not have done, and what becomes of it.
     clean: CleanConfig = field(default_factory=CleanConfig)
-    # Measures the lag between video and robot in each episode, mends it in the view, and leaves episodes out that are in
-    # doubt (synchronizer.py). Off: it decodes every frame, and at deployment the camera is as late as it was in the
-    # recording, so a policy that only reacts may be better off with the rows as they are.
+    # Measures how far each camera lags behind the robot, mends it in the view, and leaves out episodes that contradict the
+    # others (synchronize/rig.py; `wallwm sync` only looks). Off: it decodes every frame, and at deployment the camera is as
+    # late as it was in the recording, so a policy that only reacts may be better off with the rows as they are.
     synchronize: bool = False
     # Parameters of --synchronize.
     synchronizer: SynchronizerConfig = field(default_factory=SynchronizerConfig)

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,15 @@ from lerobot_wallwm.processors.synchronize.source import (
     refused,
     write_verdicts,
 )
-from lerobot_wallwm.processors.synchronize.synchronizer import SynchronizerConfig, TemporalSynchronizer
+from lerobot_wallwm.processors.synchronize.synchronizer import (
+    Recording,
+    Synchronized,
+    SynchronizerConfig,
+    TemporalSynchronizer,
+)
 from lerobot_wallwm.storage.errors import DataError
+from lerobot_wallwm.storage.places import DatasetConfig, source_root
 
-# Our choice: fewer episodes do not tell the robot's delay from an error of one of them.
-_FEWEST_EPISODES = 3
 # Pixels. Our choice: at 96 a motion of 200 pixels a second is still 5 pixels a frame at 20 Hz, and DIS takes 0.2 ms.
 SHORT_SIDE = 96
 
@@ -55,7 +60,7 @@ def synchronize_dataset(
     workers: int | None = None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> tuple[list[SyncVerdict], dict[str, Any]]:
-    """Judges every episode.
+    """Measures the rig and judges every episode.
 
     Args:
         workers: Threads that decode; None takes one per core, eight at most. The result does not depend on it.
@@ -63,12 +68,11 @@ def synchronize_dataset(
 
     Returns:
         A verdict per episode, in order, and the summary that `prepare` writes. An episode whose video or rows cannot be
-        read is quarantined, as are weak and inconsistent ones; nothing is raised for them.
+        read, or that contradicts the rig, is quarantined; nothing is raised for it.
     """
-    synchronizer = TemporalSynchronizer(config, kinematics)
-    own = threading.local()
+    synchronizer, own = TemporalSynchronizer(config, kinematics), threading.local()
 
-    def judged(position: int) -> SyncVerdict:
+    def recording(position: int) -> Recording | SyncVerdict:
         if not hasattr(own, "source"):
             own.source = replace(source, _tables={})  # the cache of one file is not made for two threads
         meta = own.source.meta(position)
@@ -77,64 +81,67 @@ def synchronize_dataset(
         except DataError as error:
             return refused(meta["episode_index"], meta["length"], f"unreadable_rows: {error}")
         try:
-            return synchronizer(episode, camera_motion(own.source, position))
+            return replace(episode, effort=None), camera_motion(own.source, position)
         except DataError as error:
             return refused(episode.index, len(episode), f"unreadable_video: {error}")
 
-    verdicts = []
+    verdicts: dict[int, SyncVerdict] = {}
+    recordings: list[Recording] = []
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        for verdict in pool.map(judged, range(len(source))):
-            verdicts.append(verdict)
+        for read in pool.map(recording, range(len(source))):
+            if isinstance(read, SyncVerdict):
+                verdicts[read.episode_index] = read
+            else:
+                recordings.append(read)
             progress(1)
-    delay = synchronizer.config.control_delay
-    warnings: list[str] = []
-    if delay is None:
-        delay, warnings = control_delay(verdicts)
-        if delay is not None:
-            verdicts = [synchronizer.with_control_delay(verdict, delay, source.fps) for verdict in verdicts]
-    return verdicts, summarize(verdicts, delay, warnings)
+    sets = [tuple(motion) for _, motion in recordings]
+    rig = max(set(sets), key=sets.count, default=())
+    for (episode, _), names in zip(recordings, sets, strict=True):
+        if names != rig:
+            lacks = f"other_cameras: it has {', '.join(names) or 'none'}, most episodes {', '.join(rig) or 'none'}"
+            verdicts[episode.index] = refused(episode.index, len(episode), lacks)
+    own_rig = [item for item, names in zip(recordings, sets, strict=True) if names == rig]
+    found = synchronizer(own_rig) if own_rig else Synchronized({}, None, 0.0, [])
+    verdicts |= {verdict.episode_index: verdict for verdict in found.verdicts}
+    ordered = [verdicts[index] for index in source.episode_indices]
+    return ordered, summarize(ordered, found, source.fps)
 
 
-def control_delay(verdicts: Sequence[SyncVerdict]) -> tuple[float | None, list[str]]:
-    """The robot's delay from action to state, frames: the median of the episodes that tell it, if most of them agree.
-
-    It is measured without the pictures, so an episode that is quarantined for its video tells it as well as any other.
-
-    Returns:
-        None where it cannot be told, and what the user should know.
-    """
-    found = np.array([v.action_delay for v in verdicts if np.isfinite(v.action_delay)])
-    if len(found) < _FEWEST_EPISODES:
-        return None, []
-    median = float(np.median(found))
-    if np.mean(np.abs(found - median) <= 0.5) <= 0.5:
-        span = f"from {found.min():.1f} to {found.max():.1f} frames"
-        what = f"the delay from action to state differs from episode to episode ({span}): actions are moved with the state only"
-        return None, [f"{what}; if you know the robot's delay, pass --synchronizer.control_delay"]
-    if median < -0.5:
-        what = f"the action runs {-median:.1f} frames behind the state in most episodes, which no robot does"
-        fix = "pass --synchronizer.control_delay=1 to move them"
-        return None, [f"{what}: the actions may have been recorded late; {fix}"]
-    return round(median, 6), []
-
-
-def summarize(
-    verdicts: Sequence[SyncVerdict], delay: float | None, warnings: Sequence[str]
-) -> dict[str, Any]:
-    """Counts for `summary.json`, and every quarantined episode with its reason."""
+def summarize(verdicts: Sequence[SyncVerdict], found: Synchronized, fps: float) -> dict[str, Any]:
+    """The cameras' lags and counts for `summary.json`, and every quarantined episode with its reason."""
     good = [verdict for verdict in verdicts if not verdict.quarantined]
     bad = [{"episode_index": v.episode_index, "reason": v.reason} for v in verdicts if v.quarantined]
+    cameras = {
+        name: {
+            "lag_frames": camera.lag,
+            "lag_ms": round(1000 * (camera.lag + camera.fraction) / fps, 1),
+            "margin_nats": round(camera.margin, 1),
+            "seen": camera.seen,
+        }
+        for name, camera in found.cameras.items()
+    }
+    delay, warnings = found.delay, []
+    if delay is not None and delay < -0.5:
+        what = f"the action runs {-delay:.1f} frames behind the state in most episodes, which no robot does"
+        fix = "pass --synchronizer.control_delay=1 to move them"
+        warnings = [f"{what}: the actions may have been recorded late; {fix}"]
+    # Our choice: more than that is no accident of single episodes.
+    if len(bad) > 0.2 * len(verdicts):
+        what = f"{len(bad)} of {len(verdicts)} episodes contradict the rig"
+        warnings.append(
+            f"{what}: if cameras were changed on the way, synchronise the two parts each on its own"
+        )
     return {
         "episodes": len(verdicts),
         "synchronized": len(good),
+        "fps": fps,
+        "cameras": cameras,
         "control_delay_frames": delay,
         "lags": {str(k): n for k, n in sorted(Counter(v.lag for v in good).items())},
         "action_lags": {str(k): n for k, n in sorted(Counter(v.action_lag for v in good).items())},
-        # In these, the action was moved with the state, unchecked.
-        "action_delay_unknown": sum(not np.isfinite(v.action_delay) for v in good),
         "frames_trimmed": sum(v.length - (v.end_frame - v.first_frame) for v in good),
         "quarantined": bad,
-        "warnings": list(warnings),
+        "warnings": warnings,
     }
 
 
@@ -157,16 +164,77 @@ def synchronize_for_prepare(
     return SynchronizedSource.of(source, verdicts), summary
 
 
-def print_synchronization(summary: Mapping[str, Any]) -> None:
+def print_synchronization(summary: Mapping[str, Any], shown: int = 8) -> None:
     """Prints the summary's lines."""
-    delay = summary["control_delay_frames"]
-    lags = ", ".join(f"{lag} ({n})" for lag, n in summary["lags"].items())
-    known = f"; control delay {delay:.1f} frames" if delay is not None else ""
+    for name, camera in summary["cameras"].items():
+        print(f"  {name:<32} {_lateness(camera, summary['fps'])}")
+    delay, fps = summary["control_delay_frames"], summary["fps"]
+    if delay is not None:
+        print(
+            f"  {'from action to state':<32} {delay:.1f} frames ({1000 * delay / fps:.0f} ms), the robot's own"
+        )
     count = f"{summary['synchronized']} of {summary['episodes']} episodes"
-    print(f"synchronised {count}, lags in frames: {lags}{known}")
-    for row in summary["quarantined"][:8]:
+    print(f"synchronised {count}, {summary['frames_trimmed']} frames trimmed")
+    for row in summary["quarantined"][:shown]:
         print(f"  quarantined: episode {row['episode_index']}, {row['reason']}")
-    if len(summary["quarantined"]) > 8:
-        print(f"  and {len(summary['quarantined']) - 8} more, see {SYNC_FILE}")
+    if len(summary["quarantined"]) > shown:
+        print(f"  and {len(summary['quarantined']) - shown} more, see {SYNC_FILE}")
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
+
+
+def _lateness(camera: Mapping[str, Any], fps: float) -> str:
+    """How late a camera is, and how sure that is."""
+    if not camera["seen"]:
+        return "does not tell: its pictures do not move with the joints"
+    lag, margin = camera["lag_frames"], camera["margin_nats"]
+    late = f"late by {lag} frames" if lag > 0 else f"early by {-lag} frames" if lag else "in step"
+    sure = (
+        "sure"
+        if margin > 10
+        else "likely"
+        if margin > 2
+        else f"not told from a frame ({1000 / fps:.0f} ms) beside it"
+    )
+    return f"{late} ({camera['lag_ms']:+.0f} ms), {sure}: {margin:.0f} nats before any other lag"
+
+
+@dataclass
+class SyncConfig:
+    """`wallwm sync`."""
+
+    # What to read.
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    # Parameters.
+    synchronizer: SynchronizerConfig = field(default_factory=SynchronizerConfig)
+    # How state and action are read.
+    kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
+    # Where the verdicts go as a table; nothing is written without it.
+    out: Path | None = None
+
+
+def audit(config: SyncConfig) -> dict[str, Any]:
+    """Prints how late each camera of a dataset is, how sure that is, and which episodes contradict it. Returns the summary.
+
+    Raises:
+        DataError: The dataset cannot be read.
+    """
+    from tqdm import tqdm
+
+    source = SourceDataset.open(source_root(config.dataset))
+    with tqdm(total=len(source), unit=" episodes", desc="sync", file=sys.stderr, leave=False) as bar:
+        how = config.synchronizer, config.kinematics
+        verdicts, summary = synchronize_dataset(source, *how, progress=bar.update)
+    recorded = sum(verdict.length for verdict in verdicts)
+    print(
+        f"{source.root}: {len(source)} episodes, {recorded} frames at {source.fps:g} Hz; pictures against joints:"
+    )
+    print_synchronization(summary, shown=40)
+    if config.out is not None:
+        write_verdicts(verdicts, config.out)
+        print(f"-> {config.out}")
+    else:
+        print(
+            "nothing was changed. `wallwm prepare --synchronize=true` moves rows and pictures, and leaves these episodes out"
+        )
+    return summary

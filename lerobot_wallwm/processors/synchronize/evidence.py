@@ -4,9 +4,7 @@
 Both signals are compressed by a logarithm, smoothed and differentiated (a derivative of a Gaussian), which turns the broad
 hill of the correlation of two smooth speeds into a sharp peak. With r(L) the correlation at lag L over n frames of which
 smoothing leaves n_eff independent ones, the evidence for L is ``-n_eff / 2 * log(1 - r(L)^2)`` for r > 0: the
-log-likelihood ratio of "one signal explains the other at L" against "it does not". Evidence of several signals is averaged,
-never added, for what they see is one and the same motion; each counts by the evidence that it has at its best, so that a
-camera that hardly sees the arm, or a joint that hardly moves, does not water down the others.
+log-likelihood ratio of "one signal explains the other at L" against "it does not".
 """
 
 from __future__ import annotations
@@ -18,19 +16,18 @@ from scipy.ndimage import gaussian_filter1d
 FLOOR = 0.05
 
 
-def sharpened(signal_T: np.ndarray, sigma: float, logarithm: bool = True) -> np.ndarray:
-    """A motion signal (T,), row 0 unused, as (T - 1,) rate of change of its logarithm, or else of itself.
+def sharpened(signal_T: np.ndarray, sigma: float, top: float | None = None) -> np.ndarray:
+    """A motion signal (T,), row 0 unused, as (T - 1,) rate of change of its logarithm.
 
-    The logarithm suits noise in proportion to the motion; without it, what is above twice the 90th percentile is cut off.
+    `top` is its fast size; None takes its 90th percentile.
     """
     values = np.maximum(signal_T[1:], 0.0)
-    top = float(np.quantile(values, 0.9)) if len(values) else 0.0
-    if top <= 0:
-        top = float(values.max(initial=0.0))
+    if top is None:
+        top = float(np.quantile(values, 0.9)) if len(values) else 0.0
+    top = top if top > 0 else float(values.max(initial=0.0))
     if top <= 0:
         return np.zeros(len(values))
-    compressed = np.log(values / top + FLOOR) if logarithm else np.minimum(values / top, 2.0)
-    return gaussian_filter1d(compressed, sigma, order=1, mode="nearest")
+    return gaussian_filter1d(np.log(values / top + FLOOR), sigma, order=1, mode="nearest")
 
 
 def correlations(
@@ -64,12 +61,6 @@ def evidence(r: np.ndarray, frames: int, sigma: float) -> np.ndarray:
     """
     independent = frames / max(1.0, 2 * np.sqrt(np.pi) * sigma)
     return -0.5 * independent * np.log1p(-(np.clip(r, 0.0, 0.999) ** 2))
-
-
-def weighted_mean(curves_KL: np.ndarray, weights_K: np.ndarray) -> np.ndarray:
-    """(L,) mean of K curves; zero where no weight is above zero."""
-    total = weights_K.sum()
-    return weights_K @ curves_KL / total if total > 0 else np.zeros(curves_KL.shape[-1])
 
 
 def peak(curve_L: np.ndarray) -> tuple[int, float]:

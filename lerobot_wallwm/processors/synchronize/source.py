@@ -20,18 +20,18 @@ from lerobot_wallwm.processors.source.episodes import ACTION, SourceDataset, sch
 from lerobot_wallwm.storage.errors import DataError
 
 SYNC_FILE = "sync.parquet"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Of an event's metadata: by how many frames a camera runs behind the others.
+LATE = "wallwm/late/"
 FRAME_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
 
 @dataclass(frozen=True)
-class Vote:
-    """What one camera says about one motion channel."""
+class CameraFrames:
+    """A camera, and by how many frames its pictures run behind those of the others."""
 
     camera: str
-    channel: str
-    lag: int
-    score: float
+    frames: int
 
 
 @dataclass(frozen=True)
@@ -40,29 +40,30 @@ class SyncVerdict:
 
     Attributes:
         length: The episode's frames as recorded.
-        lag: Frames by which the picture runs behind the state: frame t takes its state from row t - lag.
+        lag: Frames by which most cameras run behind the state: frame t takes its state from row t - lag.
         action_lag: The same for the action: frame t takes its action from row t - action_lag.
-        score: Correlation of the pictures' with the state's motion at `lag`.
-        margin: Evidence, in nats, for `lag` against the next best.
+        fit: Evidence, in nats, that the joints explain what moves in this episode's pictures.
+        margin: Evidence, in nats, of this episode for the rig's lags against any other lag; negative where it has none.
         action_delay: Frames from action to state as measured; NaN where it cannot be told.
         first_frame: First frame that has picture, state and action.
         end_frame: One past the last such frame.
         quarantined: Whether the episode must not be trained on unseen.
         reason: Why, `rule: evidence`; empty otherwise.
+        late: Cameras that do not lag as most do: frame t takes their picture from frame t + frames.
     """
 
     episode_index: int
     length: int
     lag: int
     action_lag: int
-    score: float
+    fit: float
     margin: float
     action_delay: float
     first_frame: int
     end_frame: int
     quarantined: bool = False
     reason: str = ""
-    votes: tuple[Vote, ...] = field(default=())
+    late: tuple[CameraFrames, ...] = field(default=())
 
     def quarantine(self, reason: str) -> SyncVerdict:
         """The same verdict, quarantined."""
@@ -70,8 +71,9 @@ class SyncVerdict:
 
     def with_lags(self, lag: int, action_lag: int) -> SyncVerdict:
         """The same verdict with other lags and the frames that those leave."""
-        first = max(0, lag, action_lag)
-        end = max(first, self.length + min(0, lag, action_lag))
+        behind = lag, action_lag, *(-camera.frames for camera in self.late)
+        first = max(0, *behind)
+        end = max(first, self.length + min(0, *behind))
         return replace(self, lag=lag, action_lag=action_lag, first_frame=first, end_frame=end)
 
 
@@ -80,25 +82,28 @@ def refused(episode_index: int, length: int, reason: str) -> SyncVerdict:
     return SyncVerdict(episode_index, length, 0, 0, 0.0, 0.0, float("nan"), 0, length, True, reason)
 
 
-def rows_behind(column: str, cameras: Iterable[str], lag: int, action_lag: int) -> int:
+def rows_behind(
+    column: str, cameras: Iterable[str], lag: int, action_lag: int, late: Mapping[str, int] | None = None
+) -> int:
     """How many rows before a frame's own row its value of `column` was recorded.
 
-    Pictures, the clock and whatever was written by looking at the pictures belong to the frame. Actions come from
-    `action_lag` rows before. All else (state, effort, reward ...) was read from the robot with the state.
+    Pictures, the clock and whatever was written by looking at the pictures belong to the frame; those of a camera in `late`
+    come as many frames after it. Actions come from `action_lag` rows before. All else (state, effort, reward ...) was read
+    from the robot with the state.
     """
+    if late and column in late:
+        return -late[column]
     if column in FRAME_COLUMNS or column in cameras or column.startswith("language_"):
         return 0
     return action_lag if column == ACTION or column.startswith(f"{ACTION}.") else lag
 
 
-_VOTE = pa.struct(
-    [("camera", pa.string()), ("channel", pa.string()), ("lag", pa.int64()), ("score", pa.float64())]
-)
+_LATE = pa.struct([("camera", pa.string()), ("frames", pa.int64())])
 SYNC_SCHEMA = schema_of(
     SyncVerdict,
     {"wallwm_sync_version": str(FORMAT_VERSION)},
     action_delay=pa.field("action_delay", pa.float64()),
-    votes=pa.field("votes", pa.list_(_VOTE), nullable=False),
+    late=pa.field("late", pa.list_(_LATE), nullable=False),
 )
 
 
@@ -130,13 +135,14 @@ class SynchronizedSource(SourceDataset):
                 raise DataError(raw.data_path(row), f"episode_index {episode}", problem, fix)
             first, length = verdict.first_frame, verdict.end_frame - verdict.first_frame
             begin = float(raw.clock(raw.rows(row))[first])
+            late = {camera.camera: camera.frames / raw.fps for camera in verdict.late}
             row["length"] = length
             row["dataset_from_index"] += first
             row["dataset_to_index"] = row["dataset_from_index"] + length
             for key in raw.video_keys:
                 name, until = f"videos/{key}/from_timestamp", f"videos/{key}/to_timestamp"
                 if row.get(name) is not None:
-                    row[name] += begin
+                    row[name] += begin + late.get(key, 0.0)
                 if row.get(until) is not None:
                     row[until] = row[name] + length / raw.fps
             rows.append(row)
@@ -158,7 +164,8 @@ class SynchronizedSource(SourceDataset):
         begin = self.raw.clock(table)[first]
         columns = []
         for name in table.column_names:
-            behind = rows_behind(name, self.camera_keys, verdict.lag, verdict.action_lag)
+            late = {camera.camera: camera.frames for camera in verdict.late}
+            behind = rows_behind(name, self.camera_keys, verdict.lag, verdict.action_lag, late)
             column = table.column(name).slice(first - behind, length)
             if name in ("timestamp", "frame_index"):
                 values = column.to_numpy().astype(np.float64) - (begin if name == "timestamp" else first)
@@ -171,7 +178,8 @@ class SynchronizedSource(SourceDataset):
     def provenance(self, episode_index: int) -> dict[str, int]:
         """What the carver writes beside each event, so that `verify` finds the rows it came from."""
         verdict = self.verdicts[episode_index]
-        return {f"wallwm/{name}": getattr(verdict, name) for name in ("first_frame", "lag", "action_lag")}
+        found = {f"wallwm/{name}": getattr(verdict, name) for name in ("first_frame", "lag", "action_lag")}
+        return found | {f"{LATE}{camera.camera}": camera.frames for camera in verdict.late}
 
 
 def _earlier(column: pa.ChunkedArray, seconds: float) -> pa.ChunkedArray:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lerobot_wallwm.processors.source.episodes import ACTION, SourceDataset
-from lerobot_wallwm.processors.synchronize.source import rows_behind
+from lerobot_wallwm.processors.synchronize.source import LATE, rows_behind
 from lerobot_wallwm.processors.view.language_rows import FRAME, PERSISTENT
 from lerobot_wallwm.processors.view.writer import REINDEXED, SIDECAR
 from lerobot_wallwm.storage.errors import DataError
@@ -149,9 +149,14 @@ def _compare_rows(
     return all_frames
 
 
-def _lags(meta: dict[str, Any]) -> tuple[int, int]:
-    """Rows by which state and action of an event lie before its frames; 0 in a view that was not synchronised."""
-    return int(meta.get("wallwm/lag") or 0), int(meta.get("wallwm/action_lag") or 0)
+def _lags(meta: dict[str, Any]) -> tuple[int, int, dict[str, int]]:
+    """Rows by which state and action of an event lie before its frames, and frames by which cameras are late; none in a view
+    that was not synchronised.
+    """
+    late = {
+        key.removeprefix(LATE): int(frames) for key, frames in meta.items() if key.startswith(LATE) and frames
+    }
+    return int(meta.get("wallwm/lag") or 0), int(meta.get("wallwm/action_lag") or 0), late
 
 
 def _source_frames(
