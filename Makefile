@@ -44,7 +44,7 @@ $(DEMO_STAMP): $(PROJECTS) | $(BIN)/python
 	@touch $@
 
 $(STAMP): $(DEMO_STAMP)
-	$(PIP) -e ".[sim,arms,wan,scale,vlm-server,browser,dev,docs]"
+	$(PIP) -e ".[sim,arms,wan,lora,scale,vlm-server,browser,dev,docs]"
 	$(PIP) --no-deps -e examples/emulator
 	@scripts/browser.sh
 	@touch $@

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from lerobot.configs import FeatureType, NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig, OptimizerConfig
@@ -38,6 +39,11 @@ class WallwmConfig(SafetyFields, PreTrainedConfig):
             self.optimizer_lr = 1e-3 if self.backbone == "nano" else 1e-4
         self.check()
         self._own_output_features = self.output_features
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """LeRobot's hook: what a person chose, and what was learned; LeRobot calls it for an adapter, too."""
+        super()._save_pretrained(save_directory)
+        self.learned.write(save_directory)
 
     def validate_features(self) -> None:
         """Raises ValueError for a dataset or robot that the policy cannot be built for."""

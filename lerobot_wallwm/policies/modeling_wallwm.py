@@ -25,6 +25,7 @@ from lerobot_wallwm.hub.publish.trainer import push_trained, trained_card
 from lerobot_wallwm.policies import processor_wallwm  # noqa: F401  registers the steps that checkpoints name
 from lerobot_wallwm.policies.acting.lookahead import BackgroundRollout, RealtimeRollout, answer_length
 from lerobot_wallwm.policies.acting.rollout import Rollout, captions_of
+from lerobot_wallwm.policies.assembly.adapters import adapter_folder, adapter_targets, take_units
 from lerobot_wallwm.policies.assembly.build import check_precision, find_backbone, model_shape
 from lerobot_wallwm.policies.assembly.checkpoint import load_checkpoint, locate_checkpoint, start_new_rows
 from lerobot_wallwm.policies.assembly.joints import Joints, with_own_units
@@ -58,6 +59,7 @@ class WallwmPolicy(PreTrainedPolicy):
         dataset_stats: Statistics of the training data.
         dataset_meta: Metadata of the training data; a view written by `wallwm prepare` carries the event grammar.
         learned: What a checkpoint learned before; None for a new policy.
+        base: What the checkpoint learned whose weights follow, where that is another: an adapter's base.
         empty: Leaves a Wan tower without weights, for a checkpoint that follows.
     """
 
@@ -65,8 +67,10 @@ class WallwmPolicy(PreTrainedPolicy):
     name = "wallwm"
     config: WallwmConfig
     train_steps: Tensor
-    # LeRobot after 0.6.1 shards these (FSDP2, `--parallelism.dp_shard`); 0.6.1 does not read it.
-    _fsdp_wrap_modules = ["MultiViewWanBlock", "ActionBlock"]
+    # What FSDP shards by itself: accelerate reads the first name (FSDP1 of LeRobot 0.6.1), LeRobot after 0.6.1 the second
+    # (FSDP2, `--parallelism.dp_shard`), and the third, of methods that compute besides `forward`.
+    _no_split_modules = _fsdp_wrap_modules = ["MultiViewWanBlock", "ActionBlock"]
+    _fsdp_forward_methods = ["select_action", "predict_action_chunk"]
 
     def __init__(
         self,
@@ -74,16 +78,19 @@ class WallwmPolicy(PreTrainedPolicy):
         dataset_stats: dict[str, dict[str, Tensor]] | None = None,
         dataset_meta: Any | None = None,
         learned: Learned | None = None,
+        base: Learned | None = None,
         empty: bool = False,
         **kwargs: Any,
     ):
         super().__init__(config)
         config.learned = learned or config.learned
         # Whose weights a checkpoint holds, before the dataset's names replace its own.
-        known = config.learned
+        known = base or config.learned
         self._joints_before = partial(Joints.of, known.action_feature_names, known.state_feature_names)
         self._eye_was_taught = known.eye_taught
         self._known_rows = learn(config, dataset_stats, dataset_meta)
+        if base is not None:
+            self._known_rows = len(base.camera_rows)
         config.validate_features()
         check_precision(config.dtype, config.device or "cpu")
         assert config.robot_state_feature is not None and config.action_feature is not None
@@ -114,7 +121,7 @@ class WallwmPolicy(PreTrainedPolicy):
         self.ema = nn.ModuleDict()
         stage = config.training_stage
         config.learned.eye_taught |= "goal" in stage.losses and "landmarks" in stage.trains
-        if stage.ema_decay:
+        if stage.ema_decay and not config.use_peft:
             self.ema[stage.name] = WeightAverage(self.model, stage.ema_decay)
             # DistributedDataParallel would send them round before every forward; they are the same on all ranks.
             self._ddp_params_and_buffers_to_ignore = [f"ema.{name}" for name, _ in self.ema.named_buffers()]
@@ -137,8 +144,12 @@ class WallwmPolicy(PreTrainedPolicy):
             WeightsError: The checkpoint's weights are damaged or another model's, or the frozen encoders of its
                 backbone are not where its configuration says.
         """
+        adapter, base = adapter_folder(kwargs.get("config"), pretrained_name_or_path), None
         folder = locate_checkpoint(pretrained_name_or_path, kwargs)
-        policy = super().from_pretrained(folder, learned=Learned.read(Path(folder)), empty=True, **kwargs)
+        learned = Learned.read(Path(folder))
+        if adapter is not None:
+            base, learned = learned, Learned.read(adapter)
+        policy = super().from_pretrained(folder, learned=learned, base=base, empty=True, **kwargs)
         calibration = policy.config.calibration
         if calibration is not None and (Path(folder) / calibration).is_file():
             policy.config.calibration = str(Path(folder, calibration).absolute())
@@ -147,16 +158,13 @@ class WallwmPolicy(PreTrainedPolicy):
             for average in policy._averages():
                 average.begin(policy.model)  # from what it shows: it knows nothing of the new rows
             start_new_rows(policy.model, policy._known_rows, rows)
+        if adapter is not None:
+            take_units(policy.action_space, adapter, CHECKPOINT_FIX)
         if kwargs.get("dataset_stats") is not None:
             units = dict(policy.action_space.named_buffers())
             with_own_units(units, policy._dataset_units, policy._joints())
             policy.action_space.set_range(kwargs["dataset_stats"])
         return policy
-
-    def _save_pretrained(self, save_directory: Path, **kwargs: Any) -> None:
-        """LeRobot's hook: weights, what a person chose, and what was learned."""
-        super()._save_pretrained(save_directory, **kwargs)  # `state_dict` in 0.6.1, nothing later
-        self.config.learned.write(save_directory)
 
     @classmethod
     def _load_as_safetensor(
@@ -176,6 +184,24 @@ class WallwmPolicy(PreTrainedPolicy):
         if any(".stairs." in key for key in fresh) and model.model.reasoner is not None:
             model.model.reasoner.clone()  # of the decoder as the checkpoint has it
         return model
+
+    def _get_default_peft_targets(self) -> dict[str, Any]:
+        """LeRobot's hook: see `adapter_targets`."""
+        return adapter_targets(self, self.config.training_stage)
+
+    def wrap_with_peft(self, *args: Any, **kwargs: Any) -> Any:
+        """LeRobot's hook: an adapter onto the weights that the checkpoint acts with, its averages where it keeps them."""
+        self.eval()
+        if self.ema:
+            logger.warning(
+                "An adapter keeps no average of its weights: --policy.ema_decay counts for nothing."
+            )
+            self.ema.clear()
+        path = self.config.pretrained_path
+        if path is not None and Path(path).is_dir():
+            # For good: `last` will be another checkpoint, and a relative path another folder.
+            self.config.pretrained_path = Path(path).resolve()
+        return super().wrap_with_peft(*args, **kwargs)
 
     def get_optim_params(self) -> list[dict[str, Any]]:
         """LeRobot's hook: see `parameter_groups`."""
@@ -252,14 +278,19 @@ class WallwmPolicy(PreTrainedPolicy):
         """Training goes on with the live weights, evaluation sees their average (where the stage keeps one)."""
         super().train(mode)
         for average in self._averages():
+            if mode:
+                average.follow(self.model)
             average.show(self.model, averages=not mode)
         return self
 
     def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The live weights and the averages, whichever of them the policy shows."""
         state = super().state_dict(*args, prefix=prefix, **kwargs)
-        for average in self._averages():
+        for stage, average in self.ema.items():
+            assert isinstance(average, WeightAverage)
             state.update({f"{prefix}model.{name}": weight for name, weight in average.live().items()})
+            for key, whole in average.whole().items():
+                state[f"{prefix}{key}" if key.startswith("model.") else f"{prefix}ema.{stage}.{key}"] = whole
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -401,7 +432,16 @@ class WallwmPolicy(PreTrainedPolicy):
         return f"{doing} Next: {coming}." if coming else doing
 
     def _stop_training(self) -> None:
-        """Evaluation mode, as LeRobot's policies act in; walking through all modules at every tick would take a while."""
+        """Evaluation mode, as LeRobot's policies act in; walking through all modules at every tick would take a while.
+
+        Raises:
+            RuntimeError: FSDP1 has left pieces of the weights here.
+        """
+        if self.model.action.tau_action.weight.ndim < 2:
+            raise RuntimeError(
+                "The policy cannot act while FSDP1 shards it: its weights lie in pieces on all ranks, and LeRobot acts on "
+                "one. Fix: --env_eval_freq=0 while training, then lerobot-eval with the checkpoint."
+            )
         if self.training:
             self.eval()
 

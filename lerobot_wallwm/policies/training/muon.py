@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lerobot.optim import OptimizerConfig
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from lerobot_wallwm.policies.training.shards import Pieces, local
 
 BLOCKS = ("model.video.blocks.", "model.action.blocks.")
 # Learning rates as multiples of the others': of what must learn to see, and of an eye that has. Our choice (results/sight.md).
@@ -121,13 +125,14 @@ class MuonAdamW(torch.optim.Optimizer):
             fused=True,  # saves most of the time on a CPU
         )
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
+        self._pieces: Pieces | None = None
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:  # type: ignore[override]
         """One update of both halves.
 
         Raises:
-            RuntimeError: Muon's parameters are flat shards of matrices (FSDP1).
+            RuntimeError: The matrices are flat pieces (FSDP1), or sharded in a way that `Pieces` does not know.
         """
         loss = None
         if closure is not None:
@@ -137,11 +142,63 @@ class MuonAdamW(torch.optim.Optimizer):
         for half, uses_muon in ((self._muon, True), (self._adamw, False)):
             half.param_groups = [g for g in self.param_groups if g["use_muon"] == uses_muon]
             half.state = self.state
-        if any(p.ndim != 2 for g in self._muon.param_groups for p in g["params"]):
+        matrices = [(g, p) for g in self._muon.param_groups for p in g["params"]]
+        if any(p.ndim != 2 for _, p in matrices):
             raise RuntimeError(
-                "Muon needs whole matrices, but these are shards: train with DDP, or with --policy.optimizer=adamw "
-                "under FSDP."
+                "Muon under FSDP1, the FSDP of LeRobot 0.6.1: its checkpoints take one kind of optimiser state for all "
+                "parameters of a block, and Muon's matrices have another than the rest. Fix: train with DDP, or with "
+                "--policy.optimizer=adamw under FSDP, or with FSDP2."
             )
-        self._muon.step()
+        if any(isinstance(p, DTensor) for _, p in matrices):
+            self._step_on_pieces(matrices)
+        else:
+            self._muon.step()
         self._adamw.step()
         return loss
+
+    def _step_on_pieces(self, matrices: list[tuple[dict[str, Any], Tensor]]) -> None:
+        """Muon where each rank holds some rows (FSDP2): each matrix is orthogonalised whole, by one rank (paper p. 22).
+
+        Momentum and decay are element by element and stay with the pieces. A matrix without gradients counts as one with
+        gradients of zero: here no rank knows what the others have.
+        """
+        if self._pieces is None:
+            self._pieces = Pieces([p for _, p in matrices], [p.shape for _, p in matrices])
+        owners, mine, updates = self._pieces.owners(), [], []
+        for index, (group, parameter) in enumerate(matrices):
+            weight = local(parameter)
+            gradient = torch.zeros_like(weight) if parameter.grad is None else local(parameter.grad)
+            if parameter.grad is not None:
+                state = self.state[parameter]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+                momentum = local(state["momentum_buffer"])
+                momentum.lerp_(gradient, 1 - group["momentum"])
+                gradient = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
+            updates.append(self._pieces.whole(index, gradient, to=owners[index]))
+            if owners[index] == dist.get_rank():
+                mine.append((group, updates[-1]))
+            else:
+                updates[-1] = updates[-1].new_empty(0)  # whole matrices stay with their owners alone
+        orthogonal = iter(_orthogonal(mine))
+        for index, (group, parameter) in enumerate(matrices):
+            own = owners[index] == dist.get_rank()
+            update = next(orthogonal) if own else local(parameter).new_empty(parameter.shape)
+            dist.broadcast(update, owners[index])
+            weight = local(parameter)
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(self._pieces.cut(index, update).view_as(weight), alpha=group["lr"])
+
+
+def _orthogonal(gradients: list[tuple[dict[str, Any], Tensor]]) -> list[Tensor]:
+    """What a step of `torch.optim.Muon` at rate one, without momentum and decay, adds to whole matrices."""
+    if not gradients:
+        return []
+    parameters, groups = [], []
+    for group, gradient in gradients:
+        parameters.append(nn.Parameter(torch.zeros_like(gradient)))
+        parameters[-1].grad = gradient
+        alone = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False}
+        groups.append({**group, **alone, "params": [parameters[-1]]})
+    torch.optim.Muon(groups).step()
+    return [parameter.detach() for parameter in parameters]

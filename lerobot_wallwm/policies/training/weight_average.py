@@ -5,6 +5,8 @@ The averages are float32 buffers under ``ema.<stage>.<parameter, dots as slashes
 so they must be part of the policy to survive resuming. Ours for that reason: diffusers' EMAModel is no module and keeps
 averages in the weights' own precision, torch's AveragedModel copies the whole model, frozen towers too, and neither
 can be shown in the model's place and saved in that state.
+
+Under FSDP each rank averages its own pieces, and `WeightAverage.whole` puts them together for a checkpoint.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from lerobot_wallwm.policies.training.shards import Pieces, local, plain_name
 
 PREFIX = "ema."
 
@@ -35,34 +39,75 @@ class WeightAverage(nn.Module):
         super().__init__()
         self.decay = decay
         self.names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        for name, parameter in self._trained(model).items():
-            self.register_buffer(_as_buffer(name), parameter.detach().float().clone())
+        for name, weight in self._trained(model).items():
+            self.register_buffer(_as_buffer(name), weight.float().clone())
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self._live: dict[str, Tensor] = {}
+        self._pieces: Pieces | None = None
 
-    def _trained(self, model: nn.Module) -> dict[str, nn.Parameter]:
-        parameters = dict(model.named_parameters())
-        return {name: parameters[name] for name in self.names}
+    def _trained(self, model: nn.Module) -> dict[str, Tensor]:
+        """What lies of the averaged parameters on this rank."""
+        parameters = {plain_name(name): parameter for name, parameter in model.named_parameters()}
+        if missing := [name for name in self.names if name not in parameters]:
+            raise RuntimeError(
+                f"'{missing[0]}' is no parameter any more: FSDP has put it into a flat one. Fix: fsdp_use_orig_params: "
+                "true in accelerate's configuration."
+            )
+        return {name: local(parameters[name].detach()) for name in self.names}
+
+    def follow(self, model: nn.Module) -> None:
+        """Keeps this rank's pieces alone, once the model's parameters are sharded; a collective of all ranks then.
+
+        Not as buffers any more: FSDP1 casts those to its buffers' dtype, in which an average stands still. Call it
+        before the first forward, therefore.
+        """
+        if self._pieces is not None:
+            return
+        trained = self._trained(model)
+        if all(self._average(name).shape == weight.shape for name, weight in trained.items()):
+            return
+        shapes = [self._average(name).shape for name in self.names]
+        self._pieces = pieces = Pieces(list(trained.values()), shapes)
+        for index, (name, weight) in enumerate(trained.items()):
+            average = pieces.cut(index, self._average(name)).clone().view_as(weight)
+            delattr(self, _as_buffer(name))
+            setattr(self, _as_buffer(name), average)
+            if self._live:  # a checkpoint that has just been loaded shows its averages
+                self._live[name] = pieces.cut(index, self._live[name]).clone().view_as(weight)
+
+    def _average(self, name: str) -> Tensor:
+        return getattr(self, _as_buffer(name))
+
+    def whole(self) -> dict[str, Tensor]:
+        """Averages by their keys, and the live weights while averages are shown by theirs with ``model.``, of pieces.
+
+        A collective of all ranks; nothing where there are no pieces. Rank 0 gets them, in the CPU's memory.
+        """
+        if self._pieces is None:
+            return {}
+        out = {}
+        for index, name in enumerate(self.names):
+            wanted = {_as_buffer(name): self._average(name)}
+            if self._live:
+                wanted["model." + name] = self._live[name]
+            for key, piece in wanted.items():
+                out[key] = self._pieces.whole(index, piece, to=0).cpu()
+        return out
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Takes in the model's weights, after an optimiser step.
 
         Raises:
-            RuntimeError: The model shows its averages, or its parameters are shards.
+            RuntimeError: The model shows its averages, or FSDP hides its parameters.
         """
         if self._live:
             raise RuntimeError("The weights shown are averages: call train() before update().")
+        self.follow(model)
         count = int(self.updates)
         factor = min(self.decay, (1 + count) / (10 + count)) if count else 0.0
-        for name, parameter in self._trained(model).items():
-            average = self.get_buffer(_as_buffer(name))
-            if average.shape != parameter.shape:
-                raise RuntimeError(
-                    f"'{name}' has shape {tuple(parameter.shape)}, its average {tuple(average.shape)}: sharded "
-                    "parameters (FSDP) cannot be averaged. Fix: --policy.ema_decay=0."
-                )
-            average.lerp_(parameter.detach().float(), 1 - factor)
+        for name, weight in self._trained(model).items():
+            self._average(name).lerp_(weight.float(), 1 - factor)
         self.updates += 1
 
     @torch.no_grad()
@@ -72,25 +117,25 @@ class WeightAverage(nn.Module):
             return
         trained = self._trained(model)
         if averages:
-            self._live = {name: parameter.detach().clone() for name, parameter in trained.items()}
-            for name, parameter in trained.items():
-                parameter.copy_(self.get_buffer(_as_buffer(name)))
+            self._live = {name: weight.clone() for name, weight in trained.items()}
+            for name, weight in trained.items():
+                weight.copy_(self._average(name))
         else:
-            for name, parameter in trained.items():
-                parameter.copy_(self._live[name])
+            for name, weight in trained.items():
+                weight.copy_(self._live[name])
             self._live = {}
 
     @torch.no_grad()
     def begin(self, model: nn.Module) -> None:
         """Begins anew with the weights that the model shows."""
         self._live = {}
-        for name, parameter in self._trained(model).items():
-            setattr(self, _as_buffer(name), parameter.detach().float().clone())  # it may have been on meta
-        self.updates = torch.zeros_like(self.updates, device=parameter.device)
+        for name, weight in self._trained(model).items():
+            setattr(self, _as_buffer(name), weight.float().clone())  # it may have been on meta
+        self.updates = torch.zeros_like(self.updates, device=weight.device)
 
     def live(self) -> dict[str, Tensor]:
-        """The live weights by name while the averages are shown, else nothing."""
-        return self._live
+        """The live weights by name while the averages are shown, else nothing; of pieces, see `whole`."""
+        return self._live if self._pieces is None else {}
 
 
 def names_after_averages(

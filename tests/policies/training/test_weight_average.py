@@ -75,11 +75,12 @@ def test_it_keeps_what_bfloat16_weights_would_lose():
     assert float(model.weight) == 2.0 and float(average.get_buffer("weight")) > 1.0005
 
 
-def test_shards_are_refused():
+def test_parameters_that_fsdp_hides_are_refused():
     model = nn.Linear(2, 2)
     average = WeightAverage(model, 0.9)
-    model.weight = nn.Parameter(model.weight.flatten()[:1])
-    with pytest.raises(RuntimeError, match="FSDP.*ema_decay=0"):
+    del model.weight
+    model.flat = nn.Parameter(torch.zeros(3))
+    with pytest.raises(RuntimeError, match="FSDP.*use_orig_params"):
         average.update(model)
 
 
