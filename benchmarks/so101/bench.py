@@ -156,7 +156,13 @@ def train(
 
 
 def evaluate(
-    checkpoint: Path, split: str, episodes: int, out: Path, log: Path, say: Callable[[str], None]
+    checkpoint: Path,
+    split: str,
+    episodes: int,
+    out: Path,
+    log: Path,
+    say: Callable[[str], None],
+    task: str = "PickPlace-v0",
 ) -> dict[str, Any]:
     """Simulated episodes at fixed seeds: ``{"command", "seconds", "progress_log"}``."""
     progress_log = out / "progress.jsonl"
@@ -165,6 +171,7 @@ def evaluate(
         f"--policy.path={checkpoint}",
         "--policy.device=cpu",
         "--env.type=so101_sim",
+        f"--env.task={task}",
         f"--env.split={split}",
         f"--env.progress_log={progress_log}",
         f"--eval.n_episodes={episodes}",

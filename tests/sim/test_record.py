@@ -86,6 +86,24 @@ def test_committed_dataset_is_small_complete_and_on_seen_pairs():
     assert {row["episode_index"] for row in rows} == set(range(dataset.num_episodes))
 
 
+def test_committed_episodes_are_recorded_again_bit_for_bit():
+    """The seen split and the expert of one cube and one disc do not change, whatever the simulator learns besides."""
+    from lerobot_env_so101_sim.env import So101PickPlaceEnv
+    from lerobot_env_so101_sim.record import demonstrate
+
+    env = So101PickPlaceEnv(split="seen", cameras=False)
+    columns = _load(COMMITTED).hf_dataset.with_format(
+        "numpy", columns=["action", "observation.state", "episode_index"]
+    )
+    seeds = {row["episode_index"]: row["seed"] for row in pq.read_table(PHASES).to_pylist()}
+    for episode in (0, 1, 2, 9):
+        own = np.asarray(columns["episode_index"]) == episode
+        frames, *_ = demonstrate(env, seeds[episode])
+        for key in ("action", "observation.state"):
+            np.testing.assert_array_equal(np.stack([f[key] for f in frames]), np.stack(columns[key])[own])
+    env.close()
+
+
 def test_replaying_recorded_actions_solves_most_episodes():
     from lerobot_env_so101_sim.env import So101PickPlaceEnv
 

@@ -7,8 +7,9 @@ nor so101-nexus is imported before an environment is made.
 
 from gymnasium.envs.registration import register
 
-from lerobot_env_so101_sim.configuration import GYM_ID, So101SimEnvConfig
+from lerobot_env_so101_sim.configuration import GYM_ID, TABLE_GYM_ID, So101SimEnvConfig
 
 register(id=GYM_ID, entry_point="lerobot_env_so101_sim.env:So101PickPlaceEnv")
+register(id=TABLE_GYM_ID, entry_point="lerobot_env_so101_sim.tables.env:So101TableEnv")
 
-__all__ = ["GYM_ID", "So101SimEnvConfig"]
+__all__ = ["GYM_ID", "TABLE_GYM_ID", "So101SimEnvConfig"]

@@ -16,7 +16,7 @@ import numpy as np
 from lerobot_env_so101_sim.colours import CUBE_COLOURS, DISC_COLOURS, instruction, pairs_of
 from lerobot_env_so101_sim.configuration import CAMERAS, FPS, IMAGE_SIZE
 from lerobot_env_so101_sim.rendering import SceneCameras, choose_backend, speed_up_rendering
-from lerobot_env_so101_sim.task_progress import SceneTruth, TaskProgress
+from lerobot_env_so101_sim.task_progress import SceneTruth, StepsProgress, TaskProgress
 
 MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 CUBE_HALF_EDGE = 0.015
@@ -53,7 +53,7 @@ class So101PickPlaceEnv(gym.Env):
 
     Observations are ``{"pixels": {"wrist", "overhead"}: (96, 96, 3) uint8, "agent_pos": (6,) float32}``; actions are
     (6,) absolute joint targets. Both are in LeRobot's SO-101 units: degrees, and 0 (closed) to 100 for the gripper.
-    The seed alone fixes colour pair, layout and start posture. An episode ends when the cube rests on the disc and
+    Within a split, the seed alone fixes colour pair, layout and start posture. An episode ends when the cube rests on the disc and
     the arm has retreated, or after ``episode_length`` steps. ``info["is_success"]`` is so101-nexus' own predicate:
     the cube has rested within the disc for 0.2 s, carried by the table alone.
 
@@ -71,6 +71,10 @@ class So101PickPlaceEnv(gym.Env):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}
+    # How many objects a task moves at most.
+    MOST_STEPS = 1
+    # Whether things stand so close together that the demonstrator takes care of what is beside.
+    crowded = False
 
     def __init__(
         self,
@@ -83,8 +87,10 @@ class So101PickPlaceEnv(gym.Env):
     ) -> None:
         if render_mode != "rgb_array":
             raise ValueError(f"render_mode={render_mode!r} is not supported; use 'rgb_array'")
-        self._pairs = pairs_of(split)
-        self._max_episode_steps = episode_length
+        self._choose_split(split)
+        self._episode_length = episode_length
+        # LeRobot asks for this name: the most that any episode may have.
+        self._max_episode_steps = episode_length * self.MOST_STEPS
         self._progress_log = Path(progress_log) if progress_log else None
         self.render_mode = render_mode
         if cameras:
@@ -109,9 +115,8 @@ class So101PickPlaceEnv(gym.Env):
         self.action_space = gym.spaces.Box(
             self.to_row(bounds.low), self.to_row(bounds.high), dtype=np.float32
         )
-        self.cube_colour, self.disc_colour = self._pairs[0]
         self.episode_seed: int | None = None
-        self.progress = TaskProgress()
+        self.progress: TaskProgress | StepsProgress = TaskProgress()
         self._overhead = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         self._steps = 0
         self._succeeded = False
@@ -151,11 +156,11 @@ class So101PickPlaceEnv(gym.Env):
         self.episode_seed = seed
         # A stream of its own: the simulator seeds its layout with the same number.
         rng = np.random.default_rng([seed, 101])
-        target = self._choose_scene(rng)
+        chosen = self._choose_scene(rng, options or {})
         start = self.to_joints(HOME + rng.uniform(-1, 1, 6) * HOME_SPREAD)
-        _, truth = self.simulation.reset(seed=seed, options={"init_qpos": start, "target_index": target})
+        _, truth = self.simulation.reset(seed=seed, options={"init_qpos": start, **chosen})
         self._dress_scene(rng)
-        self.progress = TaskProgress()
+        self.progress = self._new_progress()
         self._steps = 0
         self._succeeded = False
         return self._observe(), self._judge(truth)
@@ -174,8 +179,8 @@ class So101PickPlaceEnv(gym.Env):
         *_, truth = self.simulation.step(self.to_joints(action))
         self._steps += 1
         info = self._judge(truth)
-        terminated = self.progress.complete and info["is_success"]
-        truncated = not terminated and self._steps >= self._max_episode_steps
+        terminated = self._is_over(info)
+        truncated = not terminated and self._steps >= self._episode_length * self.number_of_steps
         if (terminated or truncated) and self._logs_this_episode:
             self._log()
         return self._observe(), (self.progress.score - before) / 100, terminated, truncated, info
@@ -193,8 +198,25 @@ class So101PickPlaceEnv(gym.Env):
         """
         return self.simulation.data.actuator_force[:6].astype(np.float32)
 
-    def where_to_place(self) -> Placing | None:
-        """Where the object is to stand, for the demonstrator; None where the task ends with the object in the hand."""
+    @property
+    def number_of_steps(self) -> int:
+        """How many objects the task moves, one after the other."""
+        return 1
+
+    def named_steps(self) -> list[tuple[str, str]]:
+        """Object and target of each step, where the task has a choice of them."""
+        return []
+
+    def object_pose(self, step: int = 0) -> np.ndarray:
+        """Middle and quaternion (w, x, y, z) of the object that a step moves, (7,)."""
+        return self.simulation._get_object_pose()
+
+    def holds(self, step: int) -> bool:
+        """Whether the fingers hold the object that a step moves."""
+        return self.simulation._is_grasping() > 0.5
+
+    def where_to_place(self, step: int = 0) -> Placing | None:
+        """Where a step's object is to stand, for the demonstrator; None where the task ends with the object in the hand."""
         return Placing(self.simulation._get_target_pos(), slack=0.012)
 
     def named_target(self) -> np.ndarray | None:
@@ -220,6 +242,21 @@ class So101PickPlaceEnv(gym.Env):
             self._cameras.close()
         self.simulation.close()
 
+    def _is_over(self, info: dict) -> bool:
+        return self.progress.complete and info["is_success"]
+
+    def _new_progress(self) -> TaskProgress | StepsProgress:
+        return TaskProgress()
+
+    def _choose_split(self, split: str) -> None:
+        """Keeps what episodes draw from.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        self._pairs = pairs_of(split)
+        self.cube_colour, self.disc_colour = self._pairs[0]
+
     def _build(self, control_rate: int):
         """The simulation, without cameras."""
         return make_simulation(
@@ -229,11 +266,11 @@ class So101PickPlaceEnv(gym.Env):
             cube_half_size=CUBE_HALF_EDGE,
         )
 
-    def _choose_scene(self, rng: np.random.Generator) -> int:
-        """Draws what the scene holds, before it is laid out; which of the objects is the task's."""
+    def _choose_scene(self, rng: np.random.Generator, options: dict[str, Any]) -> dict[str, Any]:
+        """Draws what the scene holds, before it is laid out; options of the simulator's reset."""
         self.cube_colour, self.disc_colour = self._pairs[rng.integers(len(self._pairs))]
         self.simulation.config.target_colors = self.disc_colour
-        return CUBE_COLOURS.index(self.cube_colour)
+        return {"target_index": CUBE_COLOURS.index(self.cube_colour)}
 
     def _dress_scene(self, rng: np.random.Generator) -> None:
         """Changes how the scene looks once it is laid out."""
@@ -260,13 +297,16 @@ class So101PickPlaceEnv(gym.Env):
         self._succeeded |= success
         return {"is_success": success, "task_progress": self.progress.score}
 
+    def about_scene(self) -> dict[str, Any]:
+        """What the log says about the scene and its task."""
+        return {"cube": self.cube_colour, "disc": self.disc_colour}
+
     def _log(self) -> None:
         if self._progress_log is None:
             return
         line = {
             "seed": self.episode_seed,
-            "cube": self.cube_colour,
-            "disc": self.disc_colour,
+            **self.about_scene(),
             "success": self._succeeded,
             "task_progress": self.progress.score,
             **self.progress.flags,
@@ -285,6 +325,13 @@ def make_simulation(control_rate: int, **scene: Any):
         control_rate: Steps a second.
         **scene: Objects and colours, as `PickAndPlaceV2Config` takes them.
     """
+    from so101_nexus.mujoco.pick_and_place import PickAndPlaceV2Env
+
+    return PickAndPlaceV2Env(simulation_config(control_rate, **scene))
+
+
+def simulation_config(control_rate: int, **scene: Any):
+    """so101-nexus' configuration of robot, control and solver, without cameras. Arguments: see `make_simulation`."""
     from so101_nexus import (
         JointPositions,
         PhysicsConfig,
@@ -292,22 +339,19 @@ def make_simulation(control_rate: int, **scene: Any):
         RenderConfig,
         RenderingQuality,
     )
-    from so101_nexus.mujoco.pick_and_place import PickAndPlaceV2Env
 
-    return PickAndPlaceV2Env(
-        PickAndPlaceV2Config(
-            target_disc_radius=DISC_RADIUS,
-            # Clear of the disc's rim, so that the cube never starts on its goal.
-            min_object_target_separation=DISC_RADIUS + 0.01,
-            robot_colors="white",
-            observations=[JointPositions()],
-            # The simulator's own solver settings; only the control period differs.
-            physics=PhysicsConfig(
-                control_period_s=1 / control_rate, integrator="implicitfast", noslip_iterations=3
-            ),
-            render=RenderConfig(quality=RenderingQuality(msaa_samples=0, shadows=False, shadow_map_size=1)),
-            terminate_on_success=False,
-            **SPAWN,
-            **scene,
-        )
+    return PickAndPlaceV2Config(
+        target_disc_radius=DISC_RADIUS,
+        # Clear of the disc's rim, so that the cube never starts on its goal.
+        min_object_target_separation=DISC_RADIUS + 0.01,
+        robot_colors="white",
+        observations=[JointPositions()],
+        # The simulator's own solver settings; only the control period differs.
+        physics=PhysicsConfig(
+            control_period_s=1 / control_rate, integrator="implicitfast", noslip_iterations=3
+        ),
+        render=RenderConfig(quality=RenderingQuality(msaa_samples=0, shadows=False, shadow_map_size=1)),
+        terminate_on_success=False,
+        **SPAWN,
+        **scene,
     )

@@ -32,7 +32,7 @@ ROUGH_MOVE = 0.015
 NOISE_DEGREES = 2.0
 NOISE_SECONDS = 0.35
 # Joints that must be exact while the fingers are around the cube get less of the noise then.
-NOISE_NEAR_CUBE = 0.35
+NOISE_NEAR_CUBE, NOISE_CROWDED = 0.35, 0.25
 DURATION = {
     SET_UP: 1.0,
     "reach": 1.15,
@@ -53,6 +53,13 @@ TOWARDS_FIXED_FINGER = 0.002
 # The closing cube slides against that finger, and hangs there, this far off the tool's centre.
 HELD_OFF_CENTRE = 0.005
 MISS_BY = 0.036
+# Where things stand close together: closes harder, carries this much higher, opens less to let go, and moves the fixed
+# finger off what it has set down.
+GRIP_CROWDED, HIGHER, LET_GO, CLEAR_OFF = 5.0, 0.02, 38.0, 0.006
+# There, what slipped is grasped again.
+TRIES = 2
+# A place with less slack than this, metres, is approached with less noise.
+STEADY_FROM = 0.006
 # Direction of the closing jaw, relative to the direction from the arm's base: sideways, camera on the outer side.
 NOMINAL_YAW = np.pi / 2
 
@@ -63,6 +70,7 @@ class Command:
 
     Attributes:
         phase: Name of the phase, one of ``PHASES``, or ``SET_UP``.
+        step: Which of the task's objects it moves.
         planned: The smooth joint target, (6,): what gets recorded as the action.
         executed: What the arm is sent, (6,): the same, plus noise in some episodes.
     """
@@ -70,6 +78,7 @@ class Command:
     phase: str
     planned: np.ndarray
     executed: np.ndarray
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,10 @@ class Expert:
         self._solver = VerticalGraspSolver(env.simulation)
         self._now = env.to_joints(env.to_row(env.simulation.data.qpos[:6]))
         self._noise = np.zeros(6)
+        self._step = 0
+        self._higher = HIGHER if env.crowded else 0.0
+        # Of the noise, where something is set down: a stack allows less of it.
+        self._steadiness = 1.0
 
     def commands(self) -> Iterator[Command]:
         """Yields the episode's commands; send ``executed`` to the environment before asking for the next.
@@ -126,31 +139,42 @@ class Expert:
         Raises:
             ValueError: A waypoint is out of the arm's reach.
         """
-        rng = self._rng
         if self.style.starts_elsewhere:
             yield from self._go_elsewhere()
         if self.style.misses_first_grasp:
             yield from self._grasp_at(self._beside_cube())
             yield from self._phase("open", grip=GRIP_OPEN)
-        near = self._perturbation
+        for step in range(self._env.number_of_steps):
+            self._step = step
+            yield from self._move_object(self._perturbation if step == 0 else None)
+
+    def _move_object(self, near: Perturbation | None) -> Iterator[Command]:
+        """Picks the step's object up and places it."""
+        rng = self._rng
         if near is not None and near.contact == "grasp":
             yield from self._go_near_cube(near)
-        cube, yaw = self._cube()
-        along = rng.uniform(-0.003, 0.003)
-        grasp = cube + _turned((-TOWARDS_FIXED_FINGER, along, 0.0), yaw)
-        grasp[2] = self._env.half_edge + rng.uniform(-0.003, 0.003)
         placing = near is not None and near.contact == "place"
-        for command in self._pick(grasp, yaw):
-            yield replace(command, phase=SET_UP) if placing else command
+        for again in range(TRIES if self._env.crowded else 1):
+            if again:
+                yield from self._phase("open", grip=GRIP_OPEN)
+            cube, yaw = self._cube()
+            along = rng.uniform(-0.003, 0.003)
+            grasp = cube + _turned((-TOWARDS_FIXED_FINGER, along, 0.0), yaw)
+            grasp[2] = self._env.half_edge + rng.uniform(-0.003, 0.003)
+            for command in self._pick(grasp, yaw):
+                yield replace(command, phase=SET_UP) if placing else command
+            if self._env.crowded and self._env.holds(self._step):
+                break
 
-        place = self._env.where_to_place()
+        place = self._env.where_to_place(self._step)
         if place is None:
             return
+        self._steadiness = min(1.0, place.slack / STEADY_FROM)
         disc = place.at + [*rng.uniform(-place.slack, place.slack, 2), 0.0]
         # The cube hangs a little off the tool's centre; that much the disc is approached off-centre too.
         goal_yaw = _radial(disc) + NOMINAL_YAW + rng.uniform(-0.25, 0.25)
         goal = disc - _turned((HELD_OFF_CENTRE, -along, 0.0), goal_yaw)
-        above = goal + [*rng.uniform(-ROUGH_MOVE, ROUGH_MOVE, 2), rng.uniform(0.07, 0.09)]
+        above = goal + [*rng.uniform(-ROUGH_MOVE, ROUGH_MOVE, 2), rng.uniform(0.07, 0.09) + self._higher]
         if near is not None and placing:
             low = grasp[2] + 0.003
             start = near.near(goal + [0.0, 0.0, low], lowest=low)
@@ -159,19 +183,31 @@ class Expert:
             yield from self._phase(SET_UP, tool=start, yaw=goal_yaw + near.yaw)
         yield from self._phase("move", tool=above, yaw=goal_yaw)
         yield from self._phase("lower", tool=goal + [0.0, 0.0, grasp[2] + 0.003], yaw=goal_yaw)
+        if self._env.crowded:
+            off = goal + _turned((CLEAR_OFF, 0.0, 0.0), goal_yaw)
+            low = off + [0.0, 0.0, grasp[2] + 0.003]
+            yield from self._phase("open", tool=low, yaw=goal_yaw, grip=LET_GO * rng.uniform(0.85, 1.0))
+            # First straight up: on its way in joint space the tool strays sideways.
+            yield from self._phase("retreat", tool=low + [0.0, 0.0, 0.04], yaw=goal_yaw)
+            yield from self._phase("retreat", tool=off + [0.0, 0.0, rng.uniform(0.1, 0.12)], yaw=goal_yaw)
+            return
         yield from self._phase("open", grip=GRIP_OPEN * rng.uniform(0.85, 1.0))
         yield from self._phase("retreat", tool=goal + [0.0, 0.0, rng.uniform(0.1, 0.12)], yaw=goal_yaw)
 
     def _grasp_at(self, grasp: tuple[np.ndarray, float]) -> Iterator[Command]:
         tool, yaw = grasp
-        above = tool + [*self._rng.uniform(-ROUGH_REACH, ROUGH_REACH, 2), self._rng.uniform(0.06, 0.09)]
+        beside = self._rng.uniform(-ROUGH_REACH, ROUGH_REACH, 2)
+        if self._env.crowded:
+            # On the side of the jaw, which opens wide: the fixed finger would come down on the cube.
+            beside = _turned((abs(beside[0]), beside[1], 0.0), yaw)[:2]
+        above = tool + [*beside, self._rng.uniform(0.06, 0.09)]
         yield from self._phase("reach", tool=above, yaw=yaw, grip=GRIP_OPEN * self._rng.uniform(0.9, 1.05))
         yield from self._phase("descend", tool=tool, yaw=yaw)
-        yield from self._phase("close", grip=GRIP_CLOSED)
+        yield from self._phase("close", grip=GRIP_CROWDED if self._env.crowded else GRIP_CLOSED)
 
     def _pick(self, grasp: np.ndarray, yaw: float) -> Iterator[Command]:
         yield from self._grasp_at((grasp, yaw))
-        lifted = grasp + [0.0, 0.0, self._rng.uniform(0.06, 0.085)]
+        lifted = grasp + [0.0, 0.0, self._rng.uniform(0.06, 0.085) + self._higher]
         yield from self._phase("lift", tool=lifted, yaw=yaw)
 
     def _go_near_cube(self, near: Perturbation) -> Iterator[Command]:
@@ -208,7 +244,7 @@ class Expert:
             time = step / steps
             blend = time**3 * (10 - 15 * time + 6 * time**2)
             planned = self._env.to_row(start + blend * (goal - start))
-            yield Command(name, planned, planned + self._execution_noise(name, fps))
+            yield Command(name, planned, planned + self._execution_noise(name, fps), self._step)
         self._now = goal
 
     def _execution_noise(self, phase: str, fps: int) -> np.ndarray:
@@ -217,12 +253,15 @@ class Expert:
             return np.zeros(6, np.float32)
         keep = np.exp(-1 / (fps * NOISE_SECONDS))
         self._noise = keep * self._noise + np.sqrt(1 - keep**2) * self._rng.normal(0, NOISE_DEGREES, 6)
-        scale = NOISE_NEAR_CUBE if phase in ("descend", "close", "lower", "open") else 1.0
+        near = ("descend", "close", "lower", "open")
+        scale = (NOISE_CROWDED if self._env.crowded else NOISE_NEAR_CUBE) if phase in near else 1.0
+        if self._env.crowded and phase in ("lower", "open", "retreat"):
+            scale = NOISE_CROWDED * self._steadiness
         return (self._noise * ([scale] * 5 + [0.0])).astype(np.float32)
 
     def _cube(self) -> tuple[np.ndarray, float]:
         """The cube's centre, (3,), and the grasp yaw that squares with its faces at the smallest wrist roll."""
-        pose = self._env.simulation._get_object_pose()
+        pose = self._env.object_pose(self._step)
         w, x, y, z = pose[3:]
         yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
         nominal = _radial(pose) + NOMINAL_YAW

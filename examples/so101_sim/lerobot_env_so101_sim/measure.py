@@ -2,7 +2,9 @@
 """Prints the figures that the README quotes.
 
 python -m lerobot_env_so101_sim.measure speed
+python -m lerobot_env_so101_sim.measure speed --task Table-v0 --split more_objects --environments 2
 python -m lerobot_env_so101_sim.measure expert --episodes 40
+python -m lerobot_env_so101_sim.measure expert --episodes 100 --task Table-v0
 python -m lerobot_env_so101_sim.measure replay --root data/so101_pick_place
 python -m lerobot_env_so101_sim.measure encoding --episodes 4
 python -m lerobot_env_so101_sim.measure spread --episodes 20
@@ -14,38 +16,55 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from lerobot_env_so101_sim.configuration import CAMERAS, FPS
+from lerobot_env_so101_sim.configuration import CAMERAS, FPS, SPLITS_OF, TABLE_TASK, TASK, So101SimEnvConfig
 from lerobot_env_so101_sim.env import So101PickPlaceEnv
 from lerobot_env_so101_sim.expert import Expert, Style
-from lerobot_env_so101_sim.record import CRF, GOP, PRESET, demonstrate, features
+from lerobot_env_so101_sim.record import CRF, GOP, PRESET, demonstrate, features, scene
 
 
-def speed(steps: int = 200) -> None:
-    """Prints control steps per second, both renders included, in this one process."""
-    env = So101PickPlaceEnv(split="all")
-    hold = env.reset(seed=0)[0]["agent_pos"]
-    started, used = time.perf_counter(), time.process_time()
+def speed(task: str, split: str | None, environments: int, steps: int = 200) -> None:
+    """Prints control steps per second, both renders included, of environments that LeRobot runs side by side."""
+    config = So101SimEnvConfig(task=task, split=split or SPLITS_OF[task][0], episode_length=10 * steps)
+    vector = config.create_envs(environments, use_async_envs=environments > 1)[config.type][0]
+    hold = vector.reset(seed=list(range(environments)))[0]["agent_pos"]
+    vector.step(hold)
+    started = time.perf_counter()
     for _ in range(steps):
-        env.step(hold)
-    wall, cpu = time.perf_counter() - started, time.process_time() - used
-    # On a busy machine only the second figure says something about this code.
-    print(f"{steps / wall:.1f} steps/s with two renders, {cpu / steps * 1000:.1f} ms of CPU time a step")
-    env.close()
+        vector.step(hold)
+    wall = time.perf_counter() - started
+    vector.close()
+    # On a busy machine only a comparison with another figure of the same minutes says something about this code.
+    print(
+        f"{environments * steps / wall:.1f} steps/s with two renders, {environments} environments side by side"
+    )
 
 
-def expert(episodes: int) -> None:
-    """Prints how often the expert succeeds on unselected seeds of all colour pairs."""
-    env = So101PickPlaceEnv(split="all", cameras=False)
-    outcomes = [demonstrate(env, seed) for seed in tqdm(range(5000, 5000 + episodes), unit="episode")]
-    solved = sum(success for *_, success in outcomes)
-    length = np.mean([len(frames) for frames, *_ in outcomes])
-    print(f"expert: {solved} of {episodes} episodes, {length:.0f} steps on average")
-    env.close()
+def expert(task: str, split: str | None, episodes: int, first_seed: int = 5000) -> None:
+    """Prints how often the expert succeeds on unselected seeds, for each split and each plan of steps."""
+    from scipy.stats import binomtest
+
+    default = SPLITS_OF[task] if task == TABLE_TASK else ("all",)
+    for name in [split] if split else default:
+        env = scene(task, split=name, cameras=False)
+        lengths, plans = [], Counter[str]()
+        for seed in tqdm(range(first_seed, first_seed + episodes), unit="episode", desc=name):
+            frames, *_, success = demonstrate(env, seed)
+            lengths.append(len(frames))
+            plans[("" if success else "not ") + str(env.about_scene().get("plan", "done"))] += 1
+        env.close()
+        solved = sum(count for plan, count in plans.items() if not plan.startswith("not "))
+        interval = binomtest(solved, episodes).proportion_ci(method="wilson")
+        print(
+            f"{name}: {solved} of {episodes} episodes ({100 * interval.low:.1f} to {100 * interval.high:.1f} %), "
+            f"{np.mean(lengths):.0f} steps on average; {dict(sorted(plans.items()))}",
+            flush=True,
+        )
 
 
 def replay(root: Path, episodes: int) -> None:
@@ -221,13 +240,16 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("speed", "expert", "replay", "encoding", "spread", "eye"))
     parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--task", choices=SPLITS_OF, default=TASK, help="whose scenes (speed, expert)")
+    parser.add_argument("--split", help="of the task (speed, expert); the expert goes through all")
+    parser.add_argument("--environments", type=int, default=1, help="side by side (speed)")
     parser.add_argument("--policy", type=Path, default=Path("weights/nano-base"), help="whose eye")
     parser.add_argument("--root", type=Path, default=Path("data/so101_pick_place"))
     arguments = parser.parse_args()
     if arguments.what == "speed":
-        speed()
+        speed(arguments.task, arguments.split, arguments.environments)
     elif arguments.what == "expert":
-        expert(arguments.episodes)
+        expert(arguments.task, arguments.split, arguments.episodes)
     elif arguments.what == "spread":
         spread(arguments.episodes)
     elif arguments.what == "eye":

@@ -2,11 +2,12 @@
 """Records scripted demonstrations with LeRobot's own dataset writer.
 
     python -m lerobot_env_so101_sim.record --root data/so101_pick_place --episodes 100 --seed 0
+    python -m lerobot_env_so101_sim.record --root outputs/tables --episodes 100 --task Table-v0
 
 The dataset holds what a real SO-101 would record and nothing else. The expert's phases go to a separate parquet file
 beside it (``<root>_phases.parquet``), ground truth for scoring a segmentation: one row per phase with
 ``episode_index, phase, start, end`` (half-open frames), and the episode's ``seed``, ``execution_noise``,
-``missed_grasp`` and ``starts_elsewhere``.
+``missed_grasp`` and ``starts_elsewhere``. Tables with choices add ``step`` (from 0), ``object`` and ``target``.
 
 ``--perturb 0.03`` records recoveries instead: each demonstration starts in a ball of 3 cm around the tool's pose at the
 grasp or at the placing, turned by up to ``--perturb_yaw`` degrees. The way there is not recorded. The phases file then
@@ -18,16 +19,18 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from lerobot_env_so101_sim.configuration import CAMERAS, FPS, IMAGE_SIZE
+from lerobot_env_so101_sim.configuration import CAMERAS, FPS, IMAGE_SIZE, SPLITS_OF, TABLE_TASK, TASK
 from lerobot_env_so101_sim.env import MOTORS, So101PickPlaceEnv
 from lerobot_env_so101_sim.expert import SET_UP, Command, Expert, Style
 from lerobot_env_so101_sim.perturbation import CONTACTS, Perturbation
+from lerobot_env_so101_sim.tables.env import So101TableEnv
 
 ROBOT_TYPE = "so101_follower"
 # Our choice, measured in the README: a longer group of pictures than LeRobot's 2 makes these still scenes several
@@ -36,6 +39,11 @@ GOP = 30
 CRF = 43
 # SVT-AV1's effort, 0 (most) to 13. Encoding takes 1 s an episode and camera, once; decoding does not care.
 PRESET = 4
+
+
+def scene(task: str = TASK, **kwargs) -> So101PickPlaceEnv:
+    """Makes the environment of a task, see `So101SimEnvConfig`."""
+    return So101TableEnv(**kwargs) if task == TABLE_TASK else So101PickPlaceEnv(**kwargs)
 
 
 def features() -> dict:
@@ -93,18 +101,22 @@ def record(
     perturb: float = 0.0,
     perturb_yaw: float = 0.0,
     perturb_at: str | None = None,
+    task: str = TASK,
+    split: str = "seen",
 ) -> dict:
     """Writes a LeRobotDataset of successful demonstrations and the phases file beside it.
 
     Args:
         root: Folder of the dataset; it must not exist.
-        episodes: Successful episodes to keep, on seen colour pairs.
+        episodes: Successful episodes to keep.
         seed: Seed of the first demonstration; each try takes the next.
         crf: Quality of the AV1 video, 0 (best) to 63.
         gop: Frames from one key frame to the next.
         perturb: Radius of the ball around the contact pose, metres; 0 records whole demonstrations.
         perturb_yaw: Largest turn of the tool, degrees.
         perturb_at: ``grasp`` or ``place``; either with equal chance if left out.
+        task: ``PickPlace-v0`` or ``Table-v0``.
+        split: What to draw from.
 
     Returns:
         ``{"episodes", "tries", "frames"}``.
@@ -141,7 +153,7 @@ def record(
         streaming_encoding=True,
         encoder_queue_maxsize=1000,
     )
-    env = So101PickPlaceEnv(split="seen")
+    env = scene(task, split=split)
     rows: list[dict] = []
     kept = tries = total = 0
     with tqdm(total=episodes, desc="recording", unit="episode") as bar:
@@ -157,7 +169,7 @@ def record(
             for frame in frames:
                 dataset.add_frame({**frame, "task": env.task_description})
             dataset.save_episode(parallel_encoding=False)
-            rows += phase_rows(kept, seed + tries - 1, commands, style, perturbation)
+            rows += phase_rows(kept, seed + tries - 1, commands, style, perturbation, env.named_steps())
             kept, total = kept + 1, total + len(frames)
             bar.update()
     dataset.finalize()
@@ -170,12 +182,26 @@ def record(
 
 
 def phase_rows(
-    episode: int, seed: int, commands: list[Command], style: Style, perturbation: Perturbation | None = None
+    episode: int,
+    seed: int,
+    commands: list[Command],
+    style: Style,
+    perturbation: Perturbation | None = None,
+    steps: Sequence[tuple[str, str]] = (),
 ) -> list[dict]:
-    """Returns one row per phase of an episode, with half-open frame intervals that cover it without gaps."""
+    """Returns one row per phase of an episode, with half-open frame intervals that cover it without gaps.
+
+    Args:
+        episode: Its index.
+        seed: Of its scene.
+        commands: Of its demonstration.
+        style: Of its demonstration.
+        perturbation: Where it started near a contact.
+        steps: What each step moves, and where to, if there is a choice.
+    """
     rows: list[dict] = []
     start = 0
-    for phase, run in groupby(commands, key=lambda command: command.phase):
+    for (phase, step), run in groupby(commands, key=lambda command: (command.phase, command.step)):
         end = start + len(list(run))
         rows.append(
             {
@@ -188,6 +214,7 @@ def phase_rows(
                 "missed_grasp": style.misses_first_grasp,
                 "starts_elsewhere": style.starts_elsewhere,
                 **(perturbation.columns() if perturbation else {}),
+                **(dict(zip(("object", "target"), steps[step], strict=True), step=step) if steps else {}),
             }
         )
         start = end
@@ -209,6 +236,8 @@ def main() -> None:
     )
     parser.add_argument("--perturb_yaw", type=float, default=0.0, help="and their largest turn, degrees")
     parser.add_argument("--perturb_at", choices=CONTACTS, help="which contact; default: either")
+    parser.add_argument("--task", choices=SPLITS_OF, default=TASK, help="whose scenes")
+    parser.add_argument("--split", default="seen", help="what to draw from; training has seen only")
     arguments = parser.parse_args()
     try:
         summary = record(
@@ -220,6 +249,8 @@ def main() -> None:
             arguments.perturb,
             arguments.perturb_yaw,
             arguments.perturb_at,
+            arguments.task,
+            arguments.split,
         )
     except (ValueError, FileExistsError) as error:
         parser.error(str(error))

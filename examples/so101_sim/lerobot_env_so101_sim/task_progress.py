@@ -8,6 +8,7 @@ and placing carry most, the retreat 10.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 WEIGHTS = {
@@ -80,3 +81,42 @@ class TaskProgress:
     def complete(self) -> bool:
         """Whether all milestones were passed."""
         return self._reached == len(MILESTONES)
+
+
+class StepsProgress:
+    """The same for a task of several steps, which count in their order: a step begins when the one before is complete.
+
+    Args:
+        count: How many steps.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.steps = [TaskProgress() for _ in range(count)]
+
+    @property
+    def current(self) -> int:
+        """The first step that is not complete; the last one once all are."""
+        return next((i for i, step in enumerate(self.steps) if not step.complete), len(self.steps) - 1)
+
+    def update(self, truth: Callable[[int], SceneTruth]) -> float:
+        """Takes one more instant into account; ``truth`` tells what a step's rubric looks at. Returns the score so far."""
+        while True:
+            current = self.current
+            self.steps[current].update(truth(current))
+            if self.current == current:
+                return self.score
+
+    @property
+    def score(self) -> float:
+        """The mean of the steps' scores, 0 to 100."""
+        return sum(step.score for step in self.steps) / len(self.steps)
+
+    @property
+    def flags(self) -> dict[str, bool]:
+        """Each milestone's name and whether every step passed it."""
+        return {name: all(step.flags[name] for step in self.steps) for name in MILESTONES}
+
+    @property
+    def complete(self) -> bool:
+        """Whether all steps passed all milestones."""
+        return all(step.complete for step in self.steps)

@@ -87,7 +87,7 @@ class So101WideEnv(So101PickPlaceEnv):
             return f"pick up the {self.thing} and put it on the {self.under}"
         return f"pick up the {self.thing} and put it {self.side} the {self.disc_colour} disc"
 
-    def where_to_place(self) -> Placing | None:
+    def where_to_place(self, step: int = 0) -> Placing | None:
         """Where the object is to stand."""
         if self.kind == "hold":
             return None
@@ -115,7 +115,7 @@ class So101WideEnv(So101PickPlaceEnv):
         off = np.abs(pose - place.at - [0.0, 0.0, self.half_edge])
         return bool(off[:2].max() < 0.025 and off[2] < 0.005 and grasped)
 
-    def _choose_scene(self, rng: np.random.Generator) -> int:
+    def _choose_scene(self, rng: np.random.Generator, options: dict[str, Any]) -> dict[str, Any]:
         names = list(rng.permutation(list(self._colours)))
         self.disc_colour = names.pop()
         target = int(rng.integers(len(self._pool)))
@@ -126,7 +126,7 @@ class So101WideEnv(So101PickPlaceEnv):
         self.side = str(rng.choice(list(SIDES)))
         self._others = names
         self.simulation.config.target_colors = self.disc_colour
-        return target
+        return {"target_index": target}
 
     def _dress_scene(self, rng: np.random.Generator) -> None:
         simulation, model = self.simulation, self.simulation.model
