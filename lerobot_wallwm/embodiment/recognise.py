@@ -325,6 +325,24 @@ def _same_scale(d: int, j: int, seen: _Evidence) -> bool:
     return not all(ranges) or 0.2 < ranges[1] / ranges[0] < 5
 
 
+def _rests_at_levels(values: np.ndarray) -> bool:
+    """Whether a signal is at one of three levels most of the time, as the finger of an arm that waits for its turn:
+    at home, open and closed.
+    """
+    span = np.ptp(values)
+    if span <= 0:
+        return False
+    bins, _ = np.histogram((values - values.min()) / span, bins=20, range=(0, 1))
+    shares = []
+    for _ in range(3):
+        windows = np.convolve(bins, np.ones(3), "valid") / len(values)
+        at = int(np.argmax(windows))
+        shares.append(float(windows[at]))
+        bins = bins.copy()
+        bins[at : at + 3] = 0
+    return shares[1] > 0.08 and sum(shares) > 0.7
+
+
 def _find_grippers(dims: list[Dimension], values: np.ndarray, named: bool) -> list[Dimension]:
     """Grippers among dimensions whose names do not say it: bounded, and at one of two values most of the time."""
     width, out = len(dims), list(dims)
@@ -340,8 +358,12 @@ def _find_grippers(dims: list[Dimension], values: np.ndarray, named: bool) -> li
         last = width >= 4 and (d == width - 1 or (width % 2 == 0 and width >= 12 and d == width // 2 - 1))
         if min(ends) > 0.05 and sum(ends) > (0.5 if last else 0.9):
             out[d] = replace(dims[d], quantity="gripper")
+    last_two = [width // 2 - 1, width - 1]
+    if width % 2 == 0 and width >= 12 and all(_rests_at_levels(values[:, d]) for d in last_two):
+        for d in last_two:
+            out[d] = replace(dims[d], quantity="gripper")
     found = [d for d in range(width) if out[d].quantity == "gripper"]
-    if width % 2 == 0 and found == [width // 2 - 1, width - 1]:
+    if width % 2 == 0 and found == last_two:
         half = width // 2
         out = [replace(dim, part="left arm" if d < half else "right arm") for d, dim in enumerate(out)]
     return out

@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 START, END = "<start>", "<end>"
+# A pause of the person who demonstrated, and no step of a plan. A task that asks to wait says "wait".
+PAUSE = "hold still"
 _JOIN = " || "
 
 
@@ -17,15 +19,26 @@ ORDER = 12  # long enough to count the rounds of a task that repeats itself ("so
 def learn_transitions(sequences: Iterable[Sequence[str]], order: int = ORDER) -> dict[str, dict[str, int]]:
     """Counts how the event templates of each source episode follow each other, for contexts of 1 to ``order`` events.
 
-    Returns ``{"a || b": {"c": count}}``; `START` pads the front, `END` closes each sequence.
+    Returns ``{"a || b": {"c": count}}``; `START` pads the front, `END` closes each sequence. Pauses are left out.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for sequence in sequences:
-        padded = [START] * order + list(sequence) + [END]
+        padded = [START] * order + without_pauses(sequence) + [END]
         for i in range(order, len(padded)):
             for n in range(1, order + 1):
                 counts[_JOIN.join(padded[i - n : i])][padded[i]] += 1
     return {context: dict(nexts) for context, nexts in counts.items()}
+
+
+def without_pauses(sequence: Iterable[str]) -> list[str]:
+    """The steps of a plan; two equal ones that a pause parted are one again."""
+    steps: list[str] = []
+    paused = False
+    for caption in sequence:
+        if caption != PAUSE and not (paused and steps[-1:] == [caption]):
+            steps.append(caption)
+        paused = caption == PAUSE
+    return steps
 
 
 def is_known(caption: str, templates: Sequence[str]) -> bool:

@@ -5,28 +5,49 @@ Which action an interval is follows from the gripper (open, closing, holding, op
 that order: what comes before a grasp reaches and approaches, what follows lifts, moves and lowers. Equal events get equal
 strings, so the captions are also the vocabulary that a planner can learn. Our choice: no claim about directions such as
 "down", which joint angles do not show without the arm's geometry.
+
+A robot with two arms, or an arm on a base, has a track of events for each part. The table is cut wherever one of them begins
+another event, and a caption says what every part that moves does: "left arm: lift the red cube; right arm: reach for the
+blue cube". So the training view follows all parts at once; `EventCaptioner.tracks` gives them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from lerobot_wallwm.language import lexicon
+from lerobot_wallwm.language.event_grammar import PAUSE
 from lerobot_wallwm.language.instruction import TASK, Instruction, Instructions, fill, numbered
 from lerobot_wallwm.language.reading import Step
 from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
-from lerobot_wallwm.processors.segment.segmenter import Cut, Segmentation
+from lerobot_wallwm.processors.segment.segmenter import CUT_FIELDS, Cut, Segmentation
+from lerobot_wallwm.processors.segment.tracks import (
+    BASE,
+    arms_of,
+    drives,
+    moves,
+    part_config,
+    part_episode,
+    parts_of,
+)
 from lerobot_wallwm.processors.source.episodes import Episode
-from lerobot_wallwm.processors.source.events import Event
+from lerobot_wallwm.processors.source.events import LEVELS, Event
 
 # Of the episode's fast speed; above it the arm does something else than hold still for its gripper.
 _MOVING = 0.35
 # A shorter standstill belongs to the action before it. Our choice: a person's moment of thought rather than an event.
 _SHORTEST_WAIT_S = 1.0
+# Boundaries of two parts that are no farther apart, in seconds, are one. Our choice, as the shortest event.
+_NEAR_S = 0.15
+# Confidence of a boundary at a gripper's switch that is too near the next one for an event of the usual length.
+_LATE = 0.95
+_WAITS = re.compile(r"\b(?:wait|hold still|stay still|pause)\b", re.I)
 
 
 @dataclass
@@ -39,6 +60,9 @@ class _Span:
     confidence: float
     source: str
 
+
+# Spans of one part by level, below the task.
+Track = dict[str, list[_Span]]
 
 # What is said where the sentence does not tell the object.
 _NAMELESS = {
@@ -67,7 +91,9 @@ def caption_templates(instruction: str | Instruction, number: int | None = 1) ->
         "manipulate": instruction.template or "do the task",
         "task": instruction.template or "do the task",
     }
-    still = {"open": "open the gripper", "close": "close the gripper", "wait": "hold still"}
+    still = {"open": "open the gripper", "close": "close the gripper"}
+    still |= {"wait": "wait" if _WAITS.search(instruction.text) else PAUSE}
+    still |= {"drive": "drive the base", "turn": "turn the base"}
     if number is None or number > len(instruction.steps):
         told = ": {task}" if instruction.text.strip() else ""
         return {label: text + told for label, text in _NAMELESS.items()} | deeds | still
@@ -126,9 +152,7 @@ class EventCaptioner:
         for values in zip(*item.values(), strict=True):
             row = dict(zip(item.keys(), values, strict=True))
             episode = Episode.from_row(row)
-            cuts = zip(
-                *(row[f"cut_{name}"] for name in ("frame", "level", "confidence", "source")), strict=True
-            )
+            cuts = zip(*(row[f"cut_{name}"] for name in CUT_FIELDS), strict=True)
             events = self.caption(episode, Segmentation(len(episode), tuple(Cut(*cut) for cut in cuts)))
             rows.append([{name: getattr(e, name) for name in Event.__slots__} for e in events])
         return {**item, "events": rows}
@@ -138,9 +162,59 @@ class EventCaptioner:
 
         Neighbouring intervals that get the same name become one action; their cuts stay as cuts between segments.
         """
-        motion = kinematics(episode, self.kinematics)
-        bounds = [Cut(0, "action", 1.0, "episode"), *segmentation.cuts]
-        ends = [*(cut.frame for cut in bounds[1:]), segmentation.length]
+        tracks = self.tracks(episode, segmentation)
+        near = max(1, round(_NEAR_S * episode.fps))
+        spans = next(iter(tracks.values())) if len(tracks) == 1 else together(tracks, near)
+        instruction = self.instructions(episode.task)
+        wording = _Wording(instruction, tracks)
+        slots = instruction.slots | {TASK: episode.task}
+        events: list[Event] = []
+
+        def add(
+            level: str, span: _Span, parent: int, template: str, label: str, caption: str | None = None
+        ) -> int:
+            caption = fill(template, slots) if caption is None else caption
+            at = (span.start, span.end, label, caption, template, parent, span.confidence, span.source)
+            events.append(Event(len(events), episode.index, level, *at))
+            return len(events) - 1
+
+        task = _Span(0, segmentation.length, "task", 1.0, "episode")
+        template = caption_templates(instruction, None)["task"]
+        task_id = add("task", task, -1, template, "task", episode.task)
+        for subtask in spans["subtask"]:
+            within = _inside(spans["action"], subtask)
+            label, template = wording(subtask, within[0])
+            subtask_id = add("subtask", subtask, task_id, template, label)
+            for action in within:
+                label, template = wording(action, action)
+                action_id = add("action", action, subtask_id, template, label)
+                first = True
+                for segment in _inside(spans["segment"], action):
+                    label, template = wording(segment, action)
+                    if not first and label != "wait":
+                        template = f"continue to {template}"
+                    first = first and label == "wait" != action.label
+                    add("segment", segment, action_id, template, label)
+        return events
+
+    def tracks(self, episode: Episode, segmentation: Segmentation) -> dict[str, Track]:
+        """The named intervals of each part of a robot, by part; in each they tile the episode. `""` is a robot of one part."""
+        return {
+            part: self._track(episode, part, [cut for cut in segmentation.cuts if cut.part == part])
+            for part in parts_of(episode)
+        }
+
+    def _track(self, episode: Episode, part: str, cuts: list[Cut]) -> Track:
+        if part and not moves(episode, part):
+            still = [_Span(0, len(episode), "wait", 1.0, "episode")]
+            return dict.fromkeys(LEVELS[1:], still)
+        own = part_episode(episode, part) if part else episode
+        if part == BASE:
+            row = [_Span(start, end, label, 1.0, "base") for start, end, label in drives(own)]
+            return dict.fromkeys(LEVELS[1:], row)
+        motion = kinematics(own, part_config(episode, part, self.kinematics) if part else self.kinematics)
+        bounds = [Cut(0, "action", 1.0, "episode"), *cuts]
+        ends = [*(cut.frame for cut in cuts), len(episode)]
         segments = [_Span(c.frame, e, "", c.confidence, c.source) for c, e in zip(bounds, ends, strict=True)]
         actions: list[_Span] = []
         for cut, end in zip(bounds, ends, strict=True):
@@ -148,38 +222,108 @@ class EventCaptioner:
                 actions.append(_Span(cut.frame, end, "", cut.confidence, cut.source))
             else:
                 actions[-1].end = end
+        for frame in _late_switches(actions, motion):
+            actions, segments = _split(actions, frame), _split(segments, frame)
         _name_actions(actions, motion)
         actions = _join(actions, motion.frames(_SHORTEST_WAIT_S))
-        task = _Span(0, segmentation.length, "task", 1.0, "episode")
-        instruction = self.instructions(episode.task)
-        numbers = step_numbers(actions, instruction, bool(motion.switches))
-        by_number = {n: caption_templates(instruction, n) for n in {*numbers, None}}
-        slots = instruction.slots | {TASK: episode.task}
-        events: list[Event] = []
+        for segment in segments:
+            action = next(a for a in actions if a.start <= segment.start < a.end)
+            segment.label = "wait" if _still(motion, segment) else action.label
+        return {"subtask": _subtasks(actions), "action": actions, "segment": segments}
 
-        def add(level: str, span: _Span, parent: int, template: str, caption: str | None = None) -> int:
-            caption = fill(template, slots) if caption is None else caption
-            at = (span.start, span.end, span.label, caption, template, parent, span.confidence, span.source)
-            events.append(Event(len(events), episode.index, level, *at))
-            return len(events) - 1
 
-        task_id = add("task", task, -1, by_number[None]["task"], episode.task)
-        for subtask in _subtasks(actions):
-            within = [a for a in actions if subtask.start <= a.start < subtask.end]
-            templates = by_number[numbers[actions.index(within[0])]]
-            subtask_id = add("subtask", subtask, task_id, templates[subtask.label])
-            for action in within:
-                templates = by_number[numbers[actions.index(action)]]
-                action_id = add("action", action, subtask_id, templates[action.label])
-                first = True
-                for segment in (s for s in segments if action.start <= s.start < action.end):
-                    segment.label = "wait" if _still(motion, segment) else action.label
-                    template = templates[segment.label]
-                    if not first and segment.label != "wait":
-                        template = f"continue to {template}"
-                    first = first and segment.label == "wait" != action.label
-                    add("segment", segment, action_id, template)
-        return events
+class _Wording:
+    """Templates of spans: for a robot of one part its own words, for more what each part that moves does."""
+
+    def __init__(self, instruction: Instruction, tracks: Mapping[str, Track]) -> None:
+        self.tracks, self.instruction = tracks, instruction
+        self.two = len(arms_of(list(tracks))) > 1
+        self.by_number = {
+            n: caption_templates(instruction, n) for n in (*range(1, len(instruction.steps) + 1), None)
+        }
+        self.numbers = {part: self._numbers(part, track["action"]) for part, track in tracks.items()}
+
+    def _numbers(self, part: str, actions: list[_Span]) -> list[int | None]:
+        """The step that each of a part's actions belongs to: of those that name this arm, where any names an arm."""
+        side, steps = part.removesuffix(" arm") if self.two else "", self.instruction.steps
+        mine = [n for n, step in enumerate(steps, 1) if not side or step.arm in (side, "both")]
+        other = {"left": "right", "right": "left"}.get(side)
+        mine = mine or [n for n, step in enumerate(steps, 1) if not step.arm or step.arm != other]
+        asked = replace(self.instruction, steps=tuple(steps[n - 1] for n in mine))
+        gripper = any(action.label in ("grasp", "release", "open", "close") for action in actions)
+        return [None if n is None else mine[n - 1] for n in step_numbers(actions, asked, gripper)]
+
+    def __call__(self, span: _Span, action: _Span) -> tuple[str, str]:
+        """Label and template of a span that lies in an action, or begins with it."""
+        labels = dict(zip(self.tracks, span.label.split("+"), strict=True))
+        acting = {part: label for part, label in labels.items() if label != "wait"}
+        if not acting:
+            return "wait", self.by_number[None]["wait"]
+        said = []
+        for part, label in acting.items():
+            track = self.tracks[part]["action"]
+            number = self.numbers[part][track.index(_most_of(track, action.start, action.end))]
+            arm = f"{part}: " if self.two and part != BASE else ""
+            said.append(arm + self.by_number[number][label])
+        return "+".join(acting.values()), "; ".join(said)
+
+
+def together(tracks: Mapping[str, Track], near: int) -> Track:
+    """Spans of all parts at once, cut where one of them is; a label joins those of the parts by `+`, in their order.
+
+    Boundaries of two parts that are at most `near` frames apart become the surer one of them.
+    """
+    length = max(span.end for track in tracks.values() for span in track["action"])
+    found = [span for track in tracks.values() for span in track["segment"] if span.start]
+    kept = {0: (1.0, "episode")}
+    moved = {0: 0}
+    for span in sorted(found, key=lambda span: (-span.confidence, span.start)):
+        other = min(kept, key=lambda frame: abs(frame - span.start))
+        if abs(other - span.start) > near:
+            other = span.start
+            kept[other] = span.confidence, span.source
+        moved[span.start] = other
+    joined: Track = {}
+    bounds = {0}
+    for level in LEVELS[1:]:
+        bounds |= {moved[span.start] for track in tracks.values() for span in track[level]}
+        edges = [*sorted(bounds), length]
+        joined[level] = [
+            _Span(
+                start,
+                end,
+                "+".join(_most_of(t[level], start, end).label for t in tracks.values()),
+                *kept[start],
+            )
+            for start, end in pairwise(edges)
+        ]
+    return joined
+
+
+def _most_of(spans: Sequence[_Span], start: int, end: int) -> _Span:
+    """The span that holds most of an interval."""
+    return max(spans, key=lambda span: min(span.end, end) - max(span.start, start))
+
+
+def _inside(spans: Sequence[_Span], outer: _Span) -> list[_Span]:
+    return [span for span in spans if outer.start <= span.start < outer.end]
+
+
+def _split(spans: list[_Span], frame: int) -> list[_Span]:
+    """The spans, with a boundary at `frame`."""
+    found: list[_Span] = []
+    for span in spans:
+        if span.start < frame < span.end:
+            found += [replace(span, end=frame), _Span(frame, span.end, "", _LATE, "gripper")]
+        else:
+            found.append(span)
+    return found
+
+
+def _late_switches(actions: list[_Span], motion: Kinematics) -> list[int]:
+    """Where a switch starts in the second half of an interval: what comes before is no part of it, and gets its own verb."""
+    owned = ((actions[position], switch) for position, switch in _own_switches(actions, motion).items())
+    return [s.start for span, s in owned if s.start - span.start > (span.end - span.start) / 2]
 
 
 def step_numbers(actions: list[_Span], instruction: Instruction, gripper: bool) -> list[int | None]:

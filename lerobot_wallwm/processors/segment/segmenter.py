@@ -8,14 +8,15 @@ Near proposals merge, and the confidence of a cut is 1 - product(1 - confidence 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.signal import find_peaks
 
 from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
+from lerobot_wallwm.processors.segment.tracks import BASE, drives, moves, part_config, part_episode, parts_of
 from lerobot_wallwm.processors.source.episodes import ACTION, Episode
 from lerobot_wallwm.storage.errors import check_fields
 
@@ -52,12 +53,19 @@ class SegmenterConfig:
 
 @dataclass(frozen=True)
 class Cut:
-    """A boundary: the first frame of the event after it, its level (action or segment), confidence and cue."""
+    """A boundary: the first frame of the event after it, its level (action or segment), confidence, cue, and whose it is.
+
+    `part` is empty for a robot of one part; see `tracks`.
+    """
 
     frame: int
     level: str
     confidence: float
     source: str
+    part: str = ""
+
+
+CUT_FIELDS = ("frame", "level", "confidence", "source", "part")
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class Segmentation:
 
     def frames(self, level: str = "action") -> list[int]:
         """Interior boundaries at a level; a boundary between actions also bounds segments."""
-        return [cut.frame for cut in self.cuts if level == "segment" or cut.level == "action"]
+        return sorted({cut.frame for cut in self.cuts if level == "segment" or cut.level == "action"})
 
 
 # Our choice of how far to trust a cue on its own.
@@ -84,7 +92,7 @@ class EventSegmenter:
 
     `segmenter(episode)` returns a `Segmentation`. As a transform of an episodes-as-rows `datasets.Dataset`
     (`SourceDataset.to_hf()`), `ds.map(segmenter, batched=True)` adds the columns `cut_frame`, `cut_level`,
-    `cut_confidence` and `cut_source`, each a list per episode; `EventCaptioner` reads them.
+    `cut_confidence`, `cut_source` and `cut_part`, each a list per episode; `EventCaptioner` reads them.
     `kinematics` says how state and action are read; give the captioner the same.
     """
 
@@ -100,8 +108,9 @@ class EventSegmenter:
             return self.segment(item)
         rows = (dict(zip(item.keys(), values, strict=True)) for values in zip(*item.values(), strict=True))
         found = [self.segment(Episode.from_row(row)).cuts for row in rows]
-        names = ("frame", "level", "confidence", "source")
-        columns = {f"cut_{name}": [[getattr(cut, name) for cut in cuts] for cuts in found] for name in names}
+        columns = {
+            f"cut_{name}": [[getattr(cut, name) for cut in cuts] for cuts in found] for name in CUT_FIELDS
+        }
         return {**item, **columns}
 
     def min_frames(self, fps: float) -> int:
@@ -121,6 +130,12 @@ class EventSegmenter:
         total = len(episode)
         if total < least:
             raise ValueError(f"episode {episode.index} has {total} {ACTION} frames; an event needs {least}")
+        parts = parts_of(episode)
+        if len(parts) > 1:
+            found = [replace(cut, part=part) for part in parts for cut in self._of_part(episode, part)]
+            return Segmentation(
+                total, tuple(sorted(found, key=lambda cut: (cut.frame, parts.index(cut.part))))
+            )
         motion = kinematics(episode, self.kinematics)
         proposals = self._switches(motion) + self._contacts(motion)
         proposals += self._pauses(motion) + self._changes(motion, least)
@@ -136,6 +151,16 @@ class EventSegmenter:
             level = "action" if confidence >= self.config.action_confidence else "segment"
             cuts.append(Cut(frame, level, round(confidence, 4), source))
         return Segmentation(total, tuple(cuts))
+
+    def _of_part(self, episode: Episode, part: str) -> Sequence[Cut]:
+        """The cuts of one part of a robot, such as an arm of two."""
+        if not moves(episode, part):
+            return ()
+        own = part_episode(episode, part)
+        if part == BASE:
+            return [Cut(start, "action", _SWITCH, "base") for start, _, _ in drives(own) if start]
+        how = part_config(episode, part, self.kinematics)
+        return EventSegmenter(self.config, how).segment(own).cuts
 
     def _switches(self, motion: Kinematics) -> list[tuple[int, float, str]]:
         starts = [(switch.start, _SWITCH, "gripper") for switch in motion.switches]

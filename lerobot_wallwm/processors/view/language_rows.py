@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lerobot_wallwm.language.event_grammar import without_pauses
 from lerobot_wallwm.processors.source.events import Event
 
 PERSISTENT, FRAME = "language_persistent", "language_events"
@@ -62,7 +63,10 @@ class LanguageRows:
         rows = []
         for at, (timestamp, caption) in enumerate(own):
             # LeRobot's own order within one moment is that of the styles' names.
-            for style, content in (("plan", plan_text(c for _, c in own[at:])), ("subtask", caption)):
+            for style, content in (
+                ("plan", plan_text(without_pauses(c for _, c in own[at:]))),
+                ("subtask", caption),
+            ):
                 row = {"role": "assistant", "content": content, "style": style, "timestamp": timestamp}
                 rows.append(row | {"camera": None, "tool_calls": None})
         return rows
