@@ -16,23 +16,30 @@ _JOIN = " || "
 ORDER = 12  # long enough to count the rounds of a task that repeats itself ("sort the three cups")
 
 
-def learn_transitions(sequences: Iterable[Sequence[str]], order: int = ORDER) -> dict[str, dict[str, int]]:
+def learn_transitions(
+    sequences: Iterable[Sequence[str | None]], order: int = ORDER
+) -> dict[str, dict[str, int]]:
     """Counts how the event templates of each source episode follow each other, for contexts of 1 to ``order`` events.
 
-    Returns ``{"a || b": {"c": count}}``; `START` pads the front, `END` closes each sequence. Pauses are left out.
+    Returns ``{"a || b": {"c": count}}``; `START` pads the front, `END` closes each sequence. Pauses are left out. None stands for events that nobody
+    knows: nothing is counted across it.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for sequence in sequences:
-        padded = [START] * order + without_pauses(sequence) + [END]
-        for i in range(order, len(padded)):
-            for n in range(1, order + 1):
-                counts[_JOIN.join(padded[i - n : i])][padded[i]] += 1
+        padded: list[str | None] = [START] * order + without_pauses(sequence) + [END]
+        for i, following in enumerate(padded[order:], order):
+            context: list[str] = []
+            for before in reversed(padded[i - order : i]):
+                if before is None or following is None:
+                    break
+                context.insert(0, before)
+                counts[_JOIN.join(context)][following] += 1
     return {context: dict(nexts) for context, nexts in counts.items()}
 
 
-def without_pauses(sequence: Iterable[str]) -> list[str]:
+def without_pauses[T: (str, str | None)](sequence: Iterable[T]) -> list[T]:
     """The steps of a plan; two equal ones that a pause parted are one again."""
-    steps: list[str] = []
+    steps: list[T] = []
     paused = False
     for caption in sequence:
         if caption != PAUSE and not (paused and steps[-1:] == [caption]):

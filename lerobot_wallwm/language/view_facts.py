@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lerobot_wallwm.language.markdown import source_card_data
+from lerobot_wallwm.language.view_events import has_events, recordings, split_of, view_rows
 from lerobot_wallwm.storage.errors import DataError
-
-_COLUMNS = ["wallwm/label", "wallwm/copy", "wallwm/source_episode", "wallwm/start", "wallwm/end", "tasks"]
 
 
 class LabelFacts(NamedTuple):
@@ -48,26 +47,23 @@ class ViewFacts:
 
 
 def read_view(root: Path) -> ViewFacts:
-    """Counts a view that `wallwm prepare` wrote.
+    """Counts a view that `wallwm prepare` wrote, also where LeRobot's dataset tools have lost its `wallwm.json`.
 
     Raises:
         DataError: It is none.
     """
-    import pyarrow.parquet as pq
-
     fix = "give --dataset.root the folder that `wallwm prepare` wrote, such as DIR/train"
     meta = root / "meta"
     try:
-        about, info = (json.loads((meta / name).read_text()) for name in ("wallwm.json", "info.json"))
-        files = sorted((meta / "episodes").glob("*/*.parquet"))
-        rows = [row for file in files for row in pq.read_table(file, columns=_COLUMNS).to_pylist()]
+        info, rows = json.loads((meta / "info.json").read_text()), view_rows(root)
+        about = json.loads((meta / "wallwm.json").read_text()) if (meta / "wallwm.json").is_file() else {}
     except (OSError, ValueError, KeyError) as error:
         raise DataError(root, "meta", f"cannot be read ({error})", fix) from error
-    if about.get("format") != "wallwm-view":
-        raise DataError(meta / "wallwm.json", "format", f"is {about.get('format')!r}", fix)
-    once = [row for row in rows if row["wallwm/copy"] == 0]
-    if not once:
-        raise DataError(root, "meta/episodes", "holds no event", fix)
+    if not has_events(rows):
+        raise DataError(
+            root, "meta/episodes", "holds no event: this is no view that `wallwm prepare` wrote", fix
+        )
+    once = [row for own in recordings(rows) for row in own]
     fps, copies = float(info["fps"]), Counter(row["wallwm/label"] for row in rows)
     seconds: dict[str, list[float]] = {label: [] for label in copies}
     for row in once:
@@ -76,11 +72,13 @@ def read_view(root: Path) -> ViewFacts:
         LabelFacts(n, len(s), copies[n], statistics.median(s), min(s), max(s)) for n, s in seconds.items()
     ]
     captions = Counter(row["tasks"][0] for row in once)
-    licence, source = source_card_data(root).get("license"), about.get("source")
+    licence, names = source_card_data(root).get("license"), {row.get("wallwm/dataset") for row in rows}
+    about = {"source": {}} | about
+    source = ", ".join(sorted(map(str, names - {None}))) or about["source"].get("name")
     return ViewFacts(
         about=about,
-        source=str(source.get("name") or "unnamed") if isinstance(source, Mapping) else "unnamed",
-        split=about.get("split") or None,
+        source=str(source or "unnamed"),
+        split=split_of(rows) or about.get("split") or None,
         robot=info.get("robot_type") or None,
         fps=fps,
         frames=int(info["total_frames"]),

@@ -34,6 +34,7 @@ from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
 from lerobot_wallwm.policies.batches.chunk_reader import ChunkReader
 from lerobot_wallwm.policies.batches.dataset_facts import displacement_std
+from lerobot_wallwm.policies.batches.drawn import DrawnRows
 from lerobot_wallwm.policies.batches.event_reader import EventReader
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.geometry.calibration import Calibration
@@ -116,6 +117,7 @@ class WallwmPolicy(PreTrainedPolicy):
         self.guards = Guards(config, self.action_space, self._images.shapes)
         reader = ChunkReader if config.chunked else EventReader
         self._events = reader(config, self._images, self.action_space, self.model.video.grid, dataset_meta)
+        self._drawn = DrawnRows(dataset_meta, config.observation_delta_indices)
         self._rehearsal = Rehearsal()
         self.register_buffer("train_steps", torch.zeros((), dtype=torch.long))
         self.ema = nn.ModuleDict()
@@ -165,6 +167,12 @@ class WallwmPolicy(PreTrainedPolicy):
             with_own_units(units, policy._dataset_units, policy._joints())
             policy.action_space.set_range(kwargs["dataset_stats"])
         return policy
+
+    def _save_pretrained(self, save_directory: Path, **kwargs: Any) -> None:
+        """LeRobot's hook: weights, what a person chose, and what was learned, of which the plan holds what was trained."""
+        if not self.config.chunked and (trained := self._drawn.grammar()) is not None:
+            self.config.learned.event_transitions, self.config.learned.event_max_frames = trained
+        super()._save_pretrained(save_directory, **kwargs)  # `state_dict` in 0.6.1, nothing later
 
     @classmethod
     def _load_as_safetensor(
@@ -249,6 +257,8 @@ class WallwmPolicy(PreTrainedPolicy):
         Returns:
             The loss and its parts (the same keys on every rank and step).
         """
+        if self.training:
+            self._drawn.watch(batch)
         windows = self.windows_from_batch(batch)
         with self._noise_of_this_step(batch):
             if self.training:

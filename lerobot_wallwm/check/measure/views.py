@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from lerobot_wallwm.check.measure.baselines import EventRows
+from lerobot_wallwm.language.view_events import has_events, split_of as split_of_events, view_rows
 from lerobot_wallwm.storage.errors import DataError
 
 # Observations of an event at least, so that not its keyframe alone is judged (our choice).
@@ -31,8 +32,7 @@ class Anchor:
 def read_event_rows(root: str | Path) -> list[EventRows]:
     """Events of a view in its order, copies left out; of a dataset that was not carved, its episodes."""
     root = Path(root)
-    files = sorted(root.glob("meta/episodes/*/*.parquet"))
-    meta = [row for file in files for row in pq.read_table(file).to_pylist()]
+    meta = view_rows(root)
     columns = ["observation.state", "action"]
     tables = [pq.read_table(file, columns=columns) for file in sorted(root.glob("data/*/*.parquet"))]
     state, action = (
@@ -54,15 +54,15 @@ def read_event_rows(root: str | Path) -> list[EventRows]:
 def split_of(root: Path) -> str | None:
     """Which side of the split a carved view is; None where nothing says so."""
     try:
-        return json.loads((root / "meta" / "wallwm.json").read_text(encoding="utf-8")).get("split")
+        told = json.loads((root / "meta" / "wallwm.json").read_text(encoding="utf-8")).get("split")
     except (OSError, ValueError, AttributeError):
-        return None
+        told = None
+    return told or split_of_events(view_rows(root))
 
 
 def source_episodes(root: str | Path) -> list[int]:
     """Episodes of the source that a view was carved from."""
-    files = sorted(Path(root).glob("meta/episodes/*/*.parquet"))
-    return sorted({e for f in files for e in pq.read_table(f)["wallwm/source_episode"].to_pylist()})
+    return sorted({row["wallwm/source_episode"] for row in view_rows(Path(root))})
 
 
 def spread_anchors(events: Sequence[EventRows], per_event: int) -> list[Anchor]:
@@ -173,7 +173,7 @@ def open_heldout(root: str | Path, shown: str) -> HeldOut:
         raise DataError(shown, "data", f"cannot be read ({error})", fix) from error
     if not events:
         raise DataError(shown, "meta/episodes", "holds no episodes", "pass a dataset that has some")
-    carved = "wallwm/source_episode" in meta.episodes.column_names
+    carved = has_events(view_rows(root))
     heldout = HeldOut(root, meta, events, carved, [])
     names = heldout.names("action") or [f"joint {d + 1}" for d in range(events[0].action.shape[1])]
     heldout.joints = [name.removesuffix(".pos").replace("_", " ") for name in names]

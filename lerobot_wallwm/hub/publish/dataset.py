@@ -40,7 +40,7 @@ def check_view(root: Path, repo_id: str) -> dict[str, Path]:
     files = view_files(root)
     if CARD not in files:
         raise ValueError(f"{root / CARD}: there is no card. Fix: {again}")
-    for name in _SETTINGS:
+    for name in (name for name in _SETTINGS if (root / name).is_file()):
         for keys, text in strings(read_object(root / name)):
             if is_path(text) or is_url(text):
                 raise NotPortableError(

@@ -21,6 +21,7 @@ from lerobot_wallwm.hub.files.safe_settings import CONFIG, LEARNED, PROCESSORS, 
 from lerobot_wallwm.hub.publish.checkpoint import push_checkpoint
 from lerobot_wallwm.hub.publish.staging import Extras, stage_checkpoint
 from lerobot_wallwm.hub.remote.errors import HubError
+from lerobot_wallwm.language.view_events import has_events, view_rows
 from lerobot_wallwm.language.view_facts import ViewFacts, read_view
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def _save_processors(config: Any, cfg: Any, dataset_meta: Any, folder: Path) -> 
 
 def _view(dataset_meta: Any) -> ViewFacts | None:
     root = getattr(dataset_meta, "root", None)
-    if root is None or not (Path(root) / "meta" / "wallwm.json").is_file():
+    if root is None or not has_events(view_rows(Path(root))):
         return None
     try:
         return read_view(Path(root))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lerobot.utils.feature_utils import dataset_to_policy_features
 
 from lerobot_wallwm.policies.batches.dataset_facts import (
     event_grammar,
+    event_rows,
     event_texts,
     instruction_slots,
     learn_motion_limits,
@@ -35,24 +37,37 @@ def learn(config: WallwmConfig, stats: dict[str, Any] | None, dataset_meta: Any 
     Raises:
         ValueError: ``new_cameras`` names none of the dataset's, or there are more cameras than rows.
     """
+    _leave_out_depth(config)
     known = _bind_cameras(config, dataset_meta)
+    root = getattr(dataset_meta, "root", None)
+    events = event_rows(dataset_meta)
     if dataset_meta is not None:
         _learn_names(config, dataset_meta.features)
-        _learn_events(config, dataset_meta)
+        _learn_events(config, dataset_meta, events)
         if config.vlm != "none":
             _learn_words(config, dataset_meta)
     if stats is not None:
         follow_stage(config)  # before anything is built
     if stats is not None:  # another dataset's limits replace the checkpoint's
-        root, learned = getattr(dataset_meta, "root", None), config.learned
+        learned = config.learned
         learned.motion_limits = learn_motion_limits(
             None if root is None else Path(root),
             stats,
-            getattr(dataset_meta, "episodes", None),
+            events,
             learned.action_feature_names,
             learned.state_feature_names,
         )
     return known
+
+
+def _leave_out_depth(config: WallwmConfig) -> None:
+    """Cameras of one channel show distances, which the video tower does not read."""
+    depth = [key for key, feature in config.image_features.items() if tuple(feature.shape)[:1] == (1,)]
+    for key in depth:
+        assert config.input_features is not None
+        del config.input_features[key]
+    if depth:
+        logger.warning("Left out, for they show distances and not colours: %s.", ", ".join(depth))
 
 
 def _bind_cameras(config: WallwmConfig, dataset_meta: Any | None) -> int:
@@ -89,8 +104,8 @@ def _learn_names(config: WallwmConfig, features: dict[str, Any]) -> None:
             setattr(config.learned, name, list(names) if isinstance(names, (list, tuple)) else None)
 
 
-def _learn_events(config: WallwmConfig, dataset_meta: Any) -> None:
-    """Reads the clock, and the event grammar that `wallwm prepare` left in the view's episode metadata.
+def _learn_events(config: WallwmConfig, dataset_meta: Any, events: Sequence[Mapping[str, Any]]) -> None:
+    """Reads the clock, and the grammar of the events that `wallwm prepare` left in the view.
 
     Fine-tuning on other events replaces the checkpoint's grammar; data without events leave it alone.
     """
@@ -100,7 +115,7 @@ def _learn_events(config: WallwmConfig, dataset_meta: Any) -> None:
         # --policy.planner=grammar at inference.
         config.planner = "instruction" if config.planner == "grammar" else config.planner
         return
-    if "wallwm/template" not in getattr(dataset_meta.episodes, "column_names", []):
+    if not events:
         if config.planner == "grammar" and not config.learned.event_transitions:
             logger.warning(
                 "The dataset carries no events (run `wallwm prepare` for that): falling back to "
@@ -108,8 +123,8 @@ def _learn_events(config: WallwmConfig, dataset_meta: Any) -> None:
             )
             config.planner = "instruction"
         return
-    config.learned.event_transitions, config.learned.event_max_frames = event_grammar(dataset_meta.episodes)
-    config.learned.instructions = instruction_slots(dataset_meta.episodes)
+    config.learned.event_transitions, config.learned.event_max_frames = event_grammar(events)
+    config.learned.instructions = instruction_slots(events)
 
 
 def _learn_words(config: WallwmConfig, dataset_meta: Any) -> None:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from lerobot_wallwm.language.event_grammar import learn_transitions
+from lerobot_wallwm.language.event_grammar import END, START, learn_transitions
+from lerobot_wallwm.language.view_events import has_events, recording_of, recordings, view_rows
 
 
 def episode_column(dataset_meta: Any | None, name: str) -> Tensor | None:
@@ -34,40 +36,77 @@ def read_rows(root: Path, *columns: str) -> list[np.ndarray] | None:
     return [np.stack(list(v)) if v.dtype == object else v for v in values]
 
 
-def event_grammar(episodes: Any) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+def event_grammar(
+    rows: Iterable[Mapping[str, Any]], trained: Container[str] | None = None
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
     """Which event follows which, and how long the longest of each kind lasts.
 
+    Where an event of a recording is not in the view any more, what came before it is not followed by what came after,
+    unless nothing else in the view tells how to go on from there: then its kind is gone from the data.
+
     Args:
-        episodes: Episode table of a view that `wallwm prepare` wrote (columns ``wallwm/...``).
+        rows: Of a view, see `view_rows`.
+        trained: Templates that count; None: all.
 
     Returns:
         Transition counts (see `planners.learn_transitions`) and frames per caption template.
     """
-    rows = zip(
-        *(
-            episodes[f"wallwm/{name}"]
-            for name in ("source_episode", "ordinal", "copy", "template", "instruction")
-        ),
-        episodes["length"],
-        strict=True,
-    )
-    sequences: dict[tuple[int, str], list[tuple[int, str]]] = {}
+    rows = [row for row in rows if trained is None or row["wallwm/template"] in trained]
     longest: dict[str, int] = {}
-    for source, ordinal, copy, template, instruction, length in rows:
-        if copy == 0:
-            # An instruction that changes within an episode asks for something else: its events are a plan of their own.
-            sequences.setdefault((source, instruction), []).append((ordinal, template))
-        longest[template] = max(int(length), longest.get(template, 0))
-    in_order = [[template for _, template in sorted(events)] for _, events in sorted(sequences.items())]
-    return learn_transitions(in_order), longest
+    for row in rows:
+        template = row["wallwm/template"]
+        longest[template] = max(int(row["length"]), longest.get(template, 0))
+    sequences: list[list[str | None]] = []
+    for events in recordings(rows):
+        # An instruction that changes within an episode asks for something else: its events are a plan of their own.
+        plans: dict[Any, list[Mapping[str, Any]]] = {}
+        for event in events:
+            plans.setdefault(event.get("wallwm/instruction"), []).append(event)
+        sequences += [_with_gaps(plan) for _, plan in sorted(plans.items(), key=lambda item: str(item[0]))]
+    pairs = [pair for sequence in sequences for pair in itertools.pairwise([START, *sequence, END])]
+    followed = {before for before, after in pairs if after is not None}
+    for sequence in sequences:
+        # From the end, so that places hold; what is before the first event is its recording's start.
+        for i in reversed([i for i, template in enumerate(sequence) if template is None]):
+            if (sequence[i - 1] if i else START) not in followed:
+                del sequence[i]
+    return learn_transitions(sequences), longest
 
 
-def instruction_slots(episodes: Any) -> dict[str, dict[str, str]]:
+def _with_gaps(events: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """Templates of a plan's events in order; None where some are missing. Views from before `wallwm/nth` do not tell."""
+    sequence: list[str | None] = []
+    following = 0
+    for event in events:
+        nth = event.get("wallwm/nth", following)
+        if nth != following:
+            sequence.append(None)
+        sequence.append(event["wallwm/template"])
+        following = nth + 1
+    return sequence if following == (events[-1].get("wallwm/of") or following) else [*sequence, None]
+
+
+def event_rows(dataset_meta: Any | None) -> list[Mapping[str, Any]]:
+    """The events of a view that `wallwm prepare` wrote (`view_rows`); empty for other data."""
+    root = getattr(dataset_meta, "root", None)
+    rows = [] if root is None else view_rows(Path(root))
+    found = rows or episode_rows(getattr(dataset_meta, "episodes", None))
+    return list(found) if has_events(found) else []
+
+
+def episode_rows(episodes: Any | None) -> list[Mapping[str, Any]]:
+    """Episodes as rows, whether they are rows or LeRobot's table."""
+    names = getattr(episodes, "column_names", None)
+    if episodes is None or names is None:
+        return list(episodes or ())
+    columns = (episodes[name] for name in names)
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def instruction_slots(events: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Slots by task, of a view's tasks whose sentence alone does not give them; see `language.instruction`."""
-    if "wallwm/slots" not in getattr(episodes, "column_names", []):
-        return {}
-    rows = zip(episodes["wallwm/instruction"], episodes["wallwm/slots"], strict=True)
-    return {task: slots for task, text in dict(rows).items() if (slots := json.loads(text or "{}"))}
+    texts = {row["wallwm/instruction"]: row.get("wallwm/slots") for row in events}
+    return {task: slots for task, text in texts.items() if (slots := json.loads(text or "{}"))}
 
 
 def event_texts(dataset_meta: Any | None) -> tuple[list[str], list[str]] | None:
@@ -75,19 +114,20 @@ def event_texts(dataset_meta: Any | None) -> tuple[list[str], list[str]] | None:
 
     The latter is empty after the last event. None for data without events.
     """
-    episodes: Any = getattr(dataset_meta, "episodes", None)
-    if "wallwm/instruction" not in (getattr(episodes, "column_names", None) or []):
+    events = event_rows(dataset_meta)
+    if not events or "wallwm/instruction" not in events[0]:
         return None
-    captions = [str(tasks[0]) for tasks in episodes["tasks"]]
-    places = list(zip(episodes["wallwm/source_episode"], episodes["wallwm/ordinal"], strict=True))
-    by_source: dict[int, list[tuple[int, str]]] = {}
-    for (source, ordinal), caption in zip(places, captions, strict=True):
-        by_source.setdefault(source, []).append((ordinal, caption))
+    by_recording: dict[Any, list[tuple[int, str]]] = {}
+    for row in events:
+        place = row["wallwm/ordinal"], str(row["tasks"][0])
+        by_recording.setdefault(recording_of(row), []).append(place)
     following = [
-        min(((o, c) for o, c in by_source[source] if o > ordinal), default=(0, ""))[1]
-        for source, ordinal in places
+        min(
+            ((o, c) for o, c in by_recording[recording_of(row)] if o > row["wallwm/ordinal"]), default=(0, "")
+        )[1]
+        for row in events
     ]
-    return [str(text) for text in episodes["wallwm/instruction"]], following
+    return [str(row["wallwm/instruction"]) for row in events], following
 
 
 def displacement_std(root: Path, horizon: int) -> Tensor | None:
@@ -154,8 +194,8 @@ def learn_motion_limits(
     Args:
         root: Dataset folder with ``data/*/*.parquet``, or None.
         stats: LeRobot statistics; the range of ``observation.state`` is taken from them.
-        episodes: The dataset's episode table. With the columns of a view that `wallwm prepare` wrote, steps across the
-            borders of events that follow each other count, too.
+        episodes: The dataset's episodes, as rows or as LeRobot's table. With the columns of a view that `wallwm prepare` wrote (`view_rows`), steps across
+            the borders of events that follow each other count, too.
         action_names: Names of the action's dimensions, or None.
         state_names: Names of the state's dimensions, or None.
 
@@ -175,7 +215,7 @@ def learn_motion_limits(
         return limits
     action, poses, episode = rows
     step = np.abs(np.diff(action.astype(np.float64), axis=0))[episode[1:] == episode[:-1]]
-    step = np.concatenate((step, _steps_between_events(action, episodes)))
+    step = np.concatenate((step, _steps_between_events(action, episode_rows(episodes))))
     if len(step):
         limits["step"] = _floats(np.quantile(step, QUANTILE, axis=0))
     acceleration = _accelerations(action.astype(np.float64), episode)
@@ -207,24 +247,18 @@ def _accelerations(action: np.ndarray, episode: np.ndarray) -> np.ndarray | None
     return np.nanquantile(moving, ACCELERATION_QUANTILE, axis=0)
 
 
-def _steps_between_events(action: np.ndarray, episodes: Any | None) -> np.ndarray:
+def _steps_between_events(action: np.ndarray, events: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """``|a[t+1] - a[t]|`` where one event of a view ends and the next of the recording begins, ``(n, A)``.
 
     A carved view has its events as episodes, and a gripper often jumps just between two of them.
     """
-    none = np.empty((0, action.shape[1]))
-    if "wallwm/start" not in (getattr(episodes, "column_names", None) or ()):
-        return none
-    assert episodes is not None
-    names = ("wallwm/source_episode", "wallwm/start", "wallwm/end", "dataset_from_index", "dataset_to_index")
-    table = np.stack([np.asarray(episodes[name]) for name in names], axis=1)
-    table = table[np.asarray(episodes["wallwm/copy"]) == 0]
-    table = table[np.lexsort((table[:, 1], table[:, 0]))]
-    before, after = table[:-1], table[1:]
-    follows = (before[:, 0] == after[:, 0]) & (before[:, 2] == after[:, 1])
-    last, first = before[follows, 4] - 1, after[follows, 3]
-    if not follows.any() or max(last.max(), first.max()) >= len(action):
-        return none
+    known = has_events(events)
+    pairs = [pair for own in (recordings(events) if known else ()) for pair in itertools.pairwise(own)]
+    pairs = [(a, b) for a, b in pairs if a["wallwm/end"] == b["wallwm/start"]]
+    last = np.array([before["dataset_to_index"] - 1 for before, _ in pairs], int)
+    first = np.array([after["dataset_from_index"] for _, after in pairs], int)
+    if not pairs or max(last.max(), first.max()) >= len(action):
+        return np.empty((0, action.shape[1]))
     return np.abs(action[first].astype(np.float64) - action[last])
 
 

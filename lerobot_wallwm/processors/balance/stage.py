@@ -76,30 +76,33 @@ class Balance:
         columns |= {"split": np.where(self.in_train, "train", "heldout"), "weight": self.weight}
         pq.write_table(pa.table(columns | {"copies": self.count}), path)
 
-    def mark(self, view: Path, balanced: bool) -> None:
-        """Adds `wallwm/vl_cluster`, `wallwm/action_cluster` and `wallwm/weight` to a view's episodes.
+    def facts(self) -> dict[int, dict[str, Any]]:
+        """What the views say of each event: `vl_cluster`, `action_cluster` and `weight`, by `event_id`."""
+        columns = {
+            f"{name}_cluster": label.tolist() for name, label in zip(CLUSTERINGS, self.labels, strict=True)
+        }
+        columns["weight"] = self.weight.tolist()
+        rows = zip(*columns.values(), strict=True)
+        return {
+            e.event_id: dict(zip(columns, row, strict=True)) for e, row in zip(self.events, rows, strict=True)
+        }
 
-        Also writes the view's `weights.parquet` (`index`, `weight`; one line a row of the view, mean 1), the shape of
-        LeRobot's pull request 4222: what a row must still count so that uniform draws from the view become the exact
-        balance. A view without copies gets the weights themselves; in one with copies (`balanced`) they only mend the
-        rounding.
+    def write_weights(self, view: Path, balanced: bool) -> None:
+        """Writes a view's `weights.parquet`: `index` and `weight`, one line a row of the view, mean 1.
+
+        It has the shape of LeRobot's pull request 4222: what a row must still count so that uniform draws from the view become
+        the exact balance. A view without copies gets the weights themselves; in one with copies (`balanced`) they only
+        mend the rounding.
         """
         order = {event.event_id: i for i, event in enumerate(self.events)}
-        index, weight = [], []
-        for path in sorted((view / "meta" / "episodes").glob("*/*.parquet")):
-            table = pq.read_table(path)
-            rows = [order[event] for event in table.column("wallwm/event_id").to_pylist()]
-            for name, label in zip(CLUSTERINGS, self.labels, strict=True):
-                table = table.append_column(f"wallwm/{name}_cluster", pa.array(label[rows]))
-            table = table.append_column("wallwm/weight", pa.array(self.weight[rows]))
-            pq.write_table(table, path)
-            first = table.column("dataset_from_index").to_numpy()
-            length = table.column("dataset_to_index").to_numpy() - first
-            left = self.weight[rows] / (self.count[rows] if balanced else 1)
-            index += [np.arange(a, a + n) for a, n in zip(first, length, strict=True)]
-            weight.append(np.repeat(left, length))
-        all_weights = np.concatenate(weight)
-        columns = {"index": np.concatenate(index), "weight": all_weights / all_weights.mean()}
+        names = ["wallwm/event_id", "dataset_from_index", "dataset_to_index"]
+        files = sorted((view / "meta" / "episodes").glob("*/*.parquet"))
+        table = pa.concat_tables([pq.read_table(path, columns=names) for path in files])
+        rows = [order[event] for event in table.column(names[0]).to_pylist()]
+        first, end = (table.column(name).to_numpy() for name in names[1:])
+        left = self.weight[rows] / (self.count[rows] if balanced else 1)
+        weight = np.repeat(left, end - first)
+        columns = {"index": np.arange(len(weight)), "weight": weight / weight.mean()}
         pq.write_table(pa.table(columns), view / "weights.parquet")
 
 

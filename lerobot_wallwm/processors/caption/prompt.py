@@ -125,7 +125,7 @@ class PromptBuilder:
     ) -> tuple[list[str], list[Sequence[Image.Image | None]]]:
         """Names of the cameras that show colours, and the request's frames of each."""
         source, meta = self.source, self.source.meta(position)
-        cameras = [key for key in source.camera_keys if not _is_depth(source.info["features"][key])]
+        cameras = source.camera_keys
         names = {camera: plain_line(camera.rsplit(".", 1)[-1], 24) for camera in cameras}
         found: list[Sequence[Image.Image | None]] = []
         problems: dict[str, str] = {}
@@ -165,12 +165,6 @@ class PromptBuilder:
         return Prompt(
             key, [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}], schema
         )
-
-
-def _is_depth(feature: Mapping[str, Any]) -> bool:
-    """Whether a camera shows distances, which LeRobot marks in the feature's `info`."""
-    info = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
-    return bool(info.get("is_depth_map") or info.get("video.is_depth_map"))
 
 
 class Answer(BaseModel):

@@ -18,10 +18,12 @@ from lerobot_wallwm.processors.clean.cleaner import print_cleaning
 from lerobot_wallwm.processors.prepare.config import PrepareConfig
 from lerobot_wallwm.processors.prepare.stages import Annotate, Preparation, open_source, stages_of
 from lerobot_wallwm.processors.recover.sampler import print_recovery
-from lerobot_wallwm.processors.source.episodes import split_episodes
+from lerobot_wallwm.processors.source.episodes import ACTION, STATE, SourceDataset, split_episodes
 from lerobot_wallwm.processors.source.events import LEVELS
+from lerobot_wallwm.processors.source.training_decoder import ask_training_decoder
 from lerobot_wallwm.processors.synchronize.dataset import print_synchronization
 from lerobot_wallwm.processors.view.disk_space import check_space, full_disk_explained, needed_space
+from lerobot_wallwm.processors.view.statistics import CameraStatistics
 from lerobot_wallwm.storage.atomic import atomic_folder
 from lerobot_wallwm.storage.places import output_root, source_root
 from lerobot_wallwm.storage.work_folder import work_folder
@@ -43,6 +45,7 @@ def prepare(config: PrepareConfig, annotate: Annotate | None = None) -> dict[str
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"--out.root={out} and --dataset.root={root} overlap. Fix: write outside the source")
     source = open_source(config)
+    ask_training_decoder(source)
     stages = stages_of(config, source, out, annotate)
     with (
         full_disk_explained(out),
@@ -52,12 +55,30 @@ def prepare(config: PrepareConfig, annotate: Annotate | None = None) -> dict[str
         splits = split_episodes(source.episode_indices, config.heldout, config.seed)
         check_space(*needed_space(source, folder, splits, config.copy_videos), out, config.copy_videos)
         parameters = {name: value for stage in stages for name, value in stage.parameters().items()}
-        prepared = Preparation(config, folder, source, journals, parameters)
+        prepared = Preparation(config, folder, source, journals, parameters, warnings=what_is_odd(source))
         reports = {stage.name: stage.run(prepared) for stage in stages}
         summary = summarise(prepared, time.perf_counter() - started)
         summary |= {name: report for name, report in reports.items() if report}
         (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
+
+
+def what_is_odd(source: SourceDataset) -> list[str]:
+    """A line for each thing in a dataset's files that is left out, invented or measured anew."""
+    found = []
+    if source.depth_keys:
+        cameras = ", ".join(source.depth_keys)
+        found.append(
+            f"{cameras}: shows distances; its files go into the views, no step here and no wallwm policy reads it"
+        )
+    for key in (STATE, ACTION):
+        if not source.names(key):
+            found.append(f"{key}: meta/info.json names no dimensions; they are numbered from 0")
+    if unknown := CameraStatistics(source).unknown:
+        found.append(
+            f"{', '.join(unknown)}: meta/stats.json knows nothing of it; measured from some pictures"
+        )
+    return found
 
 
 def summarise(prepared: Preparation, seconds: float) -> dict[str, Any]:

@@ -300,6 +300,9 @@ class CarveStage(Stage):
         )
         for split, episodes in zip(("train", "heldout"), prepared.split(), strict=True):
             if not episodes:
+                if config.heldout:
+                    why = "there is no heldout/: one episode is left, and training needs it; record another for `wallwm check`"
+                    prepared.warnings.append(why)
                 continue
             about = {"split": split, "command": command_of(config), "parameters": prepared.parameters}
             if (what := prepared.source.embodiment) is not None:
@@ -311,10 +314,11 @@ class CarveStage(Stage):
                     "copies": copies,
                     "sidecar": about,
                     "progress": bar.update,
+                    "facts": None if balance is None else balance.facts(),
                 }
                 result = carver.carve(prepared.source, prepared.events, prepared.folder / split, **how)
             if balance is not None:
-                balance.mark(prepared.folder / split, balanced=split == "train")
+                balance.write_weights(prepared.folder / split, balanced=split == "train")
             views[split] = vars(result) | {"episodes": len(episodes)}
             del views[split]["root"]
         return views

@@ -7,6 +7,7 @@ carved view unusable is refused here, before anything is written.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +25,7 @@ from lerobot_wallwm.embodiment.recognise import Rows, recognise
 from lerobot_wallwm.language.instruction import Instructions
 from lerobot_wallwm.storage.atomic import replacing
 from lerobot_wallwm.storage.errors import DataError
-from lerobot_wallwm.storage.fingerprint import fingerprint
+from lerobot_wallwm.storage.fingerprint import fingerprint, fingerprint_of_files
 
 STATE = "observation.state"
 ACTION = "action"
@@ -107,14 +108,16 @@ class Episode:
         return cls(index, task, fps, state, action, of_state, of_action, effort, of_effort, known)  # type: ignore[arg-type]
 
 
-def read_parquet(path: str | Path, needed: Iterable[str] = (), fix: str = _RERECORD) -> pa.Table:
-    """Reads a table with at least the columns `needed`; `fix` is what the user can do where that fails.
+def read_parquet(
+    path: str | Path, needed: Iterable[str] = (), fix: str = _RERECORD, columns: list[str] | None = None
+) -> pa.Table:
+    """Reads a table with at least the columns `needed`, or only `columns`; `fix` is what the user can do where that fails.
 
     Raises:
         DataError: The file is missing, cannot be read, or lacks a column.
     """
     try:
-        table = pq.ParquetFile(path).read()
+        table = pq.ParquetFile(path).read(columns)
     except FileNotFoundError as error:
         raise DataError(path, "file", "is missing", fix) from error
     except (OSError, pa.ArrowException) as error:
@@ -153,7 +156,15 @@ _NAMED = {ACTION: "actions", STATE: "robot state", "observation.images.*": "came
 
 @dataclass
 class SourceDataset:
-    """A LeRobotDataset v3 on disk. Build it with `SourceDataset.open`; `read(i)` gives an `Episode`."""
+    """A LeRobotDataset v3 on disk. Build it with `SourceDataset.open`; `read(i)` gives an `Episode`.
+
+    Attributes:
+        camera_keys: Cameras that show colours.
+        video_keys: Cameras of any kind whose pictures lie in videos.
+        depth_keys: Cameras that show distances. Their files go into views; nothing here looks at them.
+        identity: Of the whole dataset, which a subset keeps: 16 hexadecimal digits of its `dataset_fingerprint`, and 8 of its
+            rows' bytes, for two recordings may have the same lengths and tasks.
+    """
 
     root: Path
     info: dict[str, Any]
@@ -166,7 +177,10 @@ class SourceDataset:
     instructions: Instructions = field(default_factory=Instructions)
     # What was mended in the metadata, for the summary.
     notes: tuple[str, ...] = ()
+    depth_keys: list[str] = field(default_factory=list)
+    identity: str = ""
     _tables: dict[Path, pa.Table] = field(default_factory=dict, repr=False)
+    _strays: dict[int, Path] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, root: str | Path, embodiment: Mapping[str, str] | None = None) -> SourceDataset:
@@ -189,21 +203,23 @@ class SourceDataset:
             fix = "convert it: python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=<repo_id> --root=<folder>"
             raise DataError(info_path, "codebase_version", f"is {version}, but v3.0 is needed", fix)
         features = info.get("features", {})
-        cameras = [key for key, value in features.items() if value.get("dtype") in ("video", "image")]
+        every = [key for key, value in features.items() if value.get("dtype") in ("video", "image")]
+        depth = [key for key in every if is_depth(features[key])]
+        cameras = [key for key in every if key not in depth]
         for key, fix in _NEEDED.items():
             if key not in features and not (key.endswith("*") and cameras):
                 problem = f"is missing: the dataset has no {_NAMED[key]}"
                 raise DataError(info_path, f"features.{key}", problem, fix)
         if not float(info.get("fps") or 0) > 0:
             raise DataError(info_path, "fps", f"is {info.get('fps')}", "set it to the recording's frame rate")
-        videos = [key for key in cameras if features[key]["dtype"] == "video"]
+        videos = [key for key in every if features[key]["dtype"] == "video"]
 
         files = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
         if not files:
             raise DataError(root / "meta" / "episodes", "*.parquet", "is missing", _RERECORD)
         needed = ["episode_index", "length", "dataset_from_index", "dataset_to_index"]
         needed += ["data/chunk_index", "data/file_index"]
-        tables = [read_parquet(path, needed) for path in files]
+        tables, broken = _whole_tables(root, files, needed)
         parts = [t.select([name for name in t.column_names if not name.startswith("stats/")]) for t in tables]
         episodes = pa.concat_tables(parts, promote_options="default").sort_by("episode_index")
         # A camera that only some episodes have is theirs to lack; one that none has is a fault of the dataset.
@@ -213,7 +229,15 @@ class SourceDataset:
         what = describe(root, features, float(info["fps"]), embodiment)
         tasks, notes = _read_tasks(root, episodes, info)
         read = Instructions(used_tasks(episodes, tasks))
-        return cls(root, info, episodes, tasks, cameras, videos, what, read, notes)
+        if broken and (
+            lost := sorted(set(range(info.get("total_episodes") or 0)) - set(indices_of(episodes)))
+        ):
+            broken.append(f"episodes left out because meta/episodes does not describe them: {lost}")
+        notes = (*broken, *notes)
+        whole = cls(root, info, episodes, tasks, cameras, videos, what, read, notes, depth)
+        rows = fingerprint_of_files((root / "data").glob("*/*.parquet"))
+        whole.identity = f"{dataset_fingerprint(whole).removeprefix('sha256:')[:16]}-{rows[:8]}"
+        return whole
 
     def __len__(self) -> int:
         return self.episodes.num_rows
@@ -224,7 +248,12 @@ class SourceDataset:
 
     @property
     def episode_indices(self) -> list[int]:
-        return self.episodes.column("episode_index").to_pylist()
+        return indices_of(self.episodes)
+
+    @property
+    def all_cameras(self) -> list[str]:
+        """Cameras of any kind."""
+        return [*self.camera_keys, *self.depth_keys]
 
     def meta(self, position: int) -> dict[str, Any]:
         """The metadata row of the `position`-th episode."""
@@ -268,13 +297,10 @@ class SourceDataset:
         Raises:
             DataError: If the file is truncated or holds another number of rows than `length`.
         """
-        path = self.data_path(meta)
-        if path not in self._tables:
-            needed = (ACTION, STATE, "timestamp", "frame_index", "episode_index", "task_index")
-            self._tables = {path: read_parquet(path, needed)}  # one file: a dataset need not fit in memory
-        table = self._tables[path]
-        episode = meta["episode_index"]
-        where = np.flatnonzero(np.asarray(pc.equal(table.column("episode_index"), episode)))
+        path, episode = self.data_path(meta), meta["episode_index"]
+        table, where = self._find(path, episode)
+        if not len(where) and (stray := self._elsewhere(episode)) is not None:
+            table, where = self._find(stray, episode)
         if len(where) != meta["length"] or not len(where):
             problem = f"holds {len(where)} rows, but meta/episodes says {meta['length']}"
             raise DataError(path, f"episode_index {episode}", problem, _RERECORD)
@@ -282,6 +308,26 @@ class SourceDataset:
         part = table.slice(where[0], len(where)) if contiguous else table.take(pa.array(where))
         frames = part.column("frame_index").to_numpy()
         return part if (np.diff(frames) > 0).all() else part.sort_by("frame_index")
+
+    def _find(self, path: Path, episode: int) -> tuple[pa.Table, np.ndarray]:
+        """A data file, and which of its rows are an episode's."""
+        if path not in self._tables:
+            needed = (ACTION, STATE, "timestamp", "frame_index", "episode_index", "task_index")
+            self._tables = {path: read_parquet(path, needed)}  # one file: a dataset need not fit in memory
+        table = self._tables[path]
+        return table, np.flatnonzero(np.asarray(pc.equal(table.column("episode_index"), episode)))
+
+    def _elsewhere(self, episode: int) -> Path | None:
+        """The file that holds an episode whose metadata names another, as LeRobot finds it: by the rows of all files.
+
+        LeRobot's writer names the file before for the first episode of a later file.
+        """
+        if not self._strays:
+            for path in sorted((self.root / "data").glob("*/*.parquet")):
+                with contextlib.suppress(DataError):  # of another episode, and said there
+                    held = read_parquet(path, ["episode_index"], columns=["episode_index"])
+                    self._strays.update(dict.fromkeys(pc.unique(held.column(0)).to_pylist(), path))
+        return self._strays.get(episode)
 
     def clock(self, rows: pa.Table) -> np.ndarray:
         """Time of each of an episode's T rows, ``(T,)`` seconds.
@@ -367,6 +413,39 @@ def values_of(part: pa.Table, key: str, path: Path) -> np.ndarray:
     ):
         raise DataError(path, key, "has records of different widths", _RERECORD)
     return np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64).reshape(len(part), -1)
+
+
+def indices_of(episodes: pa.Table) -> list[int]:
+    """`episode_index` of each row of `meta/episodes`."""
+    return episodes.column("episode_index").to_pylist()
+
+
+def is_depth(feature: Mapping[str, Any]) -> bool:
+    """Whether a camera shows distances: LeRobot marks it in the feature's `info`, and its pictures have one channel."""
+    info = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
+    marked = info.get("is_depth_map") or info.get("video.is_depth_map")
+    return bool(marked or list(feature.get("shape") or ())[-1:] == [1])
+
+
+def _whole_tables(root: Path, files: Sequence[Path], needed: list[str]) -> tuple[list[pa.Table], list[str]]:
+    """The files of `meta/episodes` that can be read, and a line for each that cannot: its writer was killed.
+
+    Raises:
+        DataError: None can, or one lacks a column.
+    """
+    tables, broken = [], []
+    for path in files:
+        try:
+            tables.append(read_parquet(path, needed))
+        except DataError as error:
+            if error.key != "file":
+                raise
+            broken.append(error)
+    if not tables:
+        raise broken[0]
+    return tables, [
+        f"{Path(e.file).relative_to(root).as_posix()} is left out: it {e.problem}" for e in broken
+    ]
 
 
 def used_tasks(episodes: pa.Table, tasks: Sequence[str]) -> list[str]:

@@ -147,8 +147,16 @@ class SynchronizedSource(SourceDataset):
                     row[until] = row[name] + length / raw.fps
             rows.append(row)
         episodes = pa.Table.from_pylist(rows, schema=raw.episodes.schema)
-        fields = (raw.root, raw.info, episodes, raw.tasks, raw.camera_keys, raw.video_keys, raw.embodiment)
-        return cls(*fields, raw.instructions, raw.notes, raw=raw, verdicts=kept, _positions=positions)
+        features = (
+            raw.camera_keys,
+            raw.video_keys,
+            raw.embodiment,
+            raw.instructions,
+            raw.notes,
+            raw.depth_keys,
+        )
+        fields = (raw.root, raw.info, episodes, raw.tasks, *features, raw.identity)
+        return cls(*fields, raw=raw, verdicts=kept, _positions=positions)
 
     def rows(self, meta: dict[str, Any]) -> pa.Table:
         """All columns of one episode, each from the row that was recorded at the frame's time; see `rows_behind`.
@@ -165,7 +173,7 @@ class SynchronizedSource(SourceDataset):
         columns = []
         for name in table.column_names:
             late = {camera.camera: camera.frames for camera in verdict.late}
-            behind = rows_behind(name, self.camera_keys, verdict.lag, verdict.action_lag, late)
+            behind = rows_behind(name, self.all_cameras, verdict.lag, verdict.action_lag, late)
             column = table.column(name).slice(first - behind, length)
             if name in ("timestamp", "frame_index"):
                 values = column.to_numpy().astype(np.float64) - (begin if name == "timestamp" else first)

@@ -108,6 +108,7 @@ class EventCarver:
         copies: Mapping[int, int] | None = None,
         sidecar: Mapping[str, Any] | None = None,
         progress: Callable[[int], object] | None = None,
+        facts: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> CarveResult:
         """Writes the view of those `events` that are of `self.level` to `out`, which appears whole or not at all.
 
@@ -120,10 +121,11 @@ class EventCarver:
                 epoch, so this balances sampling; 0 leaves the event out.
             sidecar: More fields for `meta/wallwm.json`, such as the split and the parameters.
             progress: Called with the number of events done since its last call.
+            facts: More to say of an event, by event_id: columns `wallwm/...` of the view.
 
         Raises:
             FileExistsError: If `out` exists.
-            DataError: If the source cannot be read, lacks statistics of a camera, or the disk has no room.
+            DataError: If the source cannot be read, or the disk has no room.
         """
         out, events, copies = Path(out), list(events), copies or {}
         wanted = None if episodes is None else set(episodes)
@@ -139,6 +141,6 @@ class EventCarver:
             needed = needed_space(source, partial, [list(groups)], self.copy_videos, weight)
             check_space(*needed, out, self.copy_videos)
             writer = ViewWriter(source, partial, self.pruner, language=language, copy_videos=self.copy_videos)
-            counts = writer.write(groups, copies, self.level, sidecar or {}, progress)
+            counts = writer.write(groups, copies, self.level, sidecar or {}, progress, facts)
             write_card(partial, source.root, events)
         return CarveResult(out, **counts)
