@@ -5,8 +5,8 @@ import pytest
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.datasets.streaming_dataset import StreamingLeRobotDataset
-from torch.utils.data import default_collate
 from tiny_arm import CAMERAS
+from torch.utils.data import default_collate
 
 from lerobot_wallwm.language.view_events import view_rows
 from lerobot_wallwm.policies.batches.dataset_facts import event_grammar
