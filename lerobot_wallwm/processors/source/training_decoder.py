@@ -51,14 +51,15 @@ def ask_training_decoder(source: SourceDataset) -> None:
 
 
 def _kind(path: Path, fps: float, end_s: float) -> tuple[tuple[str, str] | None, float]:
-    """Codec and pixel format of a file, and by how many frames its average rate misses the last row; None if unreadable."""
+    """Codec and pixel format of a file, and by how many frames counting at its rate misses a row; None if unreadable."""
     import av
 
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            rate = float(stream.average_rate or 0)
-            return (stream.codec_context.name, str(stream.codec_context.pix_fmt)), abs(rate - fps) * end_s
+            late = float((stream.start_time or 0) * (stream.time_base or 0)) * fps
+            misses = max(abs(float(stream.average_rate or 0) - fps) * end_s, abs(late))
+            return (stream.codec_context.name, str(stream.codec_context.pix_fmt)), misses
     except (av.error.FFmpegError, OSError, IndexError):
         pass
     return None, 0.0

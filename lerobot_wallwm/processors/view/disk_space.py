@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.storage.errors import DataError
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Our choices. Rows are written with another compression than the source's, so its uncompressed size is the bound.
 _ROWS_FACTOR = 1.1
 _BYTES_PER_FRAME = 64  # event tables, cleaning report, metadata
@@ -88,7 +88,7 @@ def full_disk_explained(out: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         raise DataError(
             out,

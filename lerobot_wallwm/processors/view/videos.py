@@ -9,11 +9,8 @@ is encoded anew without loss, so that its pictures are still the source's, bit f
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 import math
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,20 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from lerobot_wallwm.processors.view.disk_space import NO_ROOM
 from lerobot_wallwm.storage.errors import DataError
 
 # Pixel formats that x264 encodes without loss; x265 does the others.
 _X264 = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "gray")
-
-
-def place_file(source: Path, target: Path) -> bool:
-    """Hard-links a file, or copies it where links are impossible. Returns True for a link."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):
-        os.link(source.resolve(), target)  # resolved: on the Hub's cache the file is a symlink into blobs/
-        return True
-    shutil.copyfile(source, target)
-    return False
 
 
 @dataclass
@@ -90,6 +78,8 @@ def cut_camera(cuts: Sequence[Cut], fps: float) -> str | None:
             return None
         return {_encode(cut, fps) for cut in cuts}.pop()
     except (av.error.FFmpegError, OSError) as error:
+        if error.errno in NO_ROOM:  # what the disk lacks is explained where it is missed
+            raise OSError(error.errno, str(error.strerror)) from error
         where = cuts[0].source
         raise DataError(where, "video", f"cannot be cut ({error})", "record or download it again") from error
 
@@ -129,7 +119,9 @@ def _copy(cut: Cut, runs: list[list[int]], fps: float) -> None:
         av.open(str(cut.target), "w", options={"movflags": "faststart"}) as new,
     ):
         stream = old.streams.video[0]
-        out = new.add_stream_from_template(stream)
+        out = new.add_stream_from_template(
+            stream, opaque=True
+        )  # PyAV knows AV1's decoder, and no encoder of its name
         ticks = 1 / (fps * float(stream.time_base or 1))
         numbered = enumerate(p for p in old.demux(stream) if p.pts is not None)
         for number, packet in numbered:

@@ -8,7 +8,10 @@ an episode's stretch of a file for its alone.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ from lerobot_wallwm.processors.view.statistics import (
     overall_statistics,
     picture_count,
 )
-from lerobot_wallwm.processors.view.videos import cut_camera, needed_cuts, place_file, told_anew
+from lerobot_wallwm.processors.view.videos import cut_camera, needed_cuts, told_anew
 from lerobot_wallwm.storage.errors import DataError
 
 # Rewritten by the carver; everything else is the source's, bit for bit.
@@ -331,3 +334,13 @@ class ViewWriter:
         stats = self.cameras.of_all(self.of_cameras) | overall_statistics(self.values, self.frames)
         for name, content in (("info.json", info), ("stats.json", stats), (SIDECAR, about)):
             (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def place_file(source: Path, target: Path) -> bool:
+    """Hard-links a file, or copies it where links are impossible. Returns True for a link."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(source.resolve(), target)  # resolved: on the Hub's cache the file is a symlink into blobs/
+        return True
+    shutil.copyfile(source, target)
+    return False

@@ -72,6 +72,7 @@ def test_events_that_are_left_out_or_written_twice(source, events, tmp_path):
         ("libx264", "yuv444p", {"g": "2"}),
         ("libx265", "yuv420p", {"x265-params": "log-level=error"}),
         ("libvpx-vp9", "yuv420p", {"g": "30"}),
+        ("libsvtav1", "yuv420p", {"g": "2", "preset": "12"}),
     ],
 )
 def test_other_codecs_and_long_groups_of_pictures(damaged, events, tmp_path, codec, pix_fmt, options):
