@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch.nested._internal import ops
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -171,6 +172,51 @@ def cuda_mirror() -> Iterator[None]:
                 library.impl(name.removeprefix("aten::"), torch.library.fallthrough_kernel, "AutocastCPU")
         # Code takes the way that it takes on CUDA.
         stack.enter_context(patch.object(torch.Tensor, "is_cuda", True))
+        stack.enter_context(patch.object(torch.Tensor, "is_cpu", False))
         stack.enter_context(patch.object(ops, "jagged_scaled_dot_product_attention", _variable_length))
         stack.enter_context(_Kernels())
         yield
+
+
+class NoHostSync(TorchDispatchMode):
+    """Refuses what makes a program wait for a GPU: looks at values, results whose size depends on them, new constants."""
+
+    WAITS = (
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "is_nonzero",
+        "equal",
+        "unique",
+        "_unique2",
+        "lift_fresh",
+    )
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, kwargs = func.overloadpacket.__name__, kwargs or {}
+        indices = args[1] if name in ("index", "index_put", "index_put_", "_unsafe_index") else ()
+        by_mask = any(x is not None and x.dtype in (torch.bool, torch.uint8) for x in indices)
+        if name in self.WAITS or by_mask:
+            raise RuntimeError(f"{func} waits for the device.")
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def fake_cuda(module: torch.nn.Module) -> Iterator[None]:
+    """Lets a module's tensors lie on CUDA and hold nothing: the dispatcher's own kernels of CUDA's autocast then apply, and
+    tensors of two devices do not meet. The module is of no use afterwards."""
+    with FakeTensorMode():
+        for part in module.modules():
+            for store in (part._parameters, part._buffers):
+                for name, x in store.items():
+                    if x is not None:
+                        empty = torch.empty(x.shape, dtype=x.dtype, device="cuda")
+                        store[name] = (
+                            empty if store is part._buffers else torch.nn.Parameter(empty, x.requires_grad)
+                        )
+        torch.set_autocast_enabled("cuda", True)
+        torch.set_autocast_dtype("cuda", torch.bfloat16)
+        try:
+            yield
+        finally:
+            torch.set_autocast_enabled("cuda", False)

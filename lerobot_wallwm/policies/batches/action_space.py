@@ -98,6 +98,6 @@ class ActionSpace(nn.Module):
         return state_BP.new_zeros(len(state_BP), 1, len(self.relative))
 
     def _origin(self, state_BP: Tensor) -> Tensor:
-        if not bool(self.relative.any()):
+        if state_BP.shape[1] != len(self.relative):  # other joints: nothing is relative to them
             return state_BP.new_zeros(len(state_BP), 1, len(self.relative))
-        return (state_BP * self.relative)[:, None]
+        return torch.where(self.relative > 0, state_BP, 0.0)[:, None]

@@ -138,7 +138,7 @@ class WaveletCodec(nn.Module):
         batch, used, _, height, width = still.shape
         z = still.new_empty(batch, self.channels, latents, height, width)
         z[:, :used, :1] = still
-        z[:, used:, 0] = 0.0
+        z[:, used:, 0].zero_()
         if latents == 1:
             return z
         side = self.spatial_stride

@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT
 from lerobot_wallwm.policies.model import flow_matching as fm
 from lerobot_wallwm.policies.towers.action_tower import VideoContext
-from lerobot_wallwm.policies.towers.frame_layouts import mask_or_none
+from lerobot_wallwm.policies.towers.attention import at_hand
+from lerobot_wallwm.policies.towers.frame_layouts import mask_of_look
 
 if TYPE_CHECKING:
     from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
@@ -27,7 +27,7 @@ class Imagination:
         text: Caption tokens ``(B, L, E)``.
         planned: ``(B,)`` frames that each event still lasts.
         num_steps: Denoising steps of the whole schedule.
-        generator: Source of the noise, one for all or one for each event.
+        noise: Standard normal, ``(B, V, C, N, h, w)``.
         view_ids: ``(V,)`` rows of the view table; None for the first V.
         z_seen: Latents of history and anchor ``(B, V, C, 1 + M, h, w)``; None for the keyframe's alone.
         seen_valid: ``(B, 1 + M)``, False before the rollout's start; None if all are valid.
@@ -42,7 +42,7 @@ class Imagination:
         text: Tensor,
         planned: Tensor,
         num_steps: int,
-        generator: torch.Generator | list[torch.Generator] | None,
+        noise: Tensor,
         view_ids: Tensor | None = None,
         z_seen: Tensor | None = None,
         seen_valid: Tensor | None = None,
@@ -62,11 +62,12 @@ class Imagination:
         in_event = first_frame < planned[:, None]
         if seen_valid is None:
             seen_valid = in_event.new_ones(len(planned), 1)
-        longest = int(in_event.sum(1).max())  # no sample needs latents beyond it
+        longest = shape.num_future_latents
+        if at_hand(in_event):
+            longest = int(in_event.sum(1).max())  # no sample needs latents beyond it
         self.latent_valid = torch.cat((seen_valid, in_event[:, :longest]), dim=1)
-        self.hidden = mask_or_none(self.latent_valid)
-        size = (*z_key.shape[:3], shape.num_future_latents, *z_key.shape[4:])
-        self.z = randn_tensor(size, generator, device, z_key.dtype)[:, :, :, :longest]
+        self.hidden = mask_of_look(self.latent_valid)
+        self.z = noise[:, :, :, :longest]
         self.z_0_hat = z_key.expand_as(self.z)
 
     def _forward(self) -> list[Tensor]:

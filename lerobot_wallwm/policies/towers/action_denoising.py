@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lerobot_wallwm.policies.towers.action_tower import ActionTower, VideoContext
-from lerobot_wallwm.policies.towers.attention import Attention, Rope, rope_tables, rotate_both
+from lerobot_wallwm.policies.towers.attention import Attention, Rope, at_hand, rope_tables, rotate_both
 from lerobot_wallwm.policies.towers.goal_head import Goal
 from lerobot_wallwm.policies.towers.history import Given
 from lerobot_wallwm.policies.towers.token_layouts import KeysValues
@@ -163,7 +163,7 @@ class ActionDenoiser:
             self.past = tower.encoder(tower.widen(given.tokens))
             valid, first = torch.cat((given.valid, valid), dim=1), 0
         mask = None
-        if not bool(valid.all()):
+        if not (at_hand(valid) and bool(valid.all())):
             mask = torch.cat((valid.new_ones(len(valid), 1), valid), dim=1)[:, None, None]
         turns = slice(first, tower.past_steps + 1 + horizon)
         rope = rope_tables(tower.rope_cos[turns, None], tower.rope_sin[turns, None])

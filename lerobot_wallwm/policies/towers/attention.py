@@ -32,13 +32,22 @@ class Rope(NamedTuple):
     turn: Tensor | None
 
 
+def at_hand(x: Tensor) -> bool:
+    """Whether a look at the values of ``x`` costs nothing.
+
+    On a GPU the program would wait there for all that was asked of the device, and a graph that is compiled or captured
+    cannot stop at all.
+    """
+    return x.is_cpu and not torch.compiler.is_compiling()
+
+
 def rope_tables(cos: Tensor, sin: Tensor) -> Rope:
     """Tables from cosines and sines of which every value stands twice, ``(..., d)``."""
-    sign = torch.tensor([-1.0, 1.0], dtype=sin.dtype, device=sin.device)
     turn = None
     if not torch.compiler.is_compiling() and cos.device.type in ("cpu", "cuda"):
         turn = torch.complex(cos[..., ::2].float(), sin[..., ::2].float())
-    return Rope(cos, (sin.unflatten(-1, (-1, 2)) * sign).flatten(-2), turn)
+    once = sin[..., ::2]
+    return Rope(cos, torch.stack((-once, once), dim=-1).flatten(-2), turn)
 
 
 def rotate(x: Tensor, rope: Rope) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor, nn
 
-from lerobot_wallwm.policies.towers.attention import Rope, attend_padded, wan_attention
+from lerobot_wallwm.policies.towers.attention import Rope, at_hand, attend_padded, wan_attention
 
 
 class CameraRoPE(nn.Module):
@@ -52,8 +52,7 @@ class CameraRoPE(nn.Module):
         Raises:
             ValueError: More views than the table holds.
         """
-        # A compiled graph cannot stop to look at a value.
-        if not torch.compiler.is_compiling() and int(view_ids.max()) >= self.max_views:
+        if at_hand(view_ids) and int(view_ids.max()) >= self.max_views:
             raise ValueError(
                 f"Camera RoPE holds {self.max_views} views but view {int(view_ids.max())} was asked for; "
                 "raise --policy.max_views."

@@ -19,6 +19,7 @@ from torch import Tensor
 from lerobot_wallwm.policies.towers.attention import (
     PackedSequences,
     Rope,
+    at_hand,
     attend,
     attend_padded,
     rope_tables,
@@ -28,8 +29,13 @@ from lerobot_wallwm.policies.towers.cross_view import CrossViewAttention
 
 
 def mask_or_none(valid: Tensor | None) -> Tensor | None:
-    """None for a mask that hides nothing: attention is faster without. A compiled graph cannot ask, so callers do."""
+    """None for a mask that hides nothing: attention is faster without. Waits for the device to know; see `mask_of_look`."""
     return None if valid is None or bool(valid.all()) else valid
+
+
+def mask_of_look(valid: Tensor | None) -> Tensor | None:
+    """`mask_or_none` where the answer is at hand; elsewhere the mask, which acting does not wait for."""
+    return mask_or_none(valid) if valid is not None and at_hand(valid) else valid
 
 
 def over_video_tokens(valid_BT: Tensor | None, tokens: int, views: int) -> Tensor | None:
