@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import zlib
 from collections import deque
@@ -323,15 +324,26 @@ class WallwmPolicy(PreTrainedPolicy):
             yield
             return
         device = self.train_steps.device
-        samples = zlib.crc32(batch["index"].flatten().cpu().numpy().tobytes())  # other noise on other ranks
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(hash((torch.initial_seed(), int(self.train_steps), samples)))
+            torch.manual_seed(self._seed_of_this_step(batch))
             yield
         self.train_steps += 1
 
     def windows_from_batch(self, batch: dict[str, Any]) -> EventWindows:
         """A LeRobot training batch as windows in the network's units."""
-        return self._events(batch, objectives.future_rows(self.model, len(batch[OBS_STATE])))
+        size, draw = len(batch[OBS_STATE]), 0.5
+        if self.training:
+            # Chunks with and without their future go through the towers one after the other, and FSDP's ranks must keep
+            # in step: there the draw does not depend on a rank's samples.
+            draw = random.Random(self._seed_of_this_step({} if self.config.chunked else batch)).random()
+        return self._events(batch, objectives.future_rows(self.model, size, draw))
+
+    def _seed_of_this_step(self, batch: dict[str, Any]) -> int:
+        """Follows from seed, step and samples: on other ranks it is another."""
+        samples = 0
+        if "index" in batch:
+            samples = zlib.crc32(batch["index"].flatten().cpu().numpy().tobytes())
+        return hash((torch.initial_seed(), int(self.train_steps), samples))
 
     # ------------------------------------------------------------------ inference
 

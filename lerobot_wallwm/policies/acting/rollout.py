@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from lerobot_wallwm.policies.model.windows import Chunk
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.planning.choice import frame_limit
 from lerobot_wallwm.policies.planning.own_planner import Speaker
+from lerobot_wallwm.policies.planning.planners import parse_line
 from lerobot_wallwm.policies.reasoning.nano_vlm import THEN, trace
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.storage.line_log import LineLog
@@ -153,9 +155,10 @@ class Rollout:
             captions: Their events.
             coming: Whether each event is still to come; None for none.
         """
-        device = batch[OBS_STATE].device
-        index = torch.tensor(rows, device=device)
-        part = {key: batch[key][index] for key in (*self.images.present(batch), OBS_STATE)}
+        device, part = batch[OBS_STATE].device, batch
+        if rows != list(range(len(batch[OBS_STATE]))):
+            index = torch.tensor(rows, device=device)
+            part = {key: batch[key][index] for key in (*self.images.present(batch), OBS_STATE)}
         past, noise = self.chunk_of_rows(part, rows), self._noise_of(rows, device)
         ahead = coming or [False] * len(rows)
         lengths = [self.robots[row].cursor.frames_of(new) or 0 for row, new in zip(rows, ahead, strict=True)]
@@ -182,13 +185,30 @@ class Rollout:
         return [self.generators.setdefault(row, torch.Generator(device).manual_seed(seed)) for row in rows]
 
     def require_trained_actions(self) -> None:
-        """Raises ValueError for a checkpoint that cannot act."""
+        """Raises ValueError for a checkpoint that cannot act, or that cannot tell when events end where nobody else does."""
         stages = self.config.learned.stages or [self.config.stage]
         if not any("action" in STAGES[stage].losses for stage in stages):
             raise ValueError(
                 f"This checkpoint is of --policy.stage={self.config.stage}, which trains no actions: it can imagine but "
                 "must not move an arm. Fix: lerobot-train --policy.path=<this checkpoint> --policy.stage=action ..."
             )
+        if not self._knows_ends and not self._ends_are_given():
+            raise ValueError(
+                "This checkpoint was never taught how long an event still lasts (--policy.future_fraction=1 from the "
+                "start): it cannot tell when an event is over. Fix: lerobot-train --policy.path=<this checkpoint> "
+                "--policy.future_fraction=0.5 ..., or say how long each event takes: --policy.planner=script "
+                "--policy.script='[\"reach for the red cube | 1.5 s\", ...]'"
+            )
+
+    @cached_property
+    def _knows_ends(self) -> bool:
+        """Whether the remaining time was ever trained; asked once a rollout, for a GPU stops to answer."""
+        return any(bool(p.any()) for p in self.model.action.remaining_head[-1].parameters())
+
+    def _ends_are_given(self) -> bool:
+        config = self.config
+        timed = config.planner == "script" and all(parse_line(line)[1] is not None for line in config.script)
+        return config.chunked or timed
 
     # ------------------------------------------------------------------ one tick
 
@@ -278,8 +298,8 @@ class Rollout:
         plan = self.job(batch, rows, captions)()
         if self.config.save_predicted_video and rows[0] == 0 and robots[0].cursor.is_new_event:
             self.film = self._imagine(batch, captions[0], plan)
-        for place, (robot, caption) in enumerate(zip(robots, captions, strict=True)):
-            length, remaining = int(plan.length[place]), float(plan.remaining[place])
+        told = zip(robots, captions, plan.length.tolist(), plan.remaining.tolist(), strict=True)
+        for place, (robot, caption, length, remaining) in enumerate(told):
             actions = plan.actions[place, :length]
             # Looks inside an event go unsmoothed: they correct, and every seam delays what they correct.
             if robot.cursor.is_new_event or robot.path.behind:

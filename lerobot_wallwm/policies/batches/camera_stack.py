@@ -37,6 +37,7 @@ class CameraStack:
         self.shapes = {key: shapes[key] for key in rows if key in shapes}
         self.row_of = {key: rows.index(key) for key in self.shapes}
         self.size, self.allow_missing = size, allow_missing
+        self._sent: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         full = Box(0, 0, *size)
         self.boxes = {
             key: letterbox((shape[1], shape[2]), size) if resize == "pad" else full
@@ -106,8 +107,11 @@ class CameraStack:
         )
 
     def view_ids(self, batch: dict[str, Any], device: torch.device) -> Tensor:
-        """Rows of the view table ``(V,)`` of the cameras that a batch has."""
-        return torch.tensor([self.row_of[key] for key in self.present(batch)], device=device)
+        """Rows of the view table ``(V,)`` of the cameras that a batch has; sent to a device once."""
+        rows = tuple(self.row_of[key] for key in self.present(batch))
+        if (rows, device) not in self._sent:
+            self._sent[rows, device] = torch.tensor(rows, device=device)
+        return self._sent[rows, device]
 
     def inside(self, batch: dict[str, Any]) -> Tensor:
         """Pixels ``(V, H, W)`` of the frame that the pictures cover."""

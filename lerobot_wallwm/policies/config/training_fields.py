@@ -17,7 +17,7 @@ class TrainingFields(ModelFields):
     stage: str = "joint"
     # Autocast's dtype in training and acting, and the frozen encoders' on CUDA; weights stay in float32.
     dtype: str = "float32"
-    # Part of each batch that carries the future video: joint 0.125, action 0.5 (our choices), video 1, the paper's.
+    # Chance of each sample to carry its future video, at any batch size: joint 0.125, action 0.5 (our choices), video 1, the paper's.
     future_fraction: float | None = None
     # K, action noise levels on one video forward (paper p. 11, where K = 6): joint 2, action 6.
     action_draws: int | None = None

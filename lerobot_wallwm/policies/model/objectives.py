@@ -88,15 +88,22 @@ class Losses:
         return torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum(), parts
 
 
-def future_rows(model: WorldActionModel, batch: int) -> int:
-    """S, how many samples of a batch carry their future."""
-    return min(batch, math.ceil(model.shape.stage.future_fraction * batch))
+def future_rows(model: WorldActionModel, batch: int, draw: float = 0.5) -> int:
+    """S, how many samples of a batch carry their future.
+
+    Args:
+        model: Its stage says which part of all samples do.
+        batch: B.
+        draw: Uniform in [0, 1). Then each sample of a shuffled batch carries its future with that chance, whatever the
+            batch's size: a batch of one does or does not, a batch of eight always has one at a chance of an eighth.
+    """
+    return min(batch, math.floor(model.shape.stage.future_fraction * batch + draw))
 
 
 def losses(model: WorldActionModel, windows: EventWindows) -> Losses:
     """Training losses of the stage: those of its row in `stages` that each sample carries, zero for the others.
 
-    The first samples of the batch (the trainer shuffles it) carry the noised future; the rest
+    The first samples of the batch (the trainer shuffles it) carry the noised future, see `future_rows`; the rest
     sees the keyframe alone, as inference without imagination does. With the future, ``t_A = t_V`` (paper's
     symmetric mapping, p. 10) except for ``anchored_fraction`` of the samples, which hold the video at s* while
     ``t_A`` is free (its asymmetric mapping, p. 10). Both fractions are our choice.

@@ -183,7 +183,11 @@ class ActionTower(nn.Module):
         self.along = nn.Linear(width, action_dim)
         nn.init.zeros_(self.along.weight)
         nn.init.zeros_(self.along.bias)
-        self.remaining_head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+        # Zero until the first gradient, which tells whether it was ever trained.
+        remaining = nn.Linear(width, 1)
+        nn.init.zeros_(remaining.weight)
+        nn.init.zeros_(remaining.bias)
+        self.remaining_head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), remaining)
         tau = torch.cat((torch.zeros(1), torch.arange(horizon) // actions_per_latent + 1)).long()
         self.register_buffer("tau", tau, persistent=False)
         self.chunk_tables = None

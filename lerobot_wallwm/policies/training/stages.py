@@ -30,7 +30,7 @@ class Stage:
             learn its words with the first tower that reads them (our choice). ``landmarks`` and ``goal`` are ours, too.
             Of the language half, `REASONING`: the vision-language model, P_Q, the staircase's branch, and P_pref.
         losses: Which of `LOSSES` are summed.
-        future_fraction: Part of a batch that carries the noised future.
+        future_fraction: Part of all samples that carries the noised future.
         anchored_fraction: Part of those that hold the video at s* while the actions' level is free (the paper's
             asymmetric mapping, p. 10); the others have ``t_A = t_V``.
         action_draws: K, noise levels of the actions on one video forward.
