@@ -207,13 +207,12 @@ def fake_cuda(module: torch.nn.Module) -> Iterator[None]:
     tensors of two devices do not meet. The module is of no use afterwards."""
     with FakeTensorMode():
         for part in module.modules():
-            for store in (part._parameters, part._buffers):
-                for name, x in store.items():
-                    if x is not None:
-                        empty = torch.empty(x.shape, dtype=x.dtype, device="cuda")
-                        store[name] = (
-                            empty if store is part._buffers else torch.nn.Parameter(empty, x.requires_grad)
-                        )
+            tables = {name: getattr(part, name) for name in getattr(part, "_kept", ())}
+            for name, x in {**part._parameters, **part._buffers, **tables}.items():
+                if x is not None:
+                    empty = torch.empty(x.shape, dtype=x.dtype, device="cuda")
+                    is_weight = isinstance(x, torch.nn.Parameter)
+                    setattr(part, name, torch.nn.Parameter(empty, x.requires_grad) if is_weight else empty)
         torch.set_autocast_enabled("cuda", True)
         torch.set_autocast_dtype("cuda", torch.bfloat16)
         try:

@@ -9,7 +9,7 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,8 @@ class WallwmPolicy(PreTrainedPolicy):
         assert config.robot_state_feature is not None and config.action_feature is not None
         backbone = find_backbone(config, empty)
         self.model = WorldActionModel(model_shape(config), backbone)
+        if config.dtype == "bfloat16":
+            self.model.lay_in(torch.bfloat16, acting=dataset_stats is None)
         if backbone is not None and dataset_meta is not None:
             captions = ["", *map(str, dataset_meta.tasks.index)]
             backbone.text_encoder.prepare(captions, config.device or "cpu")
@@ -109,7 +111,7 @@ class WallwmPolicy(PreTrainedPolicy):
             spread = displacement_std(Path(root), config.horizon) if root is not None else None
             self.action_space.fit(dataset_stats, spread)
         self._has_dataset = dataset_stats is not None
-        self._dataset_units = {name: units.clone() for name, units in self.action_space.named_buffers()}
+        self._dataset_units = {name: units.clone() for name, units in self.action_space.tables()}
         shapes = {key: tuple(feature.shape) for key, feature in config.image_features.items()}
         self._images = CameraStack(
             shapes, config.learned.camera_rows, config.image_size, config.resize, config.allow_missing_cameras
@@ -164,7 +166,7 @@ class WallwmPolicy(PreTrainedPolicy):
         if adapter is not None:
             take_units(policy.action_space, adapter, CHECKPOINT_FIX)
         if kwargs.get("dataset_stats") is not None:
-            units = dict(policy.action_space.named_buffers())
+            units = dict(policy.action_space.tables())
             with_own_units(units, policy._dataset_units, policy._joints())
             policy.action_space.set_range(kwargs["dataset_stats"])
         return policy
@@ -261,7 +263,10 @@ class WallwmPolicy(PreTrainedPolicy):
         if self.training:
             self._drawn.watch(batch)
         windows = self.windows_from_batch(batch)
-        with self._noise_of_this_step(batch):
+        autocast: AbstractContextManager[Any] = nullcontext()
+        if self.config.dtype == "bfloat16":  # as the trainer has it; weights of frozen towers ask for it everywhere
+            autocast = torch.autocast(windows.state.device.type, torch.bfloat16)
+        with autocast, self._noise_of_this_step(batch):
             if self.training:
                 frames = self._events.event_frames(batch, windows)
                 windows.captions = self.config.caption_drop()(windows.captions, frames)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -181,8 +180,7 @@ def broken_weights(weights: nn.Module | Path) -> list[str]:
     A file that cannot be read has none: loading it tells what is wrong.
     """
     if isinstance(weights, nn.Module):
-        named = chain(weights.named_parameters(), weights.named_buffers())
-        return [name for name, tensor in named if not _finite(tensor)]
+        return [name for name, tensor in weights.state_dict().items() if not _finite(tensor)]
     try:
         with safe_open(weights, framework="pt") as opened:
             return [name for name in opened.keys() if not _finite(opened.get_tensor(name))]  # noqa: SIM118

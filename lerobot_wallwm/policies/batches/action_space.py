@@ -7,10 +7,12 @@ Shapes: B batch, H horizon, A action dims, P proprioception dims.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from lerobot_wallwm.hub.files.tables import Tables
 
 
-class ActionSpace(nn.Module):
+class ActionSpace(Tables):
     """Affine maps with statistics kept in the checkpoint.
 
     Two sets: ``range_low`` and ``range_high`` undo the pipeline's min-max normalisation and follow the dataset in use;
@@ -28,14 +30,10 @@ class ActionSpace(nn.Module):
 
     def __init__(self, action_dim: int, state_dim: int, relative: list[bool]):
         super().__init__()
-        self.register_buffer("range_low", -torch.ones(action_dim))
-        self.register_buffer("range_high", torch.ones(action_dim))
-        self.register_buffer("relative", torch.tensor(relative, dtype=torch.float32))
-        self.register_buffer("offset", torch.zeros(action_dim))
-        self.register_buffer("scale", torch.ones(action_dim))
-        self.register_buffer("center", torch.zeros(action_dim))
-        self.register_buffer("state_mean", torch.zeros(state_dim))
-        self.register_buffer("state_std", torch.ones(state_dim))
+        zeros, ones = torch.zeros(action_dim), torch.ones(action_dim)
+        self.keep(range_low=-ones, range_high=ones, offset=zeros, scale=ones.clone(), center=zeros.clone())
+        self.keep(relative=torch.tensor(relative, dtype=torch.float32))
+        self.keep(state_mean=torch.zeros(state_dim), state_std=torch.ones(state_dim))
 
     def set_range(self, stats: dict[str, dict[str, Tensor]]) -> None:
         """Takes the dataset's action range, with which the pipeline normalises."""

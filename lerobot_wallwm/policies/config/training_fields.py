@@ -15,7 +15,7 @@ class TrainingFields(ModelFields):
 
     # What is trained, on which losses: `joint` (paper p. 10), or `video`, then `action` (p. 19-20), or `next_chunk` (p. 21).
     stage: str = "joint"
-    # Autocast's dtype in training and acting, and the frozen encoders' on CUDA; weights stay in float32.
+    # Autocast's dtype, and where a frozen video tower, an acting policy and, on CUDA, VAE and umT5 lie; what learns is float32.
     dtype: str = "float32"
     # Chance of each sample to carry its future video, at any batch size: joint 0.125, action 0.5 (our choices), video 1, the paper's.
     future_fraction: float | None = None

@@ -80,7 +80,7 @@ class UMT5TextEncoder(nn.Module):
             Tokens ``(B, L, E)`` in float32; unused slots are zero.
         """
         self._encode_missing(captions, self.where.device)
-        tokens = self.where.new_zeros(len(captions), self.max_tokens, self.dim)
+        tokens = self.where.new_zeros(len(captions), self.max_tokens, self.dim, dtype=torch.float32)
         for row, caption in enumerate(captions):
             features = self.cache.get(caption)
             assert features is not None

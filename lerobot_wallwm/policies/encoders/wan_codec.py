@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.backbones import FIX
 from lerobot_wallwm.hub.files.safe_files import read_object
+from lerobot_wallwm.hub.files.tables import Tables
 from lerobot_wallwm.hub.files.weights import WeightsError, check_fit, contents, load_weights, weight_files
 from lerobot_wallwm.policies.encoders.frozen import Frozen
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, num_latents
 
 
-class WanCodec(nn.Module):
+class WanCodec(Tables):
     """Standardised latents of a Wan VAE: ``(mean of the posterior - latents_mean) / latents_std``.
 
     Both versions: Wan2.1's (stride 8, 16 channels) and Wan2.2's, which cuts 2 x 2 pixels into channels before its
@@ -61,8 +62,8 @@ class WanCodec(nn.Module):
             if len(numbers[name]) != self.channels:
                 reason = f"'{name}' has {len(numbers[name])} values for {self.channels} channels."
                 raise WeightsError(folder / "config.json", reason, FIX, [name])
-        self.register_buffer("mean", _per_channel(numbers.latents_mean), persistent=False)
-        self.register_buffer("std", _per_channel(numbers.latents_std), persistent=False)
+        self.keep(persistent=False, mean=_per_channel(numbers.latents_mean))
+        self.keep(persistent=False, std=_per_channel(numbers.latents_std))
         self.vae = Frozen(self._load, dtype)
 
     def _load(self, dtype: torch.dtype) -> nn.Module:

@@ -9,9 +9,15 @@ Shapes: B batch, V views, F frames, T latents, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from lerobot_wallwm.hub.files.tables import Tables
 
 FRAMES_PER_LATENT = 4  # temporal stride of the Wan VAEs (paper p. 10)
 
@@ -56,7 +62,18 @@ def latent_error(
     return by_channel.mean(dim=(1, 2))
 
 
-class WaveletCodec(nn.Module):
+def _in_float32(method: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """A transform that autocast leaves alone: its tables are exact, and it costs next to nothing."""
+
+    @wraps(method)
+    def exact(codec: Any, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return method(codec, x)
+
+    return exact
+
+
+class WaveletCodec(Tables):
     """Lossless latents by orthonormal Haar transforms in space and time.
 
     Our choice (the paper's codec is Wan's VAE). The first frame becomes latent 0 as if it stood still for four
@@ -90,20 +107,20 @@ class WaveletCodec(nn.Module):
         self.channels = 3 * 4**levels * FRAMES_PER_LATENT
         self.still_channels = self.channels // FRAMES_PER_LATENT
         gains = self._band_gains() / 2**levels
-        self.register_buffer("scale", gains.repeat_interleave(3), persistent=False)
+        self.keep(persistent=False, scale=gains.repeat_interleave(3))
         # The transform of a block is one orthogonal matrix over its frames and one over its pixels: two products are
         # several times faster than all levels one by one.
         side, pixels = self.spatial_stride, self.spatial_stride**2
         frames = torch.eye(FRAMES_PER_LATENT).view(-1, FRAMES_PER_LATENT, 1, 1)
-        self.register_buffer("in_time", haar_block_transform(frames).T.contiguous(), persistent=False)
+        self.keep(persistent=False, in_time=haar_block_transform(frames).T.contiguous())
         basis = torch.eye(FRAMES_PER_LATENT * pixels).view(-1, FRAMES_PER_LATENT, side, side)
         forward = haar_block_transform(basis)  # (pixels, bands)
         # What stands still fills the bands without motion, which come first, and no others.
         still = forward.view(FRAMES_PER_LATENT, pixels, -1).sum(0)[:, :pixels]
-        self.register_buffer("in_space", (still / FRAMES_PER_LATENT**0.5).T.contiguous(), persistent=False)
-        self.register_buffer("still", still * gains[:pixels], persistent=False)
-        self.register_buffer("gains", gains.view(FRAMES_PER_LATENT, pixels, 1, 1, 1), persistent=False)
-        self.register_buffer("synthesis", (forward / gains).T.contiguous(), persistent=False)
+        self.keep(persistent=False, in_space=(still / FRAMES_PER_LATENT**0.5).T.contiguous())
+        self.keep(persistent=False, still=still * gains[:pixels])
+        self.keep(persistent=False, gains=gains.view(FRAMES_PER_LATENT, pixels, 1, 1, 1))
+        self.keep(persistent=False, synthesis=(forward / gains).T.contiguous())
 
     def _band_gains(self) -> Tensor:
         """Gain of each band; bands count (coarse t, fine t, coarsest h, w, ..., finest h, w)."""
@@ -124,6 +141,7 @@ class WaveletCodec(nn.Module):
         return latent_error(prediction_BVCTHW, target_BVCTHW, weight_BVHW, self.scale)
 
     @torch.no_grad()
+    @_in_float32
     def encode(self, frames_BFCHW: Tensor) -> Tensor:
         """Encodes RGB clips; sends no gradient back.
 
@@ -155,6 +173,7 @@ class WaveletCodec(nn.Module):
         torch.mul(bands, self.gains, out=future)
         return z
 
+    @_in_float32
     def encode_still(self, frames_BCHW: Tensor) -> Tensor:
         """Latent 0 of single frames ``(B, 3, H, W)`` without its empty channels: ``(B, C / 4, 1, h, w)``.
 
@@ -169,6 +188,7 @@ class WaveletCodec(nn.Module):
         blocks = frames_BFCHW.unflatten(-1, (-1, side)).unflatten(-3, (-1, side))
         return blocks.transpose(-3, -2).flatten(-2)
 
+    @_in_float32
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
         """Inverse of `encode`; returns frames ``(B, 1 + 4N, 3, H, W)`` in about [-1, 1]."""
         side = self.spatial_stride

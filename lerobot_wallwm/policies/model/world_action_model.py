@@ -26,7 +26,7 @@ from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.frame_layouts import FramePacking
 from lerobot_wallwm.policies.towers.goal_head import Goal, GoalHead
 from lerobot_wallwm.policies.towers.landmarks import Landmarks
-from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
+from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower, MultiViewWanBlock
 from lerobot_wallwm.policies.training.stages import REASONING, Stage
 
 if TYPE_CHECKING:
@@ -153,6 +153,17 @@ class WorldActionModel(nn.Module):
         if shape.max_chunks:  # chunks have no goal and no remaining time
             self.action.along.requires_grad_(False)
             self.action.remaining_head.requires_grad_(False)
+
+    def lay_in(self, dtype: torch.dtype, acting: bool) -> None:
+        """Puts weights that nobody trains in ``dtype``, so that autocast finds them there and casts none at a forward.
+
+        Args:
+            dtype: Autocast's.
+            acting: Whether that is all of them, or only a frozen video tower. A frozen action tower is not computed with.
+        """
+        frozen = "video" not in self.shape.stage.trains
+        for part in [self] if acting else [self.video] if frozen else []:
+            _lay_in(part, dtype)
 
     def parts(self) -> dict[str, nn.Module]:
         """What the stages train or freeze as one, by the names of `stages.PARTS`."""
@@ -285,3 +296,17 @@ class WorldActionModel(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Latents ``(B, V, C, T, h, w)`` to frames ``(B, V, F, 3, H, W)`` in [-1, 1]."""
         return self.codec.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+
+
+# What computes in float32 whatever autocast says: timesteps, and angles of cameras. The reasoner is also asked without it.
+_EXACT = ("condition_embedder", "time_embedder", "camera_rope", "reasoner")
+
+
+def _lay_in(module: nn.Module, dtype: torch.dtype) -> None:
+    """Matrices and kernels in ``dtype``; tables, and norms outside of Wan's blocks, stay. A block of Wan is laid whole: FSDP
+    flattens it, and asks for one dtype."""
+    for name, child in module.named_children():
+        if isinstance(child, (nn.Linear, nn.Conv2d, nn.Conv3d, MultiViewWanBlock)):
+            child.to(dtype)
+        elif name not in _EXACT:
+            _lay_in(child, dtype)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from lerobot_wallwm.hub.files.tables import Tables
 from lerobot_wallwm.policies.towers.attention import Attention, rope_tables
 from lerobot_wallwm.policies.towers.frame_layouts import FramePacking, over_video_tokens
 from lerobot_wallwm.policies.towers.goal_head import Goal
@@ -116,7 +117,7 @@ class ActionBlock(nn.Module):
         return k, v * video.gain
 
 
-class ActionTower(nn.Module):
+class ActionTower(Tables):
     """Predicts the flow of noised action sequences, and how long the event still lasts.
 
     Args:
@@ -203,8 +204,7 @@ class ActionTower(nn.Module):
             repeat_interleave_real=True,
             freqs_dtype=torch.float32,
         )
-        self.register_buffer("rope_cos", cos, persistent=False)
-        self.register_buffer("rope_sin", sin, persistent=False)
+        self.keep(persistent=False, rope_cos=cos, rope_sin=sin)
 
     def read_video(
         self,
@@ -355,7 +355,9 @@ class ActionTower(nn.Module):
     def embed_time(self, t_R: Tensor, dtype: torch.dtype) -> Tensor:
         """Embeddings of all noise levels and, last, of the clean state's."""
         levels = torch.cat((t_R * 1000.0, t_R.new_zeros(1)))
-        return self.time_embedder(self.timesteps(levels).to(dtype))
+        # Never in half precision, in which neighbouring levels are one.
+        with torch.autocast(t_R.device.type, enabled=False):
+            return self.time_embedder(self.timesteps(levels)).to(dtype)
 
     def _run_blocks(self, x: Tensor, time: Tensor, video: VideoContext, tokens: TokenLayout) -> Tensor:
         for block, layer in zip(self.blocks, video.by_layer(), strict=True):

@@ -182,6 +182,11 @@ class Attention(nn.Module):
         return self.to_out(out.transpose(1, 2).flatten(-2))
 
 
+def rms_norm(norm: nn.RMSNorm, x: Tensor) -> Tensor:
+    """``norm(x)`` in the dtype of ``x``: the fused kernel, and half the memory under autocast, take weights of no other."""
+    return F.rms_norm(x, norm.normalized_shape, norm.weight.type_as(x), norm.eps)
+
+
 def wan_attention(
     attention: WanAttention,
     x: Tensor,
@@ -201,11 +206,8 @@ def wan_attention(
     Returns:
         As ``x``.
     """
-    q, k, v = (
-        attention.norm_q(attention.to_q(x)),
-        attention.norm_k(attention.to_k(context)),
-        attention.to_v(context),
-    )
+    q, k = rms_norm(attention.norm_q, attention.to_q(x)), rms_norm(attention.norm_k, attention.to_k(context))
+    v = attention.to_v(context)
     q, k, v = (y.unflatten(-1, (attention.heads, -1)) for y in (q, k, v))
     q, k = rotate_both(q, k, rope)
     return attention.to_out[0](attend_to(q, k, v).flatten(-2))

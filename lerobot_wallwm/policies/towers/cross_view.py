@@ -57,7 +57,10 @@ class CameraRoPE(nn.Module):
                 f"Camera RoPE holds {self.max_views} views but view {int(view_ids.max())} was asked for; "
                 "raise --policy.max_views."
             )
-        angle = self.to_angle(self.view_embedding(view_ids)).repeat_interleave(2, dim=-1)  # (V, frame_dim)
+        with torch.autocast(view_ids.device.type, enabled=False):  # angles are never rounded
+            angle = self.to_angle(self.view_embedding(view_ids)).repeat_interleave(
+                2, dim=-1
+            )  # (V, frame_dim)
         frame_dim, views = angle.shape[-1], len(view_ids)
         out = []
         for table, view_part in zip(rope, (angle.cos(), angle.sin()), strict=True):

@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lerobot_wallwm.hub.files.tables import Tables
 
-class PlaceCode(nn.Module):
+
+class PlaceCode(Tables):
     """Two orthonormal directions of the hidden state in which a landmark's place is written and read back.
 
     Both ways are fixed. Our choice: the weights of a read-out that learns would be about as small as the optimiser's
@@ -38,7 +40,7 @@ class PlaceCode(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.register_buffer("directions", torch.linalg.qr(torch.randn(width, 2)).Q)
+        self.keep(directions=torch.linalg.qr(torch.randn(width, 2)).Q)
         self.scale = self.SIZE * math.sqrt(width)
 
     def write(self, points: Tensor, rest: Tensor) -> Tensor:

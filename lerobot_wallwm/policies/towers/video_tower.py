@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lerobot_wallwm.hub.files.backbones import WanShape
+from lerobot_wallwm.hub.files.tables import Tables
 from lerobot_wallwm.policies.towers.attention import rope_tables
 from lerobot_wallwm.policies.towers.cross_view import CameraRoPE, CrossViewAttention
 from lerobot_wallwm.policies.towers.frame_layouts import FrameLayout, FramePacking, PackedFrames, PaddedFrames
@@ -42,6 +43,16 @@ class VideoFeatures:
     layers: list[Tensor]
     prediction: Tensor | None
     landmarks: Tensor | None = None
+
+
+class WanRotaryTables(Tables, WanRotaryPosEmbed):
+    """Wan's rotary code, whose tables stay in float32."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        buffers = dict(self.named_buffers())
+        self._buffers.clear()
+        self.keep(persistent=False, **buffers)
 
 
 class MultiViewWanBlock(WanTransformerBlock):
@@ -109,9 +120,7 @@ class MultiViewVideoTower(nn.Module):
         wan = WanTransformer3DModel(**shape.wan_kwargs())
         # Tables, not weights: no checkpoint holds them, so they must be real where the tower is built on meta.
         with torch.device("cpu"):
-            self.rope = WanRotaryPosEmbed(
-                shape.width // shape.heads, wan.rope.patch_size, wan.rope.max_seq_len
-            )
+            self.rope = WanRotaryTables(shape.width // shape.heads, wan.rope.patch_size, wan.rope.max_seq_len)
         self.patch_embedding = wan.patch_embedding
         self.condition_embedder = wan.condition_embedder
         self.norm_out = wan.norm_out
