@@ -209,11 +209,15 @@ def test_steps_count_in_their_order_only():
 
 @pytest.mark.parametrize("plan", ["SP", "PPS"])
 def test_the_expert_does_every_plan_step_by_step(blind_table, plan):
-    from lerobot_env_so101_sim.record import demonstrate
+    from lerobot_env_so101_sim.record import demonstrate, phase_rows
 
     seed = next(s for s in range(300) if _plan(SCENARIOS["seen"][s].steps) == plan)
-    frames, commands, _, success = demonstrate(blind_table, seed)
+    frames, commands, style, success = demonstrate(blind_table, seed)
     assert success and len(frames) < 240 * len(plan)
     assert sorted({command.step for command in commands}) == list(range(len(plan)))
+    rows = phase_rows(0, seed, commands, style, steps=blind_table.named_steps())
+    assert rows[-1]["end"] == len(frames)
+    asked = {(step.cube, step.place, number) for number, step in enumerate(blind_table.scenario.steps)}
+    assert {(row["object"], row["target"], row["step"]) for row in rows} == asked
     line = blind_table.about_scene()
     assert line["plan"] == plan and all(step["success"] for step in line["each_step"])

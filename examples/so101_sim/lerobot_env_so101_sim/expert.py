@@ -187,9 +187,8 @@ class Expert:
             off = goal + _turned((CLEAR_OFF, 0.0, 0.0), goal_yaw)
             low = off + [0.0, 0.0, grasp[2] + 0.003]
             yield from self._phase("open", tool=low, yaw=goal_yaw, grip=LET_GO * rng.uniform(0.85, 1.0))
-            # First straight up: on its way in joint space the tool strays sideways.
-            yield from self._phase("retreat", tool=low + [0.0, 0.0, 0.04], yaw=goal_yaw)
-            yield from self._phase("retreat", tool=off + [0.0, 0.0, rng.uniform(0.1, 0.12)], yaw=goal_yaw)
+            high = off + [0.0, 0.0, rng.uniform(0.1, 0.12)]
+            yield from self._phase("retreat", tool=high, yaw=goal_yaw, via=low + [0.0, 0.0, 0.04])
             return
         yield from self._phase("open", grip=GRIP_OPEN * rng.uniform(0.85, 1.0))
         yield from self._phase("retreat", tool=goal + [0.0, 0.0, rng.uniform(0.1, 0.12)], yaw=goal_yaw)
@@ -228,12 +227,24 @@ class Expert:
         yield from self._phase(SET_UP, tool=tool, yaw=yaw, grip=GRIP_OPEN * self._rng.uniform(0.2, 1.05))
 
     def _phase(
-        self, name: str, tool: np.ndarray | None = None, yaw: float | None = None, grip: float | None = None
+        self,
+        name: str,
+        tool: np.ndarray | None = None,
+        yaw: float | None = None,
+        grip: float | None = None,
+        via: np.ndarray | None = None,
     ) -> Iterator[Command]:
-        """Moves to a tool pose, or only the gripper, on a minimum-jerk path that starts and ends at rest."""
+        """Moves to a tool pose, or only the gripper, on a minimum-jerk path that starts and ends at rest.
+
+        The straight way in joint space strays sideways; ``via`` is a place for the tool to pass on its way.
+        """
         start, goal = self._now, self._now.copy()
+        between = None
+        if tool is not None and via is not None:
+            between = goal.copy()
+            between[:5] = self._solver.solve(via, yaw, start[:5])
         if tool is not None:
-            goal[:5] = self._solver.solve(tool, yaw, start[:5])
+            goal[:5] = self._solver.solve(tool, yaw, start[:5] if between is None else between[:5])
         if grip is not None:
             goal[5] = self._env.to_joints(np.array([0.0, 0.0, 0.0, 0.0, 0.0, grip]))[5]
         fps = self._env.metadata["render_fps"]
@@ -243,7 +254,10 @@ class Expert:
         for step in range(1, steps + 1):
             time = step / steps
             blend = time**3 * (10 - 15 * time + 6 * time**2)
-            planned = self._env.to_row(start + blend * (goal - start))
+            joints = start + blend * (goal - start)
+            if between is not None:
+                joints = _passing(blend, start, between, goal)
+            planned = self._env.to_row(joints)
             yield Command(name, planned, planned + self._execution_noise(name, fps), self._step)
         self._now = goal
 
@@ -280,6 +294,15 @@ class Expert:
 def _radial(point: np.ndarray) -> float:
     """Direction from the arm's first axis to a point, radians about the vertical."""
     return float(np.arctan2(point[1] - BASE[1], point[0] - BASE[0]))
+
+
+def _passing(share: float, start: np.ndarray, between: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Joints, (6,), after a share of the way from ``start`` over ``between`` to ``goal``."""
+    first, second = np.abs(between - start).max(), np.abs(goal - between).max()
+    gone = share * (first + second)
+    if gone < first:
+        return start + gone / first * (between - start)
+    return between + (gone - first) / max(second, 1e-9) * (goal - between)
 
 
 def _turned(offset: tuple[float, float, float], yaw: float) -> np.ndarray:

@@ -387,6 +387,9 @@ def _name_actions(actions: list[_Span], motion: Kinematics) -> None:
             span.label = "wait"
         if before == "grasp":
             names = ["reach"] * (count - 1) + ["approach"] if count > 1 else ["reach"]
+            # The next step of a task: away from what was set down, then to the next thing.
+            if released and count > 2:
+                names[0] = "retreat"
         elif before == "release":
             names = ["move"] if count == 1 else ["lift"] + ["move"] * (count - 2) + ["lower"]
         elif before == "end" and holding:

@@ -166,6 +166,15 @@ def test_each_round_is_captioned_by_its_own_step():
     assert said[-1] == "retreat from the right plate"
 
 
+def test_between_two_rounds_the_arm_leaves_what_it_set_down_before_it_reaches_on():
+    task = "put the red cube on the black disc, then put the blue cube on the white disc"
+    events = caption(joint_episode([*ROUND, ("move", 0.8), *ROUND, ("move", 0.8)], task))
+    said = texts(events, "action")
+    between = said[said.index("release the red cube") + 1 :][:3]
+    assert between == ["retreat from the black disc", "reach for the blue cube", "approach the blue cube"]
+    assert texts(events, "subtask")[1] == "place the red cube on the black disc"
+
+
 def test_a_step_without_a_grasp_takes_no_round():
     events = caption(joint_episode([*ROUND, ("move", 0.8)], "turn on the stove and put the moka pot on it"))
     assert "grasp the moka pot" in texts(events, "action")
