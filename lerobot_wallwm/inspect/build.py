@@ -143,7 +143,7 @@ def _row(episode: int, events: list[Event], facts: dict[str, Any]) -> dict[str, 
     actions = sorted((e for e in events if e.level == "action"), key=lambda e: e.start)
     return {
         "i": episode,
-        "task": next((e.caption for e in events if e.level == "task"), ""),
+        "task": " / ".join(e.caption for e in events if e.level == "task"),
         "length": max(e.end for e in events),
         "strip": [[e.start, e.label] for e in actions],
         "captions": sorted({e.caption for e in events}),

@@ -39,7 +39,7 @@ function withoutBoundaries(tree, deleted) {
 }
 
 function withMoves(tree, moves) {
-  const length = tree.task[0][COL.end], depth = depths(tree), target = new Map();
+  const length = tree.task[tree.task.length - 1][COL.end], depth = depths(tree), target = new Map();
   for (const move of moves) {
     const rank = LEVELS.indexOf(move.level);
     if (!(depth.get(move.old) <= rank)) throw new Error(`${move.old} is not a ${move.level} boundary`);
@@ -68,7 +68,7 @@ function withMoves(tree, moves) {
 }
 
 function withBoundaries(tree, added) {
-  const length = tree.task[0][COL.end];
+  const length = tree.task[tree.task.length - 1][COL.end];
   for (const item of [...added].sort((a, b) => LEVELS.indexOf(a.level) - LEVELS.indexOf(b.level) || a.at - b.at)) {
     if (!(item.at < length)) throw new Error('outside the episode');
     tree = clone(tree, (rows, level) => LEVELS.indexOf(level) < LEVELS.indexOf(item.level) ? rows : rows.flatMap(row => {

@@ -158,29 +158,39 @@ class EventCaptioner:
         return {**item, "events": rows}
 
     def caption(self, episode: Episode, segmentation: Segmentation) -> list[Event]:
-        """Events of one episode: one task, its subtasks, actions and segments, tiling `[0, T)` at every level.
+        """Events of one episode: its task, subtasks, actions and segments, tiling `[0, T)` at every level.
 
+        Where the instruction changes within the episode there are several tasks, and a boundary at every level.
         Neighbouring intervals that get the same name become one action; their cuts stay as cuts between segments.
         """
         tracks = self.tracks(episode, segmentation)
         near = max(1, round(_NEAR_S * episode.fps))
-        spans = next(iter(tracks.values())) if len(tracks) == 1 else together(tracks, near)
-        instruction = self.instructions(episode.task)
-        wording = _Wording(instruction, tracks)
-        slots = instruction.slots | {TASK: episode.task}
         events: list[Event] = []
+        for text, start, end in episode.task_spans:
+            task = _Span(start, end, "task", 1.0, "task" if start else "episode")
+            own = {part: _clip_track(track, start, end, near) for part, track in tracks.items()}
+            self._add_task(events, episode.index, text, task, own, near)
+        return events
+
+    def _add_task(
+        self, events: list[Event], index: int, text: str, task: _Span, tracks: dict[str, Track], near: int
+    ) -> None:
+        """Adds the events of one instruction of episode `index`; the tracks tile the span `task`."""
+        spans = next(iter(tracks.values())) if len(tracks) == 1 else together(tracks, near)
+        instruction = self.instructions(text)
+        wording = _Wording(instruction, tracks)
+        slots = instruction.slots | {TASK: text}
 
         def add(
             level: str, span: _Span, parent: int, template: str, label: str, caption: str | None = None
         ) -> int:
             caption = fill(template, slots) if caption is None else caption
             at = (span.start, span.end, label, caption, template, parent, span.confidence, span.source)
-            events.append(Event(len(events), episode.index, level, *at))
+            events.append(Event(len(events), index, level, *at))
             return len(events) - 1
 
-        task = _Span(0, segmentation.length, "task", 1.0, "episode")
         template = caption_templates(instruction, None)["task"]
-        task_id = add("task", task, -1, template, "task", episode.task)
+        task_id = add("task", task, -1, template, "task", text)
         for subtask in spans["subtask"]:
             within = _inside(spans["action"], subtask)
             label, template = wording(subtask, within[0])
@@ -195,7 +205,6 @@ class EventCaptioner:
                         template = f"continue to {template}"
                     first = first and label == "wait" != action.label
                     add("segment", segment, action_id, template, label)
-        return events
 
     def tracks(self, episode: Episode, segmentation: Segmentation) -> dict[str, Track]:
         """The named intervals of each part of a robot, by part; in each they tile the episode. `""` is a robot of one part."""
@@ -274,9 +283,11 @@ def together(tracks: Mapping[str, Track], near: int) -> Track:
     Boundaries of two parts that are at most `near` frames apart become the surer one of them.
     """
     length = max(span.end for track in tracks.values() for span in track["action"])
-    found = [span for track in tracks.values() for span in track["segment"] if span.start]
-    kept = {0: (1.0, "episode")}
-    moved = {0: 0}
+    first = next(iter(tracks.values()))["action"][0]
+    begin = first.start
+    found = [span for track in tracks.values() for span in track["segment"] if span.start > begin]
+    kept = {begin: (1.0, first.source)}
+    moved = {begin: begin}
     for span in sorted(found, key=lambda span: (-span.confidence, span.start)):
         other = min(kept, key=lambda frame: abs(frame - span.start))
         if abs(other - span.start) > near:
@@ -284,7 +295,7 @@ def together(tracks: Mapping[str, Track], near: int) -> Track:
             kept[other] = span.confidence, span.source
         moved[span.start] = other
     joined: Track = {}
-    bounds = {0}
+    bounds = {begin}
     for level in LEVELS[1:]:
         bounds |= {moved[span.start] for track in tracks.values() for span in track[level]}
         edges = [*sorted(bounds), length]
@@ -307,6 +318,29 @@ def _most_of(spans: Sequence[_Span], start: int, end: int) -> _Span:
 
 def _inside(spans: Sequence[_Span], outer: _Span) -> list[_Span]:
     return [span for span in spans if outer.start <= span.start < outer.end]
+
+
+def _clip_track(track: Track, start: int, end: int, near: int) -> Track:
+    """A track within `[start, end)`; stages are found anew from what is left of the actions."""
+    clipped = {level: _clip(row, start, end, near) for level, row in track.items()}
+    if track["subtask"] is not track["action"] and (start, end) != (0, track["action"][-1].end):
+        clipped["subtask"] = _subtasks(clipped["action"])
+    return clipped
+
+
+def _clip(spans: list[_Span], start: int, end: int, near: int) -> list[_Span]:
+    """Copies of the spans within `[start, end)`; a rest of fewer than `near` frames at an edge goes to its neighbour."""
+    inside = [replace(span) for span in spans if span.start < end and span.end > start]
+    cut = inside[-1].end > end
+    inside[-1].end = end
+    if start and len(inside) > 1 and inside[0].end - start < near:
+        inside.pop(0)
+    if start:
+        inside[0] = replace(inside[0], start=start, confidence=1.0, source="task")
+    if cut and len(inside) > 1 and end - inside[-1].start < near:
+        inside.pop()
+        inside[-1].end = end
+    return inside
 
 
 def _split(spans: list[_Span], frame: int) -> list[_Span]:

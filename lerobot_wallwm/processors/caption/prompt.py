@@ -27,6 +27,7 @@ from lerobot_wallwm.language.contact_sheet import Cell, data_uri, draw_sheet
 from lerobot_wallwm.processors.caption.requests import CaptionRequest, Span
 from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset
+from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.fingerprint import fingerprint
@@ -83,14 +84,14 @@ class PromptBuilder:
 
     Attributes:
         missing: Cameras without readable frames, with the number of requests.
-        tasks: Instruction of each episode that was asked about.
+        tasks: Instructions of each episode that was asked about, each with its frames `[start, end)`.
     """
 
     def __init__(self, source: SourceDataset, config: VlmConfig, kinematics: KinematicsConfig) -> None:
         self.source, self.config, self.kinematics = source, config, kinematics
         self.position = {episode: i for i, episode in enumerate(source.episode_indices)}
         self.missing: Counter[str] = Counter()
-        self.tasks: dict[int, str] = {}
+        self.tasks: dict[int, list[tuple[str, int, int]]] = {}
         self._last: tuple[Episode, Kinematics] | None = None
         self._lock = threading.Lock()
 
@@ -102,7 +103,7 @@ class PromptBuilder:
                 episode = self.source.read(position)
                 self._last = episode, kinematics(episode, self.kinematics)
             episode, motion = self._last
-            self.tasks[episode.index] = episode.task
+            self.tasks[episode.index] = episode.task_spans
             names, by_camera = self._pictures(request, position)
         cells, seen = [], set()
         for i, frame in enumerate(request.frames):
@@ -113,12 +114,18 @@ class PromptBuilder:
             boundary = request.starts_at(leaf.event.start) if leaf is not None and first else ""
             cells.append(Cell(text, tuple(row[i] for row in by_camera), boundary))
         data = {
-            "task": plain_line(episode.task, _TASK_CHARS),
+            "task": plain_line("; then ".join(task for task, _, _ in episode.task_spans), _TASK_CHARS),
             "cameras_top_to_bottom": names,
             "events": [span_facts(span, motion) for span in request.spans],
             "enclosing_events": [span_facts(span, motion) for span in request.context],
         }
         return self._prompt(draw_sheet(cells, names), data, request.ids)
+
+    def slots(self, event: Event) -> dict[str, str]:
+        """Slots of the instruction that holds where the event begins."""
+        spans = self.tasks.get(event.episode_index, ())
+        task = next((task for task, start, end in spans if start <= event.start < end), "")
+        return self.source.instructions(task).slots
 
     def _pictures(
         self, request: CaptionRequest, position: int

@@ -190,7 +190,7 @@ class VlmCaptioner:
                 )
             )
             if caption:
-                slots = builder.source.instructions(builder.tasks.get(event.episode_index, "")).slots
+                slots = builder.slots(event)
                 event = replace(event, caption=caption, template=slot_template(caption, slots))
             told.append(event)
         report = make_report(client, self.cache, records, results, builder.missing)

@@ -69,6 +69,7 @@ def run_fingerprint(source: SourceDataset, config: PrepareConfig) -> str:
 def episode_key(episode: Episode) -> str:
     """Hash of all that an annotation can depend on: what another step changes in an episode changes its key."""
     about = [episode.index, episode.task, episode.fps, episode.state_names, episode.action_names]
+    about += list(episode.later_tasks)
     values = [[array.shape, array.tobytes()] for array in (episode.state, episode.action)]
     return fingerprint([about, values])
 

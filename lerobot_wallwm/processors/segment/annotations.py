@@ -1,8 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Annotations that exist already, and how they override what the segmenter and the captioner propose.
 
-Two sources. LeRobot's language column: the rows of style `subtask` in `language_persistent`, each of which holds from its
-timestamp to the next one's. And a JSON file beside the dataset with spans in the form of X-Planner's L0 to L3, half-open
+Three sources. LeRobot's language column: the rows of style `subtask` in `language_persistent`, each of which holds from its
+timestamp to the next one's. LeRobot's column `subtask_index`, whose texts lie in `meta/subtasks.parquet`. And a JSON file beside the dataset with spans in the form of X-Planner's L0 to L3, half-open
 intervals in frames counted from the episode's first:
 
     {"format": "wallwm-annotations", "version": 1, "episodes": [
@@ -11,7 +11,7 @@ intervals in frames counted from the episode's first:
             {"level": "L1", "start": 0, "end": 12, "caption": "reach for the red cube"}]}]}
 
 `level` is L3, L2, L1, L0 or task, subtask, action, segment. An episode or a level without spans keeps its proposals, and so
-does the time between spans. Where both sources annotate a level of an episode, the file wins.
+does the time between spans. Where several sources annotate a level of an episode, the file wins, then the language column.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SUBTASKS, SourceDataset, named_rows
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.json_file import read_json_as
 
 LANGUAGE_COLUMN = "language_persistent"
 SUBTASK_STYLE = "subtask"
+SUBTASK_COLUMN = "subtask_index"
 # X-Planner counts from the finest level.
 _NUMBERED = {f"L{3 - depth}": level for depth, level in enumerate(LEVELS)}
 
@@ -40,7 +42,7 @@ _NUMBERED = {f"L{3 - depth}": level for depth, level in enumerate(LEVELS)}
 class AnnotatedSpan:
     """One annotated event `[start, end)` of one of `LEVELS`, in frames counted from the episode's first.
 
-    `source` is `annotation` (from the file) or `language` (from LeRobot's column).
+    `source` is `annotation` (from the file), `language` or `subtask` (from LeRobot's columns).
     """
 
     level: str
@@ -127,12 +129,44 @@ def subtask_spans(
     return [AnnotatedSpan("subtask", start, end, starts[start], "language") for start, end in bounds]
 
 
+def subtask_names(root: Path) -> dict[int, str]:
+    """The texts of `meta/subtasks.parquet` by `subtask_index`; `DataError` if it cannot be read."""
+    fix = "restore it from where the dataset was annotated, or remove the column from meta/info.json"
+    return named_rows(root / SUBTASKS, "subtask", fix)
+
+
+def indexed_spans(
+    rows: pa.Table, names: Mapping[int, str], where: str | Path, episode: int
+) -> list[AnnotatedSpan]:
+    """The subtasks that the (T,) values of `subtask_index` name, a span for each run of the same one.
+
+    Frames without one (negative, or missing) belong to no span.
+
+    Raises:
+        DataError: A value is not in `names`.
+    """
+    if SUBTASK_COLUMN not in rows.column_names:
+        return []
+    values = [-1 if value is None else int(value) for value in rows.column(SUBTASK_COLUMN).to_pylist()]
+    starts = [0, *(i for i in range(1, len(values)) if values[i] != values[i - 1])]
+    spans = []
+    for start, end in pairwise([*starts, len(values)]):
+        if values[start] < 0:
+            continue
+        text = names.get(values[start], "").strip()
+        if not text:
+            key, problem = f"{SUBTASK_COLUMN} of episode {episode}", f"is {values[start]} at frame {start}"
+            raise DataError(where, key, f"{problem}, which {SUBTASKS} does not name", "annotate it again")
+        spans.append(AnnotatedSpan("subtask", start, end, text, "subtask"))
+    return spans
+
+
 def read_annotations(
     source: SourceDataset, path: str | Path | None = None
 ) -> tuple[dict[int, list[AnnotatedSpan]], list[str]]:
     """All annotations of a dataset, checked.
 
-    The dataset's language column is read where it has one; `path` is a JSON file with more.
+    The dataset's language column, or its subtask column, is read where it has one; `path` is a JSON file with more.
 
     Returns:
         The spans by episode; and one line for each episode whose annotations cannot be used, which keeps its proposals.
@@ -144,6 +178,12 @@ def read_annotations(
     spans: dict[int, list[AnnotatedSpan]] = {}
     refused: list[str] = []
     has_column = LANGUAGE_COLUMN in source.info["features"]
+    names: dict[int, str] | None = None
+    if SUBTASK_COLUMN in source.info["features"]:
+        try:
+            names = subtask_names(source.root)
+        except DataError as error:
+            refused.append(str(error))
     for position, index in enumerate(source.episode_indices):
         own = list(given.pop(index, ()))
         meta = source.meta(position)
@@ -159,6 +199,10 @@ def read_annotations(
                 known = LANGUAGE_COLUMN in part.column_names
                 rows = part.column(LANGUAGE_COLUMN)[0].as_py() if known else None
                 found = subtask_spans(rows or (), part.column("timestamp").to_numpy(), where, index)
+                check_spans([*own, *found], meta["length"], where, index)
+                own += found
+            if names is not None and not any(span.level == "subtask" for span in own):
+                found = indexed_spans(source.rows(meta), names, where, index)
                 check_spans([*own, *found], meta["length"], where, index)
                 own += found
         except DataError as error:

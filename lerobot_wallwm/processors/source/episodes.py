@@ -45,7 +45,7 @@ class Episode:
 
     Attributes:
         index: `episode_index` in the dataset.
-        task: The instruction.
+        task: The instruction, at least of the first frames.
         fps: Frames per second.
         state: (T, S) float64, in the dataset's own units.
         action: (T, A) float64.
@@ -54,6 +54,7 @@ class Episode:
         effort: (T, E) effort, current or force, in the dataset's own units; None where the robot reports none.
         effort_names: E names, or empty.
         embodiment: What the dimensions are, as the whole dataset tells it; see `what`.
+        later_tasks: Where the instruction changes within the episode, each first frame and what holds from there.
     """
 
     index: int
@@ -66,6 +67,14 @@ class Episode:
     effort: np.ndarray | None = None
     effort_names: tuple[str, ...] = ()
     embodiment: Embodiment | None = None
+    later_tasks: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def task_spans(self) -> list[tuple[str, int, int]]:
+        """Each task with its frames `[start, end)`; one for an episode whose instruction does not change."""
+        starts = [(0, self.task), *self.later_tasks]
+        ends = [*(frame for frame, _ in self.later_tasks), len(self)]
+        return [(task, start, end) for (start, task), end in zip(starts, ends, strict=True)]
 
     def __len__(self) -> int:
         return len(self.action)
@@ -86,6 +95,7 @@ class Episode:
         row = {"episode_index": self.index, "task": self.task, "fps": float(self.fps)}
         row |= {STATE: self.state.tolist(), ACTION: self.action.tolist()}
         row |= {"state_names": list(self.state_names), "action_names": list(self.action_names)}
+        row["later_tasks"] = json.dumps(self.later_tasks)
         if self.embodiment is not None:
             row["embodiment"] = json.dumps(self.embodiment.to_json())
         if self.effort is not None:
@@ -105,7 +115,9 @@ class Episode:
         index, task, fps = int(row["episode_index"]), str(row["task"]), float(row["fps"])
         what = row.get("embodiment")
         known = None if what is None else Embodiment.from_json(json.loads(what))
-        return cls(index, task, fps, state, action, of_state, of_action, effort, of_effort, known)  # type: ignore[arg-type]
+        later = tuple((frame, text) for frame, text in json.loads(row.get("later_tasks") or "[]"))
+        about = of_state, of_action, effort, of_effort, known, later
+        return cls(index, task, fps, state, action, *about)  # type: ignore[arg-type]
 
 
 def read_parquet(
@@ -145,6 +157,7 @@ def write_rows(rows: Iterable[Any], schema: pa.Schema, path: str | Path) -> None
         pq.write_table(table, partial, compression="zstd")
 
 
+SUBTASKS = "meta/subtasks.parquet"  # texts of the column `subtask_index`
 # Features that `info.json` must list, and what to do where it does not.
 _NEEDED = {
     ACTION: "record with a teleoperator (lerobot-record --teleop.type=...), or rename your action column to `action`",
@@ -361,10 +374,12 @@ class SourceDataset:
         if np.ptp(state, axis=0).max() == 0:
             problem = f"is constant over all {len(part)} frames of episode {episode}: the arm was not read, or never moved"
             raise DataError(path, STATE, problem, remove)
-        task = part.column("task_index")[0].as_py()
-        if not 0 <= task < len(self.tasks):
-            problem = f"is {task} at episode {episode}, but meta/tasks.parquet has {len(self.tasks)}"
+        indices = part.column("task_index").to_numpy()
+        if outside := [task for task in indices.tolist() if not 0 <= task < len(self.tasks)]:
+            problem = f"is {outside[0]} at episode {episode}, but meta/tasks.parquet has {len(self.tasks)}"
             raise DataError(path, "task_index", problem, _RERECORD)
+        starts = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist()]
+        task, *later = [(frame, self.tasks[indices[frame]]) for frame in starts]
         columns = {
             key: (values_of(part, key, self.root), self.names(key))
             for key in effort_keys(self.info["features"])
@@ -372,7 +387,8 @@ class SourceDataset:
         }
         names = self.names(STATE), self.names(ACTION)
         effort = join_effort(columns, state, names[0])
-        return Episode(episode, self.tasks[task], self.fps, state, action, *names, *effort, self.embodiment)
+        about = *names, *effort, self.embodiment, tuple(later)
+        return Episode(episode, task[1], self.fps, state, action, *about)
 
     def provenance(self, episode_index: int) -> dict[str, int]:
         """What a carved view says beside each event of this episode: nothing, for rows that are the recording's own."""
@@ -456,16 +472,22 @@ def used_tasks(episodes: pa.Table, tasks: Sequence[str]) -> list[str]:
     return [task for task in tasks if task in used]
 
 
-def _named_rows(path: Path, name: str) -> tuple[list[str], list[int]]:
-    """Texts of a table that LeRobot writes with pandas, such as tasks, and the index that each row gives itself."""
-    table = read_parquet(path)
+def named_rows(path: Path, name: str, fix: str = _RERECORD) -> dict[int, str]:
+    """Texts of a table that LeRobot writes with pandas, such as tasks, by the index that each row gives itself, in row order.
+
+    Raises:
+        DataError: The file cannot be read, or lacks the column.
+    """
+    table = read_parquet(path, fix=fix)
     column = next((n for n in (name, "__index_level_0__") if n in table.column_names), None)
     if column is None:
-        raise DataError(path, name, "column is missing", _RERECORD)
+        raise DataError(path, name, "column is missing", fix)
     texts = [str(text) for text in table.column(column).to_pylist()]
     index = f"{name}_index"
     indices = table.column(index).to_pylist() if index in table.column_names else list(range(len(texts)))
-    return texts, indices
+    if len(set(indices)) < len(indices):
+        raise DataError(path, index, "holds a value twice", fix)
+    return dict(zip(indices, texts, strict=True))
 
 
 def _read_tasks(root: Path, episodes: pa.Table, info: Mapping[str, Any]) -> tuple[list[str], tuple[str, ...]]:
@@ -478,10 +500,10 @@ def _read_tasks(root: Path, episodes: pa.Table, info: Mapping[str, Any]) -> tupl
         DataError: The column is missing, or neither agrees.
     """
     path = root / "meta" / "tasks.parquet"
-    texts, indices = _named_rows(path, "task")
-    if indices == list(range(len(texts))):
+    by_column = named_rows(path, "task")
+    texts = list(by_column.values())
+    if list(by_column) == list(range(len(texts))):
         return texts, ()
-    by_column = dict(zip(indices, texts, strict=True))
     candidates = {"its column task_index": by_column, "the order of its rows": dict(enumerate(texts))}
     said = dict(zip(episodes.column("episode_index").to_pylist(), _tasks_of(episodes), strict=True))
     found = _task_indices(root, episodes, info)

@@ -8,6 +8,7 @@ decoded. A hard link shares its bytes with the source, and LeRobot never writes 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ class EventCarver:
         for values in zip(*batch.values(), strict=True):
             row = dict(zip(batch, values, strict=True))
             own = sorted((e for e in row["events"] if e["level"] == self.level), key=lambda e: e["start"])
+            tasks = [(0, row["task"]), *json.loads(row.get("later_tasks") or "[]")]
             kept = None if self.pruner is None else self.pruner(Episode.from_row(row))
             for ordinal, event in enumerate(own):
                 bounds = event["start"], event["end"]
@@ -92,7 +94,8 @@ class EventCarver:
                 new = {name: event[name] for name in taken} | {
                     name: row[name] for name in ("episode_index", "fps")
                 }
-                new |= {"task": event["caption"], "ordinal": ordinal, "instruction": row["task"]}
+                later = [task for frame, task in tasks if frame <= event["start"]]
+                new |= {"task": event["caption"], "ordinal": ordinal, "instruction": later[-1]}
                 new |= {key: [row[key][k] for k in frames] for key in (STATE, ACTION)}
                 for name, value in new.items():
                     columns[name].append(value)

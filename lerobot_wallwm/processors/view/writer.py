@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from lerobot_wallwm import __version__
 from lerobot_wallwm.language.view_events import PREFIX, carried
 from lerobot_wallwm.processors.motion.quasi_static import QuasiStaticPruner
-from lerobot_wallwm.processors.source.episodes import SourceDataset
+from lerobot_wallwm.processors.source.episodes import SUBTASKS, SourceDataset
 from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.processors.view.language_rows import FRAME, LanguageRows, language_features
 from lerobot_wallwm.processors.view.statistics import (
@@ -309,6 +309,8 @@ class ViewWriter:
         pq.write_table(pa.Table.from_pylist(self.meta), path, compression="snappy")
         tasks = pd.DataFrame({"task_index": range(len(captions))}, index=pd.Index(captions, name="task"))
         tasks.to_parquet(folder / "tasks.parquet")
+        if (named := self.source.root / SUBTASKS).is_file():
+            shutil.copyfile(named, self.root / SUBTASKS)
         info = self.source.info | {
             "features": self.features,
             "total_episodes": len(self.meta),

@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lerobot.datasets.lerobot_dataset import LeRobotDatasetMetadata
-from tables import change_column, episodes_file, rows_file
+from tables import change_column, change_info, episodes_file, rows_file
 
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.policies.batches.dataset_facts import event_grammar, instruction_slots
@@ -105,3 +106,93 @@ def test_a_wrong_file_of_instructions_is_refused_before_any_work(capsys, damaged
     assert code == 2 and not (tmp_path / "out").exists()
     error = capsys.readouterr().err
     assert "tasks.json" in error and "Fix:" in error
+
+
+TWO = ["pick up the red cube", "place the red cube onto the black disc"]
+
+
+def test_a_task_that_changes_within_an_episode_is_a_boundary(capsys, damaged, tmp_path):
+    retask(damaged, TWO, at=17)
+    _, events, _ = prepare(capsys, damaged, tmp_path / "out")
+    for level in ("task", "subtask", "action", "segment"):
+        own = [e for e in events if e.episode_index == 0 and e.level == level]
+        assert 17 in {e.start for e in own} and own[-1].end == max(
+            e.end for e in events if e.episode_index == 0
+        )
+    tasks = [e for e in events if e.level == "task"]
+    assert [e.caption for e in tasks] == TWO * 6
+    by_id = {e.event_id: e for e in tasks}
+    assert {by_id[e.parent].caption for e in events if e.level == "subtask" and e.start >= 17} == {TWO[1]}
+    view = LeRobotDatasetMetadata("test/view", root=tmp_path / "out" / "train").episodes
+    for start, instruction in zip(view["wallwm/start"], view["wallwm/instruction"], strict=True):
+        assert instruction == TWO[start >= 17]
+    first = plan_of(tmp_path / "out" / "train", TWO[0])
+    assert first[0] == "reach for the red cube" and not any("disc" in caption for caption in first)
+
+
+def test_tasks_out_of_order_are_read_as_the_episodes_say(capsys, damaged, tmp_path):
+    tasks = ["pick up the red cube", "pick up the blue cube"]
+    retask(damaged, tasks)
+    write_tasks(damaged, tasks[::-1], [1, 0])  # the rows' own column is right
+    _, events, printed = prepare(capsys, damaged, tmp_path / "a")
+    own = {e.episode_index: e.caption for e in events if e.level == "task"}
+    assert own == {i: tasks[i % 2] for i in range(6)} and "not in the order of task_index" in printed
+    write_tasks(damaged, tasks, [1, 0])  # the rows' order is right
+    _, events, _ = prepare(capsys, damaged, tmp_path / "b")
+    assert {e.episode_index: e.caption for e in events if e.level == "task"} == own
+    write_tasks(damaged, ["x", "y"], [1, 0])  # neither is
+    code = main(["prepare", f"--dataset.root={damaged}", f"--out.root={tmp_path / 'c'}", "--quiet=true"])
+    assert code == 2 and "neither its column task_index nor the order" in capsys.readouterr().err
+
+
+def subtasks(root: Path, values, texts: list[str] | None) -> None:
+    """Adds LeRobot's column `subtask_index`, `values(frame)` in each episode, and the file of its texts."""
+    table = pq.read_table(rows_file(root))
+    column = pa.array([values(frame) for frame in table["frame_index"].to_pylist()], pa.int64())
+    pq.write_table(table.append_column("subtask_index", column), rows_file(root))
+    change_info(
+        root, lambda i: i["features"].update(subtask_index={"dtype": "int64", "shape": [1], "names": None})
+    )
+    if texts is not None:
+        named = pd.DataFrame({"subtask_index": range(len(texts))}, index=pd.Index(texts, name="subtask"))
+        named.to_parquet(root / "meta" / "subtasks.parquet")
+
+
+SUBTASKS = ["go to the cube", "take the cube", "bring the cube"]
+
+
+def test_subtasks_of_lerobot_are_annotations_and_stay_in_the_view(capsys, damaged, tmp_path):
+    subtasks(damaged, lambda frame: (frame >= 10) + (frame >= 20), SUBTASKS)
+    summary, events, _ = prepare(capsys, damaged, tmp_path / "out")
+    own = [(e.start, e.caption, e.source) for e in events if e.level == "subtask" and e.episode_index == 1]
+    assert own == [(start, text, "subtask") for start, text in zip((0, 10, 20), SUBTASKS, strict=True)]
+    assert summary["annotated_episodes"] == 6
+    view = tmp_path / "out" / "train"
+    kept, source = (pq.read_table(root / "meta" / "subtasks.parquet") for root in (view, damaged))
+    assert kept.equals(source)
+    assert set(pq.read_table(rows_file(view))["subtask_index"].to_pylist()) == {0, 1, 2}
+
+
+def test_a_file_of_annotations_wins_over_subtasks_of_lerobot(capsys, damaged, tmp_path):
+    subtasks(damaged, lambda frame: int(frame >= 10), SUBTASKS)
+    file = tmp_path / "spans.json"
+    spans = [{"level": "subtask", "start": 0, "end": 14, "caption": "by hand"}]
+    episodes = [{"episode_index": 2, "spans": spans}]
+    file.write_text(json.dumps({"format": "wallwm-annotations", "version": 1, "episodes": episodes}))
+    _, events, _ = prepare(capsys, damaged, tmp_path / "out", f"--annotations={file}")
+    named = {i: [e.caption for e in events if e.level == "subtask" and e.episode_index == i] for i in (1, 2)}
+    assert named[1] == SUBTASKS[:2] and named[2][0] == "by hand" and not set(SUBTASKS) & set(named[2])
+
+
+def test_frames_without_a_subtask_keep_their_proposals_and_faults_are_said(capsys, damaged, tmp_path):
+    subtasks(damaged, lambda frame: -1 if frame < 12 else 1, SUBTASKS)
+    _, events, _ = prepare(capsys, damaged, tmp_path / "a")
+    own = [e for e in events if e.level == "subtask" and e.episode_index == 0]
+    assert own[-1].caption == "take the cube" and own[-1].start == 12 and own[0].source != "subtask"
+    change_column(rows_file(damaged), "subtask_index", lambda values: [7] * len(values))
+    assert (
+        "is 7 at frame 0, which meta/subtasks.parquet does not name"
+        in prepare(capsys, damaged, tmp_path / "b")[2]
+    )
+    (damaged / "meta" / "subtasks.parquet").unlink()
+    assert "annotation not used" in prepare(capsys, damaged, tmp_path / "c")[2]
