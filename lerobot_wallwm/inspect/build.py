@@ -38,7 +38,16 @@ from lerobot_wallwm.storage.places import DatasetConfig, OutputConfig, output_ro
 # Our choice: enough for a curve across a wide screen; 8 bits are finer than its pixels are high.
 _CURVE_BUCKETS = 150
 
-SCRIPTS = ("corrections.js", "store.js", "frames.js", "timeline.js", "list.js", "clusters.js", "app.js")
+SCRIPTS = (
+    "corrections.js",
+    "store.js",
+    "frames.js",
+    "timeline.js",
+    "list.js",
+    "clusters.js",
+    "app.js",
+    "replace.js",
+)
 ASSETS = Path(__file__).parent / "assets"
 
 

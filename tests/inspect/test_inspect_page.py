@@ -271,6 +271,31 @@ def test_boundaries_are_added_and_deleted_and_read_back(tab, prepared, tmp_path)
     assert tab.evaluate(SHOWN, "action") == before
 
 
+def test_a_word_is_replaced_in_all_captions_at_once(tab, prepared, tmp_path):
+    while not tab.is_disabled("#undo"):
+        tab.click("#undo")
+    _, out = prepared
+    said = [e for e in read_events(out / "events.parquet") if "the object" in e.caption]
+    tab.click("#replace-open")
+    tab.fill("#find", "the objec")
+    assert tab.text_content("#would").startswith("0 captions")  # no whole word
+    tab.fill("#find", "The Object")
+    tab.fill("#put", "the $& cup")
+    episodes = len({e.episode_index for e in said})
+    assert tab.text_content("#would") == f"{len(said)} captions of {episodes} episodes"
+    tab.click("#replace-all")
+    assert tab.text_content("#would").startswith("0 captions")
+    tab.click("#replace form button:text-is('Close')")
+    corrections, _ = exported(tab, prepared[0], tmp_path, 0)
+    assert len(corrections) == len(said)
+    events = {e.event_id: e.caption for e in read_events(tmp_path / "out" / "events.parquet")}
+    line = str.maketrans({"\u2028": " "})  # a caption is one line
+    for e in said:
+        assert events[e.event_id] == e.caption.replace("the object", "the $& cup").translate(line)
+    tab.click("#undo")  # all at once
+    assert tab.text_content("#edit-count") == "No corrections"
+
+
 def rows_of(events: list[Event], level: str) -> list[list]:
     own = [event for event in events if event.level == level]
     return [[e.start, e.end, e.label, e.caption, e.confidence, e.source] for e in own]

@@ -79,8 +79,9 @@ function deleteBoundary(data, level, origin, at) {
   const next = edits.filter(e => !(e.kind === 'boundary' && e.episode === data.i && e.old === origin && LEVELS.indexOf(e.level) <= LEVELS.indexOf(level)));
   return tryEdits(data, [...next, {kind: 'delete', episode: data.i, level, at: origin}]);
 }
+const oneLine = text => text.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').replace(/\p{Zs}/gu, ' ').trim().slice(0, 2000);
 function editCaption(data, level, own, text, label) {
-  const clean = text.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').replace(/\p{Zs}/gu, ' ').trim().slice(0, 2000);
+  const clean = oneLine(text);
   const verb = label.trim().toLowerCase(), valid = /^[a-z][a-z0-9 _-]{0,39}$/.test(verb);
   if (!Array.isArray(own)) {  // arrays have an `at` of their own
     setEdits(edits.map(e => {
