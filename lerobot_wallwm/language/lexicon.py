@@ -27,7 +27,7 @@ PUT = word_set(
     "toss slide push pull drag roll shift relocate position arrange align attach mount plug connect thread fit slot return leave "
     "release deposit dump add sort stow tuck nest install assemble feed serve guide dip stick hook wrap fasten clip stand balance "
     "rest center centre sprinkle drape drizzle rearrange reposition swap combine hide lower send offer dispose discard deposit organise organize "
-    "separate group lean pile restock replace bury sink lift_to park_at sling shelve bag slip"
+    "separate group lean pile restock replace bury sink sling shelve bag slip"
 )
 POUR = word_set("pour tip empty spill drain decant")
 # These act on a thing where it is, perhaps with a tool ("wipe the table with the sponge").
@@ -41,7 +41,7 @@ ACT = TOOL | word_set(
     "zip unzip button unbutton tie untie sharpen water uncover light ring straighten smooth flatten iron weigh scan type play tidy "
     "clear reach point look check inspect follow trigger activate deactivate start spin swing bend stretch pet hug make prepare "
     "cook boil fry bake toast heat crack build untangle unwrap undo use approach toggle unroll crumple tilt adjust empty charge "
-    "declutter set_up solve tip hover count show find unhinge"
+    "declutter solve tip hover count show find unhinge"
 )
 # What is cleared or cleaned is not what the gripper holds.
 AREA = word_set(
@@ -60,6 +60,11 @@ NOUNS = word_set(
     "hold spray stick tip balance pack load iron peel bag pile park slip sink tap thread wrap group lean pet touch count show feed "
     "open spread shovel empty whisk use serve slice twist button roll season pass slide catch swing deposit set hug close clear "
     "chop dip knock make find center centre sort charge choose position level"
+)
+# Of these, what two words such as "button press" do not mean as a verb.
+THINGS = word_set(
+    "button switch screw hammer brush plug hook clip light drill iron water paint lock ring slot hand stick pack bag sink toast "
+    "rake mop stamp spray tap"
 )
 DETERMINERS = word_set(
     "the a an some this that these those its your my his her their our each every all both any another"
@@ -88,7 +93,7 @@ COLOURS = word_set(
 ROBOTS = word_set(
     "so100 so101 so-100 so-101 koch aloha lekiwi xarm xarm7 franka panda ur5 ur10 widowx viperx trossen moss bimanual sim mobile "
     "static real human scripted test demo dataset data record recording eval train teleop task lerobot cams cam camera final new "
-    "merged fixed clean_data episodes episode joints raw image follower leader svla tdmpc act smolvla"
+    "merged fixed episodes episode joints raw image follower leader svla tdmpc act smolvla"
 )
 PLACE_WORDS = word_set("on in at under behind between near inside beside above below")
 CONTAINERS = word_set("open close shut unlock lock zip unzip cover uncover seal")

@@ -19,14 +19,14 @@ from lerobot_wallwm.language.lexicon import verb
 
 _AGENT = r"(?:(?:the|a|your|its|this)\s+)?(?:robot(?:ic)?(?:\s+arm|'s)?|arm|gripper|human|person|operator)"
 _HAND = r"(?:arms?|hands?|grippers?|manipulators?|end[- ]effectors?|claws?|fingers?)"
-_SIDE = (
-    r"(?:(?:the|your|its|one|a|each|both)\s+)*(?P<{0}>left|right|both|two)?(?:\s+(?:robot(?:ic)?|follower))?"
-)
+_SIDE = r"(?:(?:the|your|its|one|a|each|both)\s+)*(?:(?P<side>left|right|both|two)(?:\s+\w+)??)?(?:\s+(?:robot(?:ic)?|follower))?"
 _ARM = re.compile(
-    rf"(?:^|\s+)(?:with|using|by|use)\s+{_SIDE.format('side')}\s*{_HAND}\b(?:\s*,)?(?:\s+(?:to|and)(?=\s))?",
-    re.I,
+    rf"(?:^|\s+)(?:with|using|by|use)\s+{_SIDE}\s*{_HAND}\b(?:\s*,)?(?:\s+(?:to|and)(?=\s))?", re.I
 )
-_ARM_ACTS = re.compile(rf"^{_SIDE.format('side')}\s*{_HAND}\s*(?::|\b)\s*", re.I)
+_OWN_HAND = re.compile(
+    rf"^(?:(?:left|right|robot(?:ic)?|the)\s+)*{_HAND}(?:\s+(?:slightly|a\s+little))?$", re.I
+)
+_ARM_ACTS = re.compile(rf"^{_SIDE}\s*{_HAND}\s*(?::|\b)\s*", re.I)
 _OPENING = re.compile(
     r"""^(?:(?:(?:hi|hey|hello|ok|okay|well)\b\s*(?:,|robot\b)*\s*)+|robot\s*[,:]|(?:step|task|instruction|goal)\s*\d*\s*[:.)-]|
     \(?\d+\s*[.)](?!\d)|(?:please|kindly|now|then|next|and|also|just|first(?:ly)?|second(?:ly)?|third(?:ly)?|finally|lastly|
@@ -40,7 +40,7 @@ _OPENING = re.compile(
 )
 _CLOSING = re.compile(
     r"(?:[\s,]+(?:please|thanks|thank\s+you|(?:very|so)\s+much|for\s+me|if\s+(?:you|possible)\b.*|would\s+you|ok(?:ay)?|now|"
-    r"as\s+\w+\s+as\s+(?:possible|you\s+can)|one\s+by\s+one|(?:one|two)\s+at\s+a\s+time|one\s+after\s+(?:the\s+)?(?:an)?other|"
+    r"as\s+\w+\s+as\s+(?:possible|you\s+can)|one\s+by\s+one|(?:one|two)\s+at\s+a\s+time|a\s+(?:little|bit)|slightly|one\s+after\s+(?:the\s+)?(?:an)?other|"
     r"in\s+(?:one|a\s+single)\s+\w+))+$",
     re.I,
 )
@@ -92,7 +92,16 @@ _PLACED_BY_ACTS = words.word_set(
 )
 
 
-_KEPT = words.word_set("pick grab grasp take get lift hold raise fetch use")
+_KEPT = words.word_set("pick grab grasp take get lift raise fetch use")
+_WITH_TOOL = (words.TOOL | words.POUR) - words.word_set("press tap fill cover season hit knock strike")
+_OPENED = words.word_set("open pull unlock slide uncover unzip")
+_AUXILIARIES = words.word_set("should must to needs need has have will is are")
+_HOME = words.word_set("home start starting initial rest resting original")
+_MEASURE = re.compile(
+    r"\s+(?:by\s+)?\d+(?:\.\d+)?\s*(?:cm|mm|m|centimeters?|millimeters?|inch(?:es)?|degrees?|deg|°)(?=\s|$|,)",
+    re.I,
+)
+_NOT = re.compile(r"\s*,?\s+(?:but\s+)?not\s+(?:the|a|an|on|in|from)\b[^,.;]*", re.I)
 _JOINS = words.word_set("align connect combine swap replace match attach join exchange")
 
 
@@ -160,10 +169,11 @@ def _normal(text: str) -> str:
         line = " ".join(p for p in kept if not re.fullmatch(r"v?\d+\w{0,4}", p))
     line = line.replace("_", " ")
     line = re.sub(
-        r"\b(pick|grab)(?:\s*[-&/]\s*|-and-|\s+n\s+)(?=(?:place|up|put)\b)", r"\1 ", line, flags=re.I
+        r"\b(pick|grab)(?:\s*[-&/]\s*|-and-|\s+'?n'?\s+)(?=(?:place|up|put)\b)", r"\1 ", line, flags=re.I
     )
     line = re.sub(r"\b(pick|picking)-?up\b", r"\1 up", line, flags=re.I)
     line = re.sub(r"\b(?:teh|hte|tge|thr|th)\b(?=\s+\w)", "the", line)
+    line = _NOT.sub("", line)  # "in the blue bin, not the red one"
     if line.isupper():
         line = line.lower()
     return re.sub(r"\s+", " ", line).strip()
@@ -173,6 +183,7 @@ def _bare(clause: str) -> str:
     """A clause without what surrounds the command: "now please ...", "can you ...", "..., thanks"."""
     while (opening := _OPENING.match(clause)) and opening.end():
         clause = clause[opening.end() :]
+    clause = _MEASURE.sub("", clause)
     return _CLOSING.sub("", clause.strip(" ,.;:!?")).strip(" ,.;:!?")
 
 
@@ -243,6 +254,8 @@ def _begins(tokens: Sequence[str], at: int, hard: bool) -> bool:
     word, after = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else ""
     if at and tokens[at - 1] == "to" and (at < 2 or tokens[at - 2] != "and") and not _purpose(tokens, at):
         return False
+    if word in ("with", "using") and _ARM.match(" " + " ".join(tokens[at : at + 5])):
+        return True  # "and with the left gripper open the cap"
     base = verb(word)
     marks = words.DETERMINERS | words.PRONOUNS | words.PEOPLE | words.NUMBERS
     if word in marks or word in _PLACES or word in ("of", "with", "from"):
@@ -272,7 +285,10 @@ def _purpose(tokens: Sequence[str], at: int) -> bool:
     return (
         at + 1 < len(tokens)
         and tokens[at] in words.VERBS
-        and tokens[at + 1] in words.DETERMINERS | {"it", "them"}
+        and (
+            tokens[at + 1] in words.DETERMINERS | {"it", "them"}
+            or (tokens[at] in words.PUT and tokens[at + 1] in _PLACES)
+        )
     )
 
 
@@ -337,23 +353,14 @@ def _passive(tokens: list[str]) -> tuple[str, list[str]] | None:
     lower = [token.lower() for token in tokens]
     for i, word in enumerate(lower[1:-1], 1):
         if (
-            word in ("is", "are", "be", "gets", "get")
+            word in ("is", "are", "be", "being", "gets", "get")
             and lower[i + 1].endswith(("ed", "t", "n"))
             and verb(lower[i + 1])
         ):
             if any(w in _RELATIVE for w in lower[1:i]):
                 return None
             end = i
-            while end > 1 and lower[end - 1] in (
-                "should",
-                "must",
-                "to",
-                "needs",
-                "has",
-                "will",
-                "have",
-                "need",
-            ):
+            while end > 1 and lower[end - 1] in _AUXILIARIES:
                 end -= 1
             return verb(lower[i + 1]), [*tokens[:end], *tokens[i + 2 :]]
     return None
@@ -361,26 +368,20 @@ def _passive(tokens: list[str]) -> tuple[str, list[str]] | None:
 
 def _verb_and_rest(tokens: list[str], inside: bool) -> tuple[str, list[str]]:
     """The verb of a command in its base form, and what follows it; "" where there is none. `inside`: not the first command."""
+    if _preposition(tokens, 0)[0] in _PLACES:  # "on the plate place the cube"
+        later = [i for i in range(2, len(tokens) - 1) if tokens[i].lower() in words.PUT]
+        if later and tokens[later[0] + 1].lower() in words.DETERMINERS:
+            tokens = [*tokens[later[0] :], *tokens[: later[0]]]
     lower = [token.lower() for token in tokens]
     base, rest = verb(lower[0]), tokens[1:]
     follows = lower[1] if len(lower) > 1 else ""
     marks = words.DETERMINERS | {"it", "them", "up", "down"}
-    if (
-        base in words.NOUNS
-        and base == lower[0]
-        and follows
-        and len(lower) > 1
-        and verb(follows)
-        and len(lower) == 2
-    ):
-        base = ""  # "cube stacking", "button press"
-    if (
-        not base
-        and (follows in marks or (inside and follows in words.PARTICLES))
-        and lower[0] not in words.DETERMINERS
-    ):
+    if len(lower) == 2 and base in words.THINGS and follows not in words.THINGS and verb(follows):
+        base = ""  # "button press"
+    unknown = not base and lower[0] not in words.DETERMINERS
+    if unknown and (follows in marks or (inside and follows in words.PARTICLES)):
         base = words.misspelled_verb(lower[0]) or lower[0]
-    elif not base and lower[0] not in words.DETERMINERS and len(lower) > 2:
+    elif unknown and len(lower) > 2:
         near = words.misspelled_verb(lower[0])
         base = near if near and not any(verb(word) for word in lower[1:3]) else ""
     if not base:
@@ -390,11 +391,8 @@ def _verb_and_rest(tokens: list[str], inside: bool) -> tuple[str, list[str]]:
         link = 1 if rest[0].lower() in ("and", "&", ",", "/") else 0
         second = verb(rest[link].lower()) if len(rest) > link else ""
         after = rest[link + 1].lower() if len(rest) > link + 1 else ""
-        if (
-            not second
-            or second in words.GO
-            or (second in words.NOUNS and not link and base not in ("pick", "grab"))
-        ):
+        noun = second in words.NOUNS and not link and base not in ("pick", "grab")
+        if not second or second in words.GO or noun:
             break
         if link and after in words.PARTICLES | {"it", "them"} and base not in words.TAKE:
             break
@@ -429,7 +427,7 @@ def _gapped(base: str, rest: list[str]) -> list[list[str]]:
     lower = [token.lower() for token in rest]
     parts, start = [], 0
     for i, word in enumerate(lower):
-        links = word in ("and", ",") and i + 1 < len(lower) and lower[i + 1] in words.DETERMINERS
+        links = word in ("and", ",", "then") and i + 1 < len(lower) and lower[i + 1] in words.DETERMINERS
         if (
             links
             and _has_place(rest[start:i])
@@ -496,11 +494,15 @@ def _noun(tokens: Sequence[str]) -> str:
     """A thing's name without articles and without how something is done; "" for a pronoun."""
     kept = [token for token in tokens if token != "&"]
     while kept and (kept[-1].lower() in words.MANNER or kept[-1] == ","):
+        if len(kept) > 2 and kept[-2].lower() in ("is", "are"):
+            break  # "the box that is open"
         kept.pop()
-    while kept and (kept[0].lower() in words.DETERMINERS or kept[0] in (",", "and")):
+    while kept and (kept[0].lower() in words.DETERMINERS - {"another"} or kept[0] in (",", "and", "then")):
         if kept[0].lower() in ("one", "this", "that") and len(kept) == 1:
             break
         kept = kept[1:]
+    if kept and kept[0].lower() == "of" and len(kept) < len(tokens):  # "each of the blocks"
+        return _noun(kept[1:])
     name = " ".join(kept).replace(" ,", ",")
     name = re.sub(
         r"(?:\s+(?:that|which)\s+(?:is|are)|\s+\w+ing|\s+located|\s+placed)?\s+(?:on|in|at)$", "", name
@@ -530,6 +532,7 @@ def _things(tokens: list[str]) -> list[str]:
             parts.append(tokens[start:i])
             start = i + 1
     parts.append(tokens[start:])
+    parts = [part for part in parts if part] or [tokens]
     head = parts[-1][-1]
     for part in parts[:-1]:  # "the red and the green cube"
         if all(word.lower() in words.COLOURS | words.POSITIONS | words.DETERMINERS for word in part):
@@ -541,6 +544,9 @@ def _things(tokens: list[str]) -> list[str]:
 def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) -> list[Step]:
     """The steps that one verb and what follows it ask for."""
     held = next((step for step in reversed(before) if step.object), None)
+    if base in words.PUT:  # "pick up the remote, press the button and put it back": what was taken
+        carrying = words.TAKE | words.PUT | words.POUR
+        held = next((step for step in reversed(before) if step.object and step.verb in carrying), held)
     if held is None and before and before[-1].target:  # "drive to the red block and pick it up"
         held = Step(before[-1].verb, before[-1].target)
     if base in words.GO and base not in words.PUT:
@@ -584,6 +590,11 @@ def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) 
             means.append((prep, noun))
         else:
             places.append((prep, noun))
+    if base in words.PUT and not places and (at := _second_noun(thing)):
+        places, thing = (
+            [("to", thing[:at])],
+            thing[at:],
+        )  # "hand the person the cup", "put on the stove the pan"
     tool, thing = _tool(base, tool, thing, means)
     if base in words.PUT and len(thing) > 1 and thing[-1].lower() in ("left", "right"):
         thing, places = thing[:-1], [("to", thing[-1:]), *places]
@@ -592,6 +603,8 @@ def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) 
         prep, thing = places.pop(0)  # "press on the button", "point at the cup"
     goal, place = _goal(places, held)
     names = _things(thing)
+    if _OWN_HAND.match(names[0]) and base not in words.TAKE:
+        return [Step(base)]  # "open the gripper"
     if base in words.POUR and sources:
         names = [_noun(sources[-1]) or names[0]]
     if tool and base not in words.ACT:  # "use the tongs to pick up the sushi"
@@ -604,8 +617,20 @@ def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) 
     return (
         [Step(base, name, goal, place, moved) for name in names]
         if names[0]
-        else [_referring(base, thing, goal, place, held)]
+        else [_referring(base, before, goal, place, held)]
     )
+
+
+def _second_noun(tokens: Sequence[str]) -> int:
+    """Where a second noun phrase begins, right after the first; 0 where none does."""
+    lower = [token.lower() for token in tokens]
+    open_ended = words.FUNCTION | words.DETERMINERS | {",", "&", "and", "or"}
+    for i in range(1, len(lower)):
+        if lower[i - 1] in _RELATIVE:
+            return 0
+        if i > 1 and lower[i] in ("the", "a", "an") and lower[i - 1] not in open_ended:
+            return i
+    return 0
 
 
 def _without_particle(base: str, rest: list[str], inside: bool) -> list[str]:
@@ -720,13 +745,19 @@ def _goal(places: list[tuple[str, list[str]]], held: Step | None) -> tuple[str, 
     return _noun(noun), place
 
 
-def _referring(base: str, thing: list[str], goal: str, place: str, held: Step | None) -> Step:
+def _referring(base: str, before: Sequence[Step], goal: str, place: str, held: Step | None) -> Step:
     """A command about what was named before ("and put it on the plate"), or about nothing."""
     if held is None:
         return Step(base, "", goal, place)
     name = held.object
-    if base in words.CONTAINERS and held.target and held.place == "in":
-        name = held.target  # "put the bowl in the drawer and close it"
+    if base in words.CONTAINERS:
+        opened = [step.object for step in before if step.verb in _OPENED and step.object]
+        if held.target and held.place == "in":
+            name = held.target  # "put the bowl in the drawer and close it"
+        elif opened:
+            name = opened[-1]
+    if base in words.TRAVEL and set(goal.lower().split()) & _HOME:
+        return Step(base)
     return Step(base, name, "" if goal == name else goal, place)
 
 
@@ -744,6 +775,12 @@ def _join(steps: list[Step], step: Step) -> None:
     if short:  # "open the top cabinet ... then close the cabinet"
         step = replace(step, object=short[-1])
     same = step.object.lower() == last.object.lower()
+    taken = next(
+        (i for i, s in enumerate(steps[:-1]) if s.object == step.object and s.verb in words.TAKE), None
+    )
+    if not same and step.target and taken is not None and not steps[taken].target:
+        steps[taken] = replace(steps[taken], verb=step.verb, target=step.target, place=step.place)
+        return
     if same and not last.target:
         for i in range(len(steps) - 1, -1, -1):  # "take the apple and the pear and put them in the basket"
             if (
@@ -757,15 +794,17 @@ def _join(steps: list[Step], step: Step) -> None:
             )
     elif same and not step.target:
         return
-    elif (
-        last.verb in _KEPT
-        and not last.target
-        and step.verb in words.TOOL | words.POUR
-        and step.held | (step.verb in words.AREA)
-    ):
+    elif _is_tool(last, step):
         # "pick up the sponge and wipe the table", "take the bottle and pour water into the cup"
         steps[-1] = replace(
             last, verb=step.verb, target=step.target or step.object, place=step.place if step.target else "at"
         )
     else:
         steps.append(step)
+
+
+def _is_tool(last: Step, step: Step) -> bool:
+    """Whether what was just taken is what the next deed is done with."""
+    free = last.verb in _KEPT and not last.target and last.arm == step.arm
+    same = step.target.lower() == last.object.lower()
+    return free and not same and step.verb in _WITH_TOOL and (step.held or step.verb in words.AREA)

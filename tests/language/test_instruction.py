@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from lerobot_wallwm.language import lexicon
 from lerobot_wallwm.language.instruction import (
     Instruction,
     Instructions,
@@ -129,3 +130,35 @@ def test_a_person_sets_steps(tmp_path):
     path.write_text('{"a": [{"thing": "x"}]}')
     with pytest.raises(DataError, match="Fix: write"):
         read_instruction_file(path)
+
+
+WORDS = sorted(lexicon.VERBS | lexicon.FUNCTION | lexicon.DETERMINERS | lexicon.MANNER | lexicon.POSITIONS)
+OFTEN = [
+    "and",
+    "then",
+    ",",
+    ".",
+    "the",
+    "to",
+    "with",
+    "left",
+    "arm",
+    "use",
+    "not",
+    "is",
+    "of",
+    "cube",
+    "cup",
+    "it",
+]
+
+
+@settings(max_examples=400)
+@given(st.lists(st.one_of(st.sampled_from(WORDS), st.sampled_from(OFTEN)), max_size=16).map(" ".join))
+def test_every_order_of_words_is_read(text):
+    reading = read(text)
+    assert bool(reading.steps) != bool(reading.problem)
+    assert all(step.object.strip() for step in reading.steps)
+    one = Instruction.of(text)
+    # No word is lost: what fills the template again is the sentence.
+    assert fill(one.template, one.slots).lower() == " ".join(text.split()).lower()
