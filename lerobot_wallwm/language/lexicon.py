@@ -123,7 +123,7 @@ def verb(word: str) -> str:
     """The base form of a known verb ("places", "placing", "placed" give "place"); "" for other words."""
     word = word.lower()
     stems = [word]
-    for ending in ("s", "es", "ing", "ed", "d"):
+    for ending in ("s", "es", "ing", "ed", "d", "ion"):
         if word.endswith(ending) and len(word) - len(ending) >= 2:
             stem = word[: -len(ending)]
             stems += [stem, f"{stem}e"]

@@ -147,6 +147,9 @@ def read(text: str) -> Reading:
         return Reading(text, problem="is not in Latin letters")
     if words.foreign([token.lower() for token in tokens]):
         return Reading(text, problem="is not English")
+    first = tokens[0].lower()
+    if not line.isascii() and not any(verb(token) for token in tokens) and not words.misspelled_verb(first):
+        return Reading(text, problem="is not English")
     steps: list[Step] = []
     for clause in _clauses(line):
         for step in _commands(clause, steps):
@@ -173,6 +176,7 @@ def _normal(text: str) -> str:
     )
     line = re.sub(r"\b(pick|picking)-?up\b", r"\1 up", line, flags=re.I)
     line = re.sub(r"\b(?:teh|hte|tge|thr|th)\b(?=\s+\w)", "the", line)
+    line = re.sub(r",\s*((?:which|that|who)\s[^,.;]*),", r" \1 ", line)  # "the mug, which is blue, ..."
     line = _NOT.sub("", line)  # "in the blue bin, not the red one"
     if line.isupper():
         line = line.lower()
@@ -464,6 +468,15 @@ def _phrases(tokens: Sequence[str]) -> list[tuple[str, list[str]]]:
             phrases[-1][1].append(tokens[i])
             i += 1
             continue
+        since = [token.lower() for token in phrases[-1][1]]
+        told = next((since[i + 1 :] for i in range(len(since)) if since[i] in _RELATIVE), [])
+        if (
+            len(told) == 2
+            and told[0] in ("is", "are")
+            and not told[1].endswith(("ed", "ing"))
+            and told[1] not in _LYING
+        ):
+            lying = False  # "which is blue" is all that is said of it
         if lying:  # the place belongs to the thing: "the cup that is on the shelf"
             phrases[-1][1].extend(tokens[i : i + size])
             lying = False
