@@ -73,6 +73,7 @@ _MODIFIERS = frozenset(
     ]
 )
 _SIDES = words.word_set("left right front back top far near rear very")
+_LONGEST_TEXT = 2000  # our choice: what is longer is no instruction
 _LONGEST = 5  # words of a preposition: "to the left side of"
 _RELATIVE = words.word_set("that which who whose where")
 _LYING = words.word_set(
@@ -138,6 +139,8 @@ class Reading:
 @functools.lru_cache(maxsize=4096)
 def read(text: str) -> Reading:
     """Reads an instruction. Never raises."""
+    if len(str(text)) > _LONGEST_TEXT:
+        return Reading(text, problem=f"is longer than {_LONGEST_TEXT} characters")
     line = _normal(text)
     tokens = _TOKEN.findall(line)
     letters = [char for char in line if char.isalpha()]
