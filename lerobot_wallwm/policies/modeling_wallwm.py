@@ -264,7 +264,8 @@ class WallwmPolicy(PreTrainedPolicy):
             self._drawn.watch(batch)
         windows = self.windows_from_batch(batch)
         autocast: AbstractContextManager[Any] = nullcontext()
-        if self.config.dtype == "bfloat16":  # as the trainer has it; weights of frozen towers ask for it everywhere
+        # As the trainer has it; weights of frozen towers ask for it everywhere.
+        if self.config.dtype == "bfloat16":
             autocast = torch.autocast(windows.state.device.type, torch.bfloat16)
         with autocast, self._noise_of_this_step(batch):
             if self.training:
