@@ -23,14 +23,15 @@ _SIDE = r"(?:(?:the|your|its|one|a|each|both)\s+)*(?:(?P<side>left|right|both|tw
 _ARM = re.compile(
     rf"(?:^|\s+)(?:with|using|by|use)\s+{_SIDE}\s*{_HAND}\b(?:\s*,)?(?:\s+(?:to|and)(?=\s))?", re.I
 )
+_ONE = re.compile(r"(?<=\w\s)one$", re.I)
 _OWN_HAND = re.compile(
     rf"^(?:(?:left|right|robot(?:ic)?|the)\s+)*{_HAND}(?:\s+(?:slightly|a\s+little))?$", re.I
 )
 _ARM_ACTS = re.compile(rf"^{_SIDE}\s*{_HAND}\s*(?::|\b)\s*", re.I)
 _OPENING = re.compile(
     r"""^(?:(?:(?:hi|hey|hello|ok|okay|well)\b\s*(?:,|robot\b)*\s*)+|robot\s*[,:]|(?:step|task|instruction|goal)\s*\d*\s*[:.)-]|
-    \(?\d+\s*[.)](?!\d)|(?:please|kindly|now|then|next|and|also|just|first(?:ly)?|second(?:ly)?|third(?:ly)?|finally|lastly|
-    afterwards?|after\s+that|after\s+which|carefully|gently|slowly|quickly|simply|again|once\s+done|but|so|to|let's|
+    \(?\d+\s*[.)](?!\d)|(?:please|kindly|now|then|next|and|also|just|first(?:ly)?|second(?:ly)?|third(?:ly)?|finally|lastly|at\s+the\s+end|in\s+the\s+end|
+    afterwards?|(?:once|when)\s+(?:that|this|it)\s+is\s+(?:done|finished)|after\s+that|after\s+which|carefully|gently|slowly|quickly|simply|again|once\s+done|but|so|to|let's|
     both\s+arms|immediately|neatly)\b\s*,?|
     would\s+you\s+mind\b|(?:can|could|would|will)\s+you\b|i(?:'d|\s+would)?\s+(?:want|need|like)\s+you\s+to|(?:your|the)\s+(?:task|goal|job|objective)\s+is\s+to|
     (?:the|your|this)?\s*robot(?:ic)?(?:\s+arm)?\s+(?:should|must|will|can|has\s+to|needs\s+to|is\s+to|then)|
@@ -199,6 +200,10 @@ def _clauses(line: str) -> Iterator[str]:
     for sentence in re.split(
         r"\s*(?:^|\s)\d+\s*[.)](?=\s)|\s*[.;!?](?=\s|$)\s*|\s+-+>?\s+|\s*(?:->|→|=>)\s*|:\s+", line
     ):
+        if order := _told_backwards(sentence):
+            for part in order:
+                yield from _clauses(part)
+            continue
         found = list(_TOKEN.finditer(sentence))
         tokens = [match[0].lower() for match in found]
         start, i = 0, 0
@@ -254,6 +259,22 @@ _LINKS = frozenset(
         "please",
     ]
 )
+
+
+_BEFORE = re.compile(r"^\s*before\s+(?:you\s+)?(?P<second>.+?),\s*(?P<first>.+)$", re.I)
+_AFTER_FIRST = re.compile(
+    r"^\s*(?:after|once|when)\s+(?:you\s+(?:have\s+)?)?(?P<first>\w+ing\s.+?|.+?),\s*(?P<second>.+)$", re.I
+)
+_AFTER = re.compile(r"^(?P<second>.+?),?\s+after\s+(?:you\s+(?:have\s+)?)?(?P<first>\w+\s.+)$", re.I)
+
+
+def _told_backwards(sentence: str) -> list[str]:
+    """The two halves of "before you A, B", "after A, B" or "B after A", in the order of doing; nothing for other sentences."""
+    for pattern in (_BEFORE, _AFTER_FIRST, _AFTER):
+        found = pattern.match(sentence)
+        if found and all(verb(_bare(found[part]).split(" ")[0]) for part in ("first", "second")):
+            return [found["first"], found["second"]]
+    return []
 
 
 def _begins(tokens: Sequence[str], at: int, hard: bool) -> bool:
@@ -752,11 +773,10 @@ def _goal(places: list[tuple[str, list[str]]], held: Step | None) -> tuple[str, 
     place = _PLACES.get(prep, prep) or prep
     lower = " ".join(noun).lower()
     if not noun or lower in ("it", "them", "that", "there"):
-        found = (
-            (held.target or held.object)
-            if held is not None and held.target
-            else (held.object if held else "")
-        )
+        if held is None:
+            return "", place
+        # "put the bowl in the drawer and the spoon in it": the drawer; "put the plate on the table and the cup on it": the plate
+        found = held.target if held.target and place == held.place == "in" else held.object
         return found, place
     return _noun(noun), place
 
@@ -787,6 +807,13 @@ def _join(steps: list[Step], step: Step) -> None:
         if step.target and not last.target:
             steps[-1] = replace(last, target=step.target, place=step.place)
         return
+    earlier = [name for s in steps for name in (s.target, s.object) if name and not _ONE.search(name)]
+    if earlier:  # "the red cube ... the blue one"
+        head = earlier[-1].split(" ")[-1]
+        step = replace(step, object=_ONE.sub(head, step.object))
+    if earlier or step.object:
+        head = (step.object or earlier[-1]).split(" ")[-1]
+        step = replace(step, target=step.target if head == "one" else _ONE.sub(head, step.target))
     short = [n for s in steps for n in (s.object, s.target) if n.lower().endswith(" " + step.object.lower())]
     if short:  # "open the top cabinet ... then close the cabinet"
         step = replace(step, object=short[-1])
