@@ -39,7 +39,59 @@ def page() -> str:
             if field.name in own:
                 reason = get_attribute_docstring(group, field.name).comment_above
                 parts.append(f"| `{field.name}` | {_default(field)} | {_cell(reason)} |\n")
-    return "".join(parts)
+    return "".join(parts) + recipes()
+
+
+RECIPES = """
+## Recipes
+
+`--policy.recipe=paper` sets what the paper has, `nano` (the default) what minutes of training on two CPU cores need. A flag that
+is given wins, and `lerobot-train` names it beside the recipe's value. What the paper leaves open (learning rates, widths, how
+event lengths are found without its language model) stays ours; its sight cones need `--policy.calibration`.
+"""
+
+
+def recipes() -> str:
+    """Both recipes side by side."""
+    from lerobot_wallwm.policies.training.recipes import PARTS, SETTINGS
+    from lerobot_wallwm.policies.training.stages import PAPER_STAGES, STAGES
+
+    def cell(value: Any) -> str:
+        names = {None: "as the backbone", True: "yes", False: "no"}
+        if isinstance(value, bool) or value is None:
+            return names[value]
+        return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    lines = ["", "| setting | nano | paper | where |", "|---|---|---|---|"]
+    lines += [f"| `{n}` | {cell(s.nano)} | {cell(s.paper)} | {s.source} |" for n, s in SETTINGS.items()]
+    told = {
+        "place_codes": "a random code of its place on every video feature",
+        "open_gates": "gates of the video tower open at the start",
+        "residual": "the video head predicts what changes, instead of the flow (eq. 7)",
+        "action_velocity": "the action head predicts the flow (p. 11)",
+    }
+    for name, words in told.items():
+        lines.append(
+            f"| {words} | {cell(getattr(PARTS['nano'], name))} | {cell(getattr(PARTS['paper'], name))} | |"
+        )
+    numbers = {
+        "future_fraction": "samples with their future",
+        "anchored_fraction": "of these, video held at s* = 45 of 50",
+        "action_draws": "draws K (p. 11: 6)",
+        "caption_drop": "captions dropped (p. 19-20)",
+        "ema_decay": "weight average (p. 20: 0.9999)",
+    }
+    lines += ["", "| stage | | nano | paper |", "|---|---|---|---|"]
+    for stage, row in STAGES.items():
+        for name, words in numbers.items():
+            ours, paper = getattr(row, name), getattr(PAPER_STAGES[stage], name)
+            if ours != paper or ours != getattr(STAGES["joint"], name):
+                lines.append(f"| `{stage}` | {words} | {_plain(ours)} | {_plain(paper)} |")
+    return RECIPES + "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> str:
+    return " to ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _default(field: Field[Any]) -> str:

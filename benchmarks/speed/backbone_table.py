@@ -1,11 +1,10 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""What each backbone weighs: parameters of its parts, and memory of its weights in training and acting.
+"""What each backbone weighs: parameters of its parts. `python -m benchmarks speed memory` has what they need in memory.
 
 Parameters are counted on models built without memory (the meta device) by diffusers, transformers and this package, and
-must equal the published counts. Memory is that of weights, gradients and optimiser alone, on one GPU, nothing sharded,
-frozen encoders not resident; activations come on top. Wan's numbers: the config.json files of
-Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.2-TI2V-5B-Diffusers, with three cameras of 192 x 224, 65 sampled frames at
-stride 2 (paper.md 2.2, 2.3) and a horizon of 128. The action tower's width is our choice, as is everything of `nano`.
+must equal the published counts. Wan's numbers: the config.json files of Wan-AI/Wan2.1-T2V-1.3B-Diffusers and
+Wan2.2-TI2V-5B-Diffusers, with three cameras of 192 x 224, 65 sampled frames at stride 2 (paper p. 19) and a horizon of 128.
+The action tower's width is our choice, as is everything of `nano`.
 """
 
 from argparse import Namespace
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.harness.rows import CannotRunError, Row
-from lerobot_wallwm.hub.files.backbones import WanShape
+from lerobot_wallwm.hub.files.backbones import BACKBONES, WanShape
 from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
 from lerobot_wallwm.policies.towers.action_tower import ActionTower
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower
@@ -45,7 +44,6 @@ class Sizes:
         return self.grid[0] * self.grid[1]
 
 
-_TOWER = {"action_width": 1024, "action_heads": 16, "action_ffn_width": 4096}
 _DIMS = {"views": 3, "latents": 17, "text_tokens": 512, "action_dim": 20, "state_dim": 20, "horizon": 128}
 SIZES = {
     "nano": Sizes(
@@ -62,16 +60,10 @@ SIZES = {
         horizon=32,
     ),
     "wan2.1-1.3b": Sizes(
-        video=WanShape(width=1536, depth=30, heads=12, ffn_width=8960, latent_channels=16, text_dim=4096),
-        grid=(12, 14),
-        **_TOWER,
-        **_DIMS,
+        video=BACKBONES["wan2.1-1.3b"].video, grid=(12, 14), **BACKBONES["wan2.1-1.3b"].policy, **_DIMS
     ),
     "wan2.2-5b": Sizes(
-        video=WanShape(width=3072, depth=30, heads=24, ffn_width=14336, latent_channels=48, text_dim=4096),
-        grid=(6, 7),
-        **_TOWER,
-        **_DIMS,
+        video=BACKBONES["wan2.2-5b"].video, grid=(6, 7), **BACKBONES["wan2.2-5b"].policy, **_DIMS
     ),
 }
 
@@ -156,15 +148,3 @@ def rows(args: Namespace) -> Iterator[Row]:
                 raise CannotRunError(f"{name} {part}: {count:,} parameters, published are {published:,}.")
             same = None if published is None else "the same"
             yield Row("parameters", {"backbone": name, "part": part, "count": count, "published": same})
-        video, action = counts["video tower"], counts["action tower"]
-        encoders = counts["VAE"] + counts["umT5"]
-        for optimizer, state in (("AdamW", 12), ("Muon", 8)):  # float32 weight and two moments, or one
-            trained = 4 + state  # and 2 bytes each of bfloat16 weight and gradient
-            memory = {"training, video": trained * video}
-            memory["training, action"] = trained * action + 2 * video
-            memory["training, joint"] = trained * (video + action)
-            memory["acting"] = 2 * (video + action)
-            memory["with VAE and umT5"] = 2 * (video + action + encoders)
-            cells = {what: value / 2**30 for what, value in memory.items()}
-            named = {"backbone": name, "optimiser": optimizer}
-            yield Row("GiB of weights, gradients and optimiser", named | cells)

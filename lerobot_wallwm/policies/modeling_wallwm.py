@@ -45,6 +45,8 @@ from lerobot_wallwm.policies.model.windows import EventWindows
 from lerobot_wallwm.policies.model.world_action_model import WorldActionModel
 from lerobot_wallwm.policies.safety.guards import Guards
 from lerobot_wallwm.policies.training.muon import parameter_groups
+from lerobot_wallwm.policies.training.out_of_memory import what_saves
+from lerobot_wallwm.policies.training.recipes import described
 from lerobot_wallwm.policies.training.weight_average import WeightAverage
 from lerobot_wallwm.storage.line_log import LineLog
 
@@ -135,6 +137,8 @@ class WallwmPolicy(PreTrainedPolicy):
                 "With --policy.future_fraction=1 nothing teaches how long an event still lasts: the policy knows it only "
                 "if an earlier stage has learned it."
             )
+        if config.recipe != "nano" and dataset_meta is not None:
+            logger.warning(described(config))
         self._log = LineLog(config.event_log)
         self._realtime = False
         self.reset()
@@ -259,7 +263,21 @@ class WallwmPolicy(PreTrainedPolicy):
 
         Returns:
             The loss and its parts (the same keys on every rank and step).
+
+        Raises:
+            torch.OutOfMemoryError: With what each setting would save.
         """
+        try:
+            return self._forward(batch, reduction)
+        except torch.OutOfMemoryError as error:
+            depth, samples = self.model.shape.video.depth, len(batch[OBS_STATE])
+            saves = what_saves(self, self.config, depth, samples)
+            message = (
+                f"Out of memory in a training step of {samples} samples. Fix: what saves how much:\n{saves}"
+            )
+            raise torch.OutOfMemoryError(f"{message}\n{error}") from error
+
+    def _forward(self, batch: dict[str, Any], reduction: str) -> tuple[Tensor, dict[str, float]]:
         if self.training:
             self._drawn.watch(batch)
         windows = self.windows_from_batch(batch)

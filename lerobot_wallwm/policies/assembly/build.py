@@ -15,6 +15,7 @@ from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.model.wan_backbone import WanBackbone
 from lerobot_wallwm.policies.model.world_action_model import ModelShape
 from lerobot_wallwm.policies.reasoning.shape import ReasonerShape
+from lerobot_wallwm.policies.training.recipes import PARTS
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,8 @@ def model_shape(config: WallwmConfig) -> ModelShape:
         "reasoner": reasoner_shape(config),
         "tube": TubeShape(config.tube_probability) if config.tube_probability else None,
         "codec_levels": CODEC_LEVELS,
-        "video_prediction": "residual" if nano else "velocity",
+        "video_prediction": "residual" if nano and PARTS[config.recipe].residual else "velocity",
+        "parts": PARTS[config.recipe],
         # nano's is Wan's default.
         "video_shift": 5.0 if nano else BACKBONES[config.backbone].flow_shift,
     }

@@ -204,11 +204,9 @@ def start_new_rows(model: WorldActionModel, known: int, rows: int) -> None:
         known: Rows that the checkpoint's cameras have learned.
         rows: Rows in use now.
     """
-    tables: list[Tensor] = [
-        model.video.position,
-        model.action.place,
-        model.video.camera_rope.view_embedding.weight,
-    ]
+    tables: list[Tensor] = [model.video.position, model.video.camera_rope.view_embedding.weight]
+    if model.action.place is not None:
+        tables.append(model.action.place)
     if model.landmarks is not None:
         tables.append(model.landmarks.identity)
     for table in tables:

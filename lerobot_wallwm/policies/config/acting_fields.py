@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lerobot_wallwm.language.config import VlmConfig
-from lerobot_wallwm.policies.config.model_fields import BY_BACKBONE, check_choice, check_least
+from lerobot_wallwm.policies.config.model_fields import BY_BACKBONE, BY_RECIPE, check_choice, check_least
 from lerobot_wallwm.policies.config.training_fields import TrainingFields
 
 
@@ -22,14 +22,14 @@ class ActingFields(TrainingFields):
     script: list[str] = field(default_factory=list)
     # After the last event: `hold` the pose, or `repeat` the plan from its start.
     on_plan_end: str = "hold"
-    # What the video tower does before acting: `none`, `anchor` (to s*, then held) or `full` (in step with the actions).
-    imagination: str = "none"
+    # What the video tower does before acting: `none` (recipe nano), `anchor` (to s*, then held; recipe paper) or `full` (in step with the actions).
+    imagination: str = BY_RECIPE
     # Denoising steps of actions and imagined video: nano 1, for more cost time and gain nothing (measured); Wan 5 (our choice).
     num_inference_steps: int = BY_BACKBONE
     # Seed of every rollout's noise, so that a rollout can be repeated; None draws fresh noise.
     inference_seed: int | None = 0
-    # Actions executed before looking again inside an event; 0 runs each event open loop, as the paper does.
-    replan_steps: int = 4
+    # Actions executed before looking again inside an event: recipe nano 4; 0 runs each event open loop, as the paper does (p. 21).
+    replan_steps: int = BY_RECIPE
     # Collect imagined video for LeRobot's `pred_episode_N.mp4`; costs one imagination per event.
     save_predicted_video: bool = False
     # Orders for planner=human: a file whose last line counts (a caption, next, hold, go or stop); `-` for the terminal.

@@ -9,8 +9,10 @@ from typing import Any
 
 from lerobot_wallwm.hub.files.backbones import BACKBONES
 from lerobot_wallwm.policies.reasoning.shape import ReasonerShape, entry_depths
+from lerobot_wallwm.policies.training.recipes import PARTS, fill_recipe
 
-# Stands for "as it suits the backbone" or "as it suits the stage"; `fill` puts the number in its place.
+# Stand for "as it suits the recipe, the backbone, or the stage"; `fill` puts the value in its place.
+BY_RECIPE: Any = None
 BY_BACKBONE: Any = None
 
 # Our choice, for two CPU cores; of the Wan backbones, see also hub/files/backbones.py.
@@ -28,8 +30,10 @@ _NANO = {
 class ModelFields:
     """The network. The paper gives no size of its action tower and no nano model: where no page stands, our choice."""
 
-    # Video tower, codec and text encoder: `nano` (random weights), or Wan's `wan2.2-5b` (paper p. 6) or `wan2.1-1.3b`.
-    backbone: str = "nano"
+    # `nano`: for minutes of training on a CPU; `paper`: window, prediction, stages, optimiser and execution of the paper (docs/train/recipes.md).
+    recipe: str = "nano"
+    # Video tower, codec and text encoder: `nano` (random weights), or Wan's `wan2.2-5b` (paper p. 6, recipe paper) or `wan2.1-1.3b`.
+    backbone: str = BY_RECIPE
     # Folder of a Wan backbone in diffusers' layout instead of the Hub's; a checkpoint finds its frozen parts there.
     backbone_path: str | None = None
     # Branch, tag or commit of the backbone on the Hub; training fills in the commit that it used.
@@ -38,10 +42,10 @@ class ModelFields:
     image_size: tuple[int, int] = BY_BACKBONE
     # `stretch` fills that frame; `pad` keeps each camera's proportions between black borders, which no loss sees.
     resize: str = "stretch"
-    # Future latents N of a window, 4 sampled frames each (paper p. 10; at most 16 there).
-    num_future_latents: int = 2
-    # Source frames between two sampled frames; the horizon is 4 * video_stride * num_future_latents actions.
-    video_stride: int = 4
+    # Future latents N of a window, 4 sampled frames each: recipe nano 2, paper 16 (p. 19).
+    num_future_latents: int = BY_RECIPE
+    # Source frames between two sampled frames: recipe nano 4, paper 2; the horizon is 4 * video_stride * num_future_latents actions.
+    video_stride: int = BY_RECIPE
     # History latents M of stage=next_chunk, whose windows begin before the observation (paper p. 10 gives no number).
     history_latents: int = 1
     # Actions H_a executed of each chunk of stage=next_chunk, the unit of its E_abs; 0: the whole horizon.
@@ -70,8 +74,8 @@ class ModelFields:
     action_heads: int = BY_BACKBONE
     # Feed-forward width of the action tower: nano 192, wan2.1-1.3b 2048, wan2.2-5b 2816.
     action_ffn_width: int = BY_BACKBONE
-    # Landmarks per camera that the video tower reads beside its patches (ours, see landmarks.py); 0: the paper's layout.
-    landmarks: int = 8
+    # Landmarks per camera that the video tower reads beside its patches (see landmarks.py): recipe nano 8, paper 0.
+    landmarks: int = BY_RECIPE
     # What a window is: `event`, or `chunk` (paper p. 10). The stage next_chunk sets it, and later language stages keep it.
     window: str = "event"
     # The vision-language model of the language half: `none`, or `nano`, which lies in the checkpoint; stage=vlm adds it.
@@ -86,11 +90,13 @@ class ModelFields:
     relative_exclude_joints: list[str] = field(default_factory=lambda: ["gripper"])
 
     def fill(self) -> None:
-        """Fills in what follows the backbone unless it is set.
+        """Fills in what follows the recipe, and then the backbone, unless it is set.
 
         Raises:
-            ValueError: An unknown backbone.
+            ValueError: An unknown recipe or backbone.
         """
+        check_choice("recipe", self.recipe, tuple(PARTS))
+        fill_recipe(self)
         check_choice("backbone", self.backbone, ("nano", *BACKBONES))
         defaults: dict[str, Any] = _NANO
         if self.backbone != "nano":

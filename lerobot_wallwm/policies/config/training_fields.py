@@ -5,8 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lerobot_wallwm.policies.config.model_fields import BY_BACKBONE, ModelFields, check_choice, check_least
-from lerobot_wallwm.policies.training.stages import REASONED, STAGES, Stage
+from lerobot_wallwm.policies.config.model_fields import (
+    BY_BACKBONE,
+    BY_RECIPE,
+    ModelFields,
+    check_choice,
+    check_least,
+)
+from lerobot_wallwm.policies.training.stages import PAPER_STAGES, REASONED, STAGES, Stage
 
 
 @dataclass
@@ -29,8 +35,8 @@ class TrainingFields(ModelFields):
     tube_probability: float = 0.0
     # Keep only what enters each block and compute the rest again in the backward pass: less memory, more time.
     gradient_checkpointing: bool = False
-    # `adamw`, or `muon`: Muon for the blocks' matrices and AdamW for the rest, the paper's (p. 22); one rate serves both.
-    optimizer: str = "adamw"
+    # `adamw` (recipe nano), or `muon`: Muon for the blocks' matrices and AdamW for the rest (recipe paper, p. 22); one rate serves both.
+    optimizer: str = BY_RECIPE
     # Learning rate: 1e-3 from nano's random weights, 1e-4 from Wan's (our choices; the paper gives none).
     optimizer_lr: float = BY_BACKBONE
     # Steps of linear warm-up, after which the rate falls to zero along a cosine over the run.
@@ -74,4 +80,5 @@ class TrainingFields(ModelFields):
     def training_stage(self) -> Stage:
         """The stage's row of the table, with the numbers that were set in the place of its own."""
         given = {name: getattr(self, name) for name in ("future_fraction", "action_draws", "ema_decay")}
-        return replace(STAGES[self.stage], **{name: v for name, v in given.items() if v is not None})
+        rows = PAPER_STAGES if self.recipe == "paper" else STAGES
+        return replace(rows[self.stage], **{name: v for name, v in given.items() if v is not None})

@@ -365,8 +365,9 @@ def _action_losses(
         given and given.repeat(draws),
         packing,
     )
-    # The actions themselves (x), the paper's option for contact-heavy data (p. 11); its default is the velocity. The zero
-    # of x is "stay", which a short training run need not learn first.
-    loss = fm.masked_mean_per_sample((prediction - a_0).square(), valid)
+    # The paper's default is the velocity; the actions themselves (x) are its option for contact-heavy data (p. 11). The
+    # zero of x is "stay", which a short training run need not learn first.
+    target = eps - a_0 if model.shape.parts.action_velocity else a_0
+    loss = fm.masked_mean_per_sample((prediction - target).square(), valid)
     loss = loss.view(batch, draws).mean(1)
     return loss, log_remaining.view(batch, draws)[:, 0]

@@ -153,7 +153,7 @@ def look(model: WorldActionModel, sight: Sight, imagination: str, num_steps: int
     actions = sight.noise
 
     if imagination == "none":
-        actions = _integrate(denoiser, actions, levels, valid)
+        actions = _integrate(model, denoiser, actions, levels, valid)
         return Plan(actions, planned, remaining, pose, None)
     assert sight.video_noise is not None, "imagination begins from noise"
     z_key = model.encode(keyframes[:, :, None])
@@ -175,16 +175,18 @@ def look(model: WorldActionModel, sight: Sight, imagination: str, num_steps: int
     video_mask = over_video_tokens(dream.hidden, tokens, views)
     if imagination == "anchor":
         denoiser = ActionDenoiser(model.action, state, dream.to_anchor(), levels, video_mask, goal, given)
-        actions = _integrate(denoiser, actions, levels, valid)
+        actions = _integrate(model, denoiser, actions, levels, valid)
         return Plan(actions, planned, remaining, pose, dream.latents())
     for j in range(num_steps):
         pair = levels[j : j + 2]
         denoiser = ActionDenoiser(model.action, state, dream.step(), pair, video_mask, goal, given)
-        actions = _integrate(denoiser, actions, pair, valid)
+        actions = _integrate(model, denoiser, actions, pair, valid)
     return Plan(actions, planned, remaining, pose, dream.latents())
 
 
-def _integrate(denoiser: ActionDenoiser, actions: Tensor, levels: Tensor, valid: Tensor) -> Tensor:
+def _integrate(
+    model: WorldActionModel, denoiser: ActionDenoiser, actions: Tensor, levels: Tensor, valid: Tensor
+) -> Tensor:
     """Euler steps from the first level to the last."""
     longest = valid.shape[1]
     if at_hand(valid):
@@ -193,6 +195,8 @@ def _integrate(denoiser: ActionDenoiser, actions: Tensor, levels: Tensor, valid:
     denoiser.begin(valid)
     for step, kept in enumerate((levels[1:] / levels[:-1]).unbind()):
         prediction = denoiser.predict(actions, step)
+        if model.shape.parts.action_velocity:
+            prediction = actions - levels[step] * prediction
         # The last step, to level 0, lands on the prediction itself.
         actions = torch.lerp(prediction.type_as(actions), actions, kept)
     return torch.cat((actions, beyond), dim=1)

@@ -27,6 +27,7 @@ from lerobot_wallwm.policies.towers.frame_layouts import FramePacking
 from lerobot_wallwm.policies.towers.goal_head import Goal, GoalHead
 from lerobot_wallwm.policies.towers.landmarks import Landmarks
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower, MultiViewWanBlock
+from lerobot_wallwm.policies.training.recipes import PARTS, RecipeParts
 from lerobot_wallwm.policies.training.stages import REASONING, Stage
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ModelShape:
         tube: Windows that training hides in one view; None hides none.
         video_prediction: The ``velocity`` eps - z_0 (paper p. 8, eq. 7), as Wan does, or the ``residual`` z_0 - z_key,
             whose zero is "nothing moves" (our choice for a random start).
+        parts: What the recipe decides.
         codec_levels: Of nano's wavelets: 3 levels are 8 pixels a latent (our choice).
         packing: Whether training leaves out what lies beyond the events. Without, it computes and masks it: the plain
             reference of tests and benchmarks, no setting of the policy.
@@ -76,6 +78,7 @@ class ModelShape:
     reasoner: ReasonerShape | None = None
     tube: TubeShape | None = None
     video_prediction: str = "residual"
+    parts: RecipeParts = PARTS["nano"]
     codec_levels: int = 3
     packing: bool = True
 
@@ -114,9 +117,10 @@ class WorldActionModel(nn.Module):
             self.video = backbone.video_tower(shape.video, shape.max_views, grid)
         else:
             self.text_encoder = HashedTextEncoder(shape.video.text_dim, shape.max_text_tokens)
-            self.video = MultiViewVideoTower(shape.video, shape.max_views, grid, open_gates=True)
-            nn.init.zeros_(self.video.proj_out.weight)  # the untrained model imagines that nothing moves
-            nn.init.zeros_(self.video.proj_out.bias)
+            self.video = MultiViewVideoTower(shape.video, shape.max_views, grid, shape.parts.open_gates)
+            if shape.video_prediction == "residual":  # the untrained model imagines that nothing moves
+                nn.init.zeros_(self.video.proj_out.weight)
+                nn.init.zeros_(self.video.proj_out.bias)
         self.landmarks = self.goal_head = None
         if shape.landmarks:
             self.landmarks = Landmarks(
@@ -144,6 +148,7 @@ class WorldActionModel(nn.Module):
             self.tokens_per_latent,
             shape.history_latents,
             shape.max_chunks,
+            shape.parts.place_codes,
         )
         self.reasoner = self._reasoner(shape)
         self.video.gradient_checkpointing = shape.gradient_checkpointing

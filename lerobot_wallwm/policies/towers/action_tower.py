@@ -35,14 +35,14 @@ class VideoLayer(NamedTuple):
 
     Attributes:
         features: Of the matched video block, ``(B, V, T, N, W)``, or ``(F, N, W)`` if packed.
-        place: Factor of each token by its place; broadcasts against the features.
+        place: Factor of each token by its place; broadcasts against the features. None: one.
         code: E_tau, and E_abs in a chunk; likewise.
         axes: First and last axis of the features that ViewConcat makes one.
         gain: Of the values.
     """
 
     features: Tensor
-    place: Tensor
+    place: Tensor | None
     code: Tensor
     axes: tuple[int, int]
     gain: float
@@ -53,7 +53,7 @@ class VideoContext:
     """`VideoLayer` of all layers: they differ in their features alone."""
 
     layers: list[Tensor]
-    place: Tensor
+    place: Tensor | None
     code: Tensor
     axes: tuple[int, int]
     gain: float
@@ -112,9 +112,11 @@ class ActionBlock(nn.Module):
 
     def read_video(self, video: VideoLayer) -> tuple[Tensor, Tensor]:
         """Keys and values ``(B, V * T * N, heads, D / heads)``, or ``(F * N, heads, D / heads)`` if packed."""
-        placed = self.norm_video(video.features) * video.place + video.code
-        k, v = self.video_attention.keys_values(placed.flatten(*video.axes))
-        return k, v * video.gain
+        placed = self.norm_video(video.features)
+        if video.place is not None:
+            placed = placed * video.place
+        k, v = self.video_attention.keys_values((placed + video.code).flatten(*video.axes))
+        return k, v if video.gain == 1.0 else v * video.gain
 
 
 class ActionTower(Tables):
@@ -134,8 +136,10 @@ class ActionTower(Tables):
         tokens_per_latent: N.
         history_latents: M of observation-centred windows.
         max_chunks: Rows of E_abs; 0 builds a tower for events alone.
+        place_codes: Whether a code of its place multiplies each video token, and values are scaled up.
     """
 
+    place: nn.Parameter | None
     tau: Tensor
     rope_cos: Tensor
     rope_sin: Tensor
@@ -155,6 +159,7 @@ class ActionTower(Tables):
         tokens_per_latent: int,
         history_latents: int = 0,
         max_chunks: int = 0,
+        place_codes: bool = True,
     ):
         super().__init__()
         self.action_dim, self.horizon, self.depth = action_dim, horizon, depth
@@ -173,8 +178,9 @@ class ActionTower(Tables):
         # Attention from a random start averages over all tokens of all cameras. Two remedies, both our choice: a table
         # that multiplies each token by a code of its place, so that even an average tells what is where, and values
         # scaled up by the root of their number. Without them a short run never learns to look.
-        self.place = nn.Parameter(torch.randn(max_views, 1, tokens_per_latent, video_width))
-        self.value_gain = math.sqrt(max_views * tokens_per_latent)
+        size = max_views, 1, tokens_per_latent, video_width
+        self.place = nn.Parameter(torch.randn(size)) if place_codes else None
+        self.value_gain = math.sqrt(max_views * tokens_per_latent) if place_codes else 1.0
         self.norm_out = nn.LayerNorm(width)
         flow = nn.Linear(width, action_dim)
         nn.init.zeros_(flow.weight)
@@ -227,12 +233,14 @@ class ActionTower(Tables):
         if len(layers) != self.depth:
             raise ValueError(f"{len(layers)} video layers for {self.depth} blocks: layers match one to one.")
         if packing is None:
-            place = 1 + self.place[slice(layers[0].shape[1]) if view_ids is None else view_ids]
+            views = slice(layers[0].shape[1]) if view_ids is None else view_ids
             code, axes = self._video_code(layers[0].shape[2], chunk_B), (1, 3)
         else:
-            rows = packing.view if view_ids is None else view_ids[packing.view]
-            place = 1 + self.place[rows, 0]
+            views = packing.view if view_ids is None else view_ids[packing.view]
             code, axes = self.tau_video(packing.time)[:, None], (0, 1)
+        place = None
+        if self.place is not None:
+            place = 1 + (self.place[views] if packing is None else self.place[views, 0])
         return VideoContext(layers, place, code, axes, self.value_gain)
 
     def _video_code(self, latents: int, chunk_B: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ None in the configuration come from here, so that a checkpoint does not hand its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # In the order in which they are summed and logged.
 LOSSES = ("action", "video", "remaining", "goal", "align", "next", "time", "cot", "match")
@@ -128,3 +128,13 @@ _ROWS = (
     ),
 )
 STAGES = {row.name: row for row in _ROWS}
+# The paper's own numbers, where the rows above have ours: every sample carries its future, and from what the keyframe alone
+# shows nothing is learned, the remaining time neither: there a VLM tells it (p. 20).
+PAPER_STAGES = {
+    **STAGES,
+    # The symmetric mapping of small data (p. 10).
+    "joint": replace(STAGES["joint"], future_fraction=1.0, anchored_fraction=0.0, action_draws=1),
+    "action": replace(STAGES["action"], future_fraction=1.0),
+    # The same anchor s*, optional K = 6 (p. 21).
+    "next_chunk": replace(STAGES["next_chunk"], future_fraction=1.0, anchored_fraction=1.0, action_draws=6),
+}

@@ -135,3 +135,48 @@ def test_loading_code_does_not_import_lerobot():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def published_keys(depth: int = 30) -> set[str]:
+    """Names of both checkpoints' transformers, as public converters between Wan's own and diffusers' layout list them."""
+    linear = [f"attn{n}.to_{x}" for n in (1, 2) for x in ("q", "k", "v", "out.0")]
+    both = [*linear, "ffn.net.0.proj", "ffn.net.2", "norm2"]
+    block = [f"{name}.{kind}" for name in both for kind in ("weight", "bias")]
+    block += [f"attn{n}.norm_{x}.weight" for n in (1, 2) for x in "qk"] + ["scale_shift_table"]
+    conditions = [
+        f"condition_embedder.{name}"
+        for name in ("time_proj", *(f"{of}_embedder.linear_{n}" for of in ("time", "text") for n in (1, 2)))
+    ]
+    rest = [
+        f"{name}.{kind}"
+        for name in ("patch_embedding", "proj_out", *conditions)
+        for kind in ("weight", "bias")
+    ]
+    return {"scale_shift_table", *rest, *(f"blocks.{i}.{name}" for i in range(depth) for name in block)}
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_what_is_asked_of_a_transformer_is_what_is_published(name):
+    """Public notes on Wan2.2-TI2V-5B's files count 825 tensors; 1.3B has as many layers."""
+    keys = published_keys()
+    with torch.device("meta"):
+        wan = WanTransformer3DModel(**BACKBONES[name].video.wan_kwargs())
+        tower = MultiViewVideoTower(BACKBONES[name].video, 3, (6, 7))
+    assert len(keys) == 825 and wan.state_dict().keys() == keys
+    # What the tower does not take from the file it starts by itself.
+    own = tower.state_dict().keys() - keys
+    assert keys <= tower.state_dict().keys()
+    assert all(key.startswith(("position", "camera_rope.")) or ".cross_view." in key for key in own)
+
+
+def test_umt5_has_the_published_size():
+    """google/umt5-xxl's own numbers, with its 24 layers that each have their own table of relative positions."""
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    from benchmarks.speed.backbone_table import UMT5_XXL
+
+    with torch.device("meta"):
+        encoder = UMT5EncoderModel(UMT5Config(**UMT5_XXL))
+    state = {key for key in encoder.state_dict() if key != "encoder.embed_tokens.weight"}  # tied to `shared`
+    assert len(state) == 242 and sum(p.numel() for p in encoder.parameters()) == 5_680_910_336
+    assert sum(key.endswith("relative_attention_bias.weight") for key in state) == 24
