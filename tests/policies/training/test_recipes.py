@@ -113,9 +113,7 @@ def test_integrating_the_true_velocity_lands_on_the_actions():
 def test_training_under_it_prints_its_settings(make_config, tiny_stats, caplog):
     from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
-    meta = SimpleNamespace(
-        features={}, fps=20, episodes=SimpleNamespace(column_names=[]), root=None, stats=tiny_stats
-    )
+    meta = SimpleNamespace(features={}, fps=20, episodes=None, root=None, stats=tiny_stats)
     meta.tasks = SimpleNamespace(index=[])
     with caplog.at_level(logging.WARNING):
         WallwmPolicy(make_config(stage="action", **TINY), tiny_stats, meta)
