@@ -63,7 +63,7 @@ def recipes() -> str:
         return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
     lines = ["", "| setting | nano | paper | where |", "|---|---|---|---|"]
-    lines += [f"| `{n}` | {cell(s.nano)} | {cell(s.paper)} | {s.source} |" for n, s in SETTINGS.items()]
+    lines += [f"| {n} | {cell(s.nano)} | {cell(s.paper)} | {s.source} |" for n, s in SETTINGS.items()]
     told = {
         "place_codes": "a random code of its place on every video feature",
         "open_gates": "gates of the video tower open at the start",
@@ -86,7 +86,7 @@ def recipes() -> str:
         for name, words in numbers.items():
             ours, paper = getattr(row, name), getattr(PAPER_STAGES[stage], name)
             if ours != paper or ours != getattr(STAGES["joint"], name):
-                lines.append(f"| `{stage}` | {words} | {_plain(ours)} | {_plain(paper)} |")
+                lines.append(f"| {stage} | {words} | {_plain(ours)} | {_plain(paper)} |")
     return RECIPES + "\n".join(lines) + "\n"
 
 
