@@ -90,8 +90,12 @@ def test_every_stage_trains_and_acts_under_it(make_policy, make_train_batch, mak
         losses.append(float(loss))
     assert losses[-1] < losses[0]
     assert set(parts) <= {"loss_action", "loss_video", "loss_goal", "loss_remaining"}
-    if stage in ("joint", "next_chunk"):
-        actions = policy.predict_action_chunk(make_observation(["reach for the red cube"]))
+    seen = make_observation(["reach for the red cube"])
+    if stage == "joint":  # every sample showed its future: how long an event lasts the planner must say
+        with pytest.raises(ValueError, match="how long"):
+            policy.predict_action_chunk(seen)
+    if stage == "next_chunk":
+        actions = policy.predict_action_chunk(seen)
         assert torch.isfinite(actions).all() and actions.shape[1] == policy.config.horizon
 
 
