@@ -1,6 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Does the synchronizer find lags that were planted, and keep what is good? Fails below 95 % of good episodes kept, or with
-an episode kept at a wrong lag.
+"""Does the synchronizer find lags that were planted, and keep what is good?
+
+Fails below 95 % of good episodes kept, or with an episode kept at a wrong lag.
 
 Rigs: the committed demonstrations whole (106), 20 of them, cut into 150 episodes of 30 to 53 frames, and 20 of those; with
 `--human` also a LeRobot dataset of a human's demonstrations, and with `--simulators` 40 short episodes each of four robo-evals

@@ -12,7 +12,7 @@ before it. Failed episodes are skipped.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,10 +44,35 @@ def phase_starts(phases: Sequence[Hashable], least: int) -> list[int]:
     return kept
 
 
+class Labelled(NamedTuple):
+    """A demonstration, where its phases start, and which verbs each of its frames may have; an empty set claims none."""
+
+    episode: Episode
+    starts: list[int]
+    verbs: list[frozenset[str]]
+
+
+# Verbs that name what happens in a phase of robo-evals. Ending a drawer's opening, the gripper lets go.
+VERBS = {
+    "above": {"reach"},
+    "pregrasp": {"reach", "release", "retreat"},
+    "approach": {"reach", "approach"},
+    "descend": {"reach", "approach"},
+    "grasp": {"grasp"},
+    "carry": {"lift", "move"},
+    "pull": {"move", "manipulate"},
+    "push": {"manipulate"},
+    "lower": {"lower"},
+    "release": {"release"},
+    "lift": {"retreat"},
+    "retreat": {"retreat"},
+}
+
+
 def record_robo_evals(
     task: str, seeds: Sequence[int], watch: Callable[[Any, int], object] = lambda env, seed: None
-) -> list[tuple[Episode, list[int]]]:
-    """Episodes of one task of robo-evals and where their phases start; `watch` is called before each step.
+) -> list[Labelled]:
+    """Episodes of one task of robo-evals; `watch` is called before each step.
 
     Raises:
         CannotRunError: robo-evals is not installed.
@@ -73,12 +98,13 @@ def record_robo_evals(
             left -= success
         if success:
             episode = _episode(seed, env.instruction, fps, states, actions)
-            episodes.append((episode, phase_starts(phases, round(0.1 * fps))))
+            verbs = [frozenset(VERBS.get(phase, ())) for phase in phases]
+            episodes.append(Labelled(episode, phase_starts(phases, round(0.1 * fps)), verbs))
     return episodes
 
 
-def record_meta_world(task: str, seeds: Sequence[int]) -> list[tuple[Episode, list[int]]]:
-    """Episodes of one task of Meta-World and where their phases start.
+def record_meta_world(task: str, seeds: Sequence[int]) -> list[Labelled]:
+    """Episodes of one task of Meta-World and where their phases start; contact alone claims no verb.
 
     Raises:
         CannotRunError: Meta-World is not installed.
@@ -111,7 +137,9 @@ def record_meta_world(task: str, seeds: Sequence[int]) -> list[tuple[Episode, li
         if success:
             episode = _episode(seed, task.removesuffix("-v3").replace("-", " "), fps, states, actions)
             phases = list(zip(shut, without_gaps(touched, round(0.25 * fps)), strict=True))
-            episodes.append((episode, phase_starts(phases, round(0.1 * fps))))
+            episodes.append(
+                Labelled(episode, phase_starts(phases, round(0.1 * fps)), [frozenset()] * len(phases))
+            )
     return episodes
 
 
