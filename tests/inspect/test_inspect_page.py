@@ -348,3 +348,43 @@ def test_the_browser_corrects_as_the_human_layer_does(tab, prepared, tmp_path):
         for level in LEVELS:
             assert [row[:6] for row in mine[level]] == rows_of(theirs, level), edits
     assert 0 < refused < len(cases)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_and_a_dark_theme_show_all_of_it(prepared, browse, theme):
+    page = browse(prepared[1] / "inspect.html", ("file:", "data:", "blob:"), 640, 900)
+    page.emulate_media(color_scheme=theme)
+    page.wait_for_selector("canvas[data-frame]")
+    page.click(".item >> nth=3")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 640
+    cut = "[...document.querySelectorAll('.event')].filter(b => b.textContent && b.scrollWidth > b.clientWidth).length"
+    assert page.evaluate(cut) == 0  # a verb stands whole or not at all
+    light = "rgb => rgb.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 3"
+    grounds = f"[document.body, document.querySelector('header'), document.querySelector('.card')].map(e => ({light})(getComputedStyle(e).backgroundColor))"
+    inks = (
+        f"['h1', '.card h3', '#task'].map(s => ({light})(getComputedStyle(document.querySelector(s)).color))"
+    )
+    grounds, inks = page.evaluate(grounds), page.evaluate(inks)
+    if theme == "dark":
+        assert max(grounds) < 60 and min(inks) > 180
+    else:
+        assert min(grounds) > 230 and max(inks) < 80
+    page.close()
+
+
+def test_both_halves_of_a_split_ask_for_a_caption(prepared, browse):
+    page = browse(prepared[1] / "inspect.html", ("file:", "data:", "blob:"), 1400, 1000)
+    page.wait_for_selector("canvas[data-frame]")
+    page.click(".item >> nth=5")
+    before = page.evaluate(SHOWN, "action")
+    assert not page.locator(".event.twin").count()
+    page.fill("#scrub", str((before[2][0] + before[2][1]) // 2))
+    page.keyboard.press("Escape")
+    page.keyboard.press("s")
+    twins = page.locator(".lane[data-level=action] .event.twin")
+    assert twins.count() == 1 and "same caption" in twins.get_attribute("title")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "action caption"
+    page.keyboard.type("press it")
+    page.keyboard.press("Tab")
+    assert twins.count() == 0  # each half has its own now
+    page.close()

@@ -1,5 +1,8 @@
 // Four caption tracks, their boundaries, and the curves under them, all on one scale of frames.
-const GUTTER = 112, RIGHT = 78;
+const RIGHT = 78, narrow = window.matchMedia('(max-width: 700px)'), dark = window.matchMedia('(prefers-color-scheme: dark)');
+const gutter = () => narrow.matches ? 72 : 112;
+const ink = name => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
+for (const media of [narrow, dark]) media.addEventListener('change', () => open && buildTimeline());
 let open = null, frame = 0, picked = null, tree = null, curveRows = [];
 
 function buildTimeline() {
@@ -7,8 +10,11 @@ function buildTimeline() {
   const line = $('timeline'), percent = f => f / open.length * 100 + '%';
   line.replaceChildren(...LEVELS.map(level => {
     const lane = el('div', {className: 'lane', 'data-level': level});
+    let before = null;
     for (const e of tree[level]) {
-      const box = el('div', {className: 'event' + (e[COL.source] === 'human' ? ' human' : ''), textContent: e[COL.caption], title: `${e[COL.caption]}\n${e[COL.label]}, frames ${e[0]} to ${e[1]}, ${seconds(e[1] - e[0])}`});
+      const twin = before && before[COL.caption] === e[COL.caption] && e[COL.source] === 'human';
+      const box = el('div', {className: 'event' + (e[COL.source] === 'human' ? ' human' : '') + (twin ? ' twin' : ''), textContent: e[COL.caption], title: `${e[COL.caption]}\n${e[COL.label]}, frames ${e[0]} to ${e[1]}, ${seconds(e[1] - e[0])}` + (twin ? '\nThe same caption as the event before: say what each of them is.' : '')});
+      before = e;
       Object.assign(box.style, {left: percent(e[0]), width: percent(e[1] - e[0]), background: colour(e[COL.label])});
       box.onclick = () => seek(e[0]);
       box.event = e;
@@ -17,11 +23,13 @@ function buildTimeline() {
     for (const e of tree[level]) if (e[0] > 0) lane.append(boundary(level, e, percent));
     return el('div', {className: 'track'}, el('span', {textContent: level}), lane);
   }), el('canvas', {id: 'curves'}), legend(), el('div', {id: 'playhead'}));
+  // A box that is too short for its caption shows its verb, whole or not at all.
+  for (const box of line.querySelectorAll('.event')) for (const text of [box.event[COL.label], '']) if (box.scrollWidth >= box.clientWidth - 1 && box.textContent) box.textContent = text;
   drawCurves();
   showFrame();
 }
 function legend() {
-  const entries = [['#56606d', 'boundary'], ['#e08a00', 'confidence below 0.75'], ['#d0453b', 'below 0.5'], ['#0a7d4f', 'human; gripper'], ['#1f5fbf', 'state'], ['#e0a458', 'action']];
+  const entries = [[ink('mark'), 'boundary'], ['#e08a00', 'confidence below 0.75'], ['#d0453b', 'below 0.5'], [ink('human'), 'human; gripper'], [ink('blue'), 'state'], [ink('action'), 'action']];
   return el('div', {className: 'legend'}, ...entries.map(([background, name]) => el('span', {}, el('i', {style: {background}}), name)));
 }
 function boundary(level, e, percent) {
@@ -69,6 +77,9 @@ function split(level) {
   if (problem) { say(problem); return; }
   const made = tree[level].find(e => e[0] === frame);
   pick(level, made[6], frame);
+  say('Both halves have the same caption: write what each of them is.');
+  const field = document.querySelector(`#detail input[aria-label="${level} caption"]`);
+  if (field) { field.focus(); field.select(); }
 }
 function join() {
   const e = pickedEvent();
@@ -84,7 +95,7 @@ function step(by) { // to the next or previous boundary of any level, and picks 
 function seek(to) { frame = Math.min(open.length - 1, Math.max(0, Math.round(to))); showFrame(); }
 
 function showFrame() {
-  const x = `calc(${GUTTER}px + (100% - ${GUTTER + RIGHT}px) * ${(frame + 0.5) / open.length})`;
+  const x = `calc(${gutter()}px + (100% - ${gutter() + RIGHT}px) * ${(frame + 0.5) / open.length})`;
   $('playhead').style.left = x;
   $('scrub').max = open.length - 1; $('scrub').value = frame;
   $('clock').textContent = `${frame} / ${open.length}\n${seconds(frame)}`;
@@ -136,33 +147,33 @@ function drawCurves() {
   const each = curveRows.length > 10 ? 26 : 36, height = Math.max(24, curveRows.length * each + 8), scale = window.devicePixelRatio || 1;
   canvas.width = width * scale; canvas.height = height * scale; canvas.style.height = height + 'px';
   const pen = canvas.getContext('2d');
-  pen.scale(scale, scale); pen.font = '12px system-ui, "DejaVu Sans", sans-serif';
-  if (open.curves.problem) { pen.fillStyle = '#b3261e'; pen.fillText(open.curves.problem, 10, 16); return; }
-  const span = width - GUTTER - RIGHT;
-  pen.strokeStyle = '#e3e8ee';
-  for (const e of tree.action) if (e[0]) { const x = GUTTER + e[0] / open.length * span; pen.beginPath(); pen.moveTo(x, 0); pen.lineTo(x, height); pen.stroke(); }
+  pen.scale(scale, scale); pen.font = (narrow.matches ? 10 : 12) + 'px system-ui, "DejaVu Sans", sans-serif';
+  if (open.curves.problem) { pen.fillStyle = ink('red'); pen.fillText(open.curves.problem, 10, 16); return; }
+  const span = width - gutter() - RIGHT;
+  pen.strokeStyle = ink('line');
+  for (const e of tree.action) if (e[0]) { const x = gutter() + e[0] / open.length * span; pen.beginPath(); pen.moveTo(x, 0); pen.lineTo(x, height); pen.stroke(); }
   curveRows.forEach(([name, group], k) => {
     const top = k * each + 8, low = Math.min(...group.map(r => r.low)), high = Math.max(...group.map(r => r.high));
-    pen.fillStyle = '#5c6878'; pen.fillText(name.replace('.pos', '').slice(0, 17), 10, top + each / 2);
+    pen.fillStyle = ink('soft'); pen.fillText(name.replace('.pos', '').slice(0, narrow.matches ? 12 : 17), 10, top + each / 2);
     for (const row of [...group].reverse()) {
       const values = decode(row), n = values.length;
-      pen.strokeStyle = row.kind === 'action' ? '#e0a458' : row.grip ? '#0a7d4f' : '#1f5fbf'; pen.lineWidth = row.kind === 'action' ? 1 : 1.5;
+      pen.strokeStyle = row.kind === 'action' ? ink('action') : row.grip ? ink('human') : ink('blue'); pen.lineWidth = row.kind === 'action' ? 1 : 1.5;
       pen.beginPath();
       for (let t = 0; t < n; t++) {
         const value = row.low + values[t] / 255 * (row.high - row.low), unit = high > low ? (value - low) / (high - low) : 0.5;
-        pen.lineTo(GUTTER + (t + 0.5) / n * span, top + (1 - unit) * (each - 8));
+        pen.lineTo(gutter() + (t + 0.5) / n * span, top + (1 - unit) * (each - 8));
       }
       pen.stroke();
     }
   });
   canvas.each = each;
-  canvas.onclick = event => seek((event.offsetX - GUTTER) / span * open.length);
+  canvas.onclick = event => seek((event.offsetX - gutter()) / span * open.length);
 }
 function drawValues() {
   const canvas = $('curves'), width = canvas.parentElement.clientWidth;
   if (open.curves.problem) return;
   const pen = canvas.getContext('2d');
-  pen.clearRect(width - RIGHT + 4, 0, RIGHT, 10000); pen.fillStyle = '#1c2430';
+  pen.clearRect(width - RIGHT + 4, 0, RIGHT, 10000); pen.fillStyle = ink('ink');
   curveRows.forEach(([, group], k) => {
     const row = group[0], values = decode(row), at = Math.min(values.length - 1, Math.floor((frame + 0.5) / open.length * values.length));
     pen.fillText((row.low + values[at] / 255 * (row.high - row.low)).toPrecision(3), width - RIGHT + 10, k * canvas.each + 8 + canvas.each / 2);
