@@ -80,6 +80,7 @@ types: install ## mypy on the package
 docs: install ## build the documentation into outputs/site; every link and reference must hold
 	$(BIN)/python scripts/options.py docs/train/options.md
 	$(BIN)/python scripts/troubleshooting.py docs/start/troubleshooting.md
+	$(BIN)/python scripts/commands.py docs/start/commands.md
 	$(BIN)/mkdocs build --strict --site-dir outputs/site
 
 docs-serve: docs ## read the documentation on http://127.0.0.1:8000

@@ -1,33 +1,38 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""The `wallwm` command. Flags follow LeRobot's style: `--group.name=value`, parsed by draccus from dataclasses."""
+"""The `wallwm` command. Flags follow LeRobot's style: `--group.name=value`, from dataclasses (`flags`)."""
 
 from __future__ import annotations
 
+import difflib
+import importlib.metadata
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+HELP = ("-h", "--help", "--help-all")
 
-def _parse(command: str, config_class: type, args: Sequence[str]) -> Any:
-    import draccus
 
-    try:
-        return draccus.parse(config_class, args=list(args), prog=f"wallwm {command}")
-    except draccus.utils.DraccusException as error:
-        if str(error.__cause__).startswith("--"):  # our own check of a field, which draccus wraps
-            raise ValueError(str(error.__cause__)) from error
-        raise ValueError(f"{error}. Fix: see `wallwm {command} --help`") from error
+def _parse(command: str, config_class: type[Any], args: Sequence[str]) -> Any:
+    from lerobot_wallwm import flags
+
+    if asked := [arg for arg in args if arg in HELP]:
+        _, does, usage = COMMANDS[command]
+        print(flags.help_text(command, config_class, does, usage, everything="--help-all" in asked))
+        raise SystemExit(0)
+    return flags.parse(command, config_class, args)
 
 
 def _prepare(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors.prepare.config import PrepareConfig
     from lerobot_wallwm.processors.prepare.prepare import print_summary
     from lerobot_wallwm.processors.prepare.scale_out import prepare_in_shards
+    from lerobot_wallwm.storage.places import output_root
 
     config = _parse("prepare", PrepareConfig, args)
     summary = prepare_in_shards(config)
     if summary is not None:
-        print_summary(summary, config.out.root or config.out.repo_id or "")
+        print_summary(summary, output_root(config.out))
     return 0
 
 
@@ -73,9 +78,27 @@ def _check(args: Sequence[str]) -> int:
     from lerobot_wallwm.check import config as check_module, run
 
     config = _parse("check", check_module.CheckConfig, args)
-    verdict = run.check(config, args)
+    verdict = run.check(config, args, _events_of)
     print(f"{run.summary(verdict)}\n{config.out / run.PAGE}")
     return 0 if verdict.switch_on else 1
+
+
+def _events_of(root: Path, episodes: Sequence[int]) -> dict[int, list[tuple[int, int, str]]]:
+    """The events ``(start, end, label)`` of whole episodes, as `wallwm prepare` would cut them without being told more."""
+    from lerobot_wallwm.processors.prepare.config import PrepareConfig
+    from lerobot_wallwm.processors.prepare.stages import annotator, open_source
+    from lerobot_wallwm.storage.places import DatasetConfig
+
+    config = PrepareConfig(dataset=DatasetConfig(root=root), quiet=True)
+    source = open_source(config)
+    annotate = annotator(config, source.instructions)
+    source = source.subset(episodes)
+    found = {}
+    for position in range(len(source)):
+        episode = source.read(position)
+        events = annotate(episode)
+        found[episode.index] = [(e.start, e.end, e.label) for e in events if e.level == "action"]
+    return found
 
 
 def _publish(args: Sequence[str]) -> int:
@@ -128,19 +151,30 @@ USAGE = "\n".join(
         "commands:",
         *(f"  {name:9} {does}\n{'':12}wallwm {name} {flags}" for name, (_, does, flags) in COMMANDS.items()),
         "",
-        "`wallwm <command> --help` lists a command's flags.",
+        "`wallwm <command> --help` lists a command's flags, `wallwm --version` says which version this is.",
     ]
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns 0 on success, 1 if a view differs from its source or a check says no, 2 on bad input."""
+    """Runs a command. Returns 0 on success and for help, 1 if a view differs from its source or a check says no, 2 on bad input."""
     args = list(sys.argv[1:] if argv is None else argv)
-    if not args or args[0] in ("-h", "--help", "help"):
+    if not args or args[0] in (*HELP, "help"):
         print(USAGE)
-        return 0 if args else 2
+        return 0
+    if args[0] in ("--version", "version"):
+        versions = {
+            name: importlib.metadata.version(name) for name in ("lerobot_policy_wallwm", "lerobot", "torch")
+        }
+        print("wallwm {lerobot_policy_wallwm} (lerobot {lerobot}, torch {torch})".format(**versions))
+        return 0
     if args[0] not in COMMANDS:
-        print(f"error: unknown command {args[0]!r}. Fix: use one of {', '.join(COMMANDS)}", file=sys.stderr)
+        alike = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        meant = f". Did you mean `wallwm {alike[0]}`?" if alike else "."
+        print(
+            f"error: unknown command {args[0]!r}{meant} Fix: use one of {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
         return 2
     try:
         return COMMANDS[args[0]][0](args[1:])

@@ -16,7 +16,11 @@ REPO = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(
     ("script", "page"),
-    [("options.py", "docs/train/options.md"), ("troubleshooting.py", "docs/start/troubleshooting.md")],
+    [
+        ("options.py", "docs/train/options.md"),
+        ("troubleshooting.py", "docs/start/troubleshooting.md"),
+        ("commands.py", "docs/start/commands.md"),
+    ],
 )
 def test_a_page_is_what_its_script_writes(tmp_path, script, page):
     fresh = tmp_path / "page.md"

@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# How long the Hub may take to answer at all, seconds (our choice).
+PATIENCE_S = 5.0
+
 
 @dataclass
 class DatasetConfig:
@@ -55,6 +58,37 @@ def source_root(dataset: DatasetConfig) -> Path:
     if dataset.repo_id is None:
         fix = "pass --dataset.root=<folder> or --dataset.repo_id=<name on the Hub>"
         raise ValueError(f"no dataset. Fix: {fix}")
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+    from lerobot.utils.constants import HF_LEROBOT_HOME
 
-    return Path(LeRobotDataset(dataset.repo_id, revision=dataset.revision).root)
+    here = HF_LEROBOT_HOME / dataset.repo_id
+    if (here / "meta" / "info.json").is_file() and dataset.revision is None:
+        return here
+    return _fetched(dataset.repo_id, dataset.revision)
+
+
+def _fetched(repo_id: str, revision: str | None) -> Path:
+    """The folder of a dataset of the Hub, once it is there; ValueError, within seconds, where it cannot be had."""
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+    from lerobot.utils.constants import HF_LEROBOT_HOME
+
+    try:
+        try:
+            # Asked first, because LeRobot tries for half a minute where there is no network.
+            HfApi().dataset_info(repo_id, revision=revision, timeout=PATIENCE_S)
+        except (OfflineModeIsEnabled, httpx.TransportError) as error:
+            if not list(
+                (HF_LEROBOT_HOME / "hub").glob(f"datasets--{repo_id.replace('/', '--')}/snapshots/*")
+            ):
+                raise error
+        return Path(LeRobotDataset(repo_id, revision=revision).root)
+    except (OSError, ValueError, httpx.TransportError, HfHubHTTPError, HFValidationError) as error:
+        why = (
+            "offline (HF_HUB_OFFLINE=1)" if isinstance(error, OfflineModeIsEnabled) else type(error).__name__
+        )
+        raise ValueError(
+            f"--dataset.repo_id={repo_id}: is not under {HF_LEROBOT_HOME}, and not to be had from the Hub ({why}). Fix: check "
+            "the name and the network, log in with `hf auth login` where it is private, or pass --dataset.root=<folder>"
+        ) from error

@@ -121,6 +121,7 @@ class CardFacts:
     train: Mapping[str, Any] | None = None  # `train_config.json`, portable, or None
     weights: WeightsFacts | None = None  # None while they are not written yet
     view: ViewFacts | None = None  # the training data, or None
+    from_folder: bool = False  # whether it was read from a folder, so that its name need not be on the Hub
     check: CheckReport | None = None  # report of `wallwm check`, or None
     evaluations: Sequence[Evaluation] = ()  # of `lerobot-eval`
     figures: Sequence[str] = ()  # paths in the repository
@@ -169,7 +170,7 @@ def model_card(facts: CardFacts) -> ModelCard:
     named = trained_on.get("repo_id") if isinstance(trained_on, Mapping) else None
     dataset = named if isinstance(named, str) else f.data.get("repo_id")
     # Users of LeRobot name what is nowhere else ``local/cups``, which a link must not be made of.
-    only_local = dataset is not None and dataset.split("/")[0] == "local"
+    only_local = dataset is not None and (f.from_folder or dataset.split("/")[0] == "local")
     backbone, pinned = f.config.get("backbone"), f.config.get("backbone_revision")
     base = BACKBONES[backbone].repo_id if backbone in BACKBONES else None
     counts = {key: getattr(data, key, None) for key in ("episodes", "events", "frames")}

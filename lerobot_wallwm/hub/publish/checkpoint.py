@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lerobot_wallwm.hub.files.safe_files import is_repo_id
-from lerobot_wallwm.hub.publish.dataset import publish_dataset
+from lerobot_wallwm.hub.publish.dataset import check_view, publish_dataset
 from lerobot_wallwm.hub.publish.staging import MANAGED, Extras, stage_checkpoint
 from lerobot_wallwm.hub.remote.push import Pushed, push_files
 from lerobot_wallwm.language.view_facts import read_view
@@ -19,25 +19,25 @@ from lerobot_wallwm.language.view_facts import read_view
 
 @dataclass
 class PolicyPart:
-    """Which checkpoint: `pretrained_model` of a LeRobot run."""
+    """Which checkpoint."""
 
-    path: Path | None = None
+    path: Path | None = None  # the checkpoint to publish: `pretrained_model` of a lerobot-train run
 
 
 @dataclass
 class DatasetPart:
     """A carved view; with ``--policy.path`` only its figures are told, without it is published itself."""
 
-    root: Path | None = None
-    repo_id: str | None = None
+    root: Path | None = None  # a carved view to publish, or with --policy.path the one that it was trained on
+    repo_id: str | None = None  # the view's name on the Hub, ``user/name``
 
 
 @dataclass
 class PublishConfig:
     """Flags of `wallwm publish`."""
 
-    policy: PolicyPart = field(default_factory=PolicyPart)
-    dataset: DatasetPart = field(default_factory=DatasetPart)
+    policy: PolicyPart = field(default_factory=PolicyPart)  # the checkpoint to publish
+    dataset: DatasetPart = field(default_factory=DatasetPart)  # the carved view to publish, or to tell of
     repo_id: str | None = None  # name of the checkpoint on the Hub, ``user/name``
     private: bool | None = None  # whether a repository that is made now is private; None leaves it to the Hub
     branch: str | None = None  # branch to publish on; None is the main one
@@ -74,14 +74,15 @@ def publish(config: PublishConfig, read_calibration: Callable[[str], object]) ->
         ValueError: Something is absent, unsafe, or refused by the Hub; nothing has been published.
     """
     if config.policy.path is None:
-        name = _name(config.dataset.repo_id, "--dataset.repo_id")
         if config.dataset.root is None:
             raise ValueError(
-                "nothing to publish. Fix: give --policy.path, or --dataset.root and --dataset.repo_id"
+                "nothing to publish. Fix: give --policy.path and --repo_id, or --dataset.root and --dataset.repo_id"
             )
-        return publish_dataset(
-            config.dataset.root, name, private=config.private, branch=config.branch, dry_run=config.dry_run
-        )
+        name = _name(config.dataset.repo_id, "--dataset.repo_id")
+        root = config.dataset.root.expanduser()
+        if config.dry_run:
+            return _copied(check_view(root, name), config, "meta/info.json")
+        return publish_dataset(root, name, private=config.private, branch=config.branch)
     name = _name(config.repo_id, "--repo_id")
     folder = config.policy.path.expanduser()
     if not folder.is_dir():
@@ -89,19 +90,24 @@ def publish(config: PublishConfig, read_calibration: Callable[[str], object]) ->
             f"--policy.path={folder}: there is no such folder. Fix: name a checkpoint on this machine"
         )
     view = None if config.dataset.root is None else read_view(config.dataset.root.expanduser())
-    extras = Extras(config.check, config.eval, view, config.license)
+    extras = Extras(config.check, config.eval, view, config.license, dataset=config.dataset.repo_id)
     with TemporaryDirectory(prefix="wallwm_publish_") as work:
         files = stage_checkpoint(folder, name, extras, Path(work), read_calibration)
         for place, file in sorted(files.items()):
             print(f"  {place:<60} {file.stat().st_size:>14,} bytes")
         if not config.dry_run:
             return push_checkpoint(files, name, config.private, config.branch)
-        from lerobot_wallwm.storage.atomic import atomic_folder
+        return _copied(files, config, "config.json")
 
-        with atomic_folder(config.out, overwrite=config.overwrite, marker="config.json") as out:
-            for place, file in files.items():
-                (out / place).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, out / place)
+
+def _copied(files: Mapping[str, Path], config: PublishConfig, marker: str) -> Path:
+    """What would be published, in the folder of a dry run; ``marker`` is a file that says what an earlier one was."""
+    from lerobot_wallwm.storage.atomic import atomic_folder
+
+    with atomic_folder(config.out, overwrite=config.overwrite, marker=marker) as out:
+        for place, file in files.items():
+            (out / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, out / place)
     return config.out
 
 
@@ -114,6 +120,8 @@ def push_checkpoint(
 
 
 def _name(repo_id: str | None, flag: str) -> str:
-    if repo_id is None or not is_repo_id(repo_id):
+    if repo_id is None:
+        raise ValueError(f"no name to publish under. Fix: pass {flag}=user/name")
+    if not is_repo_id(repo_id):
         raise ValueError(f"{flag}={repo_id}: is no name of a repository. Fix: write it as user/name")
     return repo_id

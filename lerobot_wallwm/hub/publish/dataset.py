@@ -62,12 +62,9 @@ def check_view(root: Path, repo_id: str) -> dict[str, Path]:
 
 
 def publish_dataset(
-    root: Path, repo_id: str, *, private: bool | None = None, branch: str | None = None, dry_run: bool = False
-) -> Pushed | Path:
-    """Publishes a view in one commit, and moves LeRobot's version tag to it.
-
-    Returns:
-        The commit, or ``root`` of a dry run.
+    root: Path, repo_id: str, *, private: bool | None = None, branch: str | None = None
+) -> Pushed:
+    """Publishes a view in one commit, and moves LeRobot's version tag to it; returns the commit.
 
     Raises:
         ValueError: The view is not whole, or the Hub refused.
@@ -79,8 +76,6 @@ def publish_dataset(
     files = check_view(root, repo_id)
     size = sum(path.stat().st_size for path in files.values())
     print(f"{len(files)} files, {size:,} bytes")
-    if dry_run:
-        return root
     pushed = push_files(
         files,
         repo_id,

@@ -48,6 +48,7 @@ class Extras:
     view: ViewFacts | None = None  # facts of the training data, or None
     license: str | None = None  # as the publisher states it; None takes `config.json`'s
     data: Mapping[str, Any] | None = None
+    dataset: str | None = None  # what it is called on the Hub; None where nobody says that it is there
 
 
 def stage_checkpoint(
@@ -94,13 +95,14 @@ def stage_checkpoint(
     if learned:
         files[LEARNED] = _write(work / LEARNED, learned)
     check_settings(work, files)
-    train = None
+    train, from_folder = None, False
     if TRAIN_CONFIG in names:
-        train, _ = portable(read_object(folder / TRAIN_CONFIG), TRAIN_CONFIG)
+        train, left_out = portable(read_object(folder / TRAIN_CONFIG), TRAIN_CONFIG)
         if isinstance(train.get("policy"), dict):
             train["policy"] |= {
                 key: public[key] for key in ("backbone_path", "backbone_revision") if key in public
             }
+        from_folder = "dataset.root" in left_out and not extras.dataset
         files[TRAIN_CONFIG] = _write(work / TRAIN_CONFIG, train)
 
     if CARD in names and not config.get("output_features"):
@@ -120,6 +122,7 @@ def stage_checkpoint(
         train=train,
         weights=WeightsFacts(count, weights_file.stat().st_size, sha256),
         view=extras.view,
+        from_folder=from_folder,
         check=report,
         evaluations=[row for text in extras.evaluations for row in read_evaluations(text)],
         figures=list(placed),

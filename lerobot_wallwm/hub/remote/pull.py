@@ -35,7 +35,7 @@ class PullConfig:
 
     repo_id: str = ""  # checkpoint on the Hub; may also stand without a flag: `wallwm pull me/cups`
     revision: str | None = None  # branch, tag or commit; None takes the newest
-    out: Path | None = None  # Folder to make, with the checkpoint in it. None: the cache's.
+    out: Path | None = None  # folder to make, with the checkpoint in it; None leaves it in the cache
     overwrite: bool = False  # replace an earlier `out`
     force_download: bool = False  # download again what is in the cache
 

@@ -162,13 +162,16 @@ def print_summary(summary: dict[str, Any], out: Path | str) -> None:
             f"{split:<9}{view['events']} events of {view['episodes']} episodes, {view['frames']} frames, "
             f"{view['videos_linked']} videos linked, {view['videos_copied']} copied{pruned}"
         )
+    for warning in summary["warnings"]:
+        print(f"warning: {warning}")
     if "balance" in summary:
         print_figures(summary["balance"])
     print_recovery(summary.get("recovery", {}))
-    for warning in summary["warnings"]:
-        print(f"warning: {warning}")
     for line in instruction_lines(summary["instructions"]):
         print(line)
     for line in report_lines(summary.get("captioning")):
         print(line)
     print(f"{summary['seconds']:.2f} s, {summary['real_time_factor']:.0f} times real time -> {out}")
+    print(
+        f"to train on it: lerobot-train --dataset.repo_id=local/events --dataset.root={Path(out) / 'train'} ..."
+    )

@@ -23,6 +23,8 @@ from lerobot_wallwm.processors.source.events import Event, read_events
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.places import DatasetConfig, source_root
 
+DEGREES = 5.0  # radius of the ball; the paper gives none
+
 
 @dataclass(frozen=True)
 class PerturbedStart:
@@ -44,7 +46,7 @@ def perturbed_starts(
     events: Iterable[Event],
     labels: Sequence[str] = ("grasp",),
     *,
-    radius: float = 5.0,
+    radius: float | None = None,
     starts: int = 10,
     seed: int = 0,
     config: KinematicsConfig | None = None,
@@ -54,7 +56,8 @@ def perturbed_starts(
     Args:
         source: The dataset.
         events: Its event table; actions with one of `labels` are contacts.
-        radius: Of the ball in joint space, in the dataset's units (degrees for an SO-100/101), Euclidean norm.
+        radius: Of the ball in joint space, in the dataset's units, Euclidean norm; None for `DEGREES`, in radians if the
+            joints are.
         starts: How many. Contacts are taken in a random order, each once before any twice.
         seed: The same seed gives the same starts.
         config: Which dimensions are grippers.
@@ -66,8 +69,10 @@ def perturbed_starts(
         ValueError: A number is out of range.
         DataError: There is no such event, or the state holds no arm joint.
     """
+    if radius is None:
+        radius = DEGREES if unit_of(source) != "radians" else float(np.radians(DEGREES))
     if not (np.isfinite(radius) and radius > 0):
-        raise ValueError(f"--radius_degrees must be above 0, got {radius}. Fix: 5 is the default")
+        raise ValueError(f"--radius must be above 0, got {radius}. Fix: leave it out for the default")
     if starts < 1:
         raise ValueError(f"--starts must be at least 1, got {starts}. Fix: 10 is the default")
     table = list(events)
@@ -124,8 +129,9 @@ class RecoverConfig:
     table: Path | None = None
     # Labels of the contacts, with commas: grasp, release, ...
     events: str = "grasp"
-    # Radius of the ball around a contact pose in joint space, in the dataset's units. The paper gives none; our choice.
-    radius_degrees: float = 5.0
+    # Radius of the ball around a contact pose in joint space, in the dataset's units; without it 5 degrees, or as much in
+    # radians where the joints are in radians. The paper gives none; our choice.
+    radius: float | None = None
     # How many starts.
     starts: int = 10
     # Of the draw.
@@ -150,21 +156,34 @@ def recover(config: RecoverConfig) -> None:
         source,
         read_events(config.table) if config.table else _events(source, config),
         [label.strip() for label in config.events.split(",") if label.strip()],
-        radius=config.radius_degrees,
+        radius=config.radius,
         starts=config.starts,
         seed=config.seed,
         config=config.kinematics,
     )
-    print_starts(names, starts, as_json=config.json)
+    print_starts(names, starts, as_json=config.json, unit=unit_of(source))
 
 
-def print_starts(names: Sequence[str], starts: Sequence[PerturbedStart], as_json: bool = False) -> None:
+def unit_of(source: SourceDataset) -> str:
+    """The unit of the arm's joints, where the dataset's description knows one for all of them."""
+    units = {
+        dim.unit for dim in (source.embodiment.state if source.embodiment else ()) if dim.quantity == "angle"
+    }
+    return units.pop() if len(units) == 1 else ""
+
+
+def print_starts(
+    names: Sequence[str], starts: Sequence[PerturbedStart], as_json: bool = False, unit: str = ""
+) -> None:
     """Prints the starts as a table, or one JSON object a line."""
+    digits = 3 if unit == "radians" else 1
     if not as_json:
         joints = [name.removesuffix(".pos") for name in names]
         widths = [max(8, len(joint) + 1) for joint in joints]
         header = "".join(f"{joint:>{width}}" for joint, width in zip(joints, widths, strict=True))
-        print(f"{'':>5}{'episode':>8}{'frame':>7}  {'event':<10}{header}   moved by")
+        print(
+            f"{'':>5}{'episode':>8}{'frame':>7}  {'event':<10}{header}   moved by{' (' + unit + ')' if unit else ''}"
+        )
     for number, start in enumerate(starts, 1):
         event = start.event
         moved = float(np.linalg.norm(start.start - start.contact))
@@ -180,8 +199,12 @@ def print_starts(names: Sequence[str], starts: Sequence[PerturbedStart], as_json
             }
             print(json.dumps(row, ensure_ascii=False))
             continue
-        values = "".join(f"{value:>{width}.1f}" for value, width in zip(start.start, widths, strict=True))
-        print(f"{number:>5}{event.episode_index:>8}{event.start:>7}  {event.label:<10}{values}{moved:>11.1f}")
+        values = "".join(
+            f"{value:>{width}.{digits}f}" for value, width in zip(start.start, widths, strict=True)
+        )
+        print(
+            f"{number:>5}{event.episode_index:>8}{event.start:>7}  {event.label:<10}{values}{moved:>11.{digits}f}"
+        )
 
 
 def _events(source: SourceDataset, config: RecoverConfig) -> list[Event]:
