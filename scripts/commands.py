@@ -32,6 +32,13 @@ MISTAKES: dict[str, list[str]] = {
         "--dataset.root=data/cups --out.root=data/events --clean=true",
         "--dataset.root=data/cups --out.root=data/events --levle=subtask",
     ],
+    "sync": [
+        "",
+        "data/cups",
+        "--dataset.repo_id=me/cups",
+        "data/cups --synchronizer=0.1",
+        "data/cups --quite=true",
+    ],
     "recover": [
         "",
         NO_FOLDER,

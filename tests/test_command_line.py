@@ -180,14 +180,14 @@ def test_verify_names_a_wrong_source_and_says_what_it_did_not_compare(
     view = tiny_view / "train"
     roots = [f"--source.root={tiny_dataset}", f"--view.root={view}", "--quiet=true"]
     code, out, _ = ran(capsys, "verify", *roots, "--frames=false")
-    assert code == 0 and "were not compared" in out and "pad flags  " not in out and "as far as" in out
+    assert code == 0 and "were not compared" in out and "pad flags  " not in out
     from lerobot.datasets.dataset_tools import delete_episodes
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     whole = LeRobotDataset("test/tiny", root=tiny_dataset)
     delete_episodes(whole, [1, 2, 3, 4, 5], output_dir=tmp_path / "other", repo_id="test/other")
     code, _, err = ran(capsys, "verify", f"--source.root={tmp_path / 'other'}", *roots[1:], "--frames=false")
-    assert code == 2 and "wallwm/source_episode" in err and "--source.root" in err
+    assert code == 2 and "--source.root" in err and "KeyError" not in err
 
 
 def test_prepare_under_a_name_says_where_the_views_are(capsys, tiny_dataset, tmp_path, monkeypatch):

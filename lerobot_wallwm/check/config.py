@@ -20,12 +20,20 @@ class PolicyChoice:
 
 
 @dataclass
+class CheckedData(DatasetConfig):
+    """The data to check on."""
+
+    # Only these episodes; by default those that the checkpoint was not trained on, where it says which.
+    episodes: list[int] | None = None
+
+
+@dataclass
 class CheckConfig:
-    """`wallwm check`."""
+    """`wallwm check`: of any LeRobot policy (ACT, Diffusion, SmolVLA, pi0, wallwm ...)."""
 
     policy: PolicyChoice = field(default_factory=PolicyChoice)
     # What the checkpoint has not been trained on: the `heldout` view of `wallwm prepare`, or whole episodes.
-    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    dataset: CheckedData = field(default_factory=CheckedData)
     # The events that the checkpoint was trained on, for the captions' mean motion as a baseline; without it the `train`
     # beside a `heldout`, or the other episodes of the data that is checked.
     train: FolderConfig = field(default_factory=FolderConfig)

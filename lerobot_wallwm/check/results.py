@@ -30,13 +30,14 @@ def results(
     result = m.open_loop
     events = len(heldout.events) if heldout.carved else None
     counts = {"episodes": len(heldout.sources), "events": events, "frames": heldout.frames}
-    open_loop: dict[str, Any] = {"events": events, "observations": m.observations, "unit": m.unit}
+    open_loop: dict[str, Any] = {"events": events, "observations": m.observations, "unit": m.of_range}
     if result is None:
         open_loop |= {"error": {}, "intervals": {}}
     else:
         by_joint = {name: error for name, error in result.by_joint.items() if isfinite(error)}
         open_loop |= {"error": result.error, "intervals": result.intervals, "baselines": result.baselines}
-        open_loop |= {"by_joint": by_joint, "by_event": result.by_event}
+        open_loop |= {"by_joint": by_joint, "by_event": result.by_event, "joint_unit": m.unit}
+        open_loop |= {"critical": result.critical}
     latency = {} if m.latency is None else m.latency.looks | m.latency.ticks
     return {
         **about,
@@ -57,6 +58,7 @@ def results(
 def _details(m: Measured, verdict: Judgement) -> dict[str, Any]:
     """What the rules saw, beyond the fixed part."""
     details: dict[str, Any] = {
+        "policy": m.policy,
         "rules": [asdict(finding) for finding in verdict.findings],
         "thresholds": {k: v for k, v in vars(thresholds).items() if k.isupper()},
         "load": _named(m.load, "processes", "cores"),

@@ -71,23 +71,49 @@ def beats_holding(m: Measured) -> Answer:
     """Its errors are below those of an arm that stays where it is."""
     if m.open_loop is None:
         return None
-    levels, texts = ["yes"], []
+    found = []
     for reach in REACHES:
         ratio, interval = m.open_loop.against_hold[reach]
+        level = "yes"
         if not isfinite(ratio) or ratio > t.NO_BETTER_THAN_HOLDING or (interval and interval[1] >= 1):
-            levels.append("no")
+            level = "no"
         elif ratio > t.HARDLY_BETTER_THAN_HOLDING:
-            levels.append("care")
+            level = "care"
         error, still = m.open_loop.error[reach], m.open_loop.baselines[HOLD][reach]
-        where = f"in the next {NEAR} steps" if reach == "near" else "to the event's end"
-        texts.append(f"{error:.2f} against {still:.2f} {where}")
-    level = max(levels, key=LEVELS.index)
+        where = f"in the next {NEAR} steps" if reach == "near" else f"to the {m.end}"
+        high = (
+            f", which with more episodes may be {interval[1]:.2f} times"
+            if level == "no" and ratio < 1 and interval
+            else ""
+        )
+        found.append((level, f"{error:.1f} against {still:.1f} {where}{high}"))
+    level = max((level for level, _ in found), key=LEVELS.index)
     lead = {
         "no": "its actions are no better than holding the pose",
         "care": "its actions are only a little better than holding the pose",
         "yes": "its actions are well below the error of holding the pose",
     }[level]
-    return level, f"{lead}: {' and '.join(texts)} ({m.unit})"
+    # Only what is at fault stands behind a complaint.
+    return level, f"{lead}: {' and '.join(text for own, text in found if own == level)} ({m.of_range})"
+
+
+def grasps_and_releases(m: Measured) -> Answer:
+    """Close to grasps and releases, where a task succeeds or fails, it is better than holding."""
+    if m.open_loop is None or not m.open_loop.critical:
+        return None
+    found = []
+    for name, near in m.open_loop.critical.items():
+        ratio = near["error"] / near["hold"] if near["hold"] > 0 else float("inf")
+        level = "no" if not ratio <= t.NO_BETTER_THAN_HOLDING else "yes"
+        level = "care" if level == "yes" and ratio > t.HARDLY_BETTER_THAN_HOLDING else level
+        found.append((level, f"{near['error']:.1f} against {near['hold']:.1f} around a {name}"))
+    level = max((level for level, _ in found), key=LEVELS.index)
+    lead = {
+        "no": "where tasks are decided it is no better than holding the pose",
+        "care": "where tasks are decided it is only a little better than holding the pose",
+        "yes": "where tasks are decided it is well below the error of holding the pose",
+    }[level]
+    return level, f"{lead}: {' and '.join(text for own, text in found if own == level)} ({m.of_range})"
 
 
 def beats_the_mean(m: Measured) -> Answer:
@@ -98,19 +124,19 @@ def beats_the_mean(m: Measured) -> Answer:
     if not error > t.NO_BETTER_THAN_MEAN * mean:
         return None
     lead = "the captions' mean motions, made without looking, come as near"
-    return f"{lead}: {error:.2f} against {mean:.2f} to the event's end"
+    return f"{lead}: {error:.1f} against {mean:.1f} to the event's end ({m.of_range})"
 
 
 def every_joint(m: Measured) -> Answer:
     """No joint that matters would better be held."""
     if m.open_loop is None:
         return None
-    hold, error = m.open_loop.hold_by_joint, m.open_loop.by_joint
-    least = t.JOINT_MATTERS * max(hold.values(), default=0.0)
-    worse = [name for name, still in hold.items() if still > least and error[name] > t.JOINT_WORSE * still]
+    hold, error, moving = m.open_loop.hold_by_joint, m.open_loop.by_joint, m.open_loop.moving()
+    least = t.JOINT_MATTERS * max(moving.values(), default=0.0)
+    worse = [n for n, moved in moving.items() if moved > least and error[n] > t.JOINT_WORSE * hold[n]]
     if not worse:
         return None
-    shown = ", ".join(f"{name} {error[name]:.2f} against {hold[name]:.2f}" for name in worse)
+    shown = ", ".join(f"{name} {error[name]:.3g} against {hold[name]:.3g}" for name in worse)
     return f"these joints would be nearer if they were held: {shown}"
 
 
@@ -119,7 +145,7 @@ def sees(m: Measured) -> Answer:
     if m.sight is None:
         return _follows(m, IMAGES, "images", t.IGNORES_IMAGES, t.HARDLY_SEES)
     own, other, times = m.sight.mean(OWN), m.sight.mean(OTHER_SCENE), m.sight.times(OTHER_SCENE)
-    numbers = f"ended, with another scene's pictures {other:.1f} ({m.unit.split(',')[0]})"
+    numbers = f"ended, with another scene's pictures {other:.1f} ({m.of_range})"
     text = f"it ends {own:.1f} from where a recorded {' or '.join(m.sight.counts())} {numbers}"
     if not times >= t.BLIND:
         return "no", f"{text}: it does not look"
@@ -129,7 +155,9 @@ def sees(m: Measured) -> Answer:
 
 
 def reads(m: Measured) -> Answer:
-    """Other captions change what it does."""
+    """Other captions change what it does; a policy without language has to tell tasks apart by its pictures."""
+    if m.policy != "wallwm" and m.sensitivity is not None and m.sensitivity.change[CAPTION] == 0:
+        return f"{m.policy} does not read its task, and these data have {m.tasks}: pictures alone must tell which"
     answer = _follows(m, CAPTION, "captions", t.IGNORES_CAPTION, t.HARDLY_READS)
     if answer is not None and answer[0] == "no" and not m.carved:
         return answer[1]  # whole tasks: the images may tell them apart
@@ -161,7 +189,8 @@ def inside_range(m: Measured) -> Answer:
     """What it predicts lies in the range that the data have seen."""
     if m.clamped is None or m.clamped <= t.CLAMPED:
         return None
-    return f"{_percent(m.clamped)} of its actions lie beyond what the data have seen and are clamped"
+    then = "are clamped" if m.policy == "wallwm" else "nothing clamps them"
+    return f"{_percent(m.clamped)} of its actions lie beyond what the training data have seen, and {then}"
 
 
 def begins_softly(m: Measured) -> Answer:
@@ -172,8 +201,8 @@ def begins_softly(m: Measured) -> Answer:
     if predicted <= t.FIRST_STEP * recorded:
         return None
     return (
-        f"a plan's first action lies up to {predicted:.1f} from the arm's pose, in recordings {recorded:.1f}: "
-        "expect jerks, and set --robot.max_relative_target"
+        f"a plan's first action lies up to {predicted:.0f} % of a joint's range from the arm's pose, in recordings "
+        f"{recorded:.0f} %: expect jerks, and set --robot.max_relative_target"
     )
 
 
@@ -193,6 +222,12 @@ def quick_enough(m: Measured) -> Answer:
         f"a look (pictures in, a plan of actions out) takes {look.median:.0f} ms on this machine (99 of 100 below "
         f"{look.p99:.0f} ms), and {fps:g} Hz leave {period:.0f} ms a tick"
     )
+    ours = m.policy == "wallwm"
+    quicker = (
+        "--policy.imagination=none or fewer --policy.num_inference_steps" if ours else "a smaller policy"
+    )
+    aside = "--policy.background_inference=true" if ours else "--inference.type=rtc, where the policy can"
+    seldom = "--policy.replan_steps" if ours else "--policy.n_action_steps"
     busy = ""
     if m.load is not None and m.load[0] > m.load[1]:
         busy = f". Its load was {m.load[0]:.0f} on {m.load[1]} cores: measure again when it is quiet"
@@ -201,18 +236,18 @@ def quick_enough(m: Measured) -> Answer:
     if look.median > t.LOOK_TOO_LONG * span or (between is not None and between.median > period):
         return (
             "no",
-            f"{text}: too slow even in the background, with {span:.0f} ms between looks. Use a faster machine, "
-            f"--policy.imagination=none or fewer --policy.num_inference_steps{busy}",
+            f"{text}: too slow even in the background, with {span:.0f} ms between looks. Use a faster machine or "
+            f"{quicker}{busy}",
         )
     if holds["background"]:
         some = "some" if look.median <= t.ROOM * period else "its"
         return (
             f"{text}: the arm would halt at {some} looks. Let it look in the background "
-            f"(--policy.background_inference=true), or use a faster machine{busy}"
+            f"({aside}), or use a faster machine{busy}"
         )
     return (
         f"{text}: the arm will stop and go, even with looks in the background, {span:.0f} ms apart. Use a faster "
-        f"machine, or raise --policy.replan_steps{busy}"
+        f"machine, or raise {seldom}{busy}"
     )
 
 
@@ -297,13 +332,19 @@ def imagines(m: Measured) -> Answer:
 
 def held_out(m: Measured) -> Answer:
     """The data are not what it was trained on."""
-    text = "these data look like its own training view: errors flatter it. Pass heldout"
-    return text if m.from_training else None
+    fix = (
+        "Pass heldout"
+        if m.carved
+        else "Keep some episodes out of training, and pass --dataset.episodes=[...]"
+    )
+    return (
+        f"these data look like what it was trained on: errors flatter it. {fix}" if m.from_training else None
+    )
 
 
 def events_known(m: Measured) -> Answer:
     """The data are cut at their events, unless it was trained on chunks."""
-    if m.from_training or m.carved or m.stage == "next_chunk":
+    if m.policy != "wallwm" or m.from_training or m.carved or m.stage == "next_chunk":
         return None
     return (
         "these are whole episodes, whose events are unknown, so that it was told the whole task at once. Cut them with "
@@ -326,6 +367,7 @@ RULES: dict[str, Callable[[Measured], Answer]] = {
     "same clock": same_clock,
     "better than holding": beats_holding,
     "better than the caption's mean": beats_the_mean,
+    "grasps and releases": grasps_and_releases,
     "every joint": every_joint,
     "follows images": sees,
     "follows captions": reads,

@@ -101,9 +101,10 @@ def test_results_have_the_fixed_form(checked, checkpoint, tiny_view):
     assert loop["intervals"]["near"] is None  # one episode tells nothing about the next
     assert {"hold the pose", "caption's mean motion"} <= set(loop["baselines"])
     assert list(loop["by_joint"]) == [joint.replace("_", " ") for joint in JOINTS]
-    assert np.mean(list(loop["by_joint"].values())) == pytest.approx(loop["error"]["event"], rel=1e-4)
+    assert loop["error"]["event"] > 0 and all(error > 0 for error in loop["by_joint"].values())
     assert sum(row["observations"] for row in loop["by_event"].values()) == loop["observations"]
-    assert loop["unit"] == "dataset units"
+    assert loop["unit"] == "% of each joint's range" and loop["joint_unit"] == "dataset units"
+    assert set(loop["critical"]) <= {"grasp", "release"} and loop["critical"]
     assert set(content["video"]) == {"psnr", "repeat_keyframe_psnr"}
     assert set(content["sensitivity"]) == {"other_images", "other_caption", "other_noise", "other_state"}
     assert content["remaining"]["error_frames"] > 0
@@ -256,12 +257,13 @@ def test_whole_episodes_are_checked_and_the_events_said_to_be_unknown(checkpoint
         "events": None,
         "frames": content["dataset"]["frames"],
     }
-    assert content["open_loop"]["by_event"] == {} and content["remaining"] is content["sight"] is None
+    assert "reach" in content["open_loop"]["by_event"]  # found by the rules of `wallwm prepare`
+    assert content["remaining"] is content["sight"] is None
     low, high = content["open_loop"]["intervals"]["event"]
     assert low < content["open_loop"]["error"]["event"] < high
     assert content["sensitivity"]["other_caption"] is None  # one task: nothing to exchange it for
     assert rules(content)["events known"] == "care"
-    assert "events unknown" in (tmp_path / "out/check.html").read_text()
+    assert "whole episodes, " in (tmp_path / "out/check.html").read_text()
 
 
 def test_another_arm_with_the_same_number_of_joints_is_found(checkpoint, tiny_view, tmp_path):
@@ -420,8 +422,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(checkpoint, tiny_view, tmp_pat
     assert "is missing" in complaint(tmp_path, heldout)
     assert "pretrained_model" in complaint(checkpoint.parent, heldout)
     act = Path(shutil.copytree(checkpoint, tmp_path / "act"))
-    (act / "config.json").write_text('{"type": "act"}')
-    assert "'act'" in complaint(act, heldout)
+    (act / "config.json").write_text('{"type": "none such"}')
+    assert "cannot be read" in complaint(act, heldout)
     (act / "config.json").write_text("{")
     assert "cannot be read" in complaint(act, heldout)
     cut = Path(shutil.copytree(checkpoint, tmp_path / "cut"))

@@ -100,7 +100,7 @@ def test_errors_by_hand():
     assert result.against_hold["event"][0] == pytest.approx(0.4)
     assert result.by_joint == {"elbow": 1.0} and result.hold_by_joint == {"elbow": 2.5}
     assert result.by_event["lift"]["observations"] == 2 and result.by_event["lift"]["hold_near"] == 2.5
-    predicted, recorded = first_step(predicted, seen)
+    predicted, recorded = first_step(predicted, seen, None, np.ones(1))
     assert recorded == pytest.approx(1.0) and 2.4 < predicted <= 2.5
 
 

@@ -28,7 +28,12 @@ from lerobot_wallwm.check.rules import LEVELS, RULES, judge
 
 
 def errors(
-    near: float = 0.5, event: float = 0.5, high: float = 0.6, mean: float = 0.8, gripper: float = 0.5
+    near: float = 0.5,
+    event: float = 0.5,
+    high: float = 0.6,
+    mean: float = 0.8,
+    gripper: float = 0.5,
+    grasp: float = 0.5,
 ) -> OpenLoopErrors:
     """Errors as parts of holding the pose, whose error is 1."""
     return OpenLoopErrors(
@@ -39,6 +44,8 @@ def errors(
         by_joint={"elbow": 0.5, "gripper": gripper, "roll": 0.02},
         hold_by_joint={"elbow": 1.0, "gripper": 1.0, "roll": 0.01},  # roll hardly moves
         by_event={},
+        scale=np.ones(3),
+        critical={"grasp": {"error": grasp, "hold": 1.0, "steps": 9}},
     )
 
 
@@ -117,6 +124,20 @@ CASES = [
         "better than holding",
     ),
     ("blind mean", {"open_loop": errors(mean=0.4)}, "care", "better than the caption's mean"),
+    (
+        "never grasps",
+        {"open_loop": errors(grasp=t.NO_BETTER_THAN_HOLDING + 0.01)},
+        "no",
+        "grasps and releases",
+    ),
+    (
+        "hardly grasps",
+        {"open_loop": errors(grasp=t.HARDLY_BETTER_THAN_HOLDING + 0.01)},
+        "care",
+        "grasps and releases",
+    ),
+    ("deaf by design", {"policy": "act", "sensitivity": follows(caption=0.0)}, "care", "follows captions"),
+    ("ACT", {"policy": "act", "stage": "", "remaining": None, "sight": None}, "yes", "better than holding"),
     ("gripper", {"open_loop": errors(gripper=t.JOINT_WORSE + 0.01)}, "care", "every joint"),
     ("blind", {"sight": None, "sensitivity": follows(images=0.0, noise=0.0)}, "no", "follows images"),
     (
@@ -175,6 +196,27 @@ def test_each_rule_on_either_side_of_its_line(changes, level, rule):
     assert verdict.switch_on == (level != "no")
     others = [f for f in verdict.findings if f.rule != rule and f.level != "yes"]
     assert not others, "one thing wrong, one rule that says so"
+
+
+def test_a_complaint_names_no_figure_that_is_better_than_its_baseline():
+    """Of two reaches, a grasp and a release only those at fault are listed."""
+    found = judge(good(open_loop=errors(near=0.2, event=1.3, mean=2.0)))
+    (text,) = [f.text for f in found.findings if f.rule == "better than holding"]
+    assert "1.3 against 1.0 to the event's end" in text and "0.2 against" not in text
+    loop = errors(grasp=1.2)
+    loop.critical["release"] = {"error": 0.3, "hold": 1.0, "steps": 4}
+    (text,) = [f.text for f in judge(good(open_loop=loop)).findings if f.rule == "grasps and releases"]
+    assert "around a grasp" in text and "release" not in text
+
+
+def test_joints_of_different_units_matter_by_how_far_they_move_for_their_range():
+    """Millimetres beside a gripper's 850 ticks: a hand that would better be held is found."""
+    loop = errors()
+    loop.hold_by_joint, loop.by_joint = {"x": 0.001, "gripper": 200.0}, {"x": 0.002, "gripper": 50.0}
+    loop.scale = np.array([0.0001, 8.5])
+    found = judge(good(open_loop=loop))
+    (text,) = [f.text for f in found.findings if f.rule == "every joint"]
+    assert "x 0.002 against 0.001" in text and "gripper" not in text
 
 
 def test_captions_of_whole_tasks_may_be_ignored_with_care():

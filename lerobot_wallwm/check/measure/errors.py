@@ -1,24 +1,29 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Open-loop action errors, near and over the whole event, beside baselines, with intervals over episodes.
 
-Shapes: N observations, H horizon, D joints. Errors are mean absolute, in the dataset's units.
+Shapes: N observations, H horizon, D joints. Errors are mean absolute. Those of one joint are in the dataset's units; those
+over joints are in per cent of each joint's range, because degrees, metres and a gripper's ticks have no mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lerobot_wallwm.check.measure.baselines import CaptionMean, EventRows, hold_pose
 from lerobot_wallwm.check.measure.observations import Observations
+from lerobot_wallwm.embodiment.description import Embodiment
 
 # Steps ahead that count as near: twice what is executed between two looks by default (our choice).
 NEAR = 8
 REACHES = ("near", "event")
 HOLD, MEAN, TOLD = "hold the pose", "caption's mean motion", "caption's mean, told the phase"
+GRASP, RELEASE = "grasp", "release"
+# Around a grasp or a release, in seconds before and after the gripper's command passes the middle of its range (our choice).
+AROUND_S = 0.5
 
 
 def baseline_actions(
@@ -30,7 +35,7 @@ def baseline_actions(
     held-out ones.
     """
     horizon = observations.true.shape[1]
-    hold = np.stack([hold_pose(state, horizon) for state in observations.state])
+    hold = np.stack([hold_pose(stay, horizon) for stay in observations.stay])
     sources = [events[anchor.event].source for anchor in observations.anchors]
     fitted: dict[int, CaptionMean | None] = {}
     for source in set(sources):
@@ -46,7 +51,7 @@ def baseline_actions(
                 variant,
                 event.caption,
                 event.template,
-                observations.state[i],
+                observations.stay[i],
                 anchor.offset,
                 len(event.action),
                 horizon,
@@ -54,6 +59,46 @@ def baseline_actions(
     plain, *told = CaptionMean.VARIANTS
     errors = {v: float(np.abs(variants[v] - observations.true)[observations.valid].mean()) for v in told}
     return {HOLD: hold, MEAN: variants[plain], TOLD: variants[min(errors, key=lambda v: errors[v])]}
+
+
+def critical_frames(events: Sequence[EventRows], grippers: Sequence[int], fps: float) -> list[np.ndarray]:
+    """What each frame of each event is close to: 0 nothing, 1 a grasp, 2 a release.
+
+    Whether a task succeeds is decided there, in a small part of all frames, which a mean over an episode hides. A grasp is
+    the way that a gripper first moves in most episodes; without a gripper nothing is critical.
+    """
+    marks = [np.zeros(len(event.action), dtype=int) for event in events]
+    episodes = [
+        [i for _, i in sorted((e.start, i) for i, e in enumerate(events) if e.source == source)]
+        for source in dict.fromkeys(e.source for e in events)
+    ]
+    reach = round(AROUND_S * fps)
+    for gripper in grippers:
+        low, high = np.quantile(np.concatenate([e.action[:, gripper] for e in events]), (0.02, 0.98))
+        if not high > low:
+            continue
+        paths = [np.concatenate([events[i].action[:, gripper] for i in numbers]) for numbers in episodes]
+        turns = [_turns((path - low) / (high - low)) for path in paths]
+        first = [found[0][1] for found in turns if found]
+        closing = 1 if sum(first) > 0 else -1
+        for numbers, path, found in zip(episodes, paths, turns, strict=True):
+            near = np.zeros(len(path), dtype=int)
+            for frame, way in found:
+                near[max(0, frame - reach) : frame + reach + 1] = 1 if way == closing else 2
+            parts = np.split(near, np.cumsum([len(events[i].action) for i in numbers])[:-1])
+            for i, part in zip(numbers, parts, strict=True):
+                marks[i] = np.maximum(marks[i], part)
+    return marks
+
+
+def _turns(path_T: np.ndarray) -> list[tuple[int, int]]:
+    """Where a gripper's command, 0 to 1, goes from one half of its range to the other: frame and direction."""
+    out, side = [], 1 if path_T[0] > 0.5 else -1
+    for frame, value in enumerate(path_T):
+        if side * (value - 0.5) < -0.1:
+            side = -side
+            out.append((frame, side))
+    return out
 
 
 def clustered_interval(
@@ -94,6 +139,18 @@ class OpenLoopErrors:
     by_joint: dict[str, float]  # name to error over the event
     hold_by_joint: dict[str, float]  # the same of holding the pose
     by_event: dict[str, dict[str, float]]  # kind of event to errors; empty where events are unknown
+    scale: np.ndarray | None = (
+        None  # ``(D,)`` what errors over joints are measured in; None for the dataset's units
+    )
+    # `GRASP` and `RELEASE` to the ``error`` close to them, that of holding (``hold``), and the number of ``steps``.
+    critical: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def moving(self) -> dict[str, float]:
+        """How far each joint moves within a plan, that is the error of holding it, in `scale`."""
+        size = np.ones(len(self.hold_by_joint)) if self.scale is None else self.scale
+        return {
+            n: v / s for (n, v), s in zip(self.hold_by_joint.items(), size, strict=True) if np.isfinite(s)
+        }
 
 
 def open_loop(
@@ -103,15 +160,29 @@ def open_loop(
     events: Sequence[EventRows],
     joints: Sequence[str],
     seed: int = 0,
+    scale: np.ndarray | None = None,
+    critical: Sequence[np.ndarray] | None = None,
 ) -> OpenLoopErrors:
-    """Compares predictions ``(N, H, D)`` and those of `baseline_actions` with what was recorded inside the events.
-    ``predicted`` is NaN where the policy's output was not finite, ``joints`` has D names, and ``seed`` is the bootstrap's.
+    """Compares predictions with what was recorded inside the events.
+
+    Args:
+        predicted: ``(N, H, D)``, NaN where the policy's output was not finite.
+        baselines: From `baseline_actions`.
+        observations: What was recorded.
+        events: Those that the observations' anchors name.
+        joints: D names.
+        seed: The bootstrap's.
+        scale: ``(D,)`` what errors over joints are measured in, NaN for those left out; None for the dataset's units.
+        critical: From `critical_frames`.
     """
     valid, true = observations.valid, observations.true
+    kept = np.ones(true.shape[2], bool) if scale is None else np.isfinite(scale)
+    size = np.ones(kept.sum()) if scale is None else scale[kept]
     near = valid.copy()
     near[:, NEAR:] = False
     masks = {"near": near, "event": valid}
-    errors = {"policy": np.abs(predicted - true)} | {n: np.abs(a - true) for n, a in baselines.items()}
+    raw = {"policy": np.abs(predicted - true)} | {n: np.abs(a - true) for n, a in baselines.items()}
+    errors = {name: off[:, :, kept] / size for name, off in raw.items()}
     sources = np.array([events[anchor.event].source for anchor in observations.anchors])
 
     def mean(name: str, reach: str, chosen: np.ndarray | None = None) -> float:
@@ -129,11 +200,21 @@ def open_loop(
         still = mean(HOLD, reach)
         ratio = result["error"][reach] / still if still > 0 else float("inf")
         result["against_hold"][reach] = (ratio, clustered_interval(policy, hold, sources, seed))
-    kinds = np.array([events[anchor.event].kind for anchor in observations.anchors])
+    kinds = np.array([events[anchor.event].kind_at(anchor.offset) for anchor in observations.anchors])
+    close = {}
+    for number, name in enumerate((GRASP, RELEASE), 1) if critical is not None else ():
+        assert critical is not None
+        marks = [critical[a.event][a.offset : a.offset + true.shape[1]] for a in observations.anchors]
+        at = valid & np.stack([np.pad(m, (0, true.shape[1] - len(m))) == number for m in marks])
+        if at.any():
+            means = {key: float(errors[of][at].mean()) for key, of in (("error", "policy"), ("hold", HOLD))}
+            close[name] = {**means, "steps": int(at.sum())}
     return OpenLoopErrors(
         baselines={name: {reach: mean(name, reach) for reach in REACHES} for name in baselines},
-        by_joint=dict(zip(joints, errors["policy"][valid].mean(0).tolist(), strict=True)),
-        hold_by_joint=dict(zip(joints, errors[HOLD][valid].mean(0).tolist(), strict=True)),
+        by_joint=dict(zip(joints, raw["policy"][valid].mean(0).tolist(), strict=True)),
+        hold_by_joint=dict(zip(joints, raw[HOLD][valid].mean(0).tolist(), strict=True)),
+        scale=scale,
+        critical=close,
         by_event={
             str(kind): {
                 **{reach: mean("policy", reach, kinds == kind) for reach in REACHES},
@@ -147,12 +228,21 @@ def open_loop(
     )
 
 
-def first_step(predicted: np.ndarray, observations: Observations) -> tuple[float, float]:
+def first_step(
+    predicted: np.ndarray, observations: Observations, embodiment: Embodiment | None, scale: np.ndarray
+) -> tuple[float, float]:
     """How far the first action lies from the observed pose at its worst joint, predicted and as recorded.
 
-    Both are 99th percentiles over observations, or NaN where actions are not the state's joints.
+    Both are 99th percentiles over observations, in ``scale`` ``(D,)``, of those dimensions that are goals of the pose; NaN
+    where there are none.
     """
-    if observations.state.shape[1] != predicted.shape[2]:
+    goals = [
+        d
+        for d in range(predicted.shape[2])
+        if np.isfinite(scale[d]) and (embodiment is None or embodiment.follows[d] >= 0)
+    ]
+    if not goals:
         return float("nan"), float("nan")
-    worst = [np.abs(actions[:, 0] - observations.state).max(1) for actions in (predicted, observations.true)]
+    off = [np.abs(actions[:, 0] - observations.stay) / scale for actions in (predicted, observations.true)]
+    worst = [values[:, goals].max(1) for values in off]
     return float(np.quantile(worst[0], 0.99)), float(np.quantile(worst[1], 0.99))

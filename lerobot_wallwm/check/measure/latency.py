@@ -19,8 +19,10 @@ import numpy as np
 
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 from lerobot_wallwm.check.measure.observations import steps
+from lerobot_wallwm.check.measure.other_policy import OtherPolicy
 
 IMAGINATIONS = ("none", "anchor", "full")
+PLAN = "plan"  # the one kind of look of a policy that imagines nothing
 WITH_LOOK, WITHOUT_LOOK = "tick with a look", "tick without a look"
 # Our choice: a slow model is timed for so many seconds and mode, but never less than so many times.
 SECONDS, LEAST = 20.0, 3
@@ -43,7 +45,7 @@ class Times:
 
 @dataclass
 class Timings:
-    """Times of looks by imagination, of ticks, and what they mean."""
+    """Times of looks by imagination (`PLAN` for a policy without), of ticks, and what they mean."""
 
     looks: dict[str, Times]  # by imagination: observation to a plan's actions, pipelines included
     # `WITH_LOOK` and `WITHOUT_LOOK`: `select_action` with its pipelines, as configured.
@@ -53,18 +55,8 @@ class Timings:
 
     def named(self) -> dict[str, Times]:
         """Looks and ticks, by names for people."""
-        return {f"look, imagination={name}": times for name, times in self.looks.items()} | self.ticks
-
-
-def inference_batches(observations: Sequence[dict[str, Any]], now: int, cameras: Sequence[str]) -> list[dict]:
-    """Items of a dataset with the time axis of a window, as a robot's observations: what was seen at ``now``."""
-    out = []
-    task = observations[0]["task"]  # of all: another one would begin a new plan at every tick
-    for item in observations:
-        state = item["observation.state"]
-        one = {"observation.state": state[now] if len(state) > now else state[0], "task": task}
-        out.append(one | {key: item[key][now] for key in cameras if key in item})
-    return out
+        names = {name: "a look" if name == PLAN else f"look, imagination={name}" for name in self.looks}
+        return {names[name]: times for name, times in self.looks.items()} | self.ticks
 
 
 def measure_latency(
@@ -78,12 +70,14 @@ def measure_latency(
 
     Args:
         checkpoint: A policy that acts.
-        observations: From `inference_batches`.
+        observations: Items of one task: another one would begin a new plan at every tick.
         timings: Looks for each imagination, and looks within the ticks.
         mean_event: Frames of a mean event, for what runs each event open loop.
         bar: As in `observations.steps`.
     """
     policy, config = checkpoint.policy, checkpoint.config
+    task = observations[0]["task"]
+    observations = [checkpoint.raw([item], [item], [task]) for item in observations]
     policy.reset()
     # The guards in front of an arm work as in use, and are timed, but have nobody to warn here.
     logger = logging.getLogger("lerobot_wallwm.policies")
@@ -102,8 +96,42 @@ def measure_latency(
     return Timings(looks, ticks, config.imagination, float(between))
 
 
+def measure_other_latency(
+    checkpoint: OtherPolicy, observations: Sequence[dict[str, Any]], timings: int, bar: str | None = None
+) -> Timings:
+    """`measure_latency` for a policy that is not wallwm; every plan begins after as many actions as it hands out."""
+    looks: list[float] = []
+    seconds: dict[str, list[float]] = {WITH_LOOK: [], WITHOUT_LOOK: []}
+    between, began = checkpoint.steps_between_looks, time.perf_counter()
+
+    def slow(done: list[float]) -> bool:
+        return len(done) > LEAST and time.perf_counter() - began > SECONDS
+
+    for number in steps(range(timings + 1), bar):
+        item = observations[number % len(observations)]
+        with _timed(checkpoint, looks):
+            checkpoint.predict(checkpoint.observation([item], [item], [item["task"]]), number)
+        if slow(looks):
+            break
+    checkpoint.policy.reset()
+    began = time.perf_counter()
+    for tick in steps(range(between * (timings + 1)), bar):
+        item = checkpoint.last(observations[tick % len(observations)])
+        taken: list[float] = []
+        with _timed(checkpoint, taken):
+            batch = checkpoint.observation([item], [item], [item["task"]])
+            checkpoint.postprocess(checkpoint.policy.select_action(batch))
+        if tick:  # the first warms up
+            seconds[WITHOUT_LOOK if tick % between else WITH_LOOK] += taken
+        if slow(seconds[WITH_LOOK]):
+            break
+    checkpoint.policy.reset()
+    ticks = {name: Times.of(values) for name, values in seconds.items() if values}
+    return Timings({PLAN: Times.of(looks[1:])}, ticks, PLAN, float(between))
+
+
 @contextmanager
-def _timed(checkpoint: Checkpoint, seconds: list[float]) -> Iterator[None]:
+def _timed(checkpoint: Checkpoint | OtherPolicy, seconds: list[float]) -> Iterator[None]:
     """Adds the time of what is within, once the device is done with it."""
     import torch
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.check.measure.checkpoint import Checkpoint
+from lerobot_wallwm.check.measure.checkpoint import Checkpoint, trained_range
+from lerobot_wallwm.check.measure.other_policy import OtherPolicy
 from lerobot_wallwm.check.measure.views import HeldOut
 from lerobot_wallwm.storage.errors import DataError
 
 # Our choice: a value this part of the range beyond its end is not yet outside; calibrations differ by as much.
 EDGE = 0.05
-# Our choice: a joint that moves less than this part of the widest one's range stands still.
+# Our choice: a joint whose range is less than this part of its largest value stands still.
 STILL = 1e-3
 
 
@@ -56,30 +57,45 @@ class Match:
     unknown_captions: list[str] = field(default_factory=list)
 
 
-def require_same_shape(config: Any, heldout: HeldOut, shown: str) -> None:
+def require_same_shape(config: Any, heldout: HeldOut, shown: str, rename: dict[str, str]) -> None:
     """Raises DataError for data, which the user named ``shown``, that the checkpoint cannot be run on.
 
-    They have another number of joints, lack a camera, or have other sizes of a camera's pictures.
+    They have another number of joints, lack a camera, or have other sizes of a camera's pictures where these matter.
+
+    Args:
+        config: The checkpoint's configuration.
+        heldout: The data.
+        shown: Their name.
+        rename: What the checkpoint's pipeline calls their features otherwise.
     """
-    problems, expected_of = (
-        [],
-        {"observation.state": config.robot_state_feature, "action": config.action_feature},
-    )
+    problems, ours = [], config.type == "wallwm"
+    old = {new: name for name, new in rename.items()}
+    expected_of = {"observation.state": config.robot_state_feature, "action": config.action_feature}
     for feature, expected in expected_of.items():
-        found = tuple(heldout.meta.features[feature]["shape"])
+        if expected is None:
+            continue
+        name = old.get(feature, feature)
+        if name not in heldout.meta.features:
+            problems.append(f"{name} is missing")
+            continue
+        found = tuple(heldout.meta.features[name]["shape"])
         if tuple(expected.shape) != found:
-            problems.append(f"{feature} has shape {found}, in training {tuple(expected.shape)}")
-    here = _picture_sizes(heldout)
+            problems.append(f"{name} has shape {found}, in training {tuple(expected.shape)}")
+    here = _picture_sizes(heldout, rename)
+    spare = getattr(config, "allow_missing_cameras", False) or hasattr(config, "empty_cameras")
     for key, feature in config.image_features.items():
         size = tuple(feature.shape[1:])
         if key not in here:
-            if not config.allow_missing_cameras:
-                problems.append(f"camera {key} is missing (there: {', '.join(here) or 'none'})")
-        elif here[key] != size:
+            if not spare:
+                called = f" (which the checkpoint renames to {key})" if key in old else ""
+                problems.append(
+                    f"camera {old.get(key, key)} is missing{called} (there: {', '.join(here) or 'none'})"
+                )
+        elif ours and here[key] != size:
             problems.append(
                 f"camera {key} has {here[key][1]} x {here[key][0]} pixels, in training {size[1]} x {size[0]}"
             )
-    if not set(config.image_features) & set(here):
+    if config.image_features and not set(config.image_features) & set(here):
         problems.append("there is no camera that the checkpoint knows")
     if problems:
         raise DataError(
@@ -90,38 +106,32 @@ def require_same_shape(config: Any, heldout: HeldOut, shown: str) -> None:
         )
 
 
-def _picture_sizes(heldout: HeldOut) -> dict[str, tuple[int, int]]:
+def _picture_sizes(heldout: HeldOut, rename: dict[str, str]) -> dict[str, tuple[int, int]]:
+    """Height and width of each camera's pictures, by the checkpoint's name for it."""
     sizes = {}
     for key in heldout.meta.camera_keys:
         shape, names = (heldout.meta.features[key][name] for name in ("shape", "names"))
         first = int(names is not None and str(names[0]).startswith("channel"))
-        sizes[key] = (int(shape[first]), int(shape[first + 1]))
+        sizes[rename.get(key, key)] = (int(shape[first]), int(shape[first + 1]))
     return sizes
 
 
-def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match:
+def measure_match(checkpoint: Checkpoint | OtherPolicy, heldout: HeldOut, fps: float) -> Match:
     """Compares configuration and statistics of a checkpoint with the data, and with the arm's control rate in Hz."""
-    from lerobot_wallwm.language.event_grammar import is_known
-    from lerobot_wallwm.policies.planning.choice import known_templates
-
-    config, space = checkpoint.trained, checkpoint.policy.action_space
+    config = checkpoint.trained
     state_names = [n.removesuffix(".pos").replace("_", " ") for n in heldout.names("observation.state")]
     states = heldout.column("state")
     state_names = state_names or [f"state {d + 1}" for d in range(states.shape[1])]
-    trained_action = np.stack([space.range_low.cpu().numpy(), space.range_high.cpu().numpy()])
+    trained_action = _of_width(checkpoint.action_range(), len(heldout.joints))
     actions = _ranges(heldout.joints, trained_action, heldout.column("action"))
-    spread = trained_action[1] - trained_action[0]
-    widest = max(float(spread.max()), 1e-9)
-    names = zip(heldout.joints, spread, actions, strict=True)
-    rests = [
-        (name, width < STILL * widest, np.ptp(joint.here) < STILL * widest) for name, width, joint in names
-    ]
-    here = _picture_sizes(heldout)
+    rests = [(j.name, j.trained is not None and _rests(*j.trained), _rests(*j.here)) for j in actions]
+    here = _picture_sizes(heldout, checkpoint.rename)
     trained = {key: (int(f.shape[1]), int(f.shape[2])) for key, f in config.image_features.items()}
     captions = sorted({event.caption for event in heldout.events})
-    templates = known_templates(config)
+    trained_state = _of_width(trained_range(checkpoint.preprocess, "observation.state"), states.shape[1])
+    learned = getattr(config, "learned", None)
     return Match(
-        states=_ranges(state_names, _state_range(checkpoint), states),
+        states=_ranges(state_names, trained_state, states),
         actions=actions,
         names=_difference(config, heldout),
         cameras=[
@@ -129,37 +139,49 @@ def measure_match(checkpoint: Checkpoint, heldout: HeldOut, fps: float) -> Match
         ],
         still=[name for name, then, _ in rests if then],
         still_here=[name for name, then, now in rests if now and not then],
-        trained_fps=config.learned.fps,
+        trained_fps=None if learned is None else learned.fps,
         data_fps=float(heldout.meta.fps),
         control_fps=fps,
         captions=len(captions),
-        unknown_captions=[c for c in captions if not is_known(c, templates)],
+        unknown_captions=[] if learned is None else _unknown(captions, config),
     )
 
 
-def _state_range(checkpoint: Checkpoint) -> np.ndarray | None:
-    """Lowest and highest states of the training data ``(2, P)``, which the preprocessor keeps."""
-    for step in checkpoint.preprocess.steps:
-        stats = (getattr(step, "stats", None) or {}).get("observation.state", {})
-        if "min" in stats and "max" in stats:
-            return np.stack([np.asarray(stats[key], dtype=np.float64).reshape(-1) for key in ("min", "max")])
-    return None
+def _rests(low: float, high: float) -> bool:
+    return high - low <= STILL * max(abs(low), abs(high))
+
+
+def _of_width(values: np.ndarray | None, width: int) -> np.ndarray | None:
+    """A range ``(2, D)``; None where it is of another number of dimensions, as some pretrained policies keep it."""
+    return None if values is None or values.shape[1] != width or not width else values
+
+
+def _unknown(captions: list[str], config: Any) -> list[str]:
+    """Captions that are of no kind that a wallwm checkpoint was trained on."""
+    from lerobot_wallwm.language.event_grammar import is_known
+    from lerobot_wallwm.policies.planning.choice import known_templates
+
+    templates = known_templates(config)
+    return [caption for caption in captions if not is_known(caption, templates)]
 
 
 def _ranges(names: list[str], trained: np.ndarray | None, values: np.ndarray) -> list[JointRange]:
+    if not names:
+        return []
     here = zip(names, values.min(0).tolist(), values.max(0).tolist(), strict=True)
     if trained is None:
         return [JointRange(name, None, (low, high), 0.0) for name, low, high in here]
     low_high = trained.astype(np.float64)
-    # A joint that stood still in training has no range: an edge of the widest one's keeps noise inside.
-    edge = EDGE * np.maximum(low_high[1] - low_high[0], STILL * float((trained[1] - trained[0]).max()))
+    # A joint that stood still in training has no range: an edge of its own size keeps noise inside.
+    edge = np.maximum(EDGE * (low_high[1] - low_high[0]), STILL * np.abs(low_high).max(0))
     outside = ((values < low_high[0] - edge) | (values > low_high[1] + edge)).mean(0).tolist()
     rows = zip(here, low_high[0].tolist(), low_high[1].tolist(), outside, strict=True)
     return [JointRange(name, (a, b), (low, high), share) for (name, low, high), a, b, share in rows]
 
 
 def _difference(config: Any, heldout: HeldOut) -> str | None:
-    known = {"observation.state": config.learned.state_feature_names, "action": config.action_feature_names}
+    learned, actions = getattr(config, "learned", None), getattr(config, "action_feature_names", None)
+    known = {"observation.state": learned and learned.state_feature_names, "action": actions}
     for feature, trained in known.items():
         here = heldout.names(feature)
         if not trained or not here or list(trained) == here:

@@ -1,24 +1,114 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Recorded observations, ready for the policy, and what it predicts from them.
+"""Recorded observations, decoded when they are asked for, and what the policy predicts from them.
 
-Shapes: N observations, H horizon, D joints.
+What was recorded (actions, states) is small and kept; pictures are not, so that memory does not grow with their size.
+
+Shapes: N observations, H horizon, D dimensions of an action, S of a state.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from lerobot_wallwm.check.measure.baselines import EventRows
-from lerobot_wallwm.check.measure.checkpoint import Checkpoint
 from lerobot_wallwm.check.measure.views import Anchor
+from lerobot_wallwm.storage.errors import DataError
 
-BATCH = 16
+# Observations that the policy is asked about at once, fewer where their pictures are large (our choice): as many as have
+# so many bytes in float32. A network's own intermediate results come to some tens of times that.
+BATCH, BATCH_BYTES = 16, 24_000_000
+# Decoded pictures that are kept for the next question about the same observations, in bytes (our choice).
+KEPT_BYTES = 160_000_000
+
+
+class Pictures:
+    """Items of a view, decoded when they are asked for; the last ones are kept, as bytes.
+
+    Args:
+        view: Items with pictures in [0, 1], by row.
+        rows: The rows, in the order of the observations.
+        shown: Name of the data, for messages.
+    """
+
+    def __init__(self, view: Any, rows: Sequence[int], shown: str = ""):
+        self.view, self.rows, self.shown = view, list(rows), shown
+        self._kept: OrderedDict[int, dict[str, Any]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """One observation as its dataset has it. DataError where its pictures cannot be decoded."""
+        if number not in self._kept:
+            self._kept[number] = {key: _packed(value) for key, value in self._decoded(number).items()}
+        self._kept.move_to_end(number)
+        item = {key: _unpacked(value) for key, value in self._kept[number].items()}
+        while len(self._kept) > max(1, KEPT_BYTES // max(_picture_bytes(item) // 4, 1)):
+            self._kept.popitem(last=False)
+        return item
+
+    def _decoded(self, number: int) -> dict[str, Any]:
+        try:
+            return self.view[self.rows[number]]
+        except (RuntimeError, OSError, IndexError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(
+                self.shown or "the dataset",
+                "videos",
+                f"cannot be decoded ({reason})",
+                "copy the dataset again",
+            ) from error
+
+    @property
+    def at_once(self) -> int:
+        """How many the policy is asked about at once."""
+        size = _picture_bytes(self[0]) if len(self) else 0
+        return max(1, min(BATCH, BATCH_BYTES // max(size, 1)))
+
+
+def _picture_bytes(item: dict[str, Any]) -> int:
+    return sum(value.numel() * 4 for value in item.values() if hasattr(value, "ndim") and value.ndim > 2)
+
+
+def _packed(value: Any) -> Any:
+    """Pictures as bytes where that loses nothing."""
+    if not hasattr(value, "ndim") or value.ndim < 3 or not value.is_floating_point():
+        return value
+    small = (value * 255).round().clamp(0, 255).byte()
+    return small if (small.float() / 255 == value).all() else value
+
+
+def _unpacked(value: Any) -> Any:
+    import torch
+
+    return value.float() / 255 if getattr(value, "dtype", None) == torch.uint8 and value.ndim > 2 else value
+
+
+class Policy(Protocol):
+    """What `predict` asks of a checkpoint."""
+
+    config: Any
+
+    def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The checkpoint's own pipeline."""
+
+    def observation(
+        self, shown: Sequence[dict[str, Any]], felt: Sequence[dict[str, Any]], tasks: list[str]
+    ) -> dict[str, Any]:
+        """Items as a robot's observations, preprocessed: pictures of ``shown``, states of ``felt``."""
+
+    def chunk(self, own: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]]) -> Any | None:
+        """The past of items ``own`` with the pictures of ``shown``, for a policy that has one."""
+
+    def predict(self, observation: dict[str, Any], seed: int, chunk: Any | None = None) -> Prediction:
+        """What it would do."""
 
 
 @dataclass
@@ -26,71 +116,82 @@ class Observations:
     """Held-out observations, ready for the policy."""
 
     anchors: list[Anchor]  # where each is from
-    batches: list[dict[str, Any]]  # preprocessed batches of at most `BATCH` observations
+    items: Pictures | Sequence[dict[str, Any]]  # N items of the dataset, `Pictures`
     captions: list[str]  # N strings
     true: np.ndarray  # ``(N, H, D)`` recorded actions
     valid: np.ndarray  # ``(N, H)``, False beyond the event's end
-    state: np.ndarray  # ``(N, D)``
+    state: np.ndarray  # ``(N, S)``
     remaining: np.ndarray  # ``(N,)`` frames to the event's end
+    stay: np.ndarray = None  # type: ignore[assignment]  # ``(N, D)`` actions that stay; None for the states
+    preprocess: Callable[[dict[str, Any]], dict[str, Any]] | None = None  # the checkpoint's
+
+    def __post_init__(self) -> None:
+        self.stay = self.state if self.stay is None else self.stay
+
+    @property
+    def at_once(self) -> int:
+        """How many the policy is asked about at once."""
+        return getattr(self.items, "at_once", BATCH)
+
+    @property
+    def parts(self) -> list[list[int]]:
+        """The numbers of all observations, as many together as the policy is asked about at once."""
+        size, count = self.at_once, len(self.anchors)
+        return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
+
+    @property
+    def batches(self) -> Iterator[dict[str, Any]]:
+        """The items of each of the `parts`, windows and all, preprocessed."""
+        from torch.utils.data import default_collate
+
+        assert self.preprocess is not None
+        for rows in self.parts:
+            yield self.preprocess(default_collate([self.items[i] for i in rows]))
 
     def seen(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: Policy,
         rows: Sequence[int],
         images_from: Sequence[int] | None = None,
         states_from: Sequence[int] | None = None,
+        captions: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        """Observations ``rows`` as a robot has them, without past or future, for `Checkpoint.plan`.
+        """Observations ``rows`` as a robot has them, without the future, for the policy.
 
-        ``images_from`` and ``states_from`` say which ones' images and states they get instead of their own.
+        ``images_from`` and ``states_from`` say which ones' images and states they get instead of their own, ``captions``
+        what all N are told instead.
         """
-        import torch
-
-        shown, felt = images_from or rows, states_from or rows
-        places = [divmod(i, BATCH) for i in shown]
-        device = self.batches[0]["observation.state"].device
-        pictures = {
-            key: torch.stack([self.batches[part][key][row, checkpoint.now] for part, row in places])
-            for key in checkpoint.policy.rollout.images.present(self.batches[0])
-        }
-        state = torch.as_tensor(self.state[list(felt)], dtype=torch.float32, device=device)
-        return {**pictures, "observation.state": state, "task": [self.captions[i] for i in rows]}
+        shown = [self.items[i] for i in images_from or rows]
+        felt = [self.items[i] for i in states_from or rows]
+        return checkpoint.observation(shown, felt, [(captions or self.captions)[i] for i in rows])
 
 
-def steps(numbers: range, bar: str | None) -> Iterable[int]:
+def steps(numbers: Sequence[Any] | range, bar: str | None) -> Iterable[Any]:
     """A loop with a progress bar of this text; without one for None."""
     return tqdm(numbers, desc=bar, disable=bar is None, file=sys.stderr, leave=False)
 
 
 def load_observations(
-    checkpoint: Checkpoint,
-    view: Any,
-    events: Sequence[EventRows],
-    anchors: Sequence[Anchor],
-    bar: str | None = None,
+    checkpoint: Any, view: Any, events: Sequence[EventRows], anchors: Sequence[Anchor], shown: str = ""
 ) -> Observations:
-    """Decodes and preprocesses observations of a view (`views.open_view`) with these events; ``bar`` as in `steps`."""
-    import torch
-    from torch.utils.data import default_collate
-
-    config = checkpoint.config
-    now = checkpoint.now if config.chunked else 0  # of the states: see `views.open_view`
-    batches, true, valid, state = [], [], [], []
-    for start in steps(range(0, len(anchors), BATCH), bar):
-        raw = default_collate([view[anchor.row] for anchor in anchors[start : start + BATCH]])
-        true.append(raw["action"][:, -config.horizon :].double().numpy().copy())
-        valid.append(~raw["action_is_pad"][:, -config.horizon :].numpy())
-        state.append(raw["observation.state"][:, now].double().numpy().copy())
-        with torch.no_grad():
-            batches.append(checkpoint.preprocess(raw))
+    """Observations of a view (`views.open_view`) with these events; ``shown`` is the view's name, for messages."""
+    horizon = checkpoint.horizon
+    true = np.zeros((len(anchors), horizon, events[0].action.shape[1]))
+    valid = np.zeros((len(anchors), horizon), dtype=bool)
+    for i, anchor in enumerate(anchors):
+        ahead = events[anchor.event].action[anchor.offset : anchor.offset + horizon]
+        true[i, : len(ahead)], true[i, len(ahead) :] = ahead, ahead[-1]
+        valid[i, : len(ahead)] = True
     return Observations(
         list(anchors),
-        batches,
-        [events[anchor.event].caption for anchor in anchors],
-        np.concatenate(true),
-        np.concatenate(valid),
-        np.concatenate(state),
+        Pictures(view, [anchor.row for anchor in anchors], shown),
+        [events[anchor.event].task_at(anchor.offset) for anchor in anchors],
+        true,
+        valid,
+        np.stack([events[anchor.event].state[anchor.offset] for anchor in anchors]),
         np.array([len(events[anchor.event].action) - anchor.offset for anchor in anchors], dtype=np.float64),
+        np.stack([events[anchor.event].stay[anchor.offset] for anchor in anchors]),
+        checkpoint.preprocess,
     )
 
 
@@ -99,13 +200,13 @@ class Prediction:
     """What the policy would do from N observations."""
 
     actions: np.ndarray  # ``(N, H, D)`` in dataset units, past the predicted end the last one
-    remaining: np.ndarray  # ``(N,)`` predicted frames to the event's end
-    # ``(N, H, D)`` as they enter the postprocessor, where -1 and 1 are the ends of the data's range.
+    remaining: np.ndarray  # ``(N,)`` predicted frames to the event's end; H where the policy knows no events
+    # ``(N, H, D)`` where -1 and 1 are the ends of the training data's range, as they enter the postprocessor.
     normalized: np.ndarray
 
 
 def predict(
-    checkpoint: Checkpoint,
+    checkpoint: Policy,
     observations: Observations,
     seed: int = 0,
     captions: Sequence[str] | None = None,
@@ -124,33 +225,23 @@ def predict(
         states_from: See ``images_from``.
         bar: As in `steps`.
     """
-    import torch
-
-    batches, pasts, parts, done = observations.batches, None, [], 0
-    chunks: list[Any] = [None] * len(batches)
-    if checkpoint.config.chunked:
-        chunks = [checkpoint.policy.windows_from_batch(batch).chunk for batch in batches]
-        pasts = torch.cat([chunk.past for chunk in chunks])
-    for number in steps(range(len(batches)), bar):
-        batch, chunk = batches[number], chunks[number]
-        rows = list(range(done, done + len(batch["task"])))
-        done += len(rows)
+    parts, items = [], observations.items
+    for number, rows in enumerate(steps(observations.parts, bar)):
         shown, felt = (
             rows if other is None else [other[i] for i in rows] for other in (images_from, states_from)
         )
-        seen = observations.seen(checkpoint, rows, shown, felt)
-        if captions is not None:
-            seen["task"] = [captions[i] for i in rows]
-        if chunk is not None and pasts is not None:
-            chunk.past = pasts[shown]
-        actions, plan = checkpoint.plan(seen, seed * 10_000 + number, chunk=chunk)
-        parts.append((actions, plan.remaining.float().cpu().numpy(), plan.actions.cpu().numpy()))
-    return Prediction(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        chunk = checkpoint.chunk([items[i] for i in rows], [items[i] for i in shown])
+        seen = observations.seen(checkpoint, rows, shown, felt, captions)
+        parts.append(checkpoint.predict(seen, seed * 10_000 + number, chunk))
+    return Prediction(
+        *(np.concatenate([getattr(p, f) for p in parts]) for f in ("actions", "remaining", "normalized"))
+    )
 
 
-def mean_absolute(difference: np.ndarray, valid: np.ndarray) -> float:
-    """Mean absolute value of ``(N, H, D)`` over all valid steps and joints."""
-    return float(np.abs(difference)[valid].mean())
+def mean_absolute(difference: np.ndarray, valid: np.ndarray, scale: np.ndarray | None = None) -> float:
+    """Mean absolute value of ``(N, H, D)`` over all valid steps and dimensions; see `errors.relative` for ``scale``."""
+    values = np.abs(difference)[valid]
+    return float(values.mean() if scale is None else np.nanmean(values / scale))
 
 
 @dataclass

@@ -3,7 +3,7 @@
 
 `measure_changes` says how far the predicted motion moves when one input is exchanged and all else stays, beside how far
 the recorded motions of the same pairs differ. A policy that follows an input fully would come near that; one that ignores
-it stays at zero. A motion is the actions minus the observed pose, where the two are the same joints.
+it stays at zero. A motion is the actions minus those that would stay where the robot is.
 
 `measure_sight` says how far it ends from where an event ended. The mean error over an event hides a policy that does not
 look: most of the way follows from the pose and the caption. Where an event ends does not. Equal errors with its own
@@ -23,7 +23,7 @@ import numpy as np
 
 from lerobot_wallwm.check.measure.baselines import EventRows
 from lerobot_wallwm.check.measure.checkpoint import Checkpoint
-from lerobot_wallwm.check.measure.observations import BATCH, Observations, Prediction, mean_absolute, predict
+from lerobot_wallwm.check.measure.observations import Observations, Policy, Prediction, mean_absolute, predict
 from lerobot_wallwm.check.thresholds import NEEDS_EYES
 
 IMAGES, CAPTION, STATE, NOISE = "other_images", "other_caption", "other_state", "other_noise"
@@ -39,7 +39,7 @@ Pictures = Mapping[str, Sequence[int] | None]
 
 @dataclass
 class InputChanges:
-    """Changes of the predicted motion, mean absolute in the dataset's units."""
+    """Changes of the predicted motion, mean absolute, as a part of each dimension's range."""
 
     change: dict[str, float]  # by input; NaN where it could not be exchanged (all captions equal)
     natural: dict[str, float]  # by input: how far the recorded motions of the same pairs differ
@@ -51,41 +51,42 @@ class InputChanges:
 
 
 def measure_changes(
-    checkpoint: Checkpoint,
+    checkpoint: Policy,
     observations: Observations,
     base: Prediction,
     events: Sequence[EventRows],
     seed: int,
     bar: str | None = None,
+    scale: np.ndarray | None = None,
 ) -> InputChanges:
     """Exchanges images, captions, states and noise; ``base`` is what the policy does without, with the same seed."""
     rng = np.random.default_rng(seed)
     chosen, captions = [events[anchor.event] for anchor in observations.anchors], observations.captions
-    kinds = [_kind(event) for event in chosen]
+    kinds = [e.kind_at(a.offset) or e.caption for e, a in zip(chosen, observations.anchors, strict=True)]
     elsewhere = partners([event.source for event in chosen], captions, kinds, rng)
     worded = with_other_captions(captions, kinds, rng)
-    state = observations.state
-    recorded, own = _motion(observations.true, state), _motion(base.actions, state)
+    stay = observations.stay
+    recorded, own = _motion(observations.true, stay), _motion(base.actions, stay)
     change, natural = {CAPTION: float("nan")}, {CAPTION: float("nan"), NOISE: float("nan")}
 
     def exchange(name: str, rows: Sequence[int], felt: np.ndarray, **inputs: Any) -> None:
         there = predict(checkpoint, observations, seed, bar=bar, **inputs)
         both = observations.valid & observations.valid[rows]
-        change[name] = mean_absolute(_motion(there.actions, felt) - own, both)
-        natural[name] = mean_absolute(recorded[rows] - recorded, both)
+        change[name] = mean_absolute(_motion(there.actions, felt) - own, both, scale)
+        natural[name] = mean_absolute(recorded[rows] - recorded, both, scale)
 
-    exchange(IMAGES, elsewhere, state, images_from=elsewhere)
+    exchange(IMAGES, elsewhere, stay, images_from=elsewhere)
     if worded is not None:
-        exchange(CAPTION, worded, state, captions=[captions[i] for i in worded])
-    exchange(STATE, elsewhere, state[elsewhere], states_from=elsewhere)
+        exchange(CAPTION, worded, stay, captions=[captions[i] for i in worded])
+    exchange(STATE, elsewhere, stay[elsewhere], states_from=elsewhere)
     again = predict(checkpoint, observations, seed + 1, bar=bar)
-    change[NOISE] = mean_absolute(again.actions - base.actions, observations.valid)
+    change[NOISE] = mean_absolute(again.actions - base.actions, observations.valid, scale)
     return InputChanges(change, natural)
 
 
-def _motion(actions_NHD: np.ndarray, state_NP: np.ndarray) -> np.ndarray:
-    """Actions relative to the poses, where these are the same joints."""
-    return actions_NHD - state_NP[:, None] if state_NP.shape[1] == actions_NHD.shape[2] else actions_NHD
+def _motion(actions_NHD: np.ndarray, stay_ND: np.ndarray) -> np.ndarray:
+    """Actions relative to those that would stay."""
+    return actions_NHD - stay_ND[:, None]
 
 
 def _kind(event: EventRows) -> str:
@@ -135,6 +136,7 @@ class Sight:
         kinds: N kinds of events.
         events: ``(N,)`` which events.
         arm: Indices of the joints that are compared; a gripper's end follows from the caption.
+        scale: ``(D,)`` what the errors are measured in; NaN for joints that are left out, None for the dataset's units.
     """
 
     ends: dict[str, np.ndarray]
@@ -142,6 +144,7 @@ class Sight:
     kinds: np.ndarray
     events: np.ndarray
     arm: list[int]
+    scale: np.ndarray | None = None
 
     def counts(self) -> dict[str, int]:
         """Events by their kind."""
@@ -149,7 +152,8 @@ class Sight:
 
     def errors(self, name: str) -> np.ndarray:
         """``(N,)`` mean absolute error of the arm's joints at the end."""
-        return np.abs(self.ends[name] - self.true)[:, self.arm].mean(1)
+        off = np.abs(self.ends[name] - self.true)
+        return np.nanmean((off if self.scale is None else off / self.scale)[:, self.arm], axis=1)
 
     def mean(self, name: str, kind: str | None = None) -> float:
         """Mean error; of one kind of event, or of all kinds alike."""
@@ -227,12 +231,15 @@ def sight_where_needed(
     guesses: Mapping[str, np.ndarray],
     joints: Sequence[str],
     seed: int = 0,
+    scale: np.ndarray | None = None,
 ) -> Sight | None:
     """`measure_sight` of the `kinds_that_need_eyes`; None if there are none."""
     kinds = kinds_that_need_eyes(observations, events, guesses, joints)
     if not kinds:
         return None
-    return measure_sight(checkpoint, observations, events, joints, seed, kinds=kinds, at_most=AT_MOST)
+    found = measure_sight(checkpoint, observations, events, joints, seed, kinds=kinds, at_most=AT_MOST)
+    found.scale = scale
+    return found
 
 
 def measure_sight(
@@ -278,7 +285,7 @@ def measure_sight(
     others = [rows[i] for i in partners(sources, captions, named, rng)]
     worded = with_other_captions(captions, named, rng)
     look = _Look(checkpoint, observations, rows, seed)
-    cameras = list(checkpoint.policy.rollout.images.present(observations.batches[0]))
+    cameras = list(checkpoint.policy.rollout.images.present(observations.seen(checkpoint, rows[:1])))
     own, other = dict.fromkeys(cameras, rows), dict.fromkeys(cameras, others)
 
     ends = {OWN: look(own), OTHER_SCENE: look(other), BLANK: look(dict.fromkeys(cameras))}
@@ -302,7 +309,7 @@ def measure_sight(
         kept = iter(films)
         # Each event gets another one's of its batch.
         ends[SHUFFLED] = look(own, futures=lambda z: next(kept).roll(max(1, len(z) // 2), 0))
-    ends[HOLD] = observations.state[rows] if observations.state.shape[1] == true.shape[1] else 0 * true
+    ends[HOLD] = observations.stay[rows]
     return Sight(ends, true, np.array(named), np.array(numbers), arm_of(joints))
 
 
@@ -331,8 +338,9 @@ class _Look:
         import torch
 
         out, model = [], self.checkpoint.policy.model
-        for start in range(0, len(self.rows), BATCH):
-            part = slice(start, start + BATCH)
+        size = self.observations.at_once
+        for start in range(0, len(self.rows), size):
+            part = slice(start, start + size)
             seen = self._seen(pictures, part)
             if captions is not None:
                 seen["task"] = list(captions[part])

@@ -50,10 +50,9 @@ def imagine(
     """
     import torch
 
-    imagined, real, done, now = [], [], 0, checkpoint.now
-    for number, batch in enumerate(observations.batches):
-        rows = range(done, done + len(batch["task"]))
-        done = rows.stop
+    imagined, real, now = [], [], checkpoint.now
+    pairs = zip(observations.parts, observations.batches, strict=True)
+    for number, (rows, batch) in enumerate(pairs):
         seen = observations.seen(checkpoint, rows)
         chunk = checkpoint.policy.windows_from_batch(batch).chunk if checkpoint.config.chunked else None
         length = None

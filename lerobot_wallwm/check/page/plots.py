@@ -71,19 +71,28 @@ def episode_figure(episode: WholeEpisode, joints: Sequence[str], unit: str) -> A
         for k, (frame, actions) in enumerate(episode.looks):
             at = (frame + np.arange(len(actions))) / episode.fps
             colour = LOOKS[k % 2]
-            label = "predicted, one line per look" if k == 0 else None
-            axis.plot(at, actions[:, d], color=colour, linewidth=1.1, label=label)
+            axis.plot(at, actions[:, d], color=colour, linewidth=1.1, label=f"look {k}")
             axis.plot(at[:1], actions[:1, d], color=colour, marker="o", markersize=2.6)
         axis.set_ylabel(joint, rotation=0, ha="right", va="center")
-        _at_least(axis, 6.0)
+        if unit.startswith("degrees"):
+            _at_least(axis, 6.0)
     above = {"transform": axes[0].get_xaxis_transform(), "ha": "center", "fontsize": 8, "color": INK}
     for k, (start, end, kind) in enumerate(episode.events):
         if kind:
             axes[0].text((start + end) / 2 / episode.fps, 1.04 + 0.14 * (k % 2), kind, **above)
     axes[0].set_xlim(0, len(episode.true) / episode.fps)
     axes[-1].set_xlabel(f"seconds   ({unit})")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=2)
+    from matplotlib.legend_handler import HandlerTuple
+
+    drawn = {line.get_label(): line for line in axes[0].get_lines()}
+    looks = tuple(drawn[name] for name in ("look 0", "look 1") if name in drawn)
+    handles, labels = (
+        [drawn["recorded"], looks],
+        ["recorded", "predicted, one line per look, colours in turn"],
+    )
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=2, handler_map={tuple: HandlerTuple(ndivide=None)}
+    )
     return figure
 
 
@@ -117,7 +126,7 @@ def _grouped(
             if interval is not None:
                 axis.plot(interval, (row, row), color=INK, linewidth=1.0, marker="|", markersize=5)
                 end = max(interval[1], value)
-            axis.text(end + 0.006 * most, row, f"{value:.2f}", va="center", fontsize=7.5, color=INK)
+            axis.text(end + 0.006 * most, row, _short(value), va="center", fontsize=7.5, color=INK)
     axis.set_yticks(range(len(groups)), groups)
     axis.invert_yaxis()
     axis.set_xlim(0, most * 1.12)
@@ -126,19 +135,31 @@ def _grouped(
     return figure
 
 
-def errors_figure(result: OpenLoopErrors, unit: str) -> Any:
-    """Near and event error of the policy beside the baselines, with the policy's interval."""
+def _short(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
+
+
+def errors_figure(result: OpenLoopErrors, unit: str, end: str) -> Any:
+    """Near and event error of the policy beside the baselines, with the policy's interval; ``end`` is of the longer reach."""
     reaches = ("near", "event")
     series = {"this policy": [result.error[r] for r in reaches]}
     series |= {name: [errors[r] for r in reaches] for name, errors in result.baselines.items()}
-    groups = [f"next {NEAR} steps", "to the event's end"]
-    return _grouped(groups, series, unit, [result.intervals[reach] for reach in reaches])
+    groups = [f"next {NEAR} steps", f"to the {end}"]
+    intervals: list[tuple[float, float] | None] = [result.intervals[reach] for reach in reaches]
+    for name, near in result.critical.items():
+        groups.append(f"around a {name}")
+        intervals.append(None)
+        for baseline, values in series.items():
+            values.append({"this policy": near["error"], HOLD: near["hold"]}.get(baseline, np.nan))
+    return _grouped(groups, series, unit, intervals)
 
 
-def joints_figure(result: OpenLoopErrors, unit: str) -> Any:
-    """Error of each joint beside holding the pose."""
-    own, still = list(result.by_joint.values()), list(result.hold_by_joint.values())
-    return _grouped(list(result.by_joint), {"this policy": own, HOLD: still}, unit)
+def joints_figure(result: OpenLoopErrors, joints: Sequence[str], unit: str) -> Any:
+    """Error of each joint as a part of its range, beside holding the pose; the numbers are in the dataset's units."""
+    own, still = ([by[name] for name in joints] for by in (result.by_joint, result.hold_by_joint))
+    size = np.ones(len(joints)) if result.scale is None else np.nan_to_num(result.scale, nan=np.inf)
+    names = [f"{name}  {_short(error)}" for name, error in zip(joints, own, strict=True)]
+    return _grouped(names, {"this policy": list(own / size), HOLD: list(still / size)}, unit)
 
 
 def kinds_figure(result: OpenLoopErrors, unit: str) -> Any:
@@ -170,7 +191,7 @@ def sight_figure(sight: Sight, unit: str) -> Any:
     axis = figure.axes[0]
     for name, colour in ((OWN, BLUE), (STILL, GREY)):
         axis.axvline(values[name], color=colour, linewidth=1.0, linestyle=":", label=name)
-    axis.set_xlabel(f"mean absolute error at the event's end, gripper left out ({unit.split(',')[0]})")
+    axis.set_xlabel(f"mean absolute error at the event's end, gripper left out ({unit})")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 
 from lerobot_wallwm.check import thresholds
-from lerobot_wallwm.check.measure.errors import NEAR
+from lerobot_wallwm.check.measure.errors import AROUND_S, NEAR
 from lerobot_wallwm.check.measure.latency import control_rate
 from lerobot_wallwm.check.measure.measure import Measured
 from lerobot_wallwm.check.measure.video import Clips, comparison_film, side_by_side
@@ -42,7 +42,7 @@ SECTIONS = {
 def page_templates(*folders: Path) -> jinja2.Environment:
     """The pages' templates, and those of more folders; whatever a template inserts is escaped.
 
-    Filters: ``digits(n)`` writes a number, or a dash for None. Tests: ``finite``.
+    Filters: ``digits(n)`` writes a number, or a dash for None; ``level`` is `_level`. Tests: ``finite``.
     """
     own = jinja2.PackageLoader("lerobot_wallwm.check", "page")
     templates = jinja2.Environment(
@@ -54,7 +54,13 @@ def page_templates(*folders: Path) -> jinja2.Environment:
     )
     templates.filters["digits"] = lambda value, digits: "–" if value is None else f"{value:.{digits}f}"
     templates.tests["finite"] = isfinite
+    templates.filters["level"] = _level
     return templates
+
+
+def _level(value: float, care: float, bad: float) -> bool | str:
+    """A figure that should be low, as a card's colour: true below ``care``, false above ``bad``, in between ``care``."""
+    return value < care or ("care" if value <= bad else False)
 
 
 def build_page(m: Measured, verdict: Judgement, heldout: HeldOut, album: Album, about: dict[str, Any]) -> str:
@@ -69,14 +75,14 @@ def build_page(m: Measured, verdict: Judgement, heldout: HeldOut, album: Album, 
         for number, episode in enumerate(m.shown, 1)
     ]
     if m.open_loop is not None:
-        draw("errors", plots.errors_figure(m.open_loop, m.unit))
-        draw("errors_by_joint", plots.joints_figure(m.open_loop, m.unit))
+        draw("errors", plots.errors_figure(m.open_loop, m.of_range, m.end))
+        draw("errors_by_joint", plots.joints_figure(m.open_loop, heldout.joints, m.of_range))
         if m.open_loop.by_event:
-            draw("errors_by_event", plots.kinds_figure(m.open_loop, m.unit))
+            draw("errors_by_event", plots.kinds_figure(m.open_loop, m.of_range))
     if m.sensitivity is not None:
-        draw("sensitivity", plots.sensitivity_figure(m.sensitivity, m.unit))
+        draw("sensitivity", plots.sensitivity_figure(m.sensitivity, m.of_range))
     if m.sight is not None:
-        draw("sight", plots.sight_figure(m.sight, m.unit))
+        draw("sight", plots.sight_figure(m.sight, m.of_range))
     clips = _clips(m.clips, album) if m.clips is not None and m.clips.metrics["frames"] else None
     if m.predicted_end is not None:
         draw("remaining", plots.remaining_figure(*m.predicted_end))
@@ -105,7 +111,14 @@ def build_page(m: Measured, verdict: Judgement, heldout: HeldOut, album: Album, 
         "episodes": episodes,
         "figures": figures,
     }
-    shown |= {"clips": clips, "speed": speed, "t": thresholds, "near": NEAR, "navigation": navigation}
+    shown |= {
+        "clips": clips,
+        "speed": speed,
+        "t": thresholds,
+        "near": NEAR,
+        "around": AROUND_S,
+        "navigation": navigation,
+    }
     return page_templates().get_template("check.html.jinja").render(**shown, **about)
 
 

@@ -72,18 +72,28 @@ class KindErrors(Errors):
     observations: Count | None = None
 
 
+class NearContact(_Part):
+    """Error close to grasps or to releases, that of holding the pose, and from how many steps."""
+
+    error: float | None = None
+    hold: float | None = None
+    steps: Count | None = None
+
+
 class OpenLoop(_Part):
-    """Predicted against recorded actions."""
+    """Predicted against recorded actions; ``unit`` is that of errors over joints, ``joint_unit`` that of one joint."""
 
     events: Count | None = None
     observations: Count | None = None
     unit: str | None = None
+    joint_unit: str | None = None
     error: Errors | None = None
     # 95 % over episodes; None where there is but one episode.
     intervals: dict[Literal["near", "event"], tuple[float, float] | None] | None = None
     baselines: dict[str, Errors] = {}
     by_joint: dict[str, float] = {}
     by_event: dict[str, KindErrors] = {}
+    critical: dict[Literal["grasp", "release"], NearContact] = {}
 
 
 class Sight(_Part):

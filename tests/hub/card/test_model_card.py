@@ -105,7 +105,7 @@ def test_a_dataset_of_one_computer_is_named_and_not_linked(checkpoint, tmp_path)
     rewrite(checkpoint / "train_config.json", dataset={"repo_id": "local/cups"})
     card = publish(checkpoint, tmp_path)
     assert "datasets" not in front_matter(card)
-    assert "local/cups (on the trainer's computer only)" in card
+    assert "local/cups (read from a folder of the trainer's computer)" in card
 
 
 def test_measured_figures_are_those_of_the_files(checkpoint, check, tiny_view, tmp_path):
