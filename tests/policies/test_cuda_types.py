@@ -36,7 +36,8 @@ def matrix(*axes: Iterable[Any]) -> list[Any]:
 
 DTYPES = ("bfloat16", "float32")
 TRAINING, ACTING = matrix((True, False), LENGTHS, DTYPES), matrix(("none", "anchor", "full"), (3, 0), DTYPES)
-ACTS = [name for name, stage in STAGES.items() if "action" in stage.losses]
+WORLD = ("joint", "video", "action", "next_chunk")  # the language stages want batches of their own
+ACTS = [name for name in WORLD if "action" in STAGES[name].losses]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_the_mirror_refuses_what_only_a_cpu_takes(mirror):
 
 
 @pytest.mark.parametrize(("packing", "lengths", "dtype"), TRAINING)
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", WORLD)
 def test_every_stage_trains(make_policy, make_train_batch, mirror, ran, stage, packing, lengths, dtype):
     policy = make_policy(stage=stage, dtype=dtype).train()
     policy.model.shape = replace(policy.model.shape, packing=packing)
@@ -184,7 +185,7 @@ def test_every_stage_acts(make_policy, make_observation, mirror, ran, stage, ima
     )
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", WORLD)
 def test_a_checkpoint_is_saved_and_read_in_bfloat16(
     make_policy, make_train_batch, make_observation, tiny_stats, mirror, ran, tmp_path, stage
 ):

@@ -203,7 +203,9 @@ class Rollout:
     @cached_property
     def _knows_ends(self) -> bool:
         """Whether the remaining time was ever trained; asked once a rollout, for a GPU stops to answer."""
-        return any(bool(p.any()) for p in self.model.action.remaining_head[-1].parameters())
+        weights = list(self.model.action.remaining_head.parameters())  # an adapter's copy after the original
+        last = weights[-2:]
+        return any(bool(p.any()) for p in last)
 
     def _ends_are_given(self) -> bool:
         config = self.config

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.safe_files import is_repo_id, read_object
 from lerobot_wallwm.hub.files.weights import WeightsError, contents
+from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.training.stages import Stage
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
@@ -103,13 +104,13 @@ def adapter_folder(config: Any, base: str | Path) -> Path | None:
 
 
 @torch.no_grad()
-def take_units(space: nn.Module, folder: Path, fix: str) -> None:
+def take_units(space: ActionSpace, folder: Path, fix: str) -> None:
     """Copies the adapter's units and ranges into the policy's `ActionSpace`, in place: guards and reader share it.
 
     Raises:
         WeightsError: The adapter has none, or of other sizes.
     """
-    file, buffers = folder / WEIGHTS, dict(space.named_buffers())
+    file, buffers = folder / WEIGHTS, dict(space.tables())
     found = contents([file], fix)
     ours = {name: key for key in found for name in buffers if key.endswith(f"action_space.{name}")}
     missing = sorted(buffers.keys() - ours.keys())
