@@ -84,6 +84,10 @@ class Segmentation:
 _SWITCH, _SWITCH_END = 0.95, 0.8
 # A turn is slower than this part of the motion around it.
 _TURN = 0.6
+# Of the fast speed; slower motion has less of a direction.
+_SLOW = 0.25
+# A turn within this time, seconds, is a change of what the arm does rather than a curve; it counts by up to so many times.
+_AT_ONCE_S, _MOST_ABRUPT = 0.1, 1.5
 _PRIORITY = {"gripper": 4, "pause": 3, "change": 2, "contact": 1, "touch": 0}
 
 
@@ -209,7 +213,11 @@ class EventSegmenter:
             return []
         norm = np.linalg.norm(motion.smooth, axis=1, keepdims=True)
         top = max(float(np.quantile(norm, 0.9)), 1e-9)
-        heading = motion.smooth / np.maximum(norm, 0.25 * top)
+        heading = motion.smooth / np.maximum(norm, _SLOW * top)
+        unsmoothed = motion.velocity / np.maximum(
+            np.linalg.norm(motion.velocity, axis=1, keepdims=True), _SLOW * top
+        )
+        near = motion.frames(_AT_ONCE_S)
         penalty = self.config.change_penalty_s * motion.fps
         detector = ruptures.KernelCPD(kernel="linear", min_size=least, jump=1).fit(heading)
         bounds = [0, *detector.predict(pen=penalty)]
@@ -217,7 +225,12 @@ class EventSegmenter:
         for start, frame, end in zip(bounds, bounds[1:], bounds[2:], strict=False):
             before, after = heading[start:frame], heading[frame:end]
             weight = len(before) * len(after) / (len(before) + len(after))
-            gain = weight * float(((before.mean(0) - after.mean(0)) ** 2).sum())
+            turn = float(np.linalg.norm(before.mean(0) - after.mean(0)))
+            gain = (
+                weight
+                * turn**2
+                * min(_MOST_ABRUPT, _turned_at_once(unsmoothed, (start, frame, end), near) / max(turn, 1e-9))
+            )
             found.append((int(frame), 0.9 * (1 - np.exp(-gain / (3 * penalty))), "change"))
         return found
 
@@ -235,6 +248,16 @@ class EventSegmenter:
             merged.append((frame, float(1 - np.prod([1 - c for c in best.values()])), source))
             rest = [p for p in rest if p not in near]
         return merged
+
+
+def _turned_at_once(heading: np.ndarray, span: tuple[int, int, int], near: int) -> float:
+    """The greatest change of direction within `2 near` frames, at most `near` from the middle of `span` and inside it."""
+    start, middle, end = span
+    frames = range(max(start + 1, middle - near), min(end - 1, middle + near) + 1)
+    turns = (
+        heading[max(start, t - near) : t].mean(0) - heading[t : min(end, t + near)].mean(0) for t in frames
+    )
+    return max((float(np.linalg.norm(turn)) for turn in turns), default=0.0)
 
 
 def _departure(motion: Kinematics, start: int, end: int) -> int:
