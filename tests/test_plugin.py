@@ -123,7 +123,9 @@ def test_lerobot_train_trains_it(trained, tiny_view):
 
 
 def test_network_units_come_from_the_data(trained, tiny_view):
-    from lerobot_wallwm.policies.batches.dataset_facts import displacement_std
+    from lerobot_wallwm.embodiment.recognise import recognise
+    from lerobot_wallwm.policies.batches.action_space import ActionSpace
+    from lerobot_wallwm.policies.batches.dataset_facts import measure
 
     weights = load_file(trained / "last" / "pretrained_model" / "model.safetensors")
     stats = LeRobotDatasetMetadata("test/tiny_events", root=tiny_view / "train").stats
@@ -131,7 +133,8 @@ def test_network_units_come_from_the_data(trained, tiny_view):
         weights["action_space.range_high"], torch.as_tensor(stats["action"]["max"], dtype=torch.float32)
     )
     assert weights["action_space.relative"].tolist() == [1, 1, 1, 1, 1, 0]
-    spread = displacement_std(tiny_view / "train", horizon=8)
+    space = ActionSpace(recognise(JOINT_NAMES, JOINT_NAMES, (6, 6), None), [True] * 5 + [False])
+    spread = measure(tiny_view / "train", 8, space).displacement
     torch.testing.assert_close(weights["action_space.scale"][:5], spread[:5])
 
 

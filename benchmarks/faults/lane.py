@@ -82,8 +82,8 @@ class Lane:
         known = Learned.read(self.checkpoint)
         learned = known.motion_limits
         low, high = (np.asarray(learned[key]) for key in ("state_low", "state_high"))
-        names = known.action_feature_names, known.state_feature_names
-        limits = MotionLimits.build(low, high, learned, config.rate_limit, *names)
+        config.learned = known
+        limits = MotionLimits.build(low, high, learned, config.rate_limit, config.what)
         zero, scale = servo_units(arm, calibration)
         return low * scale + zero, high * scale + zero, limits.step * scale
 

@@ -30,6 +30,8 @@ ACTION, STATE = "action", "observation.state"
 SIDECAR, KEY = "wallwm.json", "embodiment"
 # Rows that are enough to judge by (our choice); of larger datasets the first files are read.
 ENOUGH_ROWS = 200_000
+# How far from 1 a rotation's numbers may be in length: rounding, and what a filter leaves (our choice).
+UNIT_LENGTH = 0.05
 PARTS = {"arm": "arm", "left": "left arm", "right": "right arm", "base": "base"}
 
 
@@ -86,14 +88,40 @@ def describe(
                 place, f"features.{key}.shape", f"is {list(shape)}, but a list of D numbers is needed", fix
             )
         widths.append(int(shape[0]))
-    found = None if root is None else _of_view(root, widths)
+    found, rows = (None if root is None else _of_view(root, widths)), None
     if found is None:
         named = (flat_names(features[key].get("names")) for key in (ACTION, STATE))
         # As many names as dimensions, or they say nothing.
         names = [own if len(own) == width else () for own, width in zip(named, widths, strict=True)]
         rows = None if root is None else _rows(root, widths, fps)
         found = recognise(names[0], names[1], (widths[0], widths[1]), rows)
-    return changed(found, changes or {}, place)
+    found = changed(found, changes or {}, place)
+    if rows is not None:
+        _refuse_no_rotations(place, ACTION, found.action, found.action_rotations, rows.action)
+        _refuse_no_rotations(place, STATE, found.state, found.state_rotations, rows.state)
+    return found
+
+
+def _refuse_no_rotations(
+    place: Path, key: str, dims: Sequence[Dimension], turns: Sequence[Rotation], values_TD: np.ndarray
+) -> None:
+    """Quaternions and columns of a matrix have the length 1; others would be read as something they are not.
+
+    Raises:
+        DataError: Most of these have not.
+    """
+    for turn in turns:
+        if turn.form not in ("quaternion", "6d"):
+            continue
+        values = values_TD[:, list(turn.dims)]
+        sizes = np.linalg.norm(values.reshape(len(values), -1, 4 if turn.form == "quaternion" else 3), axis=2)
+        if not np.isfinite(sizes).all() or float(np.median(np.abs(sizes - 1))) <= UNIT_LENGTH:
+            continue
+        where = " ".join(dims[d].name for d in turn.dims)
+        problem = f"{where} have the names of a rotation ({turn.form}), but lengths from {sizes.min():.3g} to {sizes.max():.3g}"
+        state = "state:" if key == STATE else ""
+        fix = f"""if they are none: --embodiment='{{"{state}{where}": "numbers"}}'; else write them with length 1"""
+        raise DataError(place, f"features.{key}", problem, fix)
 
 
 def _rows(root: Path, widths: Sequence[int], fps: float) -> Rows | None:

@@ -97,6 +97,12 @@ class Embodiment:
         return np.array([dim.kind != "position" for dim in self.action], bool)
 
     @property
+    def turning(self) -> np.ndarray:
+        """``(A,)`` bool: dimensions whose numbers jump, for they turn round: rotations, and angles that wrap."""
+        numbers = {d for turn in self.action_rotations for d in turn.dims}
+        return np.array([d in numbers or dim.wraps is not None for d, dim in enumerate(self.action)], bool)
+
+    @property
     def grippers(self) -> list[int]:
         """Action dimensions that are grippers."""
         return [d for d, dim in enumerate(self.action) if dim.quantity == "gripper"]

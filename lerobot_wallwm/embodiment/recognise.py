@@ -21,7 +21,7 @@ from lerobot_wallwm.embodiment.description import Dimension, Embodiment, Rotatio
 _VELOCITY = {"vel", "velocity", "velocities", "speed", "twist"}
 _STEP = {"delta", "step", "increment"}
 _POSITION = {"position", "target", "goal", "abs", "absolute"}
-_GRIPPER = ("grip", "finger", "jaw", "claw")
+_GRIPPER = ("grip", "grasp", "finger", "jaw", "claw")
 _NO_POSE = {"effort", "current", "load", "torque", "force"}
 _AXES = {"x", "y", "z", "height"}
 _BASE = {"base", "wheel", "chassis"}
@@ -100,8 +100,8 @@ def recognise(
     )
     action, state = _parts(action), _parts(state)
     if rows is not None:
-        if not named or not any(dim.quantity == "gripper" for dim in action):
-            action = _find_grippers(action, rows.action, named)
+        if not any(dim.quantity == "gripper" for dim in action):
+            action = _find_grippers(action, rows.action)
         if not state_names and len(state) == len(action):
             state = [replace(s, quantity=a.quantity, part=a.part) for s, a in zip(state, action, strict=True)]
     guessed: list[str] = []
@@ -203,8 +203,8 @@ def _parts(dims: list[Dimension]) -> list[Dimension]:
 
 
 def _by_name(dim: Dimension, state: Sequence[Dimension]) -> int:
-    """The state's dimension of the same name."""
-    if dim.kind != "position":
+    """The state's dimension of the same name; numbers are no names."""
+    if dim.kind != "position" or dim.name.isdecimal():
         return -1
     same = [d for d, other in enumerate(state) if other.label == dim.label and other.kind == "position"]
     return same[0] if same else -1
@@ -343,14 +343,12 @@ def _rests_at_levels(values: np.ndarray) -> bool:
     return shares[1] > 0.08 and sum(shares) > 0.7
 
 
-def _find_grippers(dims: list[Dimension], values: np.ndarray, named: bool) -> list[Dimension]:
-    """Grippers among dimensions whose names do not say it: bounded, and at one of two values most of the time."""
+def _find_grippers(dims: list[Dimension], values: np.ndarray) -> list[Dimension]:
+    """Grippers among dimensions whose names say nothing: bounded, and at one of two values most of the time."""
     width, out = len(dims), list(dims)
-    if named and any(dim.quantity != "other" for dim in dims):
-        return out  # names that say joints and axes, and no gripper
     for d in range(width):
         low, high = values[:, d].min(), values[:, d].max()
-        if high <= low:
+        if high <= low or dims[d].quantity != "other":
             continue
         unit = (values[:, d] - low) / (high - low)
         ends = float((unit < 0.1).mean()), float((unit > 0.9).mean())

@@ -10,6 +10,8 @@ from lerobot.configs import FeatureType, NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig, OptimizerConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig, LRSchedulerConfig
 
+from lerobot_wallwm.embodiment.description import Embodiment
+from lerobot_wallwm.embodiment.recognise import recognise
 from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.policies.config.safety_fields import SafetyFields
 from lerobot_wallwm.policies.training.caption_drop import CaptionDrop
@@ -181,19 +183,27 @@ class WallwmConfig(SafetyFields, PreTrainedConfig):
         self.learned.action_feature_names = names
 
     @property
-    def same_joints(self) -> bool:
-        """Whether actions are targets of the very joints that the state measures, in the same order."""
-        action, state = self.action_feature, self.robot_state_feature
-        names = self.action_feature_names
-        same_size = action is not None and state is not None and state.shape[-1] == action.shape[-1]
-        return same_size and names is not None and names == self.learned.state_feature_names
+    def what(self) -> Embodiment:
+        """What action and state are: as learned, or as their names tell where nothing was."""
+        action, state, learned = self.action_feature, self.robot_state_feature, self.learned
+        assert action is not None and state is not None
+        widths = action.shape[-1], state.shape[-1]
+        found = learned.embodiment
+        if found is None or (len(found.action), len(found.state)) != widths:
+            names = (learned.action_feature_names, learned.state_feature_names)
+            own = [n if n is not None and len(n) == w else None for n, w in zip(names, widths, strict=True)]
+            found = recognise(own[0], own[1], widths, None)
+        return found
 
     def relative_mask(self) -> list[bool]:
-        """Which action dimensions are learned relative to the observed pose."""
-        action = self.action_feature
-        assert action is not None
-        names = self.action_feature_names
-        if not self.relative_actions or not self.same_joints or names is None:
-            return [False] * action.shape[-1]
+        """Which action dimensions are learned relative to the observed pose: positions that the state measures."""
+        what = self.what
+        turning = {d for turn, _ in what.turns for d in turn.dims}
         excluded = [word.lower() for word in self.relative_exclude_joints]
-        return [not any(word in str(name).lower() for word in excluded) for name in names]
+        return [
+            self.relative_actions
+            and dim.kind == "position"
+            and (dim.follows >= 0 or d in turning)
+            and not any(word in dim.name.lower() or word == dim.quantity for word in excluded)
+            for d, dim in enumerate(what.action)
+        ]

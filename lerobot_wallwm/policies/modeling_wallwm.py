@@ -10,6 +10,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,10 @@ from lerobot_wallwm.policies.assembly.build import check_precision, find_backbon
 from lerobot_wallwm.policies.assembly.checkpoint import load_checkpoint, locate_checkpoint, start_new_rows
 from lerobot_wallwm.policies.assembly.joints import Joints, with_own_units
 from lerobot_wallwm.policies.assembly.learned import learn
-from lerobot_wallwm.policies.batches.action_space import ActionSpace
+from lerobot_wallwm.policies.batches.action_space import ActionSpace, layouts
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
 from lerobot_wallwm.policies.batches.chunk_reader import ChunkReader
-from lerobot_wallwm.policies.batches.dataset_facts import displacement_std
+from lerobot_wallwm.policies.batches.dataset_facts import measure
 from lerobot_wallwm.policies.batches.drawn import DrawnRows
 from lerobot_wallwm.policies.batches.event_reader import EventReader
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
@@ -90,14 +91,13 @@ class WallwmPolicy(PreTrainedPolicy):
         config.learned = learned or config.learned
         # Whose weights a checkpoint holds, before the dataset's names replace its own.
         known = base or config.learned
-        self._joints_before = partial(Joints.of, known.action_feature_names, known.state_feature_names)
+        self._joints_before = partial(_joints_of, copy(known))
         self._eye_was_taught = known.eye_taught
         self._known_rows = learn(config, dataset_stats, dataset_meta)
         if base is not None:
             self._known_rows = len(base.camera_rows)
         config.validate_features()
         check_precision(config.dtype, config.device or "cpu")
-        assert config.robot_state_feature is not None and config.action_feature is not None
         backbone = find_backbone(config, empty)
         self.model = WorldActionModel(model_shape(config), backbone)
         if config.dtype == "bfloat16":
@@ -105,13 +105,11 @@ class WallwmPolicy(PreTrainedPolicy):
         if backbone is not None and dataset_meta is not None:
             captions = ["", *map(str, dataset_meta.tasks.index)]
             backbone.text_encoder.prepare(captions, config.device or "cpu")
-        self.action_space = ActionSpace(
-            config.action_feature.shape[-1], config.robot_state_feature.shape[-1], config.relative_mask()
-        )
+        self.action_space = ActionSpace(config.what, config.relative_mask())
         root = getattr(dataset_meta, "root", None)
         if dataset_stats is not None:
-            spread = displacement_std(Path(root), config.horizon) if root is not None else None
-            self.action_space.fit(dataset_stats, spread)
+            found = measure(Path(root), config.horizon, self.action_space) if root is not None else None
+            self.action_space.fit(dataset_stats, found)
         self._has_dataset = dataset_stats is not None
         self._dataset_units = {name: units.clone() for name, units in self.action_space.tables()}
         shapes = {key: tuple(feature.shape) for key, feature in config.image_features.items()}
@@ -297,9 +295,8 @@ class WallwmPolicy(PreTrainedPolicy):
         return loss, {f"loss_{name}": float(value.detach()) for name, value in parts.items()}
 
     def _joints(self) -> Joints:
-        learned, space = self.config.learned, self.action_space
-        names = learned.action_feature_names, learned.state_feature_names
-        return Joints.of(*names, len(space.scale), len(space.state_mean))
+        space = self.action_space
+        return _joints_of(self.config.learned, len(space.scale), len(space.state_mean))
 
     def _averages(self) -> list[WeightAverage]:
         return [average for average in self.ema.values() if isinstance(average, WeightAverage)]
@@ -433,7 +430,8 @@ class WallwmPolicy(PreTrainedPolicy):
         rollout = self.rollout
         if not isinstance(rollout, RealtimeRollout):
             return self.guards.chunk(batch, rollout.event(batch))
-        chunk = self.guards.chunk(batch, rollout.chunk(batch, inference_delay, prev_chunk_left_over))
+        answer = rollout.chunk(batch, inference_delay, prev_chunk_left_over)
+        chunk = self.guards.chunk(batch, answer, rollout.tick)
         # What the engine has left of this answer is looked for in it.
         rollout.answer = chunk[0].clone()
         return chunk
@@ -503,3 +501,12 @@ class WallwmPolicy(PreTrainedPolicy):
             frames = torch.cat(views.unbind(0), dim=-1)  # (F, 3, H, V W)
             clips.append(((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1))
         return torch.cat(clips)
+
+
+def _joints_of(learned: Learned, actions: int, states: int) -> Joints:
+    """The joints of a network with so many dimensions of each."""
+    what = learned.embodiment
+    if what is None or not (what.action_rotations or what.state_rotations):
+        return Joints.of(learned.action_feature_names, learned.state_feature_names, actions, states)
+    names, seen = (layout.names for layout in layouts(what))
+    return Joints.of(names, seen, actions, states, [dim.name for dim in what.action])

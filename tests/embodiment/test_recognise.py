@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from demonstrations import metadata
 
 from lerobot_wallwm.embodiment.dataset import changed, describe
 from lerobot_wallwm.embodiment.description import Embodiment, constant, widest_alike
@@ -116,6 +117,13 @@ def test_two_arms_have_two_grippers_and_say_which_arm(named):
     assert found.follows.tolist() == list(range(14))
 
 
+@pytest.mark.parametrize("last", ["grasp", "a[3]"])
+def test_a_gripper_is_found_behind_steps_that_have_names(last):
+    rows = episodes(lambda seed: tuple(values[:, [0, 1, 2, 6]] for values in steps(seed)))
+    found = recognise(["dx", "dy", "dz", last], None, (4, 4), rows)
+    assert found.grippers == [3] and kinds(found) == ["step"] * 3 + ["position"]
+
+
 def test_no_gripper_is_invented_where_a_point_is_pushed_about():
     """PushT: x and y in pixels."""
 
@@ -208,6 +216,18 @@ def test_an_action_of_two_axes_is_refused_by_name(tmp_path):
     features = {"action": {"shape": [4, 7]}, "observation.state": {"shape": [7]}}
     with pytest.raises(DataError, match=r"features.action.shape: is \[4, 7\]"):
         describe(tmp_path, features, 20.0)
+
+
+def test_a_quaternion_that_is_none_is_refused_with_the_flag_that_says_so(tmp_path):
+    names = ["x", "y", "z", "qx", "qy", "qz", "qw"]
+    values = np.tile([0.1, 0.2, 0.3, 3.0, 0.0, 0.0, 4.0], (20, 1)) + smooth(0, 20, 7, 0.1)
+    meta = metadata(tmp_path, names, names, [(values, values)])
+    with pytest.raises(
+        DataError, match=r"qx qy qz qw have the names of a rotation.*\"qx qy qz qw\": \"numbers\""
+    ):
+        describe(tmp_path, meta.features, 20.0)
+    none = {"qx qy qz qw": "numbers", "state:qx qy qz qw": "numbers"}
+    assert not describe(tmp_path, meta.features, 20.0, none).action_rotations
 
 
 def test_sizes_are_compared_within_a_unit_only():

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from lerobot_wallwm.embodiment.description import Embodiment
 from lerobot_wallwm.hub.files.safe_files import TRUST, UnsafeCheckpointError, read_object
 from lerobot_wallwm.hub.files.safe_settings import LEARNED
 
@@ -44,6 +45,8 @@ class Learned:
     # Names of the action's dimensions, or None where the dataset has none.
     action_feature_names: list[str] | None = None
     state_feature_names: list[str] | None = None  # the same of the state's
+    # What each dimension of action and state is; None in a checkpoint from before there was such a description.
+    embodiment: Embodiment | None = None
     # The camera that each row of the view tables belongs to.
     camera_rows: Annotated[list[str], AfterValidator(_different)] = field(default_factory=list)
     # How events follow each other: context (``template`` or ``template || template``) -> next template -> count.
@@ -78,14 +81,24 @@ class Learned:
         file = folder / LEARNED
         values = read_object(file)
         known = {f.name for f in fields(cls)}
-        if values.keys() != known:
-            wrong = ", ".join(sorted(values.keys() ^ known))
+        wrong_keys = (values.keys() ^ known) - {
+            "embodiment",
+            "instructions",
+        }  # which earlier versions did not write
+        if wrong_keys:
+            wrong = ", ".join(sorted(wrong_keys))
             problem = f"has other keys than this version writes ({wrong[:200]})."
             raise UnsafeCheckpointError(file, problem, f"install the version that wrote it, or {TRUST}")
         try:
             # From JSON text, so that strict mode takes an object for the dataclass.
-            return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
+            found = TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             key, got = ".".join(map(str, first["loc"])), str(first["input"])[:80]
             raise UnsafeCheckpointError(file, f"'{key}': {first['msg']}, got {got}.", TRUST) from None
+        try:
+            if found.embodiment is not None:
+                found.embodiment.check()
+        except ValueError as error:
+            raise UnsafeCheckpointError(file, f"'embodiment': {error}.", TRUST) from None
+        return found

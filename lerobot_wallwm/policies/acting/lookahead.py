@@ -319,6 +319,9 @@ class RealtimeRollout(LookAhead):
     def _plan(self, batch: dict[str, Any], passed: int) -> list[Tensor]:
         """The actions of the event that will be on when the answer is carried out; none to hold."""
         cursor = self.cursor
+        if self.robots[0].stopped:
+            self.robots[0].stopped = False
+            return []
         for _ in range(2):  # the event at hand may turn out to be over
             over = cursor.leaving and not cursor.queue
             caption = cursor.current_event() if over or cursor.paused else cursor.caption

@@ -33,6 +33,7 @@ class Robot:
     path: CommandPath
     stalls: StallDetector
     history: ChunkHistory
+    stopped: bool = False  # for this tick, by a stall
 
 
 def new_cursor(
@@ -58,13 +59,16 @@ class StallDetector:
 
     Args:
         window: Ticks that a stall must last; 0 watches nothing.
-        distance: How far a goal must be away, in the dataset's units.
-        joints: ``(A,)`` which action dimensions are joints of the same index in the state and count.
+        joints: ``(J,)`` action dimensions that count.
+        measured: ``(J,)`` the state's dimensions that measure them.
+        distance: ``(J,)`` how far a goal must be away, in the dataset's units.
     """
 
-    def __init__(self, window: int, distance: float, joints: Tensor):
-        self.window, self.distance = window, distance
-        self.joints = torch.nonzero(joints).flatten().tolist()
+    def __init__(self, window: int, joints: Tensor, measured: Tensor, distance: Tensor):
+        self.window = window
+        self.joints: list[int] = joints.tolist()
+        self.measured: list[int] = measured.tolist()
+        self.distance = distance
         self._seen: deque[tuple[Tensor, Tensor]] = deque()
         self._ticks: deque[int] = deque()
 
@@ -86,7 +90,8 @@ class StallDetector:
         """
         if self.window < 1 or not self.joints:
             return []
-        self._seen.append((state_P[self.joints], (goal_A - state_P[: len(goal_A)])[self.joints]))
+        at = state_P[self.measured].cpu()
+        self._seen.append((at, goal_A[self.joints].cpu() - at))
         self._ticks.append(ticks)
         while len(self._ticks) > 2 and sum(list(self._ticks)[2:]) >= self.window:
             self._seen.popleft()

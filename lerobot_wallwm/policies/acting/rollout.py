@@ -7,6 +7,7 @@ V views, (h, w) latent pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -141,6 +142,7 @@ class Rollout:
                 length=length,
                 view_ids=views,
                 chunk=chunk,
+                frame=space.frame(state),
             )
         return replace(plan, actions=space.decode_actions(plan.actions.float(), state))
 
@@ -289,10 +291,13 @@ class Rollout:
         else:
             cursor.drop_queue()
             cursor.paused = action == "hold"
+        # What drives stops while the arm is stuck, and the next tick looks again.
+        robot.stopped = bool(self.action_space.what.rates.any())
 
     def replan(self, batch: dict[str, Any]) -> None:
         """Plans for the robots whose queues ran dry."""
-        rows = [i for i, c in enumerate(self.cursors) if not c.queue and c.current_event() is not None]
+        idle = [i for i, robot in enumerate(self.robots) if not robot.cursor.queue and not robot.stopped]
+        rows = [i for i in idle if self.cursors[i].current_event() is not None]
         if not rows:
             return
         robots = [self.robots[row] for row in rows]
@@ -337,22 +342,54 @@ class Rollout:
     # ------------------------------------------------------------------ parts
 
     def _begin(self, state_BP: Tensor) -> list[Robot]:
-        config, space = self.config, self.action_space
-        bound = 1.0 + config.action_clamp_margin  # the pipeline's clamp: what the arm will really be told
+        config, space, what = self.config, self.action_space, self.action_space.what
         most = self._seam_acceleration()
-        # Where the arms are, as commands; where states and actions are no pair, the middle of the data.
-        if config.same_joints:
-            poses = space.normalized(state_BP)
-        else:
-            poses = space.decode_actions(space.hold_pose(state_BP), state_BP)[:, 0]
+        # Where the arms are, as commands; what states do not have is where the middle of the data is.
+        rest = space.rest(state_BP)
+        middle = space.decode_actions(space.hold_pose(state_BP), state_BP)[:, 0]
+        poses = torch.where(rest.isnan(), middle, rest)
+        rates = torch.from_numpy(what.rates).to(rest.device)
+        still = space.normalized(torch.zeros_like(space.range_low)).where(rates, math.nan)
+        margin = 1.0 + config.action_clamp_margin  # the pipeline's clamp: what the arm will really be told
+        least, greatest = (
+            still.nan_to_num(-margin).clamp(max=-margin),
+            still.nan_to_num(margin).clamp(min=margin),
+        )
+        turns = torch.from_numpy(what.turning).to(rest.device) if what.turning.any() else None
         robots = []
         for row, pose in enumerate(poses):
-            cursor, path = new_cursor(config, self.log, row, self._speaker()), CommandPath(most, bound)
+            cursor, path = (
+                new_cursor(config, self.log, row, self._speaker()),
+                CommandPath(most, (least, greatest), still, turns),
+            )
             path.start(pose)
             window = seconds_to_frames(config.stall_s, cursor.fps) if config.stall_s else 0
-            stalls = StallDetector(window, config.stall_distance, space.relative)
+            stalls = StallDetector(window, *self._stall_distances())
             robots.append(Robot(cursor, path, stalls, ChunkHistory(config)))
         return robots
+
+    def _stall_distances(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Action dimensions that can stall ``(J,)``, the state's that measure them, and how far their goals are away then.
+
+        ``stall_distance`` is in degrees or percent; of other units, that part of the dimension's range.
+        """
+        space, distance = self.action_space, self.config.stall_distance
+        turning = space.what.turning
+        joints, seen, far = [], [], []
+        for d, dim in enumerate(space.what.action):
+            if dim.kind != "position" or dim.follows < 0 or dim.quantity == "gripper" or turning[d]:
+                continue
+            joints.append(d)
+            seen.append(dim.follows)
+            span = float(space.range_high[d] - space.range_low[d])
+            known = {
+                "degrees": distance,
+                "percent": distance,
+                "radians": math.radians(distance),
+                "": distance,
+            }
+            far.append(known.get(dim.unit, distance / 100 * span))
+        return torch.tensor(joints, dtype=torch.long), torch.tensor(seen, dtype=torch.long), torch.tensor(far)
 
     def _seam_acceleration(self) -> Tensor | None:
         """That of seams ``(A,)``, as the pipeline's commands have it; None where plans jump."""
@@ -403,6 +440,7 @@ class Rollout:
         holding = not robot.cursor.queue
         command = robot.path.hold() if holding else robot.cursor.pop()
         robot.path.remember_command(command, holding)
+        robot.stopped = False
         return command
 
     def _imagine(self, batch: dict[str, Any], caption: str, plan: Plan) -> Tensor:

@@ -25,8 +25,19 @@ _SLOWS = 0.6
 _MET = 1e-6
 
 
+# Clamp of commands: so far from the middle on either side, or the lowest and highest of each dimension.
+Bound = float | tuple[Tensor, Tensor] | None
+
+
+def clamped(values: Tensor, bound: Bound) -> Tensor:
+    """Commands ``(..., A)`` within a bound."""
+    if bound is None:
+        return values
+    return values.clamp(*bound) if isinstance(bound, tuple) else values.clamp(-bound, bound)
+
+
 def catch_up(
-    plan_LA: Tensor, last_A: Tensor, before_A: Tensor, most_A: Tensor, bound: float | None = None
+    plan_LA: Tensor, last_A: Tensor, before_A: Tensor, most_A: Tensor, bound: Bound = None
 ) -> tuple[Tensor, int]:
     """A plan that goes on from where the commands were and how fast they were going, and is met as soon as can be.
 
@@ -43,7 +54,9 @@ def catch_up(
     Returns:
         ``(L, A)`` and the ticks until all joints are on the plan (L: not within it).
     """
-    plan = plan_LA if bound is None else plan_LA.clamp(-bound, bound)
+    plan = clamped(plan_LA, bound)
+    ends = clamped(plan.new_tensor([[-math.inf], [math.inf]]).expand(2, plan.shape[1]), bound)
+    least, greatest = ends.double().cpu().numpy()
     rows, most, at = (t.double().cpu().numpy() for t in (plan, most_A, last_A))
     speed = at - before_A.double().cpu().numpy()
     steps = np.diff(rows, axis=0)
@@ -55,8 +68,7 @@ def catch_up(
         size = np.abs(gap)
         closing = np.minimum(size, slows * (np.sqrt(1 + 8 * size / slows) - 1) / 2)
         reached = np.clip(step + np.sign(gap) * closing, speed - most, speed + most) + at
-        if bound is not None:
-            reached = np.clip(reached, -bound, bound)
+        reached = np.clip(reached, least, greatest)
         speed, at = reached - at, reached
         gap = rows[k] - at
         stays = k + 1 == len(rows) or bool((np.abs(steps[k + 1] - speed) <= most).all())
@@ -67,7 +79,7 @@ def catch_up(
     return torch.from_numpy(out).to(plan), met
 
 
-def brake(last_A: Tensor, before_A: Tensor, steps: int, bound: float | None = None) -> Tensor:
+def brake(last_A: Tensor, before_A: Tensor, steps: int, bound: Bound = None) -> Tensor:
     """Commands that come to rest: the velocity falls to zero along a smoothstep, without turning round.
 
     Args:
@@ -84,7 +96,7 @@ def brake(last_A: Tensor, before_A: Tensor, steps: int, bound: float | None = No
     s = torch.arange(1, steps + 1, dtype=last_A.dtype, device=last_A.device) / steps
     speed = 1 - s * s * (3 - 2 * s)
     path = last_A + speed.cumsum(0)[:, None] * (last_A - before_A)
-    return path if bound is None else path.clamp(-bound, bound)
+    return clamped(path, bound)
 
 
 def brake_length(last_A: Tensor, before_A: Tensor, most_A: Tensor) -> int:
@@ -99,14 +111,19 @@ class CommandPath:
     Args:
         most_A: Acceleration of seams, per tick squared; None passes plans on as they are and stops at once.
         bound: Clamp of the commands, as the pipeline clamps them.
+        rest_A: What stops a dimension that is a velocity or a step; NaN for positions, which stop where they are.
+        turns_A: Dimensions that turn round, whose numbers jump: they pass on as planned, and stop at once. None: none does.
 
     Attributes:
         last, before: The last command and the one before, ``(A,)``.
         behind: Ticks until the commands are on the plan that `follow` was given last; above 0 where its end comes first.
     """
 
-    def __init__(self, most_A: Tensor | None, bound: float):
-        self.most, self.bound = most_A, bound
+    def __init__(
+        self, most_A: Tensor | None, bound: Bound, rest_A: Tensor | None = None, turns_A: Tensor | None = None
+    ):
+        self.most, self.bound, self.turns = most_A, bound, turns_A
+        self.rest = None if rest_A is None or bool(rest_A.isnan().all()) else rest_A
         self.last: Tensor | None = None
         self.before: Tensor | None = None
         self.behind = 0
@@ -115,7 +132,7 @@ class CommandPath:
 
     def start(self, pose_A: Tensor) -> None:
         """The arm rests at this pose; nothing was commanded yet."""
-        self.last = self.before = pose_A.clamp(-self.bound, self.bound)
+        self.last = self.before = clamped(pose_A, self.bound)
 
     def follow(self, plan_LA: Tensor) -> Tensor:
         """A plan for the coming ticks, as it is met from here ``(L, A)``; one that is not finite is left for the guards to see."""
@@ -124,13 +141,20 @@ class CommandPath:
         if not bool(torch.isfinite(plan_LA).all()):
             return plan_LA
         way, met = catch_up(plan_LA, self.last, self.before, self.most, self.bound)
+        if self.turns is not None:
+            way = torch.where(self.turns, clamped(plan_LA, self.bound), way)
         self.behind = met if met < len(way) else met + 1  # also after its last row
         return way
 
     def stop(self, before_A: Tensor, last_A: Tensor) -> Tensor:
         """The way to rest ``(L, A)`` after these two commands."""
+        if self.turns is not None:
+            before_A = torch.where(self.turns, last_A, before_A)
+        if self.rest is not None:  # a velocity does not go on, however it changed
+            before_A = torch.where(self.rest.isnan(), before_A, last_A)
         steps = 1 if self.most is None else brake_length(last_A, before_A, self.most)
-        return brake(last_A, before_A, steps, self.bound)
+        way = brake(last_A, before_A, steps, self.bound)
+        return way if self.rest is None else torch.where(self.rest.isnan(), way, self.rest)
 
     def hold(self) -> Tensor:
         """The next command ``(A,)`` without a plan: brakes, then stays."""
@@ -147,7 +171,7 @@ class CommandPath:
 
     def remember_command(self, command_A: Tensor, holding: bool = False) -> None:
         """Remembers the command of this tick, as the pipeline will clamp it."""
-        command = command_A.clamp(-self.bound, self.bound)
+        command = clamped(command_A, self.bound)
         if self.last is not None:  # the guards hold where it is not finite
             command = torch.where(torch.isfinite(command_A), command, self.last)
         self.before = command if self.last is None else self.last
@@ -158,7 +182,7 @@ class CommandPath:
 
     def amend(self, command_A: Tensor) -> None:
         """The last command was changed to this one on its way to the arm."""
-        if self.last is not None and not torch.equal(self.last, command_A.clamp(-self.bound, self.bound)):
+        if self.last is not None and not torch.equal(self.last, clamped(command_A, self.bound)):
             self.last, self._braking = command_A.clone(), None
 
 

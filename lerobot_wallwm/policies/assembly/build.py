@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource, WanShape
+from lerobot_wallwm.policies.batches.action_space import layouts
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
 from lerobot_wallwm.policies.model.wan_backbone import WanBackbone
@@ -45,12 +46,12 @@ def model_shape(config: WallwmConfig) -> ModelShape:
     Args:
         config: With the features of a dataset or robot.
     """
-    assert config.robot_state_feature is not None and config.action_feature is not None
+    action, state = layouts(config.what)
     nano = config.backbone == "nano"
     follows = {
         "video": video_shape(config),
-        "action_dim": config.action_feature.shape[-1],
-        "state_dim": config.robot_state_feature.shape[-1],
+        "action_dim": len(action),
+        "state_dim": len(state),
         "stage": config.training_stage,
         "history_latents": config.past_latents,
         "max_chunks": MAX_CHUNKS if config.chunked else 0,

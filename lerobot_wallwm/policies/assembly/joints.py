@@ -22,7 +22,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 # Ends of keys, the axis on which joints lie, whose they are, and whether they are the last on it or all of it.
-_ACTIONS, _STATES, _BOTH = "actions", "states", "both"
+_ACTIONS, _STATES, _BOTH, _RAW = "actions", "states", "both", "raw"
 _WHERE = {
     "action.encoder.0.weight": (1, _BOTH),
     "action.head.2.weight": (0, _ACTIONS),
@@ -36,8 +36,8 @@ _WHERE = {
     "action_space.offset": (0, _ACTIONS),
     "action_space.scale": (0, _ACTIONS),
     "action_space.center": (0, _ACTIONS),
-    "action_space.range_low": (0, _ACTIONS),
-    "action_space.range_high": (0, _ACTIONS),
+    "action_space.range_low": (0, _RAW),
+    "action_space.range_high": (0, _RAW),
     "action_space.relative": (0, _ACTIONS),
     "action_space.state_mean": (0, _STATES),
     "action_space.state_std": (0, _STATES),
@@ -48,13 +48,24 @@ OTHER_UNIT = 8.0
 
 @dataclass(frozen=True)
 class Joints:
-    """The dimensions of actions and states, by name, or by position where there are no names."""
+    """The dimensions of actions and states as the network has them, by name, or by position where there are no names.
+
+    ``raw`` are the action's as the dataset has them.
+    """
 
     actions: tuple[str, ...]
     states: tuple[str, ...]
+    raw: tuple[str, ...]
 
     @classmethod
-    def of(cls, actions: Sequence[str] | None, states: Sequence[str] | None, a: int, p: int) -> Joints:
+    def of(
+        cls,
+        actions: Sequence[str] | None,
+        states: Sequence[str] | None,
+        a: int,
+        p: int,
+        raw: Sequence[str] | None = None,
+    ) -> Joints:
         """From the names that a dataset or checkpoint gives, or None, and the counts A and P."""
 
         def plain(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
@@ -62,17 +73,19 @@ class Joints:
                 return tuple(map(str, range(count)))
             return tuple(name.removesuffix(".pos") for name in names)
 
-        return cls(plain(actions, a), plain(states, p))
+        own = plain(actions, a)
+        return cls(own, plain(states, p), own if raw is None else plain(raw, len(raw)))
 
     def without_names(self) -> Joints:
         """The same, by position."""
-        return Joints.of(None, None, len(self.actions), len(self.states))
+        count = [str(d) for d in range(len(self.raw))]
+        return Joints.of(None, None, len(self.actions), len(self.states), count)
 
     def named(self, whose: str) -> tuple[str, ...]:
         """Names along an axis of `_WHERE`."""
         if whose == _BOTH:
             return max(self.actions, self.states, key=len)
-        return self.actions if whose == _ACTIONS else self.states
+        return {_ACTIONS: self.actions, _STATES: self.states, _RAW: self.raw}[whose]
 
 
 def comparable(before: Joints, now: Joints) -> tuple[Joints, Joints]:
@@ -131,7 +144,10 @@ def with_own_units(space: Mapping[str, Tensor], dataset: Mapping[str, Tensor], n
     """
     ranges = [(each["range_high"] - each["range_low"]).clamp_min(1e-6) for each in (dataset, space)]
     ratio = ranges[0] / ranges[1]
-    other = (ratio > OTHER_UNIT) | (ratio < 1 / OTHER_UNIT) | (dataset["relative"] != space["relative"])
+    resized = ((ratio > OTHER_UNIT) | (ratio < 1 / OTHER_UNIT)).tolist()
+    sizes = {name for name, is_other in zip(now.raw, resized, strict=True) if is_other}
+    other = torch.tensor([name in sizes for name in now.actions], device=ratio.device)
+    other |= dataset["relative"] != space["relative"]
     names = [name for name, is_other in zip(now.actions, other.tolist(), strict=True) if is_other]
     in_states = torch.tensor([name in names for name in now.states], device=other.device)
     for key, chosen in (

@@ -12,6 +12,7 @@ from lerobot.configs import FeatureType
 from lerobot.utils.constants import ACTION, OBS_STATE
 from lerobot.utils.feature_utils import dataset_to_policy_features
 
+from lerobot_wallwm.embodiment.dataset import describe, flat_names
 from lerobot_wallwm.policies.batches.dataset_facts import (
     event_grammar,
     event_rows,
@@ -43,6 +44,7 @@ def learn(config: WallwmConfig, stats: dict[str, Any] | None, dataset_meta: Any 
     events = event_rows(dataset_meta)
     if dataset_meta is not None:
         _learn_names(config, dataset_meta.features)
+        _learn_embodiment(config, dataset_meta)
         _learn_events(config, dataset_meta, events)
         if config.vlm != "none":
             _learn_words(config, dataset_meta)
@@ -51,11 +53,7 @@ def learn(config: WallwmConfig, stats: dict[str, Any] | None, dataset_meta: Any 
     if stats is not None:  # another dataset's limits replace the checkpoint's
         learned = config.learned
         learned.motion_limits = learn_motion_limits(
-            None if root is None else Path(root),
-            stats,
-            events,
-            learned.action_feature_names,
-            learned.state_feature_names,
+            None if root is None else Path(root), stats, events, config.what
         )
     return known
 
@@ -68,6 +66,18 @@ def _leave_out_depth(config: WallwmConfig) -> None:
         del config.input_features[key]
     if depth:
         logger.warning("Left out, for they show distances and not colours: %s.", ", ".join(depth))
+
+
+def _learn_embodiment(config: WallwmConfig, dataset_meta: Any) -> None:
+    """What action and state are; a view carries it, as `wallwm prepare --embodiment` corrected it."""
+    features = dataset_meta.features
+    if ACTION not in features or OBS_STATE not in features:
+        return
+    root = getattr(dataset_meta, "root", None)
+    fps = float(getattr(dataset_meta, "fps", 0) or 30.0)
+    config.learned.embodiment = describe(None if root is None else Path(root), features, fps)
+    for line in config.learned.embodiment.lines():
+        logger.info("Action, %s.", line)
 
 
 def _bind_cameras(config: WallwmConfig, dataset_meta: Any | None) -> int:
@@ -100,8 +110,7 @@ def _learn_names(config: WallwmConfig, features: dict[str, Any]) -> None:
         ]
     for key, name in ((ACTION, "action_feature_names"), (OBS_STATE, "state_feature_names")):
         if key in features:
-            names = features[key].get("names")
-            setattr(config.learned, name, list(names) if isinstance(names, (list, tuple)) else None)
+            setattr(config.learned, name, list(flat_names(features[key].get("names"))) or None)
 
 
 def _learn_events(config: WallwmConfig, dataset_meta: Any, events: Sequence[Mapping[str, Any]]) -> None:

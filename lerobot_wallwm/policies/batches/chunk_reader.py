@@ -60,7 +60,7 @@ class ChunkReader(EventReader):
             action_valid=action_valid[:, first:],
             remaining=self._remaining(batch, action_valid[:, first:]),
             here=self.action_space.here(state),
-            goal=torch.zeros_like(actions[:, 0]),
+            goal=torch.zeros_like(self.action_space.here(state)),
             has_goal=torch.zeros_like(action_valid[:, 0]),
             captions=list(batch["task"]),
             instructions=self._of_episodes(batch, 0),

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from lerobot_wallwm.embodiment.dataset import read_rows
+from lerobot_wallwm.embodiment.description import Embodiment
 from lerobot_wallwm.language.event_grammar import END, START, learn_transitions
 from lerobot_wallwm.language.view_events import has_events, recording_of, recordings, view_rows
+from lerobot_wallwm.policies.batches.action_space import ActionSpace, Measured
 
 
 def episode_column(dataset_meta: Any | None, name: str) -> Tensor | None:
@@ -23,17 +25,6 @@ def episode_column(dataset_meta: Any | None, name: str) -> Tensor | None:
     if dataset_meta is None or getattr(dataset_meta, "episodes", None) is None:
         return None
     return torch.as_tensor(dataset_meta.episodes[name])
-
-
-def read_rows(root: Path, *columns: str) -> list[np.ndarray] | None:
-    """Columns of all rows of a LeRobot dataset, ``(rows,)`` or ``(rows, D)``; None where the folder holds none of them."""
-    files = sorted(root.glob("data/*/*.parquet"))
-    if not files or not set(columns) <= set(pq.read_schema(files[0]).names):
-        return None
-    tables = [pq.read_table(file, columns=list(columns)) for file in files]
-    parts = ([t[name].to_numpy(zero_copy_only=False) for t in tables] for name in columns)
-    values = (np.concatenate(part) for part in parts)
-    return [np.stack(list(v)) if v.dtype == object else v for v in values]
 
 
 def event_grammar(
@@ -130,29 +121,44 @@ def event_texts(dataset_meta: Any | None) -> tuple[list[str], list[str]] | None:
     return [str(row["wallwm/instruction"]) for row in events], following
 
 
-def displacement_std(root: Path, horizon: int) -> Tensor | None:
-    """Spread of ``action[t + k] - state[t]`` within episodes of a LeRobot dataset, k in [0, horizon).
+def measure(root: Path, horizon: int, space: ActionSpace) -> Measured | None:
+    """What rows of a LeRobot dataset say of the network's units.
+
+    The displacement of ``action[t + k]`` from ``state[t]`` is taken within episodes, k in [0, horizon), as the root of its
+    mean square. The six numbers of a rotation, and the position of a pose, have one spread.
 
     Args:
         root: Dataset folder.
         horizon: Steps looked ahead.
+        space: Says what is relative to what.
 
     Returns:
-        ``(A,)`` float32, or None where the folder holds no such rows or the two differ in width.
+        None where the folder holds no such rows.
     """
     rows = read_rows(root, "action", "observation.state", "episode_index")
-    if rows is None:
+    widths = len(space.what.action), len(space.what.state)
+    if rows is None or any(values.ndim != 2 for values in rows[:2]):
         return None
     action, state, episode = rows
-    if action.ndim != 2 or action.shape != state.shape:
+    if (action.shape[1], state.shape[1]) != widths:
         return None
-    count, total = 0, np.zeros(action.shape[1])
+    actions, states = torch.from_numpy(action), torch.from_numpy(state)
+    lifted, origin = space.action_layout.lift(actions), space.origin(states)
+    count, total = 0, np.zeros(lifted.shape[1])
     for k in range(min(horizon, len(action))):
-        same = episode[k:] == episode[: len(episode) - k]
-        difference = (action[k:] - state[: len(state) - k])[same].astype(np.float64)
+        same = torch.from_numpy(episode[k:] == episode[: len(episode) - k])
+        difference = space.short_way((lifted[k:] - origin[: len(state) - k])[same]).numpy().astype(np.float64)
         count += len(difference)
         total += np.square(difference).sum(0)
-    return torch.tensor(np.sqrt(total / max(count, 1)), dtype=torch.float32)
+    displacement = torch.from_numpy(np.sqrt(total / max(count, 1)))
+    felt = space.state_layout.lift(states).double()
+    acted = lifted.double()
+    std, state_std = (values.var(0, correction=0).sqrt() for values in (acted, felt))
+    for layout, spreads in ((space.action_layout, (displacement, std)), (space.state_layout, (state_std,))):
+        for turn in layout.turns:
+            for spread in spreads:
+                spread[turn.at : turn.at + 6] = spread[turn.at : turn.at + 6].square().mean().sqrt()
+    return Measured(*(v.float() for v in (displacement, acted.mean(0), std, felt.mean(0), state_std)))
 
 
 def final_actions(root: Path) -> Tensor | None:
@@ -183,25 +189,20 @@ ACCELERATION_QUANTILE, RESTS = 0.99, 1e-3
 
 
 def learn_motion_limits(
-    root: Path | None,
-    stats: dict[str, dict[str, Any]] | None,
-    episodes: Any | None,
-    action_names: Sequence[str] | None,
-    state_names: Sequence[str] | None,
+    root: Path | None, stats: dict[str, dict[str, Any]] | None, episodes: Any | None, what: Embodiment
 ) -> dict[str, list[float]]:
-    """Measures a LeRobot dataset, in its own units.
+    """Measures a LeRobot dataset, in its own units. Angles that wrap, and rotations, go the short way round.
 
     Args:
         root: Dataset folder with ``data/*/*.parquet``, or None.
         stats: LeRobot statistics; the range of ``observation.state`` is taken from them.
-        episodes: The dataset's episodes, as rows or as LeRobot's table. With the columns of a view that `wallwm prepare` wrote (`view_rows`), steps across
-            the borders of events that follow each other count, too.
-        action_names: Names of the action's dimensions, or None.
-        state_names: Names of the state's dimensions, or None.
+        episodes: The dataset's episodes, as rows or as LeRobot's table. With the columns of a view that `wallwm prepare`
+            wrote (`view_rows`), steps across the borders of events that follow each other count, too.
+        what: What action and state are.
 
     Returns:
         ``state_low`` and ``state_high`` ``(P,)``; ``step`` ``(A,)``, quantile `QUANTILE` of ``|a[t+1] - a[t]|``
-        within episodes; ``lead`` ``(A,)``, the same of ``|a[t] - s[t]|`` where action and state are the same joints.
+        within episodes; ``lead`` ``(A,)``, the same of ``|a[t] - s[t]|`` where the state measures the action's dimension.
         ``acceleration`` ``(A,)``, quantile `ACCELERATION_QUANTILE` of ``|a[t+1] - 2 a[t] + a[t-1]|`` over the ticks
         within episodes in which the joint's speed changes. What cannot be measured is left out.
     """
@@ -211,34 +212,28 @@ def learn_motion_limits(
         if key in state:
             limits[name] = _floats(np.asarray(state[key]).reshape(-1))
     rows = None if root is None else read_rows(root, "action", "observation.state", "episode_index")
-    if rows is None or rows[0].ndim != 2:
+    if rows is None or rows[0].ndim != 2 or rows[0].shape[1] != len(what.action):
         return limits
-    action, poses, episode = rows
-    step = np.abs(np.diff(action.astype(np.float64), axis=0))[episode[1:] == episode[:-1]]
-    step = np.concatenate((step, _steps_between_events(action, episode_rows(episodes))))
+    action, poses, episode = rows[0].astype(np.float64), rows[1], rows[2]
+    moves = what.difference(action[1:], action[:-1])
+    step = np.abs(moves)[episode[1:] == episode[:-1]]
+    step = np.concatenate((step, _steps_between_events(action, episode_rows(episodes), what)))
     if len(step):
         limits["step"] = _floats(np.quantile(step, QUANTILE, axis=0))
-    acceleration = _accelerations(action.astype(np.float64), episode)
+    acceleration = _accelerations(action, np.diff(moves, axis=0), episode)
     if acceleration is not None:
         limits["acceleration"] = _floats(acceleration)
-    index = joint_index(action_names, state_names)
-    if (index >= 0).any():
-        lead = np.abs(action - poses[:, np.maximum(index, 0)]).astype(np.float64)
-        limits["lead"] = _floats(np.where(index >= 0, np.quantile(lead, QUANTILE, axis=0), 0.0))
+    rest = what.rest(poses)
+    measured = np.isfinite(rest).any(0) & ~what.rates
+    if measured.any():
+        lead = np.abs(what.difference(action, np.nan_to_num(rest)))
+        limits["lead"] = _floats(np.where(measured, np.quantile(lead, QUANTILE, axis=0), 0.0))
     return limits
 
 
-def joint_index(action_names: Sequence[str] | None, state_names: Sequence[str] | None) -> np.ndarray:
-    """Where the state has the joint that an action dimension moves, ``(A,)``; -1 where it has not, or names lack."""
-    if action_names is None:
-        return np.empty(0, int)
-    where = {name: i for i, name in enumerate(state_names or ())}
-    return np.array([where.get(name, -1) for name in action_names], int)
-
-
-def _accelerations(action: np.ndarray, episode: np.ndarray) -> np.ndarray | None:
+def _accelerations(action: np.ndarray, changes: np.ndarray, episode: np.ndarray) -> np.ndarray | None:
     """How hard each joint accelerates when it does, ``(A,)``; None without three ticks in an episode."""
-    found = np.abs(np.diff(action, n=2, axis=0))[episode[2:] == episode[:-2]]
+    found = np.abs(changes)[episode[2:] == episode[:-2]]
     if not len(found):
         return None
     rests = found <= RESTS * (action.max(axis=0) - action.min(axis=0))
@@ -247,7 +242,9 @@ def _accelerations(action: np.ndarray, episode: np.ndarray) -> np.ndarray | None
     return np.nanquantile(moving, ACCELERATION_QUANTILE, axis=0)
 
 
-def _steps_between_events(action: np.ndarray, events: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def _steps_between_events(
+    action: np.ndarray, events: Sequence[Mapping[str, Any]], what: Embodiment
+) -> np.ndarray:
     """``|a[t+1] - a[t]|`` where one event of a view ends and the next of the recording begins, ``(n, A)``.
 
     A carved view has its events as episodes, and a gripper often jumps just between two of them.
@@ -259,7 +256,7 @@ def _steps_between_events(action: np.ndarray, events: Sequence[Mapping[str, Any]
     first = np.array([after["dataset_from_index"] for _, after in pairs], int)
     if not pairs or max(last.max(), first.max()) >= len(action):
         return np.empty((0, action.shape[1]))
-    return np.abs(action[first].astype(np.float64) - action[last])
+    return np.abs(what.difference(action[first], action[last]))
 
 
 def _floats(values: np.ndarray) -> list[float]:

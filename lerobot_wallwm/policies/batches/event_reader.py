@@ -71,6 +71,7 @@ class EventReader:
             action_valid=action_valid,
             remaining=self._remaining(batch, action_valid),
             here=self.action_space.here(state),
+            frame=self.action_space.frame(state),
             goal=goal,
             has_goal=has_goal,
             captions=list(batch["task"]),
@@ -145,5 +146,5 @@ class EventReader:
             return self.action_space.encode_goal(goals), torch.ones_like(action_valid[:, 0])
         last = action_valid.sum(1).clamp_min(1) - 1
         actions = self.action_space.encode_actions(batch[ACTION], state)
-        goal = actions[torch.arange(len(last), device=last.device), last] + self.action_space.here(state)
-        return goal, ~action_valid.all(1)
+        ends = actions[torch.arange(len(last), device=last.device), last]
+        return self.action_space.goal_of(ends, state), ~action_valid.all(1)

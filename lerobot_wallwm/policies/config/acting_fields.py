@@ -46,7 +46,7 @@ class ActingFields(TrainingFields):
     background_inference: bool = False
     # Seconds that an arm does not move, although its goal is away, after which it has stalled; 0: never.
     stall_s: float = 1.0
-    # How far that goal is away, in the dataset's units (degrees or percent); grippers do not count.
+    # How far that goal is away, in degrees or percent, of other units as a percentage of the range; grippers do not count.
     stall_distance: float = 8.0
     # What follows a stall after two more looks in the same event: `retry` without end (the event's limit stays), the `next` event, or `hold`.
     on_stall: str = "retry"

@@ -84,7 +84,7 @@ class ModelFields:
     latents: int = 0
     # At which depth of the decoder each latent enters: `relay=R` (the paper's text), `stagger=N` (its figure), `queries`.
     staircase: str = "relay=3"
-    # Learn actions relative to the observed pose where action and state are the same joints (paper p. 10).
+    # Learn actions relative to the observed pose where the state measures what the action commands (paper p. 10).
     relative_actions: bool = True
     # Dimensions whose name contains one of these stay absolute: a gripper's target is a state, not a way.
     relative_exclude_joints: list[str] = field(default_factory=lambda: ["gripper"])

@@ -323,7 +323,8 @@ def _look(
     )
     if "action" not in model.shape.stage.losses or windows.chunk is not None:
         return features, None
-    goal = model.read_goal(features.landmarks, windows.state, text, windows.here, windows.view_ids)
+    pose = windows.here, windows.view_ids, windows.frame
+    goal = model.read_goal(features.landmarks, windows.state, text, *pose)
     return features, goal
 
 

@@ -58,6 +58,7 @@ class Sight:
         length: ``(B,)`` frames to plan for; None, or 0 in a row, takes the predicted remaining time.
         view_ids: ``(V,)`` rows of the view table, one for each view; None for the first V.
         chunk: The past of observation-centred windows, which always fill the horizon; None for events.
+        frame: ``(B, A, A)`` of the observed pose (`EventWindows.frame`); None where nothing turns.
     """
 
     keyframes: Tensor
@@ -69,6 +70,7 @@ class Sight:
     length: Tensor | None = None
     view_ids: Tensor | None = None
     chunk: Chunk | None = None
+    frame: Tensor | None = None
 
 
 @torch.no_grad()
@@ -84,12 +86,13 @@ def plan(
     length: Tensor | None = None,
     view_ids: Tensor | None = None,
     chunk: Chunk | None = None,
+    frame: Tensor | None = None,
 ) -> Plan:
     """Samples actions (and, with imagination, video) for one event from one observation.
 
     Args:
         model: Both towers.
-        keyframes, state, here, length, view_ids, chunk: As in `Sight`.
+        keyframes, state, here, length, view_ids, chunk, frame: As in `Sight`.
         captions: B strings, or text tokens ``(B, L, E)`` in their place, see `WorldActionModel.decode_latents`.
         imagination: ``none`` reads the keyframe alone; ``anchor`` integrates the video to s*, then lets all
             action steps read one forward there; ``full`` denoises video and actions in step.
@@ -109,7 +112,7 @@ def plan(
         size = (batch, views, model.codec.channels, shape.num_future_latents, *grid)
         video_noise = randn_tensor(size, generator, device, keyframes.dtype)
     text = captions if isinstance(captions, Tensor) else model.text_encoder(captions)
-    sight = Sight(keyframes, state, text, here, noise, video_noise, length, view_ids, chunk)
+    sight = Sight(keyframes, state, text, here, noise, video_noise, length, view_ids, chunk, frame)
     return look(model, sight, imagination, num_steps)
 
 
@@ -138,7 +141,7 @@ def look(model: WorldActionModel, sight: Sight, imagination: str, num_steps: int
     )
     goal = None
     if given is None:
-        goal = model.read_goal(key_features.landmarks, state, text, sight.here, view_ids)
+        goal = model.read_goal(key_features.landmarks, state, text, sight.here, view_ids, sight.frame)
     pose = None if goal is None else goal.pose
     key_video = model.action.read_video(key_features.layers, view_ids, None if given is None else given.chunk)
     levels = fm.schedule(num_steps, device=device)

@@ -40,6 +40,7 @@ class EventWindows:
         instructions: B strings, what the whole episode is for; the captions where the data do not say.
         following: B strings, the captions of the events that come next, empty after the last; None where the data hold no
             events.
+        frame: ``(B, A, A)`` that turns ways from ``here`` into the observed pose's axes; None where nothing turns.
     """
 
     keyframes: Tensor
@@ -59,6 +60,7 @@ class EventWindows:
     chunk: Chunk | None = None
     instructions: list[str] | None = None
     following: list[str] | None = None
+    frame: Tensor | None = None
 
     def rows(self, index: slice) -> EventWindows:
         """A part of the batch."""

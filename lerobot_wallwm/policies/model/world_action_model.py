@@ -242,6 +242,7 @@ class WorldActionModel(nn.Module):
         text: Tensor,
         here: Tensor | None,
         view_ids: Tensor | None = None,
+        frame: Tensor | None = None,
     ) -> Goal | None:
         """Where the captions' events end, by the landmarks that left the tower, see `GoalHead`; None without any.
 
@@ -252,7 +253,7 @@ class WorldActionModel(nn.Module):
             return None
         if here is None:
             raise ValueError("a model with a goal head needs `here`, the observed pose in goal units.")
-        return self.goal_head(self.landmarks.code.read(landmarks), state, text, here, view_ids)
+        return self.goal_head(self.landmarks.code.read(landmarks), state, text, here, view_ids, frame)
 
     def latent_valid(self, frame_valid: Tensor) -> Tensor:
         """Latents ``(B, T)`` of which at least one frame lies inside the event, or the rollout."""

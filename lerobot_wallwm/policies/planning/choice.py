@@ -71,6 +71,13 @@ def make_planner(config: WallwmConfig, write: Callable[..., None], speaker: Spea
     return InstructionPlanner()
 
 
+def needs_task(config: WallwmConfig) -> bool:
+    """Whether captions are made from the task: the instruction itself, or templates with an object or a target."""
+    if config.planner == "grammar":
+        return any("{" in template for template in known_templates(config))
+    return config.planner in ("instruction", "vlm")
+
+
 def known_templates(config: WallwmConfig) -> list[str]:
     """Caption templates that the checkpoint was trained on."""
     nexts = config.learned.event_transitions.values()

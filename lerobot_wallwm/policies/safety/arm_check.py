@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from lerobot_wallwm.embodiment.description import Embodiment, widest_alike
+
 PREFIX = "observation.images."
-# A joint's range in the data counts as at least this part of the widest one's: our choice.
+# A joint's range in the data counts as at least this part of the widest one's of the same unit: our choice.
 NARROW = 0.25
 
 
@@ -24,7 +26,7 @@ def differences(
     names: list[str],
     low: np.ndarray | None,
     high: np.ndarray | None,
-    margin: float,
+    room: np.ndarray | None,
 ) -> list[str]:
     """Sentences on what differs between an observation and the checkpoint.
 
@@ -35,7 +37,7 @@ def differences(
         state_BP: The observed state.
         names: The checkpoint's names of the state's dimensions.
         low, high: ``(P,)`` range of the state in the data, or None.
-        margin: How far outside that range a joint may stand, as a part of it; 0 skips this.
+        room: ``(P,)`` how far outside that range a joint may stand (`start_room`), or None to skip this.
     """
     found = _cameras(batch, cameras, allow_missing)
     if state_BP.shape[1] != len(names):
@@ -43,9 +45,20 @@ def differences(
             *found,
             f"the robot has {state_BP.shape[1]} joints, the checkpoint {len(names)} ({', '.join(names)})",
         ]
-    if low is None or high is None or margin <= 0:
+    if low is None or high is None or room is None:
         return found
-    return found + _poses(state_BP, names, low, high, margin)
+    return found + _poses(state_BP, names, low, high, room)
+
+
+def start_room(what: Embodiment, low: np.ndarray, high: np.ndarray, margin: float) -> np.ndarray:
+    """``(P,)``: how far outside the data's range a joint may stand, as a part of it; anywhere for what turns round."""
+    span = high - low
+    alike = widest_alike(span, what.state, np.maximum(np.abs(low), np.abs(high)))
+    room = margin * np.maximum(span, NARROW * alike)
+    turning = [d for turn in what.state_rotations for d in turn.dims]
+    turning += [d for d, dim in enumerate(what.state) if dim.wraps is not None]
+    room[turning] = np.inf
+    return room
 
 
 def unknown_cameras(batch: dict[str, Any], cameras: dict[str, Any]) -> list[str]:
@@ -79,10 +92,8 @@ def _cameras(batch: dict[str, Any], cameras: dict[str, tuple[int, ...]], allow_m
 
 
 def _poses(
-    state_BP: np.ndarray, names: list[str], low: np.ndarray, high: np.ndarray, margin: float
+    state_BP: np.ndarray, names: list[str], low: np.ndarray, high: np.ndarray, room: np.ndarray
 ) -> list[str]:
-    span = high - low
-    room = margin * np.maximum(span, NARROW * span.max(initial=0.0))
     outside = (state_BP < low - room) | (state_BP > high + room)
     joints = np.flatnonzero(outside.any(0))
     if not len(joints):

@@ -9,52 +9,43 @@ Shapes: B robots, T ticks, A action dims, P proprioception dims. All in the robo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lerobot_wallwm.policies.batches.dataset_facts import joint_index
+from lerobot_wallwm.embodiment.description import Embodiment, constant, widest_alike
 from lerobot_wallwm.policies.safety.interventions import Interventions, SafetyError
 
-# Smallest step per tick, as a part of the joint's own range and of the widest joint's: a joint that hardly moved in the
-# data must still be able to get to where the data has it.
-OWN_FLOOR, WIDEST_FLOOR = 0.01, 0.005
-# A joint whose range is this part of the widest one's never moved.
-CONSTANT = 1e-4
+# Smallest step per tick, as a part of the joint's own range: a joint that hardly moved in the data must still be able to get
+# to where the data has it. Of one that never moved, of the widest range of the same unit.
+OWN_FLOOR, ALIKE_FLOOR = 0.01, 0.005
 
 
 @dataclass(frozen=True)
 class MotionLimits:
-    """What goals are kept to, in the robot's units.
+    """What goals are kept to, in the robot's units, each dimension by itself.
 
     Attributes:
-        low, high: ``(A,)`` range of goals.
+        low, high: ``(A,)`` range of goals; that of velocities and steps has zero in it.
         step: ``(A,)`` largest change per tick; infinite where there is no limit.
         lead: ``(A,)`` how far a goal goes ahead of the pose in the data; infinite where that is not known.
-        joint: ``(A,)`` the state's dimension that an action dimension moves, or -1.
-        names: A names of action dimensions.
+        constant: ``(A,)`` dimensions that never moved in the data.
+        reach: ``(A,)`` range of goals; of a constant dimension, the widest of the same unit.
+        what: What action and state are.
     """
 
     low: np.ndarray
     high: np.ndarray
     step: np.ndarray
     lead: np.ndarray
-    joint: np.ndarray
-    names: list[str]
+    constant: np.ndarray
+    reach: np.ndarray
+    what: Embodiment
 
     @property
-    def constant(self) -> np.ndarray:
-        """Dimensions ``(A,)`` that never moved in the data."""
-        span = self.high - self.low
-        return span <= CONSTANT * max(float(span.max(initial=0.0)), 1e-12)
-
-    def pose(self, state_BP: np.ndarray) -> np.ndarray:
-        """Observed poses as goals ``(B, A)``; NaN for dimensions that the state does not have."""
-        if not len(self.joint):
-            return np.full((len(state_BP), len(self.low)), np.nan)
-        pose = state_BP[:, np.maximum(self.joint, 0)].astype(np.float64)
-        return np.where(self.joint >= 0, pose, np.nan)
+    def names(self) -> list[str]:
+        """A names for people."""
+        return [f"action[{dim.name}]" if dim.name.isdecimal() else dim.label for dim in self.what.action]
 
     @classmethod
     def build(
@@ -63,8 +54,7 @@ class MotionLimits:
         high: np.ndarray,
         learned: dict[str, list[float]],
         factor: float,
-        action_names: Sequence[str] | None,
-        state_names: Sequence[str] | None,
+        what: Embodiment,
     ) -> MotionLimits:
         """Limits from what was learned.
 
@@ -72,26 +62,38 @@ class MotionLimits:
             low, high: ``(A,)`` range of the actions in the data.
             learned: See `learn_motion_limits`; empty in checkpoints from before there were guards.
             factor: Multiple of the data's largest step that is allowed; 0 lifts the limit.
-            action_names, state_names: As in `learn_motion_limits`.
+            what: What action and state are.
         """
         dims = len(low)
         nowhere = np.full(dims, np.inf)
         step = lead = nowhere
+        low, high = low.astype(np.float64), high.astype(np.float64)
+        low, high = (np.where(what.rates, f(v, 0.0), v) for f, v in ((np.minimum, low), (np.maximum, high)))
+        still = constant(low, high)
+        for turn in what.action_rotations:  # one of its numbers may rest while the others turn
+            still[list(turn.dims)] = still[list(turn.dims)].all()
+        span = np.where(still, 0.0, high - low)
+        alike = widest_alike(span, what.action, np.maximum(np.abs(low), np.abs(high)))
         if len(learned.get("step", ())) == dims and factor > 0:
-            span = high - low
-            floor = np.maximum(OWN_FLOOR * span, WIDEST_FLOOR * span.max(initial=0.0))
+            floor = np.where(still, ALIKE_FLOOR * alike, OWN_FLOOR * span)
             step = factor * np.maximum(np.asarray(learned["step"]), floor)
         if len(learned.get("lead", ())) == dims:
             lead = np.maximum(np.asarray(learned["lead"]), np.where(np.isinf(step), 0.0, step))
-        joint = joint_index(action_names, state_names)
-        names = [str(n).removesuffix(".pos") for n in action_names or [f"action[{i}]" for i in range(dims)]]
-        return cls(low.astype(np.float64), high.astype(np.float64), step, lead, joint, names)
+        return cls(low, high, step, lead, still, np.where(still, alike, high - low), what)
+
+    def near(self, goal_BA: np.ndarray, reference_BA: np.ndarray, most_A: np.ndarray) -> np.ndarray:
+        """Goals no farther than ``most`` from a reference, the short way round; goals where the reference is not known."""
+        goal, turning = goal_BA, self.what.turning
+        if turning.any():
+            goal = np.where(turning, reference_BA + self.what.difference(goal_BA, reference_BA), goal_BA)
+        near = np.clip(goal, reference_BA - most_A, reference_BA + most_A)
+        return np.where(np.isfinite(near), near, goal_BA)
 
 
 # Part of the range by which rounding alone may move a goal; such changes are made but not counted.
 ROUNDING = 1e-5
-# A constant dimension counts as asked to move from this part of the widest range on (our choice: the pose that relative
-# actions start from is a measured one).
+# A constant dimension counts as asked to move from this part of its `reach` on (our choice: the pose that relative actions
+# start from is a measured one).
 CONSTANT_NOISE = 0.01
 
 
@@ -126,9 +128,7 @@ class GoalGuard:
             return
         lead = self.limits.lead
         for row in rows:
-            here = pose_BA[row]
-            near = np.clip(self.last[row], here - lead, here + lead)
-            self.last[row] = np.where(np.isfinite(near), near, self.last[row])
+            self.last[row] = self.limits.near(self.last[row], pose_BA[row], lead)
 
     def tick(self, asked_BA: np.ndarray, pose_BA: np.ndarray, held: np.ndarray | None = None) -> np.ndarray:
         """One goal per robot.
@@ -162,8 +162,8 @@ class GoalGuard:
         """
         lead = self.limits.lead
         first = asked_BTA[:, 0]
-        near = np.clip(first, pose_BA - lead, pose_BA + lead)
-        reference = np.where(np.isfinite(near), near, np.where(np.isfinite(first), first, pose_BA))
+        near = self.limits.near(first, pose_BA, lead)
+        reference = np.where(np.isfinite(near), near, pose_BA)
         if len(self.bad) != len(pose_BA):
             self._forgive(len(pose_BA))
         sent, bad_rows = [], np.zeros(len(pose_BA), bool)
@@ -188,13 +188,14 @@ class GoalGuard:
         quiet = bad if held is None else bad | held
         clamped = np.clip(wanted, limits.low, limits.high)
         clamped = np.where(limits.constant, (limits.low + limits.high) / 2, clamped)
-        widest = float((limits.high - limits.low).max(initial=0.0))
-        size = np.where(limits.constant, CONSTANT_NOISE * widest, ROUNDING * (limits.high - limits.low))
+        size = np.where(limits.constant, CONSTANT_NOISE, ROUNDING) * limits.reach
         self._note(("range", "constant"), wanted, clamped, size, quiet)
-        slow = np.clip(clamped, last_BA - limits.step, last_BA + limits.step)
-        sent = np.where(np.isfinite(slow), slow, clamped)
+        sent = limits.near(clamped, last_BA, limits.step)
+        # A velocity may fall to zero at once.
+        slows = limits.what.rates & (clamped * last_BA >= 0) & (np.abs(clamped) <= np.abs(last_BA))
+        sent = limits.what.within_turn(np.where(slows, clamped, sent))
         sent = np.where(quiet[:, None], wanted, sent)  # to hold is to stay, wherever that is
-        self._note(("rate", "rate"), clamped, sent, ROUNDING * (limits.high - limits.low), quiet)
+        self._note(("rate", "rate"), clamped, sent, ROUNDING * limits.reach, quiet)
         return sent, bad
 
     def _note(
@@ -206,7 +207,7 @@ class GoalGuard:
         quiet: np.ndarray,
     ) -> None:
         """Counts changes; what follows from holding a robot is no intervention of its own."""
-        changed = (np.abs(before - after) > size) & ~quiet[:, None]
+        changed = (np.abs(self.limits.what.difference(before, after)) > size) & ~quiet[:, None]
         if not changed.any():
             return
         constant = self.limits.constant
@@ -216,13 +217,13 @@ class GoalGuard:
             self.diary.add(kind, int(row), self.limits.names[i], asked, sent)
 
     def _hold(self, last_BA: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """The last goals; a constant dimension has its value even before the first.
+        """The last goals, and zero velocities and steps; a constant dimension has its value even before the first.
 
         Raises:
             SafetyError: One of ``rows`` has neither.
         """
         fallback = np.where(self.limits.constant, (self.limits.low + self.limits.high) / 2, np.nan)
-        hold = np.where(np.isfinite(last_BA), last_BA, fallback)
+        hold = np.where(self.limits.what.rates, 0.0, np.where(np.isfinite(last_BA), last_BA, fallback))
         lost = ~np.isfinite(hold[rows]).all(0)
         if lost.any():
             names = ", ".join(self.limits.names[i] for i in np.flatnonzero(lost))

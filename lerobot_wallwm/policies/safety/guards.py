@@ -22,12 +22,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lerobot_wallwm.embodiment.description import widest_alike
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.observation import Observation
-from lerobot_wallwm.policies.safety.arm_check import differences, unknown_cameras
+from lerobot_wallwm.policies.planning.choice import needs_task
+from lerobot_wallwm.policies.safety.arm_check import differences, start_room, unknown_cameras
 from lerobot_wallwm.policies.safety.goal_guard import GoalGuard, MotionLimits
 from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, Interventions, SafetyError
 from lerobot_wallwm.policies.safety.observation_watch import Fault, ObservationWatch
+from lerobot_wallwm.policies.safety.pace import Pace
 
 if TYPE_CHECKING:
     from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
@@ -65,6 +68,7 @@ class Guards:
             self._goals.reset()
         if self._watch is not None:
             self._watch.reset()
+        self.pace = Pace(self.config.learned.fps)
         self._ticks = self._late = 0
         self._warmed_up = False
         self._left: float | None = None
@@ -85,6 +89,10 @@ class Guards:
         """
         state, pose, now = self._observe(batch)
         limit = self.config.watchdog_s
+        if self.on_arm:
+            self.pace.tick(now)
+            if self.pace.slow:
+                self.diary.add("slow_loop", detail=self.pace.slow)
         if self.on_arm and self._left is not None and 0 < limit < now - self._left:
             self.diary.add("late_call", detail=f"{now - self._left:.2f} s since the last action")
             self.goals.reanchor(pose, list(range(len(pose))))
@@ -121,17 +129,21 @@ class Guards:
         return _mark(self._sent.clone())
 
     @torch.compiler.disable  # `predict_action_chunk` is compiled by LeRobot where asked to
-    def chunk(self, batch: dict[str, Any], actions_BTA: Tensor) -> Tensor:
+    def chunk(self, batch: dict[str, Any], actions_BTA: Tensor, done: int | None = None) -> Tensor:
         """A chunk of ticks, normalised ``(B, T, A)``; see `GoalGuard.chunk`.
+
+        ``done``: actions that the RTC engine has carried out since the rollout began; None for others.
 
         Raises:
             SafetyError: As `before` and `after`.
         """
         if not self.on_arm:
-            pose = self.goals.limits.pose(_numbers(batch[STATE]))
+            pose = self.action_space.what.rest(_numbers(batch[STATE]))
             held = np.zeros(len(pose), bool)
         else:
             state, pose, now = self._observe(batch)
+            if done is not None:
+                self.pace.answer(now, done)
             held = self._hold_for(self.watch.look(batch, state, None, now), now, len(pose))
             self._ticks += 1
         asked = self._to_robot(actions_BTA)
@@ -161,8 +173,7 @@ class Guards:
                 high + room,
                 config.learned.motion_limits,
                 config.rate_limit,
-                config.action_feature_names,
-                config.learned.state_feature_names,
+                self.action_space.what,
             )
             if len(config.learned.motion_limits.get("step", ())) != len(low):
                 logger.warning(
@@ -179,11 +190,13 @@ class Guards:
         if self._watch is None:
             low, high = self._state_range()
             names = self._state_names()
-            span = np.full(len(names), np.inf) if low is None or high is None else high - low
-            # A joint that the data hardly moves says nothing about pictures.
-            widest = np.where(np.isfinite(span), span, 0.0).max(initial=0.0)
-            span = np.where(span > 0.1 * widest, span, np.inf)
-            self._watch = ObservationWatch(list(self.cameras), span, names)
+            span: np.ndarray = np.full(len(names), np.inf)
+            if low is not None and high is not None:
+                span = high - low
+                # A joint that the data hardly moves says nothing about pictures.
+                span = np.where(span > 0.1 * widest_alike(span, self.action_space.what.state), span, np.inf)
+            limits = self.goals.limits
+            self._watch = ObservationWatch(list(self.cameras), span, limits.reach, names)
         return self._watch
 
     def _observe(self, batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
@@ -193,27 +206,29 @@ class Guards:
         if not self._checked:
             self._check_arm(batch, state)
             self._checked = True
-        return state, self.goals.limits.pose(state), self._now()
+        return state, self.action_space.what.rest(state), self._now()
 
     def _check_arm(self, batch: dict[str, Any], state: np.ndarray) -> None:
         config = self.config
+        if self.on_arm and needs_task(config) and not all(map(str.strip, tasks_of(batch))):
+            raise SafetyError(
+                f"--policy.planner={config.planner} makes its events from the task, and there is none: nothing was sent to "
+                'the arm. Fix: --task="pick up the red cube", in words as in training, or --policy.planner=script with '
+                "--policy.script=[...]"
+            )
         low, high = self._state_range()
+        room = None
+        if low is not None and high is not None and config.start_margin > 0:
+            room = start_room(self.action_space.what, low, high, config.start_margin)
         found = differences(
-            batch,
-            self.cameras,
-            config.allow_missing_cameras,
-            state,
-            self._state_names(),
-            low,
-            high,
-            config.start_margin,
+            batch, self.cameras, config.allow_missing_cameras, state, self._state_names(), low, high, room
         )
         if unknown := unknown_cameras(batch, self.cameras):
             logger.warning("The checkpoint does not know, and will not use, %s.", ", ".join(unknown))
         if not found:
             return
         text = "; ".join(found)
-        if self.on_arm or state.shape[1] != len(self.action_space.state_mean):
+        if self.on_arm or state.shape[1] != len(self.action_space.what.state):
             raise SafetyError(
                 f"This is not the arm that the checkpoint knows, and nothing was sent to it: {text}. Fix: as said there, "
                 f"or --policy.start_margin={2 * config.start_margin:g} if the poses are meant."
@@ -271,12 +286,13 @@ class Guards:
         return self.clock() if self.on_arm else self._ticks / (self.config.learned.fps or 30.0)
 
     def _state_names(self) -> list[str]:
-        names = self.config.learned.state_feature_names
-        count = len(self.action_space.state_mean)
-        return [n.removesuffix(".pos") for n in names or [f"joint {i + 1}" for i in range(count)]]
+        return [
+            f"joint {d + 1}" if dim.name.isdecimal() else dim.label
+            for d, dim in enumerate(self.action_space.what.state)
+        ]
 
     def _state_range(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        learned, count = self.config.learned.motion_limits, len(self.action_space.state_mean)
+        learned, count = self.config.learned.motion_limits, len(self.action_space.what.state)
         low, high = (np.asarray(learned.get(key, ()), float) for key in ("state_low", "state_high"))
         return (low, high) if len(low) == len(high) == count else (None, None)
 
@@ -299,6 +315,12 @@ class Guards:
             return actions
         new = self._to_policy(sent).to(actions)
         return torch.where(torch.from_numpy(different).to(actions.device), new, actions)
+
+
+def tasks_of(batch: dict[str, Any]) -> list[str]:
+    """What each robot is told; nothing where the batch has no task."""
+    task = batch.get("task", "")
+    return [str(task)] if isinstance(task, str) else [str(text) for text in task]
 
 
 def _mark(actions: Tensor) -> Tensor:

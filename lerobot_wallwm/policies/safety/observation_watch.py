@@ -61,11 +61,13 @@ class ObservationWatch:
     Attributes:
         cameras: Keys of the pictures.
         span: ``(P,)`` range of the state in the data; infinite where it is not known, which proves nothing.
+        reach: ``(A,)`` range of goals.
         names: P names of the state's dimensions.
     """
 
     cameras: list[str]
     span: np.ndarray
+    reach: np.ndarray
     names: list[str]
     _pictures: dict[str, _Still] = field(default_factory=dict)
     _all: _Still | None = None
@@ -130,8 +132,7 @@ class ObservationWatch:
         for row in np.flatnonzero(same & ~same_pictures):
             still.since[row], still.looks[row], still.moved[row] = now, 0, 0.0
             still.start[row] = goals_BA[row]
-        widest = np.where(np.isfinite(self.span), self.span, 0.0).max(initial=0.0)
-        still.moved = np.fmax(still.moved, np.abs(goals_BA - still.start) / (widest or np.inf))
+        still.moved = np.fmax(still.moved, np.abs(goals_BA - still.start) / self.reach)
         return [
             Fault(
                 "stale_observation",

@@ -93,6 +93,7 @@ class GoalHead(nn.Module):
         text_BLE: Tensor,
         here_BA: Tensor,
         view_ids: Tensor | None = None,
+        frame_BAA: Tensor | None = None,
     ) -> Goal:
         """Reads the goal.
 
@@ -103,6 +104,8 @@ class GoalHead(nn.Module):
             here_BA: The observed pose in goal units (`ActionSpace.here`).
             view_ids: ``(V,)`` rows of the view table, whose slots the views take; None for the first V. The other
                 slots are zero.
+            frame_BAA: Turns the way into the observed pose's axes, in which rotations and positions are learned; None
+                where nothing turns.
         """
         places = places_BVK2.flatten(2)  # (B, V, 2 K)
         slots = places.new_zeros(len(places), self.coordinates // self.per_view, self.per_view)
@@ -111,6 +114,8 @@ class GoalHead(nn.Module):
         hidden = self.trunk(read)
         pose = self.to_pose(hidden)
         way = pose - here_BA
+        if frame_BAA is not None:
+            way = torch.einsum("bij,bj->bi", frame_BAA, way)
         return Goal(pose, way, self.to_features(torch.cat((hidden, way), dim=1)), read)
 
     def loss(self, pose_BA: Tensor, true_BA: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ from hypothesis import given, strategies as st
 
 from lerobot_wallwm.policies.acting.robots import StallDetector
 
-JOINTS = torch.tensor([1.0, 1.0, 0.0])  # the third is a gripper
+JOINTS = torch.tensor([0, 1])  # the third is a gripper
 WINDOW, DISTANCE = 10, 8.0
 
 
 def detector(window: int = WINDOW) -> StallDetector:
-    return StallDetector(window, DISTANCE, JOINTS)
+    return StallDetector(window, JOINTS, JOINTS, torch.full((2,), DISTANCE))
 
 
 def feed(stalls: StallDetector, states, goals) -> list[list[int]]:

@@ -3,9 +3,12 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from lerobot_wallwm.policies.batches.action_space import ActionSpace
+from lerobot_wallwm.embodiment.recognise import recognise
+from lerobot_wallwm.policies.batches.action_space import ActionSpace, Measured
 
 RELATIVE = [True, True, False]
+NAMES = ["pan.pos", "lift.pos", "gripper.pos"]
+ARM = recognise(NAMES, NAMES, (3, 3), None)
 
 
 def statistics(seed: int = 0, low: float = -90.0, high: float = 90.0, constant: int | None = None):
@@ -21,8 +24,9 @@ def statistics(seed: int = 0, low: float = -90.0, high: float = 90.0, constant: 
 
 
 def fitted(seed: int = 0, displacement=(5.0, 8.0, 1.0), **kwargs) -> ActionSpace:
-    space = ActionSpace(3, 3, RELATIVE)
-    space.fit(statistics(seed, **kwargs), torch.tensor(displacement))
+    space = ActionSpace(ARM, RELATIVE)
+    spread = torch.tensor(displacement)
+    space.fit(statistics(seed, **kwargs), Measured(*[spread] * 5))
     return space
 
 
@@ -99,7 +103,7 @@ def test_another_datasets_range_keeps_the_networks_units():
 
 
 def test_statistics_travel_with_the_checkpoint():
-    space, copy = fitted(), ActionSpace(3, 3, [False] * 3)
+    space, copy = fitted(), ActionSpace(ARM, [False] * 3)
     copy.load_state_dict(space.state_dict())
     normalized, state = torch.rand(1, 2, 3), torch.randn(1, 3)
     assert torch.equal(space.encode_actions(normalized, state), copy.encode_actions(normalized, state))

@@ -1,10 +1,14 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from lerobot_wallwm.policies.batches.dataset_facts import displacement_std, final_actions
+from lerobot_wallwm.embodiment.recognise import recognise
+from lerobot_wallwm.policies.batches.action_space import ActionSpace
+from lerobot_wallwm.policies.batches.dataset_facts import final_actions, measure
 
 
 def write_rows(root, number: int = 0, **columns) -> None:
@@ -12,6 +16,18 @@ def write_rows(root, number: int = 0, **columns) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table = {name.replace("__", "."): list(values) for name, values in columns.items()}
     pq.write_table(pa.table(table), folder / f"file-{number:03d}.parquet")
+
+
+def space_of(actions: int, states: int) -> ActionSpace:
+    """Both dimensions follow the state's."""
+    what = recognise(None, None, (actions, states), None)
+    what = replace(what, action=tuple(replace(dim, follows=d) for d, dim in enumerate(what.action)))
+    return ActionSpace(what, [True] * actions)
+
+
+def displacement_std(root, horizon: int, space: ActionSpace | None = None):
+    found = measure(root, horizon, space or space_of(2, 2))
+    return None if found is None else found.displacement
 
 
 def test_displacement_spread_equals_a_plain_loop(tmp_path):

@@ -76,14 +76,15 @@ def test_command_line_overrides_win(make_config, tmp_path):
 def test_arm_joints_are_relative_and_the_gripper_is_not(make_config):
     assert make_config().relative_mask() == [True] * 5 + [False]
     assert make_config(relative_exclude_joints=["WRIST"]).relative_mask() == [True] * 3 + [False] * 2 + [True]
-    # Nothing is unless action and state are the same joints.
-    turned = make_config().action_feature_names[::-1]
+    # Nothing is unless the state measures it, in whatever order.
+    names = make_config().action_feature_names
     for fields in (
         {"relative_actions": False},
         {"state_feature_names": None},
-        {"state_feature_names": turned},
+        {"state_feature_names": [f"other_{name}" for name in names]},
     ):
         assert make_config(**fields).relative_mask() == [False] * 6
+    assert make_config(state_feature_names=names[::-1]).relative_mask() == [True] * 5 + [False]
 
 
 @pytest.mark.parametrize(

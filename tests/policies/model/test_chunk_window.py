@@ -62,7 +62,7 @@ def read(make_config, tiny_stats):
 
     def window(recording, anchor, **fields):
         config = make_config(stage="next_chunk", **fields)
-        space = ActionSpace(6, 6, config.relative_mask())
+        space = ActionSpace(config.what, config.relative_mask())
         space.fit(tiny_stats, None)
         shapes = dict.fromkeys(CAMERAS, (3, 32, 32))
         images = CameraStack(shapes, CAMERAS, config.image_size)

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from lerobot_wallwm.policies.safety.arm_check import differences
+from lerobot_wallwm.embodiment.recognise import recognise
+from lerobot_wallwm.policies.safety.arm_check import differences, start_room
 
 NAMES = ["pan", "lift", "elbow", "gripper"]
 LOW, HIGH = np.array([-50.0, -95.0, 5.0, 0.0]), np.array([50.0, 20.0, 90.0, 100.0])
@@ -20,7 +21,8 @@ def observation(**cameras: tuple[int, ...]) -> dict:
 
 def check(batch=None, state=POSE, allow_missing=False, margin=0.25):
     seen, state = batch or observation(), np.array([state], float)
-    return differences(seen, CAMERAS, allow_missing, state, NAMES, LOW, HIGH, margin)
+    room = start_room(recognise(NAMES, NAMES, (4, 4), None), LOW, HIGH, margin) if margin else None
+    return differences(seen, CAMERAS, allow_missing, state, NAMES, LOW, HIGH, room)
 
 
 def test_the_checkpoints_own_arm_is_accepted():

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lerobot_wallwm.embodiment.recognise import recognise
 from lerobot_wallwm.policies.safety.goal_guard import GoalGuard, MotionLimits
 from lerobot_wallwm.policies.safety.interventions import Interventions, SafetyError
 
@@ -14,7 +15,8 @@ POSE = np.array([[0.0, 0.0, 20.0, 50.0]])
 
 
 def make(max_bad: int = 1000, names: list[str] | None = NAMES) -> GoalGuard:
-    limits = MotionLimits.build(LOW, HIGH, {"step": STEP, "lead": LEAD}, 1.0, names, names)
+    what = recognise(names, names, (4, 4), None)
+    limits = MotionLimits.build(LOW, HIGH, {"step": STEP, "lead": LEAD}, 1.0, what)
     return GoalGuard(limits, max_bad, Interventions(None))
 
 
@@ -130,7 +132,7 @@ def test_bad_goals_end_the_run_after_a_while():
 
 def test_without_a_known_pose_nothing_is_made_up():
     guard = make(names=None)
-    unknown = guard.limits.pose(np.zeros((1, 4)))
+    unknown = guard.limits.what.rest(np.zeros((1, 4)))
     assert np.isnan(unknown).all()
     with pytest.raises(SafetyError, match="not known: nothing was sent"):
         guard.tick(np.full((1, 4), np.nan), unknown)

@@ -8,8 +8,16 @@ import pytest
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from tiny_arm import JOINT_NAMES
 
-from lerobot_wallwm.policies.batches.dataset_facts import joint_index, learn_motion_limits
+from lerobot_wallwm.embodiment.description import Embodiment
+from lerobot_wallwm.embodiment.recognise import recognise
+from lerobot_wallwm.policies.batches.dataset_facts import learn_motion_limits
 from lerobot_wallwm.policies.safety.goal_guard import MotionLimits
+
+
+def what(actions: list[str] | None = None, states: list[str] | None = None, width: int = 0) -> Embodiment:
+    """As the names tell."""
+    widths = len(actions or ()) or width, len(states or ()) or width
+    return recognise(actions, states, widths, None)
 
 
 def write_rows(root: Path, action, state, episode: list[int]) -> Path:
@@ -31,7 +39,7 @@ class Episodes(dict):
 def test_steps_are_those_inside_episodes(tmp_path):
     action = np.array([[0.0, 0.0], [1.0, 0.0], [3.0, 0.0], [90.0, 5.0], [91.0, 5.0]], np.float32)
     root = write_rows(tmp_path, action, action + 0.25, [0, 0, 0, 1, 1])
-    limits = learn_motion_limits(root, None, None, ["a", "b"], ["b", "a"])
+    limits = learn_motion_limits(root, None, None, what(["a", "b"], ["b", "a"]))
     assert limits["step"][0] == pytest.approx(2.0, abs=0.01)  # not the 87 between the episodes
     assert limits["step"][1] == 0
     # b is the state's first dimension, a its second.
@@ -44,8 +52,8 @@ def test_a_jump_between_two_events_of_a_recording_counts(tmp_path):
     event = {"source_episode": [4, 4, 5], "start": [0, 2, 0], "end": [2, 4, 1], "copy": [0, 0, 0]}
     rows = {"dataset_from_index": [0, 2, 4], "dataset_to_index": [2, 4, 5]}
     episodes = Episodes({f"wallwm/{name}": values for name, values in event.items()} | rows)
-    assert learn_motion_limits(root, None, None, None, None)["step"] == [0.0]
-    assert learn_motion_limits(root, None, episodes, None, None)["step"][0] == pytest.approx(8.0, abs=0.1)
+    assert learn_motion_limits(root, None, None, what(width=1))["step"] == [0.0]
+    assert learn_motion_limits(root, None, episodes, what(width=1))["step"][0] == pytest.approx(8.0, abs=0.1)
 
 
 def test_events_of_a_real_view_follow_each_other_as_in_the_recording(tiny_dataset, tiny_view):
@@ -53,7 +61,7 @@ def test_events_of_a_real_view_follow_each_other_as_in_the_recording(tiny_datase
     found = {}
     for name, root in (("source", tiny_dataset), ("view", tiny_view / "train")):
         meta = LeRobotDatasetMetadata("test/tiny", root=root)
-        found[name] = learn_motion_limits(root, meta.stats, meta.episodes, JOINT_NAMES, JOINT_NAMES)
+        found[name] = learn_motion_limits(root, meta.stats, meta.episodes, what(JOINT_NAMES, JOINT_NAMES))
     np.testing.assert_allclose(found["view"]["step"], found["source"]["step"], rtol=0.3, atol=0.3)
     assert len(found["view"]["state_low"]) == 6 and max(found["view"]["lead"]) > 0
 
@@ -65,7 +73,7 @@ def test_a_joint_that_jumps_seldom_may_do_so_and_one_that_trembles_does_not_coun
     action[:, 1] = 30 * np.sin(np.arange(1000) / 20)  # its acceleration is at most 30 / 400
     action[:, 2] = action[:, 1] + np.resize([0.0, 0.01], 1000)
     root = write_rows(tmp_path, action, action, [0] * 500 + [1] * 500)
-    found = learn_motion_limits(root, None, None, None, None)["acceleration"]
+    found = learn_motion_limits(root, None, None, what(width=4))["acceleration"]
     assert found[0] == 50 and found[3] == 0
     assert found[1] == pytest.approx(0.075, rel=0.02)
     assert found[2] == pytest.approx(0.075 + 0.02, rel=0.05)
@@ -73,20 +81,21 @@ def test_a_joint_that_jumps_seldom_may_do_so_and_one_that_trembles_does_not_coun
 
 def test_what_cannot_be_measured_is_left_out(tmp_path):
     stats = {"observation.state": {"min": np.array([0.0]), "max": np.array([1.0])}}
-    assert learn_motion_limits(None, stats, None, None, None) == {"state_low": [0.0], "state_high": [1.0]}
-    assert learn_motion_limits(tmp_path, None, None, None, None) == {}
+    assert learn_motion_limits(None, stats, None, what(width=1)) == {"state_low": [0.0], "state_high": [1.0]}
+    assert learn_motion_limits(tmp_path, None, None, what(width=1)) == {}
 
 
 def test_joints_are_found_by_name():
-    assert joint_index(["a", "b", "c"], ["c", "a"]).tolist() == [1, -1, 0]
-    limits = MotionLimits.build(np.zeros(3), np.ones(3), {}, 1.5, ["a", "b", "c"], ["c", "a"])
-    np.testing.assert_array_equal(limits.pose(np.array([[7.0, 8.0]])), [[8.0, np.nan, 7.0]])
+    found = what(["a", "b", "c"], ["c", "a"])
+    assert found.follows.tolist() == [1, -1, 0]
+    limits = MotionLimits.build(np.zeros(3), np.ones(3), {}, 1.5, found)
+    np.testing.assert_array_equal(limits.what.rest(np.array([[7.0, 8.0]])), [[8.0, np.nan, 7.0]])
     assert np.isinf(limits.step).all() and np.isinf(limits.lead).all()
 
 
 def test_a_joint_that_hardly_moved_can_still_move():
     learned = {"step": [2.0, 0.0]}
-    limits = MotionLimits.build(np.array([0.0, 5.0]), np.array([100.0, 5.0]), learned, 2.0, None, None)
+    limits = MotionLimits.build(np.array([0.0, 5.0]), np.array([100.0, 5.0]), learned, 2.0, what(width=2))
     assert limits.step.tolist() == [4.0, 1.0] and limits.constant.tolist() == [False, True]
-    lifted = MotionLimits.build(np.zeros(2), np.ones(2), learned, 0.0, None, None)  # 0 lifts the limit
+    lifted = MotionLimits.build(np.zeros(2), np.ones(2), learned, 0.0, what(width=2))  # 0 lifts the limit
     assert np.isinf(lifted.step).all()

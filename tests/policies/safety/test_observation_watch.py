@@ -10,7 +10,7 @@ KEY = "observation.images.wrist"
 
 
 def make() -> ObservationWatch:
-    return ObservationWatch([KEY], np.array([100.0, 50.0]), ["pan", "lift"])
+    return ObservationWatch([KEY], np.array([100.0, 50.0]), np.array([100.0, 50.0]), ["pan", "lift"])
 
 
 def pictures(seed: int) -> torch.Tensor:
