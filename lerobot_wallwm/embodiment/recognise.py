@@ -357,7 +357,8 @@ def _find_grippers(dims: list[Dimension], values: np.ndarray) -> list[Dimension]
         if min(ends) > 0.05 and sum(ends) > (0.5 if last else 0.9):
             out[d] = replace(dims[d], quantity="gripper")
     last_two = [width // 2 - 1, width - 1]
-    if width % 2 == 0 and width >= 12 and all(_rests_at_levels(values[:, d]) for d in last_two):
+    silent = width % 2 == 0 and width >= 12 and all(dims[d].quantity == "other" for d in last_two)
+    if silent and all(_rests_at_levels(values[:, d]) for d in last_two):
         for d in last_two:
             out[d] = replace(dims[d], quantity="gripper")
     found = [d for d in range(width) if out[d].quantity == "gripper"]

@@ -81,6 +81,11 @@ class Guards:
         """Whether a real clock runs and an arm may come to harm (`--policy.guards`)."""
         return self.config.drives_an_arm
 
+    @property
+    def timed(self) -> bool:
+        """Whether somebody keeps a rate: lerobot-rollout, or who says that this is an arm. A loop in Python may not."""
+        return self.config.guards == "arm" or (self.on_arm and self.config.compile_model is not None)
+
     def before(self, batch: dict[str, Any]) -> Observation:
         """The first half of a tick: what the policy may make of this observation.
 
@@ -89,7 +94,7 @@ class Guards:
         """
         state, pose, now = self._observe(batch)
         limit = self.config.watchdog_s
-        if self.on_arm:
+        if self.timed:
             self.pace.tick(now)
             if self.pace.slow:
                 self.diary.add("slow_loop", detail=self.pace.slow)
@@ -142,7 +147,7 @@ class Guards:
             held = np.zeros(len(pose), bool)
         else:
             state, pose, now = self._observe(batch)
-            if done is not None:
+            if done is not None and self.timed:
                 self.pace.answer(now, done)
             held = self._hold_for(self.watch.look(batch, state, None, now), now, len(pose))
             self._ticks += 1
