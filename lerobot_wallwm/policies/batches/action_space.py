@@ -20,10 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lerobot_wallwm.hub.files.tables import Tables
-
 from lerobot_wallwm.embodiment.description import Dimension, Embodiment, Rotation, constant, widest_alike
 from lerobot_wallwm.embodiment.rotations import columns, from_matrix, to_matrix
+from lerobot_wallwm.hub.files.tables import Tables
 
 # Least spread of a dimension, as a part of its own range; of one that never moved, of the widest of the same unit.
 LEAST_SPREAD = 1e-2
