@@ -9,7 +9,8 @@ from reasoning.tiny_decoders import CLASSES, WORDS, frozen
 from transformers import DynamicCache
 
 from lerobot_wallwm.policies.reasoning.decoder import Decoder
-from lerobot_wallwm.policies.reasoning.staircase import Staircase, check_entries, entry_depths
+from lerobot_wallwm.policies.reasoning.shape import check_entries, entry_depths
+from lerobot_wallwm.policies.reasoning.staircase import Staircase
 
 LATENTS, PROMPT, LAYERS = 4, 11, 8
 SCHEDULES = {"relay=3": (0, 3, 3, 3), "stagger=2": (0, 2, 4, 6), "queries": (0, 0, 0, 0)}
