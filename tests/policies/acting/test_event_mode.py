@@ -92,9 +92,9 @@ def test_the_window_is_as_long_as_the_plan_says(arm):
     lengths = []
     plan = policy.rollout.plan_and_decode
 
-    def watched(batch, captions, imagination, generators, length, chunk):
+    def watched(batch, captions, imagination, generators, length, *more):
         lengths.append(length.tolist())
-        made = plan(batch, captions, imagination, generators, length, chunk)
+        made = plan(batch, captions, imagination, generators, length, *more)
         assert made.length.tolist() == [5]
         return made
 
