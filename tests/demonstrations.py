@@ -88,6 +88,14 @@ def hand_steps(
     return *names, out
 
 
+class Episodes(dict):
+    """As much of LeRobot's episode table as is read."""
+
+    @property
+    def column_names(self) -> list[str]:
+        return list(self)
+
+
 def metadata(
     root: Path,
     action_names: list[str] | None,
@@ -122,7 +130,13 @@ def metadata(
         "dataset_to_index": ends.tolist(),
     }
     return SimpleNamespace(
-        features=features, stats=stats, fps=FPS, episodes=table, root=root, camera_keys=CAMERAS, tasks=None
+        features=features,
+        stats=stats,
+        fps=FPS,
+        episodes=Episodes(table),
+        root=root,
+        camera_keys=CAMERAS,
+        tasks=None,
     )
 
 

@@ -157,13 +157,13 @@ class ActionSpace(Tables):
     center: Tensor
     state_mean: Tensor
     state_std: Tensor
+    follows: Tensor
 
     def __init__(self, what: Embodiment, relative: Sequence[bool]):
         super().__init__()
         self.what = what
         self.action_layout, self.state_layout = layouts(what)
         actions, states, width = len(self.action_layout), len(self.state_layout), len(what.action)
-        self._follows = [max(dim.follows, 0) for dim in what.action]
         # For each rotation that is relative: its place, that of the state, and whether its position turns with it.
         self._poses: list[tuple[Turn, Turn, bool]] = []
         flags = torch.tensor([float(flag) for flag in relative])
@@ -182,6 +182,7 @@ class ActionSpace(Tables):
         zeros, ones = torch.zeros(actions), torch.ones(actions)
         self.keep(range_low=-torch.ones(width), range_high=torch.ones(width), relative=places)
         self.keep(offset=zeros, scale=ones, center=zeros.clone())
+        self.keep(persistent=False, follows=torch.tensor([max(dim.follows, 0) for dim in what.action]))
         self.keep(state_mean=torch.zeros(states), state_std=torch.ones(states))
 
     @staticmethod
@@ -328,9 +329,7 @@ class ActionSpace(Tables):
 
     def origin(self, state_BP: Tensor) -> Tensor:
         """``(B, N)``: what relative dimensions are taken from, in the dataset's units; 0 for the others."""
-        if not bool(self.relative.any()):
-            return state_BP.new_zeros(len(state_BP), len(self.relative))
-        out = self.action_layout.spread(state_BP[:, self._follows]) * self.relative
+        out = torch.where(self.relative > 0, self.action_layout.spread(state_BP[:, self.follows]), 0.0)
         for turn, seen, _ in self._poses:
             out[:, turn.at : turn.at + 6] = columns(to_matrix(state_BP[:, seen.raw], seen.form, seen.degrees))
         return out
@@ -338,8 +337,7 @@ class ActionSpace(Tables):
     def short_way(self, way: Tensor) -> Tensor:
         """Ways ``(..., N)`` of angles that wrap, the short way round."""
         for at, (low, high) in self._wraps:
-            if bool(self.relative[at] > 0):
-                way[..., at] -= (high - low) * torch.round(way[..., at] / (high - low))
+            way[..., at] -= self.relative[at] * (high - low) * torch.round(way[..., at] / (high - low))
         return way
 
     def _turned(self, way_BHN: Tensor, state_BP: Tensor, back: bool = False) -> Tensor:

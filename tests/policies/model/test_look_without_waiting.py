@@ -8,8 +8,10 @@ from dataclasses import fields
 import pytest
 import torch
 from cuda_mirror import NoHostSync, cuda_mirror, fake_cuda
+from tiny_arm import JOINT_NAMES
 from tiny_models import random_event, tiny_model
 
+from lerobot_wallwm.embodiment.recognise import recognise
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.model import sampling
 from lerobot_wallwm.policies.model.sampling import Sight
@@ -69,7 +71,7 @@ def test_a_look_on_cuda_meets_one_device_and_its_types(imagination, landmarks):
 
 
 def test_units_are_changed_without_waiting():
-    space = ActionSpace(6, 6, [True] * 5 + [False])
+    space = ActionSpace(recognise(JOINT_NAMES, JOINT_NAMES, (6, 6), None), [True] * 5 + [False])
     state, actions = torch.randn(2, 6), torch.randn(2, 4, 6)
     with cuda_mirror(), NoHostSync():
         units = space.encode_actions(actions, state)
