@@ -329,7 +329,8 @@ def test_one_camera_and_the_joints_of_another_arm(make_policy, save, tmp_path):
     config.learned = Learned(fps=30.0, action_feature_names=names, state_feature_names=names)
     stats = dataset.meta.stats
     policy = WallwmPolicy(config, dataset_stats=stats)
-    policy.model.action.remaining_head[-1].bias.data.fill_(1.0)  # as if trained: it must say when an event ends
+    # As if trained: it must say when an event ends.
+    policy.model.action.remaining_head[-1].bias.data.fill_(1.0)
     folder = tmp_path / "policy"
     policy.save_pretrained(folder)
     for pipeline in make_wallwm_pre_post_processors(config, stats):
