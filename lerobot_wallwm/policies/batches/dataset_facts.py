@@ -86,8 +86,8 @@ def event_rows(dataset_meta: Any | None) -> list[Mapping[str, Any]]:
 
 
 def episode_rows(episodes: Any | None) -> list[Mapping[str, Any]]:
-    """Episodes as rows, whether they are rows or LeRobot's table."""
-    names = getattr(episodes, "column_names", None)
+    """Episodes as rows, whether they are rows, LeRobot's table or columns by name."""
+    names = list(episodes) if isinstance(episodes, Mapping) else getattr(episodes, "column_names", None)
     if episodes is None or names is None:
         return list(episodes or ())
     columns = (episodes[name] for name in names)

@@ -97,7 +97,8 @@ def test_what_was_not_measured_is_called_so(checkpoint, tmp_path):
     data = front_matter(card)
     assert data["library_name"] == "lerobot" and data["pipeline_tag"] == "robotics"
     assert {"wallwm", "robotics", "lerobot"} <= set(data["tags"])
-    assert data["datasets"] == ["test/tiny_events"] and "license" not in data and "base_model" not in data
+    # Its data were read from a folder: a link would lead nowhere.
+    assert not {"datasets", "license", "base_model"} & data.keys()
     assert "not stated; ask its author" in card
 
 

@@ -96,7 +96,6 @@ def _absolute_videos(view: Path) -> None:
         (_absolute_videos, "video_path leads to another place"),
         (lambda v: next(v.rglob("*.mp4")).unlink(), "Fix: carve the view again"),
         (lambda v: next((v / "data").rglob("*.parquet")).write_bytes(b"PAR1"), "LeRobot cannot load it"),
-        (lambda v: (v / "meta" / "wallwm.json").unlink(), "meta: cannot be read"),
         (lambda v: (v / "README.md").unlink(), "there is no card"),
         (lambda v: (v / "data" / "x.pkl").write_bytes(b""), "may hold a pickle"),
         (lambda v: (v / "videos" / "gone.mp4").symlink_to("/nowhere"), "leads to no file"),

@@ -104,7 +104,7 @@ def test_without_borders_the_losses_are_the_same_to_the_bit():
     model, event = tiny_model(future_fraction=1.0), random_event()
     valid = torch.ones(4, 2, *model.video.grid, dtype=torch.bool)
     plain, masked = video_loss(model, event), video_loss(model, replace(event, token_valid=valid))
-    for name in plain.__dataclass_fields__:
+    for name in plain.__dataclass_fields__.keys() - {"language"}:
         assert torch.equal(getattr(plain, name), getattr(masked, name)), name
 
 
