@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from demonstrations import FPS, FRAMES, LEKIWI, driving, grip, hand_steps, smooth, turning_poses
@@ -174,9 +175,8 @@ def test_an_arm_goes_all_the_way(arm, tmp_path, capsys):
 
     checkpoint = train(out / "train", tmp_path / "checkpoint")
     assert json.loads((checkpoint / "learned.json").read_text())["embodiment"] == about
-    policy, pipelines = loaded(
-        checkpoint, guards="arm", planner="script", script=["reach for the red cube | 0.4 s"]
-    )
+    caption = str(pq.read_table(out / "train" / "meta" / "tasks.parquet").column("task")[0])
+    policy, pipelines = loaded(checkpoint, guards="arm", planner="script", script=[f"{caption} | 0.4 s"])
     robot = FakeRobot(policy, pipelines, rows[0][1][0], TASK)
     sent = np.array([robot.tick() for _ in range(30)])
     low, high = (
