@@ -45,7 +45,8 @@ def stage_loss(model, windows):
     [("vlm", {"vlm", "project"}), ("staircase", {"stairs", "prefix"}), ("unified", {"stairs", "project"})],
 )
 def test_a_stage_trains_its_parts_and_no_other(stage, parts):
-    model = model_of(stage)
+    model = model_of(stage).train()
+    assert {name for name, part in model.parts().items() if part.training} == parts
     loss, logged = stage_loss(model, windows_of(model))
     assert set(logged) == STAGES[stage].losses and loss.isfinite()
     loss.backward()
