@@ -61,7 +61,9 @@ def finite(m: Measured) -> Answer:
 
 
 def trained_to_act(m: Measured) -> Answer:
-    """Its stage trains actions."""
+    """Its stage trains actions, and the policy itself would act."""
+    if m.refuses:
+        return "no", m.refuses
     if m.acts:
         return None
     return "no", f"it was trained with --policy.stage={m.stage}, which learns video but no actions"

@@ -248,6 +248,19 @@ def test_a_checkpoint_that_learned_no_actions_is_a_no(make_policy, save, tiny_vi
     assert content["latency_ms"] == {} and content["video"]["psnr"] > 0
 
 
+def test_a_checkpoint_that_never_learned_when_events_end_is_a_no(checkpoint, tiny_view, tmp_path):
+    """A rollout would refuse it: an answer with the reason, not an error."""
+
+    def unlearn(weights):
+        for name in weights:
+            if ".remaining_head." in name:
+                weights[name].zero_()
+
+    code, content = check(altered(checkpoint, tmp_path, unlearn), tiny_view / "heldout", tmp_path / "out")
+    assert code == 1 and "never taught how long an event still lasts" in reasons(content)
+    assert rules(content)["stage"] == "no" and content["latency_ms"] == {}
+
+
 def test_whole_episodes_are_checked_and_the_events_said_to_be_unknown(checkpoint, tiny_dataset, tmp_path):
     _, content = check(checkpoint, tiny_dataset, tmp_path / "out")
     assert content["dataset"] | {"root": None} == {
@@ -329,8 +342,9 @@ def test_one_camera_and_the_joints_of_another_arm(make_policy, save, tmp_path):
     config.learned = Learned(fps=30.0, action_feature_names=names, state_feature_names=names)
     stats = dataset.meta.stats
     policy = WallwmPolicy(config, dataset_stats=stats)
-    # As if trained: it must say when an event ends.
-    policy.model.action.remaining_head[-1].bias.data.fill_(1.0)
+    policy.model.action.remaining_head[-1].bias.data.fill_(
+        1.0
+    )  # as if trained: it must say when an event ends
     folder = tmp_path / "policy"
     policy.save_pretrained(folder)
     for pipeline in make_wallwm_pre_post_processors(config, stats):

@@ -253,7 +253,11 @@ def test_wallwm_with_renamed_cameras(make_config, tiny_view, tiny_stats, tmp_pat
 
     names = {CAMERAS[0]: "observation.images.camera1", CAMERAS[1]: "observation.images.camera2"}
     config = make_config(cameras=list(names.values()), fps=10.0)
-    WallwmPolicy(config, dataset_stats=tiny_stats).save_pretrained(tmp_path / "policy")
+    policy = WallwmPolicy(config, dataset_stats=tiny_stats)
+    policy.model.action.remaining_head[-1].bias.data.fill_(
+        1.0
+    )  # as if trained: it must say when an event ends
+    policy.save_pretrained(tmp_path / "policy")
     for pipeline in make_wallwm_pre_post_processors(config, tiny_stats):
         for step in pipeline.steps:
             if hasattr(step, "rename_map"):

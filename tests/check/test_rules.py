@@ -107,6 +107,7 @@ CASES = [
     ("nothing wrong", {}, "yes", "better than holding"),
     ("weights", {"bad_weights": ["model.a"]}, "no", "numbers"),
     ("outputs", {"bad_outputs": 0.01}, "no", "numbers"),
+    ("would not act", {"refuses": "it was never taught how long an event lasts"}, "no", "stage"),
     ("video stage", {"stage": "video", "acts": False}, "no", "stage"),
     (
         "no better",

@@ -56,6 +56,7 @@ class Measured:
     policy: str = "wallwm"  # the checkpoint's type
     stage: str = "joint"  # the checkpoint's; empty for other types
     acts: bool = True  # whether that stage trains actions
+    refuses: str = ""  # why the policy itself would not act
     bad_weights: list[str] = field(default_factory=list)  # names of weights that are not finite
     bad_outputs: float = 0.0  # share of predicted actions that are not finite
     carved: bool = True  # whether the data's events are known
@@ -143,10 +144,21 @@ def measure(
     else:
         _only_wallwm(m, checkpoint, heldout, seen, baselines, config)
         if m.acts:
+            m.refuses = _refusal(checkpoint)
+        if m.acts and not m.refuses:
             mean_event = heldout.frames / len(heldout.events)
             m.latency = measure_latency(checkpoint, items, config.timings, mean_event, bar)
     m.load = load_of_machine()
     return m
+
+
+def _refusal(checkpoint: Checkpoint) -> str:
+    """Why a rollout with this checkpoint would be refused, in one clause; empty where it would not."""
+    try:
+        checkpoint.policy.rollout.require_trained_actions()
+    except ValueError as error:
+        return str(error).split(" Fix:")[0].rstrip(".")
+    return ""
 
 
 def _only_wallwm(

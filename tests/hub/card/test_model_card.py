@@ -97,9 +97,14 @@ def test_what_was_not_measured_is_called_so(checkpoint, tmp_path):
     data = front_matter(card)
     assert data["library_name"] == "lerobot" and data["pipeline_tag"] == "robotics"
     assert {"wallwm", "robotics", "lerobot"} <= set(data["tags"])
-    # Its data were read from a folder: a link would lead nowhere.
-    assert not {"datasets", "license", "base_model"} & data.keys()
+    assert "datasets" not in data and "license" not in data and "base_model" not in data  # read from a folder
     assert "not stated; ask its author" in card
+
+
+def test_a_dataset_is_linked_where_its_name_on_the_hub_is_given(checkpoint, tmp_path):
+    assert front_matter(publish(checkpoint, tmp_path, "--dataset.repo_id=test/tiny_events"))["datasets"] == [
+        "test/tiny_events"
+    ]
 
 
 def test_a_dataset_of_one_computer_is_named_and_not_linked(checkpoint, tmp_path):
