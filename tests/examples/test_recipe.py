@@ -99,13 +99,15 @@ def test_chunk_windows_are_of_the_recording(checkpoints, tiny_dataset):
         assert seen.true[i, :steps] == pytest.approx(recorded, abs=1e-4)
         assert seen.state[i] == pytest.approx(episodes[2].state[anchor.offset], abs=1e-4)
     assert seen.captions == [meta.tasks.index[0]] * 3
-    chunk = checkpoint.policy.windows_from_batch(seen.batches[0]).chunk
+    chunk = checkpoint.policy.windows_from_batch(next(iter(seen.batches))).chunk
     assert chunk.given.chunk.tolist() == [anchor.offset // config.chunk_length for anchor in anchors]
     assert not chunk.past_valid[0].any() and chunk.past_valid[1].all()
     # The past is an input: without it the same checkpoint plans something else.
     planned = predict(checkpoint, seen).actions
-    seen.batches[0]["action"][1, : config.past_steps + 1] = 0.0
-    forgot = predict(checkpoint, seen).actions
+    items = [dict(seen.items[i]) for i in range(3)]
+    items[1]["action"] = items[1]["action"].clone()
+    items[1]["action"][: config.past_steps + 1] = 0.0
+    forgot = predict(checkpoint, replace(seen, items=items)).actions
     assert np.allclose(planned[0], forgot[0]) and not np.allclose(planned[1], forgot[1])
 
 
