@@ -84,7 +84,7 @@ def test_every_part_learns_on_two_ranks_of_one_sample(
     mp.spawn(
         _worker, (config, tiny_stats, make_train_batch(config, valid=[8, 8, 5, 2]), str(tmp_path)), nprocs=2
     )
-    one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert one.pop("taught") == two.pop("taught") == sorted(HEADS)
     assert all(torch.equal(one[name], two[name]) for name in one)
 
