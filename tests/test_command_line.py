@@ -87,13 +87,13 @@ def test_help_of_recover_takes_a_moment_only():
 def test_flags_are_values_of_their_kind():
     config = parsed(
         *("--dataset.root=data/cups", "--level", "task", "--heldout=.25", "--overwrite", "--seed=7"),
-        *("--human=[a.json,b.json]", "--kinematics.gripper_dims=[5]", "--balance=true", "--language=null"),
+        *("--human=[a.json,b.json]", "--segmenter.min_event_s=0.2", "--balance=true", "--language=null"),
     )
     assert config.dataset.root == Path("data/cups") and config.level == "task" and config.heldout == 0.25
     assert (
         config.overwrite is True and config.seed == 7 and config.balance is True and config.language is None
     )
-    assert config.human == [Path("a.json"), Path("b.json")] and config.kinematics.gripper_dims == [5]
+    assert config.human == [Path("a.json"), Path("b.json")] and config.segmenter.min_event_s == 0.2
     assert parsed("--dataset.repo_id=1e5").dataset.repo_id == "1e5"  # a name stays a text
     assert parsed("--segmenter={min_event_s: 0.5}").segmenter.min_event_s == 0.5
     assert parsed("--clean.on_bad=error", "--clean.static=1").clean.static == 1.0

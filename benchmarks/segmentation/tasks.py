@@ -12,11 +12,13 @@ before it. Failed episodes are skipped.
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.harness.rows import CannotRunError
+from lerobot_wallwm.embodiment.recognise import Rows, recognise
 from lerobot_wallwm.processors.source.episodes import Episode
 
 ROBO_EVALS = ("reach", "push", "pick_place", "drawer", "stack")
@@ -100,7 +102,7 @@ def record_robo_evals(
             episode = _episode(seed, env.instruction, fps, states, actions)
             verbs = [frozenset(VERBS.get(phase, ())) for phase in phases]
             episodes.append(Labelled(episode, phase_starts(phases, round(0.1 * fps)), verbs))
-    return episodes
+    return as_a_dataset(episodes)
 
 
 def record_meta_world(task: str, seeds: Sequence[int]) -> list[Labelled]:
@@ -119,7 +121,8 @@ def record_meta_world(task: str, seeds: Sequence[int]) -> list[Labelled]:
     env = suite.train_classes[task]()
     robot, movable = _bodies(env.model)
     for seed in seeds:
-        env.set_task(suite.train_tasks[seed % len(suite.train_tasks)])
+        # Fifty scenes a task: seeds from 1000 take others than those that tune.
+        env.set_task(suite.train_tasks[(seed + 25 * (seed // 1000)) % len(suite.train_tasks)])
         env.seed(seed)
         observation, _ = env.reset(seed=seed)
         policy, success = ENV_POLICY_MAP[task](), False
@@ -140,7 +143,20 @@ def record_meta_world(task: str, seeds: Sequence[int]) -> list[Labelled]:
             episodes.append(
                 Labelled(episode, phase_starts(phases, round(0.1 * fps)), [frozenset()] * len(phases))
             )
-    return episodes
+    return as_a_dataset(episodes)
+
+
+def as_a_dataset(labelled: Sequence[Labelled]) -> list[Labelled]:
+    """The same, with what their action and state are told by all of them together, as `wallwm prepare` does it."""
+    if not labelled:
+        return []
+    episodes = [one.episode for one in labelled]
+    action, state = (np.concatenate([getattr(e, key) for e in episodes]) for key in ("action", "state"))
+    number = np.repeat(np.arange(len(episodes)), [len(e) for e in episodes])
+    first = episodes[0]
+    widths = action.shape[1], state.shape[1]
+    what = recognise(first.action_names, first.state_names, widths, Rows(action, state, number, first.fps))
+    return [one._replace(episode=replace(one.episode, embodiment=what)) for one in labelled]
 
 
 def without_gaps(touched: Sequence[bool], longest: int) -> list[bool]:

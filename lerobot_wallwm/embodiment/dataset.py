@@ -105,7 +105,7 @@ def describe(
 def _refuse_no_rotations(
     place: Path, key: str, dims: Sequence[Dimension], turns: Sequence[Rotation], values_TD: np.ndarray
 ) -> None:
-    """Quaternions and columns of a matrix have the length 1; others would be read as something they are not.
+    """Quaternions and columns of a matrix have the length 1, and are poses; others would be read as something they are not.
 
     Raises:
         DataError: Most of these have not.
@@ -113,13 +113,17 @@ def _refuse_no_rotations(
     for turn in turns:
         if turn.form not in ("quaternion", "6d"):
             continue
+        where = " ".join(dims[d].name for d in turn.dims)
+        state = "state:" if key == STATE else ""
+        if any(dims[d].kind == "step" for d in turn.dims):
+            problem = f"{where} are steps written as a rotation ({turn.form}), whose rest is not zero"
+            fix = "write how far to turn as three numbers, axis times angle (drx, dry, drz)"
+            raise DataError(place, f"features.{key}", problem, fix)
         values = values_TD[:, list(turn.dims)]
         sizes = np.linalg.norm(values.reshape(len(values), -1, 4 if turn.form == "quaternion" else 3), axis=2)
         if not np.isfinite(sizes).all() or float(np.median(np.abs(sizes - 1))) <= UNIT_LENGTH:
             continue
-        where = " ".join(dims[d].name for d in turn.dims)
         problem = f"{where} have the names of a rotation ({turn.form}), but lengths from {sizes.min():.3g} to {sizes.max():.3g}"
-        state = "state:" if key == STATE else ""
         fix = f"""if they are none: --embodiment='{{"{state}{where}": "numbers"}}'; else write them with length 1"""
         raise DataError(place, f"features.{key}", problem, fix)
 
@@ -156,7 +160,7 @@ def changed(found: Embodiment, changes: Mapping[str, str], place: str | Path = "
     Args:
         found: What was recognised.
         changes: What to correct: the name or number of an action's dimension (``state:NAME`` for the state's) to words of
-            `KINDS`, `QUANTITIES`, `UNITS` and `PARTS`, ``wraps`` or ``straight``, ``follows:NAME`` or ``follows:none``. Several
+            `KINDS`, `QUANTITIES`, `UNITS` and `PARTS`, ``wraps`` or ``straight``, ``opens:high`` or ``opens:low``, ``follows:NAME`` or ``follows:none``. Several
             names to a form of `FORMS` make a rotation: ``{"roll pitch yaw": "euler_xyz degrees"}``; ``numbers`` breaks it up.
         place: For errors.
 
@@ -213,6 +217,8 @@ def _with(dim: Dimension, word: str, key: str, fail: Any, state_index: Any) -> D
             return replace(dim, **new)
     if word in PARTS:
         return replace(dim, part=PARTS[word])
+    if word in ("opens:high", "opens:low"):
+        return replace(dim, opens=word.removeprefix("opens:"))
     if word == "straight":
         return replace(dim, wraps=None)
     if word == "wraps":
@@ -229,6 +235,8 @@ def _with(dim: Dimension, word: str, key: str, fail: Any, state_index: Any) -> D
         *FORMS,
         "wraps",
         "straight",
+        "opens:high",
+        "opens:low",
         "follows:NAME",
         "numbers",
     ]

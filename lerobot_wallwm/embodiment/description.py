@@ -14,6 +14,7 @@ import numpy as np
 
 KINDS = ("position", "velocity", "step")
 QUANTITIES = ("angle", "length", "gripper", "other")
+ENDS = ("high", "low", "")
 UNITS = ("degrees", "radians", "metres", "millimetres", "unit", "percent", "ticks", "")
 # Numbers of each way to write a rotation. `euler_xyz`: roll, pitch and yaw about fixed axes; `quaternion`: x, y, z, w;
 # `6d`: the matrix's first two columns.
@@ -34,6 +35,7 @@ class Dimension:
         part: `arm`, `left arm`, `right arm` or `base`.
         wraps: An angle's first and last value where it jumps from one to the other; None where it does not.
         follows: Of an action: the state's dimension that measures the same in the same unit; -1 for none.
+        opens: Of an action's gripper: which end of its range is open, one of `ENDS`; of a rate, the sign that opens.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Dimension:
     part: str = "arm"
     wraps: tuple[float, float] | None = None
     follows: int = -1
+    opens: str = ""
 
     @property
     def label(self) -> str:
@@ -111,6 +114,15 @@ class Embodiment:
     def state_grippers(self) -> list[int]:
         """State dimensions that are grippers."""
         return [d for d, dim in enumerate(self.state) if dim.quantity == "gripper"]
+
+    def fingers(self, gripper: int) -> list[int]:
+        """State dimensions that show how far an action's gripper is open: one, or the two of parallel fingers."""
+        dim = self.action[gripper]
+        if dim.follows >= 0:
+            return [dim.follows]
+        mine = [d for d in self.grippers if self.action[d].part == dim.part]
+        own = [d for d in self.state_grippers if self.state[d].part == dim.part]
+        return own if len(mine) == 1 else own[mine.index(gripper) :][:1] if len(mine) == len(own) else []
 
     @property
     def follows(self) -> np.ndarray:
@@ -225,7 +237,12 @@ class Embodiment:
             ("state", self.state, self.state_rotations),
         ):
             for dim in dims:
-                for name, allowed in (("kind", KINDS), ("quantity", QUANTITIES), ("unit", UNITS)):
+                for name, allowed in (
+                    ("kind", KINDS),
+                    ("quantity", QUANTITIES),
+                    ("unit", UNITS),
+                    ("opens", ENDS),
+                ):
                     if getattr(dim, name) not in allowed:
                         raise ValueError(f"{whose} {dim.name}: {name} {getattr(dim, name)!r} is not known")
                 if not -1 <= dim.follows < len(self.state):
@@ -255,6 +272,7 @@ class Embodiment:
                 what = "" if dim.quantity == "other" else dim.quantity
                 words = f"{dim.part}: " + ", ".join(w for w in (what, dim.unit, dim.kind) if w)
                 words += ", wraps" if dim.wraps is not None else ""
+                words += f", open when {dim.opens}" if dim.opens else ""
             words += " (from the data)" if dim.name in self.guessed else ""
             groups.setdefault(words, []).append(dim.label)
         lines = [f"{words}: {', '.join(names)}" for words, names in groups.items()]

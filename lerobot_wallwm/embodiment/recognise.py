@@ -24,7 +24,10 @@ _POSITION = {"position", "target", "goal", "abs", "absolute"}
 _GRIPPER = ("grip", "grasp", "finger", "jaw", "claw")
 _NO_POSE = {"effort", "current", "load", "torque", "force"}
 _AXES = {"x", "y", "z", "height"}
-_BASE = {"base", "wheel", "chassis"}
+# What a base's numbers are called; an arm's first joint may be its "base", too.
+_DRIVEN = {"x", "y", "theta", "vel", "vx", "vy", "vtheta", "omega"}
+# ROS' words for a base's velocities, which do not say so themselves.
+_TWIST = re.compile(r"^(?:linear|angular) [xyz]$|(?:^| )(?:v(?:x|y|theta)|omega)$")
 _ANGLES = re.compile(
     r"roll|pitch|yaw|theta|pan|lift|flex|elbow|shoulder|wrist|waist|forearm|joint|rotate|angle|hip|knee|ankle|^j\d"
 )
@@ -99,23 +102,31 @@ def recognise(
         for names, width in zip((action_names, state_names), widths, strict=True)
     )
     action, state = _parts(action), _parts(state)
-    if rows is not None:
-        if not any(dim.quantity == "gripper" for dim in action):
-            action = _find_grippers(action, rows.action)
-        if not state_names and len(state) == len(action):
-            state = [replace(s, quantity=a.quantity, part=a.part) for s, a in zip(state, action, strict=True)]
     guessed: list[str] = []
     if rows is not None:
         seen = _Evidence(rows)
-        action, guessed = _kinds(action, state, seen, action_names)
+        if not any(dim.quantity == "gripper" for dim in action):
+            action = _find_grippers(action, rows.action)
+            guessed = [dim.name for dim in action if dim.quantity == "gripper"]
+        if not state_names and len(state) == len(action):
+            state = [replace(s, quantity=a.quantity, part=a.part) for s, a in zip(state, action, strict=True)]
+        if not any(dim.quantity == "gripper" for dim in state):
+            state = _find_grippers(state, rows.state)
+        action, told = _kinds(action, state, seen, action_names)
         action = [
             replace(dim, follows=_followed(d, action, state, seen, bool(state_names)))
             for d, dim in enumerate(action)
         ]
+        if not any(dim.quantity == "gripper" for dim in action):
+            action = _as_the_state_has_them(action, state, seen)
+        guessed = [dim.name for dim in action if dim.name in {*guessed, *told}]
+        for d, dim in enumerate(action):
+            if dim.quantity == "gripper":
+                action[d] = replace(dim, opens=_opens(d, Embodiment(tuple(action), tuple(state)), seen))
     else:
         action = [replace(dim, follows=_by_name(dim, state)) for dim in action]
-    action = _units(action, None if rows is None else rows.action)
     state = _units(state, None if rows is None else rows.state)
+    action = _units(action, None if rows is None else rows.action, state)
     action_turns, state_turns = _rotations(action, named), _rotations(state, bool(state_names))
     if rows is not None:
         action = _wraps(action, rows.action, rows.episode, action_turns)
@@ -146,12 +157,14 @@ def _from_name(name: str) -> Dimension:
     words = words_of(name)
     plain = [match[1] if (match := _STEP_OF.match(word)) else word for word in words]
     kind = "position"
-    if _VELOCITY & set(words):
+    if _VELOCITY & set(words) or _is_twist(words):
         kind = "velocity"
     elif _STEP & set(words) or plain != words:
         kind = "step"
     if is_gripper(name):
         quantity = "gripper"
+    elif _is_twist(words):
+        quantity = "angle" if words[-2:-1] == ["angular"] or words[-1] in ("omega", "vtheta") else "length"
     elif _NO_POSE & set(words):
         quantity = "other"
     elif any(_ANGLES.search(word) for word in plain) or {"rot", "rotvec", "euler"} & set(plain):
@@ -177,10 +190,17 @@ def _from_name(name: str) -> Dimension:
     return Dimension(name, kind, quantity, unit)
 
 
+def _is_twist(words: Sequence[str]) -> bool:
+    return bool(_TWIST.search(" ".join(words[-2:])))
+
+
 def says_kind(name: str) -> bool:
-    """Whether a name says itself whether it is a position, a velocity or a step."""
+    """Whether a name says itself whether it is a position, a velocity or a step.
+
+    `.pos` does not quite: LeRobot's motors are called so whatever is written to them.
+    """
     words = words_of(name)
-    explicit = (_VELOCITY | _STEP | _POSITION) & set(words) or name.endswith(".pos")
+    explicit = (_VELOCITY | _STEP | _POSITION) & set(words) or _is_twist(words)
     return bool(explicit or any(_STEP_OF.match(word) for word in words))
 
 
@@ -196,10 +216,15 @@ def _parts(dims: list[Dimension]) -> list[Dimension]:
             part = "left arm"
         elif "right" in own or (short and "r" in own):
             part = "right arm"
-        elif _BASE & set(own) or (driven and own[-1] == "vel" and own[0] in ("x", "y", "theta")):
+        elif {"wheel", "chassis"} & set(own) or _is_twist(own) or _drives(own, driven):
             part = "base"
         out.append(replace(dim, part=part))
     return out
+
+
+def _drives(words: Sequence[str], beside_joints: bool) -> bool:
+    """Whether a name is a base's: `base_x`, and LeKiwi's `x.vel` beside joints that end in `.pos`."""
+    return words[-1] in _DRIVEN and ("base" in words or (beside_joints and words[0] in _DRIVEN))
 
 
 def _by_name(dim: Dimension, state: Sequence[Dimension]) -> int:
@@ -226,14 +251,50 @@ class _Evidence:
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         action, state = rows.action, rows.state
-        self.moves = np.ptp(action, 0) > 0, np.ptp(state, 0) > 0
+        self.moves_by = np.ptp(action, 0)
+        self.moves = self.moves_by > 0, np.ptp(state, 0) > 0
         ahead = max(1, round(0.15 * rows.fps))
         together = rows.episode[ahead:] == rows.episode[:-ahead] if len(action) > ahead else np.zeros(0, bool)
         summed = np.vstack([np.zeros(action.shape[1]), np.cumsum(action, 0)])
         self.asked = (summed[ahead:-1] - summed[: -ahead - 1])[together]
-        self.moved = (state[ahead:] - state[:-ahead])[together] if len(action) > ahead else state[:0]
+        self._ahead, self._together = ahead, together
+        self.moved = self.change(state)
         self.goes = _correlations(action, state)
         self.going = _correlations(self.asked, self.moved)
+
+    def change(self, values: np.ndarray) -> np.ndarray:
+        """How far signals of the rows go in a moment, for the rows of `asked`."""
+        ahead = self._ahead
+        return (values[ahead:] - values[:-ahead])[self._together] if len(values) > ahead else values[:0]
+
+    def mostly_zero(self, d: int) -> bool:
+        """Whether a command rests at zero in more than half of the rows, and goes both ways from there."""
+        values = self.rows.action[:, d]
+        return values.min() < 0 < values.max() and 2 * np.median(np.abs(values)) < _AT_REST * np.ptp(values)
+
+    def comes_to_zero(self, d: int) -> bool:
+        """Whether a command is ever near zero."""
+        size = np.abs(self.rows.action[:, d])
+        return float(size.min()) <= 0.9 * float(size.max())
+
+    def _ends(self, d: int) -> float:
+        """Size of a command at the ends of its episodes, as a part of its greatest."""
+        values = np.abs(self.rows.action[:, d])
+        borders = np.flatnonzero(np.diff(self.rows.episode)) + 1
+        ends = values[np.concatenate(([0], borders, borders - 1, [len(values) - 1]))]
+        size = float(np.quantile(values, 0.95)) or float(values.max())
+        return float(np.median(ends)) / size if size > 0 else 0.0
+
+    def rests_at_zero(self, d: int) -> bool:
+        """Whether a command begins and ends its episodes near zero, as steps do and positions do not."""
+        values = self.rows.action[:, d]
+        return values.min() < 0 < values.max() and self._ends(d) < _AT_REST
+
+    def leaps_or_returns(self, d: int) -> bool:
+        """Whether a base's command is no place: places neither leap from one row to the next nor come back to zero."""
+        same = self.rows.episode[1:] == self.rows.episode[:-1]
+        leaps = np.abs(np.diff(self.rows.action[:, d]))[same]
+        return bool(leaps.size and leaps.max() > 0.3 * self.moves_by[d]) or self._ends(d) < _AT_REST
 
     def apart(self, d: int, j: int) -> float:
         """Variance of ``a - s`` as a part of that of ``a``."""
@@ -253,34 +314,42 @@ def _correlations(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _kinds(
     action: list[Dimension], state: list[Dimension], seen: _Evidence, names: Sequence[str] | None
 ) -> tuple[list[Dimension], list[str]]:
-    """Kinds that names leave open; and the names of the dimensions whose kind the data told otherwise than a position."""
+    """Kinds that names leave open; and the names of the dimensions whose kind the data told."""
     told: dict[int, str] = {}
-    open_dims = [
-        d for d, dim in enumerate(action) if dim.quantity != "gripper" and not (names and says_kind(dim.name))
-    ]
+    open_dims = [d for d, dim in enumerate(action) if not (names and says_kind(dim.name))]
+    soft = [d for d in open_dims if action[d].name.endswith(".pos")]
     for d in open_dims:
         near = [j for j, other in enumerate(state) if other.label == action[d].label] if names else []
         near = near or ([d] if len(action) == len(state) else list(range(len(state))))
         goes = max((abs(seen.goes[d, j]) for j in near), default=0.0)
         going = max(np.abs(seen.going[d]), default=0.0)
-        if goes > _GOES and goes >= going:
+        if action[d].quantity == "gripper":
+            # What closes it may be a force, which says where it is to go; a rate is zero most of the time.
+            rate = going > _GOING and going > goes and seen.mostly_zero(d)
+            told[d] = _rate_of(d, seen) if rate else "position"
+        elif action[d].part == "base":
+            told[d] = "velocity" if seen.leaps_or_returns(d) else "position"
+        elif d in soft and seen.moves[0][d]:
+            told[d] = _rate_of(d, seen) if going > _GOES and goes < _GOING else "position"
+        elif goes > _GOES and goes >= going:
             told[d] = "position"
         elif going > _GOING and going > goes:
-            told[d] = _rate_of(d, seen)
+            # What is never near zero has no rest at zero: the w of a quaternion.
+            told[d] = _rate_of(d, seen) if seen.comes_to_zero(d) else "position"
     votes: dict[str, Counter[str]] = defaultdict(Counter)
     for d, kind in told.items():
-        votes[action[d].part][kind] += 1
+        votes[action[d].part][kind] += action[d].quantity != "gripper"
     out = list(action)
     for d in open_dims:
-        most = votes[action[d].part].most_common(1)
+        kind, count = (votes[action[d].part].most_common(1) or [("", 0)])[0]
         if d in told:
             kind = told[d]
-        elif most:
-            kind = most[0][0]
-        else:
-            kind = "step" if _rests_at_zero(seen.rows.action[:, d], seen.rows.episode) else "position"
+        elif not count or not seen.comes_to_zero(d):
+            kind = "step" if not count and seen.rests_at_zero(d) else "position"
         out[d] = replace(action[d], kind=kind)
-    return out, [action[d].name for d in open_dims]
+    plain = {d for d in open_dims if out[d].kind == "position"}
+    known = {d for d in plain if d in soft or out[d].quantity == "gripper"}
+    return out, [action[d].name for d in open_dims if d not in known]
 
 
 def _rate_of(d: int, seen: _Evidence) -> str:
@@ -289,14 +358,6 @@ def _rate_of(d: int, seen: _Evidence) -> str:
     asked = seen.asked[:, d]
     slope = abs(float(asked @ seen.moved[:, j]) / max(float(asked @ asked), 1e-300)) * seen.rows.fps
     return "velocity" if 0.8 < slope < 1.25 else "step"
-
-
-def _rests_at_zero(values: np.ndarray, episode: np.ndarray) -> bool:
-    """Whether a command begins and ends its episodes near zero, as steps do and positions do not."""
-    borders = np.flatnonzero(np.diff(episode)) + 1
-    ends = np.abs(values[np.concatenate(([0], borders, borders - 1, [len(values) - 1]))])
-    size = float(np.quantile(np.abs(values), 0.95))
-    return size > 0 and values.min() < 0 < values.max() and float(np.median(ends)) < _AT_REST * size
 
 
 def _followed(
@@ -308,9 +369,10 @@ def _followed(
         return -1
     j = _by_name(dim, state)
     if j >= 0 and state_named:
-        if not (seen.moves[0][d] and seen.moves[1][j]) or seen.goes[d, j] > 0.5:
-            return j if dim.quantity != "gripper" or _same_scale(d, j, seen) else -1
-        return j if dim.quantity == "gripper" and _same_scale(d, j, seen) else -1
+        # A gripper that holds something does not reach its goal, so that the two go together less.
+        least = 0.2 if dim.quantity == "gripper" else 0.5
+        both = seen.moves[0][d] and seen.moves[1][j]
+        return j if not both or (seen.goes[d, j] > least and _same_scale(d, j, seen)) else -1
     if not seen.moves[0][d]:
         return -1
     places = [k for k in range(len(state)) if seen.goes[d, k] > _GOES and seen.apart(d, k) < _APART]
@@ -320,9 +382,8 @@ def _followed(
 
 
 def _same_scale(d: int, j: int, seen: _Evidence) -> bool:
-    """Whether a gripper's command and its measure have one unit: what it grasps keeps it off its goal, but not far."""
-    ranges = np.ptp(seen.rows.action[:, d]), np.ptp(seen.rows.state[:, j])
-    return not all(ranges) or 0.2 < ranges[1] / ranges[0] < 5
+    """Whether a command and its measure have one unit: a finger stays off its goal, but not far."""
+    return 0.2 < np.ptp(seen.rows.state[:, j]) / seen.moves_by[d] < 5
 
 
 def _rests_at_levels(values: np.ndarray) -> bool:
@@ -368,15 +429,70 @@ def _find_grippers(dims: list[Dimension], values: np.ndarray) -> list[Dimension]
     return out
 
 
+def _as_the_state_has_them(
+    action: list[Dimension], state: Sequence[Dimension], seen: _Evidence
+) -> list[Dimension]:
+    """Grippers that only the state shows: the command that it follows, or that moves it."""
+    out = list(action)
+    for j in (j for j, dim in enumerate(state) if dim.quantity == "gripper" and seen.moves[1][j]):
+        close = [
+            abs(seen.going[d, j] if dim.kind != "position" else seen.goes[d, j])
+            for d, dim in enumerate(action)
+        ]
+        d = int(np.argmax(close))
+        if close[d] > _GOING:
+            out[d] = replace(action[d], quantity="gripper")
+    return out
+
+
+# A finger that holds something is off its goal by this part of its range, on average over the rows at that end.
+_HELD_OFF = 0.06
+
+
+def _opens(d: int, what: Embodiment, seen: _Evidence) -> str:
+    """Which end of a gripper's range is open.
+
+    Fingers that hold something stay short of their goal, and that is the closed end. Else the end at which fingers of another
+    unit stand wider, or, without such, the greater number, as most arms have it. Where the state shows no finger, episodes
+    begin open.
+    """
+    dim, fingers = what.action[d], what.fingers(d)
+    if "clos" in dim.name.lower():
+        return "low"
+    values, rows = seen.rows.action[:, d], seen.rows
+    if not seen.moves_by[d] or (not fingers and dim.name.endswith(".pos")):
+        return "high"
+    unit = (values - values.min()) / seen.moves_by[d]
+    if not fingers:
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(rows.episode)) + 1))
+        return "high" if dim.kind != "position" or np.median(unit[starts]) >= 0.5 else "low"
+    if dim.follows < 0:
+        spread = np.abs(rows.state[:, fingers]).sum(axis=1)
+        asked, moved = (seen.asked[:, d], seen.change(spread)) if dim.kind != "position" else (unit, spread)
+        return "low" if _correlations(asked[:, None], moved[:, None])[0, 0] < -0.3 else "high"
+    finger = (rows.state[:, fingers[0]] - values.min()) / seen.moves_by[d]
+    resting = np.abs(np.gradient(finger)) * rows.fps < 0.3
+    off = np.where(np.abs(unit - finger) > 0.05, unit - finger, 0.0)
+    high, low = (
+        float(np.mean(off[resting & end])) if (resting & end).any() else 0.0
+        for end in (unit > 0.5, unit < 0.5)
+    )
+    return "low" if high > _HELD_OFF and high > 3 * max(-low, 0.0) else "high"
+
+
 # ---------------------------------------------------------------------- units, turns, poses
 
 
-def _units(dims: list[Dimension], values: np.ndarray | None) -> list[Dimension]:
-    """Units that names leave open."""
+def _units(
+    dims: list[Dimension], values: np.ndarray | None, like: Sequence[Dimension] = ()
+) -> list[Dimension]:
+    """Units that names leave open; those of steps and velocities are those of the state of the same name in `like`."""
     out = []
     for d, dim in enumerate(dims):
         most = None if values is None or not len(values) else float(np.abs(values[:, d]).max())
         unit = dim.unit
+        if not unit and dim.kind != "position":
+            unit = next((o.unit for o in like if o.quantity == dim.quantity and _moved(dim) == o.label), "")
         if not unit and dim.quantity == "angle":
             big = dim.name.endswith(".pos") if most is None else most > 7
             small = (
@@ -391,7 +507,26 @@ def _units(dims: list[Dimension], values: np.ndarray | None) -> list[Dimension]:
         elif not unit and dim.quantity == "gripper" and most is not None:
             unit = "unit" if most <= 1.05 else "percent" if most <= 105 else "ticks"
         out.append(replace(dim, unit=unit))
+    if values is None or not len(values):
+        return out
+    # A joint that hardly moves has small numbers in every unit: it has that of its arm's other joints.
+    span = np.ptp(values, axis=0)
+    for d, dim in enumerate(out):
+        others = [
+            span[o]
+            for o, other in enumerate(out)
+            if (other.unit, other.quantity, other.part, other.kind)
+            == ("degrees", "angle", dim.part, dim.kind)
+        ]
+        small = (dim.unit, dim.quantity, dims[d].unit) == ("radians", "angle", "")
+        if small and others and np.degrees(span[d]) < 0.25 * float(np.median(others)):
+            out[d] = replace(dim, unit="degrees")
     return out
+
+
+def _moved(dim: Dimension) -> str:
+    """The label of what a step or a velocity moves: of `dx` and of `delta_x` it is x."""
+    return re.sub(r"^(?:d(?=[a-z]+$)|delta_|d_)|\.vel$", "", dim.label)
 
 
 def _wraps(
@@ -451,7 +586,12 @@ def _rotations(dims: list[Dimension], named: bool) -> list[Rotation]:
         position = xyz if min(xyz) >= 0 and all(dims[d].quantity == "length" for d in xyz) else ()
         for form, names in _ROTATIONS:
             numbers = tuple(ends.get((owner, name), -1) for name in names)
-            if min(numbers) < 0 or taken & set(numbers) or any(dims[d].kind == "step" for d in numbers):
+            # Steps of three numbers are zero at rest and need no turning back and forth.
+            if (
+                min(numbers) < 0
+                or taken & set(numbers)
+                or (len(numbers) == 3 and dims[numbers[0]].kind == "step")
+            ):
                 continue
             if form in ("euler_xyz", "axis_angle") and not position:
                 continue

@@ -26,7 +26,6 @@ from markupsafe import Markup
 from PIL import Image
 
 from lerobot_wallwm.inspect.sidecars import episode_facts, read_clusters, read_summary
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
 from lerobot_wallwm.processors.source.episodes import Episode, SourceDataset, dataset_fingerprint
 from lerobot_wallwm.processors.source.events import LEVELS, Event, by_episode, read_events, validate_events
 from lerobot_wallwm.processors.source.pictures import pictures
@@ -65,8 +64,6 @@ class InspectConfig:
     max_mb: float = 40.0
     # Threads that decode videos.
     workers: int = 2
-    # How state and action are read.
-    kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
     # No progress bar.
     quiet: bool = False
 
@@ -125,7 +122,7 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
             # An own reader a thread: SourceDataset keeps the last table it read.
             own = replace(source, _tables={})
             index = source.episode_indices[position]
-            return _episode(own, position, groups[index], facts.get(index, {}), plan, config.kinematics)
+            return _episode(own, position, groups[index], facts.get(index, {}), plan)
 
         with ThreadPoolExecutor(config.workers) as pool:
             shown = {"desc": "inspect", "unit": " episodes", "disable": config.quiet, "file": sys.stderr}
@@ -163,12 +160,7 @@ def _row(episode: int, events: list[Event], facts: dict[str, Any]) -> dict[str, 
 
 
 def _episode(
-    source: SourceDataset,
-    position: int,
-    events: list[Event],
-    facts: dict[str, Any],
-    plan: Any,
-    kinematics: KinematicsConfig,
+    source: SourceDataset, position: int, events: list[Event], facts: dict[str, Any], plan: Any
 ) -> dict[str, Any]:
     """What the page needs when an episode is opened."""
     meta = source.meta(position)
@@ -185,7 +177,7 @@ def _episode(
         except (OSError, ValueError) as error:
             sheets[key] = {"problem": str(error)[:300]}
     try:
-        curves = _curves(source.read(position, 1), first, length, sync, kinematics)
+        curves = _curves(source.read(position, 1), first, length, sync)
     except DataError as error:
         curves = {"problem": str(error)}
     levels: dict[str, list[Any]] = {level: [] for level in LEVELS}
@@ -195,11 +187,9 @@ def _episode(
     return {"i": int(meta["episode_index"]), "length": length, **parts}
 
 
-def _curves(
-    episode: Episode, first: int, length: int, sync: dict[str, Any], config: KinematicsConfig
-) -> dict[str, Any]:
+def _curves(episode: Episode, first: int, length: int, sync: dict[str, Any]) -> dict[str, Any]:
     """State and action of an episode: per bucket of frames the first-to-last range, in 8 bits between `low` and `high`."""
-    grip_action, grip_state = grippers(episode, config)
+    grip_action, grip_state = episode.what.grippers, episode.what.state_grippers
     rows = []
     for name, values, names, grip, lag in (
         ("state", episode.state, episode.state_names, grip_state, int(sync.get("lag") or 0)),

@@ -87,7 +87,7 @@ def test_steps_of_the_hand_are_steps_whatever_their_unit_and_name(names, gain):
     assert kinds(found) == ["step"] * 6 + ["position"]
     assert found.grippers == [6] and (found.follows[:6] == -1).all() and not found.action_rotations
     if names is None:
-        assert found.guessed == tuple("012345")
+        assert found.guessed == tuple("0123456")
 
 
 def test_names_that_say_step_win_where_nothing_moved():
@@ -235,3 +235,140 @@ def test_sizes_are_compared_within_a_unit_only():
     span, size = np.array([0.001, 90.0, 0.0, 0.0]), np.array([1.0, 50.0, 7.0, 40.0])
     assert widest_alike(span, found.action, size).tolist() == [0.001, 90.0, 90.0, 40.0]
     assert constant(np.array([0.0, 5.0, 0.0]), np.array([1e-6, 5.0, 0.0])).tolist() == [False, True, True]
+
+
+JOINTS = [
+    "shoulder_pan.pos",
+    "shoulder_lift.pos",
+    "elbow_flex.pos",
+    "wrist_flex.pos",
+    "wrist_roll.pos",
+    "gripper.pos",
+]
+
+
+def held(seed: int, gap: float = 15.0):
+    """Joints in degrees and a gripper in percent whose finger stops where it meets something; ``(action, state)``."""
+    action, state = (values.copy() for values in poses(seed, 5, 60.0, 100.0))
+    state[:, 5] = np.maximum(state[:, 5], gap)
+    return action, state
+
+
+@pytest.mark.parametrize("names", [JOINTS, None, [*(f"joint{i}" for i in range(5)), "gripper"]])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_closed_end_is_where_fingers_stay_short_of_their_goal(names, inverted):
+    def arm(seed):
+        pair = held(seed)
+        for values in pair if inverted else ():
+            values[:, 5] = 100 - values[:, 5]
+        return pair
+
+    found = recognise(names, names, (6, 6), episodes(arm))
+    assert found.action[5].opens == ("low" if inverted else "high") and found.fingers(5) == [5]
+
+
+def test_a_command_that_closes_with_its_greater_number_is_told_by_the_fingers():
+    def libero(seed):
+        action, state = steps(seed)
+        action[:, 6] *= -1
+        return action, state
+
+    found = recognise(None, None, (7, 8), episodes(libero))
+    assert found.action[6].opens == "low"
+    assert recognise(["a", "b", "c", "gripper_closed"], None, (4, 1), None).action[3].opens == ""
+
+
+def test_a_state_in_another_unit_is_not_followed():
+    """Or an arm would be sent its radians as degrees."""
+    rows = episodes(lambda seed: (held(seed)[0], held(seed)[1] * ([np.pi / 180] * 5 + [0.01])))
+    found = recognise(JOINTS, JOINTS, (6, 6), rows)
+    assert found.follows.tolist() == [-1] * 6
+    assert [dim.unit for dim in found.state] == ["radians"] * 5 + ["unit"]
+
+
+def rates(seed: int):
+    """Every joint by how much it is to move, the gripper, too."""
+    action, state = held(seed)
+    return np.diff(action, axis=0, prepend=action[:1]), state
+
+
+@pytest.mark.parametrize(
+    ("names", "gain", "kind"),
+    [
+        (None, 1.0, "step"),
+        ([n.replace(".pos", ".vel") for n in JOINTS], 20.0, "velocity"),
+        (JOINTS, 20.0, "velocity"),
+    ],
+)
+def test_a_gripper_may_be_told_by_how_much_it_is_to_move(names, gain, kind):
+    rows = episodes(lambda seed: (rates(seed)[0] * gain, rates(seed)[1]))
+    found = recognise(names, names and JOINTS, (6, 6), rows)
+    assert found.grippers == [5] and kinds(found) == [kind] * 6 and found.action[5].opens == "high"
+
+
+BASES = [["base_x", "base_y", "base_theta"], ["linear_x", "linear_y", "angular_z"], ["vx", "vy", "omega"]]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_base_by_any_name_rests_at_zero(base):
+    def driving(seed):
+        action, state = held(seed)
+        twist = np.zeros((80, 3))
+        twist[10:40, 0], twist[50:70, 2] = 0.2, 30.0
+        return np.hstack([action, twist]), np.hstack([state, twist])
+
+    names = [*JOINTS, *base]
+    found = recognise(names, names, (9, 9), episodes(driving))
+    assert kinds(found) == ["position"] * 6 + ["velocity"] * 3
+    assert [dim.part for dim in found.action[6:]] == ["base"] * 3
+    assert found.rest(np.ones((1, 9)))[0, 6:].tolist() == [0.0] * 3
+    assert [dim.quantity for dim in found.action[6:]] == ["length", "length", "angle"]
+
+
+def test_a_place_to_drive_to_is_a_position_and_an_arm_may_stand_on_a_joint_called_base():
+    def driven(seed):
+        path = np.hstack([smooth(seed, 82, 2, 3.0) + 5.0, poses(seed, 1, 40.0)[0][[0, 0, *range(80)], :1]])
+        return path[2:], path[:-2]
+
+    names = ["base_x", "base_y", "base.pos"]
+    found = recognise(names, names, (3, 3), episodes(driven))
+    assert kinds(found) == ["position"] * 3
+    assert [dim.part for dim in found.action] == ["base", "base", "arm"]
+
+
+def test_a_joint_that_hardly_moves_has_its_arms_unit():
+    still = np.array([1, 1, 1, np.pi / 180, 0.002, 1])
+    rows = episodes(lambda seed: tuple(values * still for values in held(seed)))
+    found = recognise(JOINTS, JOINTS, (6, 6), rows)
+    assert [dim.unit for dim in found.action[:5]] == ["degrees"] * 3 + ["radians", "degrees"]
+
+
+def test_steps_have_the_unit_of_what_they_move():
+    rows = episodes(
+        lambda seed: tuple(
+            v * ([1000.0] * 3 + [57.3] * 3 + [1.0]) for v in (steps(seed)[0], steps(seed)[1][:, :7])
+        )
+    )
+    names = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
+    found = recognise([f"delta_{n}" for n in names[:6]] + ["gripper"], names, (7, 7), rows)
+    assert [dim.unit for dim in found.action[:6]] == ["millimetres"] * 3 + ["degrees"] * 3
+
+
+def quaternion_steps(seed: int):
+    turn = np.hstack([smooth(seed, 81, 3, 0.01), np.zeros((81, 1))])
+    turn[:, 3] = np.sqrt(1 - (turn**2).sum(1))
+    pose = smooth(seed, 82, 3, 0.2)
+    state = np.hstack([pose[:-1], np.cumsum(turn, 0)])
+    return np.hstack([np.diff(pose, axis=0), turn]), state
+
+
+def test_steps_written_as_a_quaternion_are_refused_and_a_nameless_w_never_rests_at_zero(tmp_path):
+    names = ["x", "y", "z", "qx", "qy", "qz", "qw"]
+    delta = [f"delta_{name}" for name in names]
+    meta = metadata(tmp_path, delta, None, [quaternion_steps(0), quaternion_steps(1)])
+    with pytest.raises(
+        DataError, match=r"delta_qw are steps written as a rotation \(quaternion\).*three numbers"
+    ):
+        describe(tmp_path, meta.features, 20.0)
+    found = recognise(None, None, (7, 7), episodes(quaternion_steps))
+    assert kinds(found)[:3] == ["step"] * 3 and kinds(found)[6] == "position"

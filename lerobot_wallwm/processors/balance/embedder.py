@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from lerobot_wallwm.processors.motion.action_features import ActionFeatures, trajectory
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.events import Event
 from lerobot_wallwm.processors.source.pictures import pictures
@@ -168,10 +167,8 @@ class EventEmbedder:
     The encoder (`make_encoder`) is loaded at once, so that a wrong name is refused with a `ValueError` before any long work.
     """
 
-    def __init__(
-        self, encoder: str = EMBEDDED, kinematics: KinematicsConfig | None = None, device: str = "cpu"
-    ) -> None:
-        self.encoder, self.features = make_encoder(encoder, device), ActionFeatures(kinematics)
+    def __init__(self, encoder: str = EMBEDDED, device: str = "cpu") -> None:
+        self.encoder, self.features = make_encoder(encoder, device), ActionFeatures()
 
     def embed(
         self, source: SourceDataset, events: Sequence[Event], progress: Callable[[int], object] | None = None
@@ -201,7 +198,7 @@ class EventEmbedder:
         for index in sorted(by_episode, key=position.__getitem__):
             own = [events[i] for i in by_episode[index]]
             episode = source.read(position[index])
-            path = trajectory(episode, self.features.config)
+            path = trajectory(episode)
             meta, starts = source.meta(position[index]), [event.start for event in own]
             cameras = source.cameras(meta)
             keyframes = {key: np.stack(list(pictures(source, meta, key, starts))) for key in cameras}

@@ -27,15 +27,7 @@ from lerobot_wallwm.language.instruction import TASK, Instruction, Instructions,
 from lerobot_wallwm.language.reading import Step
 from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
 from lerobot_wallwm.processors.segment.segmenter import CUT_FIELDS, Cut, Segmentation
-from lerobot_wallwm.processors.segment.tracks import (
-    BASE,
-    arms_of,
-    drives,
-    moves,
-    part_config,
-    part_episode,
-    parts_of,
-)
+from lerobot_wallwm.processors.segment.tracks import BASE, arms_of, drives, moves, part_episode, parts_of
 from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.source.events import LEVELS, Event
 
@@ -221,7 +213,7 @@ class EventCaptioner:
         if part == BASE:
             row = [_Span(start, end, label, 1.0, "base") for start, end, label in drives(own)]
             return dict.fromkeys(LEVELS[1:], row)
-        motion = kinematics(own, part_config(episode, part, self.kinematics) if part else self.kinematics)
+        motion = kinematics(own, self.kinematics)
         bounds = [Cut(0, "action", 1.0, "episode"), *cuts]
         ends = [*(cut.frame for cut in cuts), len(episode)]
         segments = [_Span(c.frame, e, "", c.confidence, c.source) for c, e in zip(bounds, ends, strict=True)]

@@ -35,7 +35,6 @@ from lerobot_wallwm.processors.clean.rules import (
     finding,
     judge_episode,
 )
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, SourceDataset, schema_of, values_of
 from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.kept_results import KeptResults
@@ -178,14 +177,9 @@ class EpisodeCleaner:
         ValueError: `skip` or `exclude` names a rule that does not exist, or one that the rest cannot do without.
     """
 
-    def __init__(
-        self,
-        config: CleanConfig | None = None,
-        kinematics: KinematicsConfig | None = None,
-        min_frames: int = 2,
-    ) -> None:
+    def __init__(self, config: CleanConfig | None = None, min_frames: int = 2) -> None:
         self.config = config or CleanConfig()
-        self.asked = Asked(self.config, kinematics or KinematicsConfig(), max(2, min_frames))
+        self.asked = Asked(self.config, max(2, min_frames))
         self.norms: Norms | None = None
         for rule in self.config.skip:
             if rule in (*FIRST, "rows", "task", "camera_streams"):
@@ -200,7 +194,7 @@ class EpisodeCleaner:
     def fit(self, episodes: Iterable[Recording]) -> EpisodeCleaner:
         """Learns what is usual from episodes that have no fault of their own. Returns itself."""
         sound = [e for e in episodes if all(found.verdict != EXCLUDE for found in self.judge(e))]
-        digests = [Digest.of(episode, self.asked.kinematics) for episode in sound]
+        digests = [Digest.of(episode) for episode in sound]
         self.norms = Norms(digests, sound[0].state.shape[1]) if sound else None
         return self
 
@@ -208,7 +202,7 @@ class EpisodeCleaner:
         """See the class."""
         found = self.judge(episode)
         if self.norms is not None and all(f.verdict != EXCLUDE for f in found):
-            found += self.apply(self.norms.judge(Digest.of(episode, self.asked.kinematics), self.config))
+            found += self.apply(self.norms.judge(Digest.of(episode), self.config))
         return Verdict(episode.index, tuple(found))
 
     def judge(self, episode: Recording) -> list[Finding]:
@@ -283,7 +277,7 @@ class DatasetCleaner:
             own = self.cleaner.judge(recording)
             findings += self._cameras(source, meta) + own
             if all(f.verdict != EXCLUDE for f in own):
-                digest = Digest.of(recording, self.cleaner.asked.kinematics)
+                digest = Digest.of(recording)
         if self.journal is not None:
             self.journal.put(key, json.dumps([[asdict(f) for f in findings], digest and asdict(digest)]))
         return findings, digest
@@ -372,7 +366,6 @@ def clean_for_prepare(
     source: SourceDataset,
     folder: Path,
     config: CleanConfig,
-    kinematics: KinematicsConfig,
     min_frames: int,
     journal: KeptResults | None = None,
     progress: Callable[[int], object] = lambda done: None,
@@ -385,7 +378,7 @@ def clean_for_prepare(
     Raises:
         DataError: An episode is bad and `on_bad` is `error`, or none is left.
     """
-    cleaner = EpisodeCleaner(config, kinematics, min_frames)
+    cleaner = EpisodeCleaner(config, min_frames)
     verdicts = DatasetCleaner(cleaner, journal)(source, progress)
     bad = [verdict for verdict in verdicts if verdict.verdict == EXCLUDE]
     if bad and (config.on_bad == "error" or len(bad) == len(verdicts)):

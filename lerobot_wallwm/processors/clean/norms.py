@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lerobot_wallwm.processors.clean.rules import EXCLUDE, FLAG, CleanConfig, Finding, Recording, finding
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, step_dims
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE
 
 # Our choice: fewer say little about what is usual.
@@ -51,15 +50,14 @@ class Digest:
     speed_end: float
 
     @classmethod
-    def of(cls, episode: Recording, kinematics: KinematicsConfig | None = None) -> Digest:
+    def of(cls, episode: Recording) -> Digest:
         """Reads an episode that has passed `judge_episode`."""
         state, action = episode.state, episode.action
-        kinematics = kinematics or KinematicsConfig()
-        own, read = grippers(episode, kinematics)
+        what = episode.what
         values = np.hstack([state, action])
         # A gripper may snap, and a command that is a step or a velocity may change at will.
-        continuous = np.append(np.ones(state.shape[1], dtype=bool), ~step_dims(episode, kinematics))
-        continuous[[*read, *(state.shape[1] + d for d in own)]] = False
+        continuous = np.append(np.ones(state.shape[1], dtype=bool), ~what.rates)
+        continuous[[*what.state_grippers, *(state.shape[1] + d for d in what.grippers)]] = False
         for d in np.flatnonzero(continuous):
             continuous[d] = len(np.unique(values[:, d])) > 3  # a contact or a mode is no joint
         steps = np.abs(np.diff(values, axis=0))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
 from lerobot_wallwm.processors.motion.quasi_static import Motion, QuasiStaticPruner
 from lerobot_wallwm.processors.source.episodes import ACTION, STATE, Episode, not_finite
 from lerobot_wallwm.storage.errors import check_fields
@@ -19,6 +18,8 @@ from lerobot_wallwm.storage.errors import check_fields
 OK, FLAG, EXCLUDE = "ok", "flag", "exclude"
 # Our choice, a speed in ranges per second: the start that `--prune_quasi_static` suggests.
 _STATIC_SPEED = 0.02
+# Our choice, a part of a gripper's whole range: less is noise.
+_STILL = 0.03
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,6 @@ class Asked:
     """What a rule of `EPISODE_RULES` is asked with, beside the episode; `min_frames` is the shortest event's."""
 
     config: CleanConfig
-    kinematics: KinematicsConfig
     min_frames: int
 
 
@@ -182,29 +182,29 @@ def constant_state(episode: Recording, asked: Asked) -> Finding:
 def gripper_frozen(episode: Recording, asked: Asked) -> Finding:
     """A gripper that is commanded is seen to move. Value: state range over command range; 1 with nothing to judge.
 
-    Only for grippers that are the same dimension of state and action: elsewhere the two cannot be matched.
+    Only for commands that the state measures in the same unit.
     """
     threshold, value, evidence = 0.02, 1.0, ""  # Our choice: an encoder's last bits.
-    if episode.state.shape == episode.action.shape:
-        arm = np.ptp(episode.action, axis=0).max()
-        own, read = grippers(episode, asked.kinematics)
-        for d in sorted(set(own) & set(read)):
-            command, moved = np.ptp(episode.action[:, d]), np.ptp(episode.state[:, d])
-            # A command that hardly moves says nothing about the encoder.
-            if command > 0.1 * arm and moved / command < value:
-                value = float(moved / command)
-                if value <= threshold:
-                    evidence = f"{ACTION}[{d}] moves by {command:g}, but {STATE}[{d}] by {moved:g}"
+    what = episode.what
+    for d, j in ((d, what.action[d].follows) for d in what.grippers if what.action[d].follows >= 0):
+        command, moved = np.ptp(episode.action[:, d]), np.ptp(episode.state[:, j])
+        # A command that hardly moves says nothing about the encoder.
+        if command > 0.1 * np.abs(episode.action[:, d]).max() and moved / command < value:
+            value = float(moved / command)
+            if value <= threshold:
+                evidence = f"{ACTION}[{d}] moves by {command:g}, but {STATE}[{j}] by {moved:g}"
     return finding("gripper_frozen", EXCLUDE, evidence, value, threshold)
 
 
 def gripper_chatter(episode: Recording, asked: Asked) -> Finding:
     """A gripper's state does not leap to and fro. Value: leaps over half its range, per second."""
     value, evidence = 0.0, ""
-    for d in grippers(episode, asked.kinematics)[1]:
+    for d in episode.what.state_grippers:
         signal = episode.state[:, d]
-        size = np.ptp(signal)
-        leaps = np.flatnonzero((np.abs(np.diff(signal)) > 0.5 * size) & (size > 0))
+        size, whole = np.ptp(signal), {"unit": 1.0, "percent": 100.0}.get(episode.what.state[d].unit)
+        # A finger that stands still has noise, and no leaps.
+        moved = size > _STILL * (whole or np.abs(signal).max())
+        leaps = np.flatnonzero((np.abs(np.diff(signal)) > 0.5 * size) & moved)
         rate = len(leaps) / len(signal) * episode.fps
         # Fewer than 4 are two openings and closings of a gripper that is written as 0 or 1.
         if len(leaps) >= 4 and rate > max(value, asked.config.gripper_chatter):
@@ -215,7 +215,7 @@ def gripper_chatter(episode: Recording, asked: Asked) -> Finding:
 
 def quasi_static(episode: Recording, asked: Asked) -> Finding:
     """Something happens. Value: part of the frames that `QuasiStaticPruner` would leave out, on the episode's own scale."""
-    motion = Motion(asked.kinematics)
+    motion = Motion()
     motion.add(episode)
     total = len(episode)
     part = 1 - len(QuasiStaticPruner(motion, _STATIC_SPEED)(episode)(0, total)) / total

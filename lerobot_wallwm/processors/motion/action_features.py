@@ -10,16 +10,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dct
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, step_dims
 from lerobot_wallwm.processors.source.episodes import Episode
 
 # Our choice: an event is one stroke; its shape is told by its mean and five half waves.
 POINTS, COEFFICIENTS = 32, 6
 
 
-def trajectory(episode: Episode, config: KinematicsConfig | None = None) -> np.ndarray:
-    """The command as a path ``(T, A)``: positions as they are, steps and velocities of the arm summed up."""
-    steps = step_dims(episode, config)
+def trajectory(episode: Episode) -> np.ndarray:
+    """The command as a path ``(T, A)``: positions as they are, steps and velocities summed up."""
+    steps = episode.what.rates
     return (
         np.where(steps, np.cumsum(episode.action, axis=0), episode.action) if steps.any() else episode.action
     )
@@ -42,9 +41,6 @@ class ActionFeatures:
     event.
     """
 
-    def __init__(self, config: KinematicsConfig | None = None) -> None:
-        self.config = config or KinematicsConfig()
-
     def __call__(self, episode: Episode, path_TA: np.ndarray, start: int, end: int) -> np.ndarray:
         """Features of ``[start, end)`` of a demonstration and its `trajectory`.
 
@@ -54,7 +50,7 @@ class ActionFeatures:
         if not 0 <= start < end <= len(path_TA):
             raise ValueError(f"event [{start}, {end}) does not lie in an episode of {len(path_TA)} frames")
         part = path_TA[start:end].astype(np.float64)
-        arm = np.delete(np.arange(part.shape[1]), grippers(episode, self.config)[0])
+        arm = np.delete(np.arange(part.shape[1]), episode.what.grippers)
         part[:, arm] -= part[0, arm]
         waves = dct(resample(part), type=2, norm="ortho", axis=0)[:COEFFICIENTS]
         # Divided by sqrt(R), so that the first coefficient is the mean whatever R.

@@ -40,27 +40,24 @@ class Contact:
     gripper: int
 
 
-def contacts(
-    episode: Episode, grips: tuple[list[int], list[int], list[int]], positions: bool
-) -> tuple[Contact, ...]:
+def contacts(episode: Episode, grip_effort: list[int]) -> tuple[Contact, ...]:
     """The contacts of an episode, with or without effort, in time order.
 
-    `grips` are the dimensions of action, state and effort that are grippers, in the same order; with different numbers of
-    them nothing is told of a finger. `positions`: commands are positions of the state's joints, so that their difference is a
-    tracking error.
+    `grip_effort` are the dimensions of the effort that are grippers, in the order of the action's; with another number of them
+    nothing is told of a finger.
     """
-    grip_action, grip_state, grip_effort = grips
+    what, effort = episode.what, episode.effort
     found: list[Contact] = []
-    effort = episode.effort
-    if len(grip_state) == len(grip_action):
-        for g, d in enumerate(grip_state):
-            finger = episode.state[:, d]
-            if effort is not None and len(grip_effort) == len(grip_state):
-                found += _holds(np.abs(effort[:, grip_effort[g]]), finger, g, episode.fps, SENSED)
-            elif positions and np.ptp(finger) > 0:
-                error = np.abs(episode.action[:, grip_action[g]] - finger)
-                error = np.where(error > _LEAST_ERROR * np.ptp(finger), error, 0.0)
-                found += _holds(error, finger, g, episode.fps, INFERRED)
+    for g, d in enumerate(what.grippers):
+        if len(fingers := what.fingers(d)) != 1:
+            continue
+        finger = episode.state[:, fingers[0]]
+        if effort is not None and len(grip_effort) == len(what.grippers):
+            found += _holds(np.abs(effort[:, grip_effort[g]]), finger, g, episode.fps, SENSED)
+        elif what.action[d].follows >= 0 and min(np.ptp(finger), np.ptp(episode.action[:, d])) > 0:
+            error = np.abs(episode.action[:, d] - finger)
+            error = np.where(error > _LEAST_ERROR * np.ptp(finger), error, 0.0)
+            found += _holds(error, finger, g, episode.fps, INFERRED)
     if effort is not None:
         found += _touches(np.delete(effort, list(grip_effort), axis=1), episode.fps)
     return tuple(sorted(found, key=lambda contact: contact.start))

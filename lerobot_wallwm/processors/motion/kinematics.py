@@ -28,12 +28,6 @@ _HELD_SWITCH = 0.1
 class KinematicsConfig:
     """How to read an episode's state and action."""
 
-    # Action dimensions that are grippers. None: those of the dataset's description (--embodiment). An empty list:
-    # the robot has none.
-    gripper_dims: list[int] | None = None
-    # Which end of the gripper's range is open: `high`, `low`, or `auto` (`high` for LeRobot's own `*.pos`
-    # arms; otherwise the end at which the fingers stand wider, or the one that the episode starts at).
-    gripper_open: str = "auto"
     # Standard deviation of the smoothing of speeds, seconds. Our choice: 0.05, below the 0.1 s to which a
     # boundary should be exact.
     smooth_s: float = 0.05
@@ -43,8 +37,6 @@ class KinematicsConfig:
 
     def __post_init__(self) -> None:
         """Refuses values out of range, naming the flag."""
-        ends = ("auto", "high", "low")
-        check_fields(self, "kinematics", "auto, high or low", lambda value: value in ends, "gripper_open")
         check_fields(self, "kinematics", "above 0", lambda value: value > 0, "smooth_s")
         check_fields(self, "kinematics", "in (0, 1]", lambda value: 0 < value <= 1, "min_switch")
 
@@ -93,17 +85,6 @@ class Kinematics:
         return max(least, round(seconds * self.fps))
 
 
-def grippers(episode: Episode, config: KinematicsConfig) -> tuple[list[int], list[int]]:
-    """Which dimensions of the action, and which of the state, are grippers."""
-    what = episode.what
-    if config.gripper_dims is None:
-        return what.grippers, what.state_grippers
-    width = episode.action.shape[1]
-    of_action = [d % width for d in config.gripper_dims if -width <= d < width]
-    of_state = what.state_grippers
-    return of_action, of_state or (of_action if episode.action.shape == episode.state.shape else [])
-
-
 def _gripper_efforts(episode: Episode, of_action: list[int]) -> list[int]:
     """Which dimensions of the effort are grippers: those named so, else those of the action where there are as many."""
     if episode.effort is None:
@@ -147,30 +128,23 @@ def steps_of(values: np.ndarray) -> np.ndarray:
     return np.diff(values, axis=0, prepend=values[:1])
 
 
-def step_dims(episode: Episode, config: KinematicsConfig | None = None) -> np.ndarray:
-    """(A,) bool: action dimensions that are steps or velocities. A gripper's command is a state in every action space."""
-    steps = episode.what.rates
-    steps[grippers(episode, config or KinematicsConfig())[0]] = False
-    return steps
-
-
 def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kinematics:
     """Computes the signals of an episode; see `Kinematics`."""
     config = config or KinematicsConfig()
     episode = _of_the_action(episode)
     fps, action, state = episode.fps, episode.action, episode.state
-    grip_action, grip_state = grippers(episode, config)
+    what = episode.what
+    grip_action, grip_state = what.grippers, what.state_grippers
     arm_action = np.delete(action, grip_action, axis=1)
     arm_state = np.delete(state, grip_state, axis=1)
     sigma = config.smooth_s * fps
 
     arm, beside = (
         [dim for d, dim in enumerate(dims) if d not in own]
-        for dims, own in ((episode.what.action, grip_action), (episode.what.state, grip_state))
+        for dims, own in ((what.action, grip_action), (what.state, grip_state))
     )
-    rates = np.delete(step_dims(episode, config), grip_action)
-    positions = not rates.any() and arm_action.shape == arm_state.shape
-    touched = contacts(episode, (grip_action, grip_state, _gripper_efforts(episode, grip_action)), positions)
+    rates = np.delete(what.rates, grip_action)
+    touched = contacts(episode, _gripper_efforts(episode, grip_action))
     # Steps and velocities are the motion themselves.
     velocity = _scaled(np.where(rates, arm_action, steps_of(arm_action)), arm)
     if rates.all():
@@ -187,22 +161,18 @@ def kinematics(episode: Episode, config: KinematicsConfig | None = None) -> Kine
     openings, switches = [], []
     widest = float(np.ptp(arm_action, axis=0).max()) if arm_action.size else 0.0
     for g, d in enumerate(grip_action):
-        command = action[:, d]
+        # A gripper told by how much it is to move is where that has brought it.
+        command = np.cumsum(action[:, d]) if what.rates[d] else action[:, d]
         low, high = command.min(), command.max()
-        name = episode.action_names[d] if d < len(episode.action_names) else ""
-        least = _LEAST_TRAVEL * widest if name.endswith(".pos") else 0.0
+        least = _LEAST_TRAVEL * widest if what.action[d].name.endswith(".pos") else 0.0
         if high - low <= max(1e-6, least, 8 * float(jitter_of(command))):
             openings.append(np.ones(len(command)))
             continue
         unit = (command - low) / (high - low)
-        finger = None
-        if action.shape == state.shape and d in grip_state:
-            finger = state[:, d]
-        elif grip_state and len(grip_action) == 1:
-            # Parallel fingers are written as two mirrored joints: their spread is the sum of the sizes.
-            finger = np.abs(state[:, grip_state]).sum(axis=1)
-        if not _opens_high(unit, finger, name, config):
-            unit = 1 - unit
+        fingers = what.fingers(d)
+        # Parallel fingers are written as two mirrored joints: their spread is the sum of the sizes.
+        finger = np.abs(state[:, fingers]).sum(axis=1) if fingers else None
+        unit = 1 - unit if what.action[d].opens == "low" else unit
         openings.append(unit)
         switches += _find_switches(unit, finger, g, fps, config, [c for c in touched if c.gripper == g])
     opening = np.stack(openings, axis=1) if openings else np.zeros((len(action), 0))
@@ -220,18 +190,6 @@ def _noise_floor(velocity: np.ndarray, smooth: np.ndarray, sigma: float) -> floa
     removed = 1.4826 * np.median(np.abs(velocity - smooth), axis=0)
     passed = 1 / np.sqrt(4 * np.sqrt(np.pi) * sigma**3) / np.sqrt(2)
     return float(np.linalg.norm(removed) * passed)
-
-
-def _opens_high(unit: np.ndarray, finger: np.ndarray | None, name: str, config: KinematicsConfig) -> bool:
-    if config.gripper_open != "auto":
-        return config.gripper_open == "high"
-    if name.endswith(".pos"):
-        return True
-    if finger is not None and np.ptp(finger) > 0 and np.ptp(unit) > 0:
-        correlation = float(np.corrcoef(unit, finger)[0, 1])
-        if abs(correlation) > 0.3:
-            return correlation > 0
-    return bool(unit[0] >= 0.5)
 
 
 def _find_switches(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, step_dims
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import Episode
 
 # Our choice: white noise passes 4 standard deviations about once in 16000 frames and dimension.
@@ -32,7 +32,7 @@ class Motion:
     def add(self, episode: Episode) -> None:
         """Takes an episode into account; all of them come before the first `path`."""
         values = np.hstack([episode.state, episode.action])
-        steps = np.where(step_dims(episode, self.config), np.abs(episode.action).max(0), 0.0)
+        steps = np.where(episode.what.rates, np.abs(episode.action).max(0), 0.0)
         low, high, step = self._extent or (values.min(0), values.max(0), steps)
         extent = np.minimum(low, values.min(0)), np.maximum(high, values.max(0)), np.maximum(step, steps)
         self._extent = extent
@@ -45,7 +45,7 @@ class Motion:
         """
         if self._extent is None:
             raise ValueError("Motion knows no ranges yet. Fix: add() the dataset's episodes first")
-        step = step_dims(episode, self.config) & (self._extent[2] > 0)
+        step = episode.what.rates & (self._extent[2] > 0)
         command = np.where(step, np.cumsum(episode.action, axis=0), episode.action)
         values = np.hstack([episode.state, command])
         low, high, step_size = self._extent

@@ -124,8 +124,8 @@ class CleanStage(Stage):
     name, settings = "cleaning", ("clean",)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
-        rules = self.config.clean, self.config.kinematics, prepared.least
-        flags = [asdict(rules[0]), asdict(rules[1]), prepared.least, self.config.embodiment]
+        rules = self.config.clean, prepared.least
+        flags = [asdict(rules[0]), prepared.least, self.config.embodiment]
         journal = prepared.journals("clean", flags)
         with prepared.progress(range(len(prepared.source)), "episodes", "clean") as bar:
             prepared.source, report = clean_for_prepare(
@@ -141,8 +141,8 @@ class SynchronizeStage(Stage):
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         bar = prepared.progress(None, "episodes", "synchronize", len(prepared.source))
-        how = self.config.synchronizer, self.config.kinematics
-        prepared.source, report = synchronize_for_prepare(prepared.source, prepared.folder, *how, bar)
+        how = prepared.source, prepared.folder, self.config.synchronizer, bar
+        prepared.source, report = synchronize_for_prepare(*how)
         return report
 
 
@@ -262,7 +262,7 @@ class BalanceStage(Stage):
 
     def __init__(self, config: PrepareConfig) -> None:
         super().__init__(config)
-        self.embedder = EventEmbedder(config.cluster.encoder, config.kinematics, config.cluster.device)
+        self.embedder = EventEmbedder(config.cluster.encoder, config.cluster.device)
 
     def run(self, prepared: Preparation) -> dict[str, Any]:
         own = [event for event in prepared.events if event.level == self.config.level]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.source.episodes import STATE, SourceDataset
 from lerobot_wallwm.processors.source.events import Event, read_events
@@ -49,7 +49,6 @@ def perturbed_starts(
     radius: float | None = None,
     starts: int = 10,
     seed: int = 0,
-    config: KinematicsConfig | None = None,
 ) -> tuple[list[str], list[PerturbedStart]]:
     """Draws starts around the contact poses of events.
 
@@ -60,7 +59,6 @@ def perturbed_starts(
             joints are.
         starts: How many. Contacts are taken in a random order, each once before any twice.
         seed: The same seed gives the same starts.
-        config: Which dimensions are grippers.
 
     Returns:
         The joints' names (those of the state that end in `.pos`, or all where none does), and the starts.
@@ -85,11 +83,11 @@ def perturbed_starts(
     one = source.read(0, min_frames=1)
     width = one.state.shape[1]
     joints = [d for d, name in enumerate(every) if name.endswith(".pos")] or list(range(width))
-    fixed = set(grippers(one, config or KinematicsConfig())[1])
+    fixed = set(one.what.state_grippers)
     arm = [k for k, d in enumerate(joints) if d not in fixed]
     if not arm:
         problem = "holds no arm joint besides grippers"
-        raise DataError(source.root, STATE, problem, "set --kinematics.gripper_dims")
+        raise DataError(source.root, STATE, problem, "say which are with --embodiment")
     names = [every[d] if d < len(every) else f"joint_{d}" for d in joints]
 
     rng = np.random.default_rng(seed)
@@ -159,7 +157,6 @@ def recover(config: RecoverConfig) -> None:
         radius=config.radius,
         starts=config.starts,
         seed=config.seed,
-        config=config.kinematics,
     )
     print_starts(names, starts, as_json=config.json, unit=unit_of(source))
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lerobot_wallwm.embodiment.description import widest_alike
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, kinematics
+from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, kinematics
 from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.source.events import Event, by_episode
 from lerobot_wallwm.storage.errors import DataError
@@ -168,7 +168,7 @@ def _of_actions(own: Sequence[Event], common: Mapping[str, int]) -> list[Recover
 
 def _corrections(episode: Episode, own: Sequence[Event], config: KinematicsConfig) -> list[Recovery]:
     """Segments that move back inside their action."""
-    _, of_state = grippers(episode, config)
+    of_state = episode.what.state_grippers
     arm = np.delete(episode.state, of_state, axis=1)
     travel = np.ptp(arm, axis=0) if arm.size else np.zeros(0)
     if not travel.size or travel.max() <= 0:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.signal import find_peaks
 
 from lerobot_wallwm.processors.motion.kinematics import Kinematics, KinematicsConfig, kinematics
-from lerobot_wallwm.processors.segment.tracks import BASE, drives, moves, part_config, part_episode, parts_of
+from lerobot_wallwm.processors.segment.tracks import BASE, drives, moves, part_episode, parts_of
 from lerobot_wallwm.processors.source.episodes import ACTION, Episode
 from lerobot_wallwm.storage.errors import check_fields
 
@@ -163,8 +163,7 @@ class EventSegmenter:
         own = part_episode(episode, part)
         if part == BASE:
             return [Cut(start, "action", _SWITCH, "base") for start, _, _ in drives(own) if start]
-        how = part_config(episode, part, self.kinematics)
-        return EventSegmenter(self.config, how).segment(own).cuts
+        return EventSegmenter(self.config, self.kinematics).segment(own).cuts
 
     def _switches(self, motion: Kinematics) -> list[tuple[int, float, str]]:
         starts = [(switch.start, _SWITCH, "gripper") for switch in motion.switches]

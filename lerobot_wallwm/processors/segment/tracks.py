@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from lerobot_wallwm.embodiment.description import Rotation, widest_alike
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, steps_of, typical_size
+from lerobot_wallwm.processors.motion.kinematics import steps_of, typical_size
 from lerobot_wallwm.processors.source.episodes import Episode
 
 BASE = "base"
@@ -70,16 +70,6 @@ def part_episode(episode: Episode, part: str) -> Episode:
         effort_names=names,
         embodiment=own.of_state(shows),
     )
-
-
-def part_config(episode: Episode, part: str, config: KinematicsConfig) -> KinematicsConfig:
-    """How to read a part: gripper dimensions that a flag names, counted within the part."""
-    if config.gripper_dims is None:
-        return config
-    acts = [d for d, dim in enumerate(episode.what.action) if dim.part == part]
-    width = episode.action.shape[1]
-    chosen = {d % width for d in config.gripper_dims if -width <= d < width}
-    return replace(config, gripper_dims=[i for i, d in enumerate(acts) if d in chosen])
 
 
 def drives(base: Episode) -> list[tuple[int, int, str]]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig
 from lerobot_wallwm.processors.source.episodes import SourceDataset
 from lerobot_wallwm.processors.source.pictures import pictures
 from lerobot_wallwm.processors.synchronize.signals import image_motion
@@ -55,7 +54,6 @@ def camera_motion(source: SourceDataset, position: int) -> dict[str, np.ndarray]
 def synchronize_dataset(
     source: SourceDataset,
     config: SynchronizerConfig | None = None,
-    kinematics: KinematicsConfig | None = None,
     *,
     workers: int | None = None,
     progress: Callable[[int], object] = lambda done: None,
@@ -70,7 +68,7 @@ def synchronize_dataset(
         A verdict per episode, in order, and the summary that `prepare` writes. An episode whose video or rows cannot be
         read, or that contradicts the rig, is quarantined; nothing is raised for it.
     """
-    synchronizer, own = TemporalSynchronizer(config, kinematics), threading.local()
+    synchronizer, own = TemporalSynchronizer(config), threading.local()
 
     def recording(position: int) -> Recording | SyncVerdict:
         if not hasattr(own, "source"):
@@ -146,7 +144,7 @@ def summarize(verdicts: Sequence[SyncVerdict], found: Synchronized, fps: float) 
 
 
 def synchronize_for_prepare(
-    source: SourceDataset, out: Path, config: SynchronizerConfig, kinematics: KinematicsConfig, bar: Any
+    source: SourceDataset, out: Path, config: SynchronizerConfig, bar: Any
 ) -> tuple[SynchronizedSource, dict[str, Any]]:
     """The stage of `wallwm prepare`: writes `sync.parquet` to `out`; the other stages read what it returns.
 
@@ -154,7 +152,7 @@ def synchronize_for_prepare(
         DataError: No episode is left.
     """
     with bar:
-        verdicts, summary = synchronize_dataset(source, config, kinematics, progress=bar.update)
+        verdicts, summary = synchronize_dataset(source, config, progress=bar.update)
     if not summary["synchronized"]:
         first = summary["quarantined"][0]
         problem = f"all {len(verdicts)} episodes are quarantined, e.g. episode {first['episode_index']}, {first['reason']}"
@@ -207,8 +205,6 @@ class SyncConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     # Parameters.
     synchronizer: SynchronizerConfig = field(default_factory=SynchronizerConfig)
-    # How state and action are read.
-    kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
     # Where the verdicts go as a table; nothing is written without it.
     out: Path | None = None
 
@@ -223,8 +219,7 @@ def audit(config: SyncConfig) -> dict[str, Any]:
 
     source = SourceDataset.open(source_root(config.dataset))
     with tqdm(total=len(source), unit=" episodes", desc="sync", file=sys.stderr, leave=False) as bar:
-        how = config.synchronizer, config.kinematics
-        verdicts, summary = synchronize_dataset(source, *how, progress=bar.update)
+        verdicts, summary = synchronize_dataset(source, config.synchronizer, progress=bar.update)
     recorded = sum(verdict.length for verdict in verdicts)
     print(
         f"{source.root}: {len(source)} episodes, {recorded} frames at {source.fps:g} Hz; pictures against joints:"

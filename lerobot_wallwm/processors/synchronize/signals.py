@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, step_dims, steps_of, typical_size
+from lerobot_wallwm.processors.motion.kinematics import steps_of, typical_size
 from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.synchronize.evidence import correlations
 
@@ -70,17 +70,15 @@ def state_motion(episode: Episode) -> dict[str, np.ndarray]:
     return _channels("state", steps_of(episode.state), episode.state_names)
 
 
-def action_motion(
-    episode: Episode, config: KinematicsConfig | None = None, reach: int = 8
-) -> dict[str, np.ndarray]:
+def action_motion(episode: Episode, reach: int = 8) -> dict[str, np.ndarray]:
     """Channels (T,) of the commanded motion: `action` and `action.<name>`; see `state_motion`.
 
     Commands are positions, whose differences are the motion, or steps or velocities, which are motion themselves. Where
     their space is not the state's (an end effector's, beside joints), the reading that better follows the measured motion
-    within `reach` frames is taken. A gripper's command is a position in every action space.
+    within `reach` frames is taken.
     """
     positions = steps_of(episode.action)
-    direct = step_dims(episode, config)
+    direct = episode.what.rates
     if not direct.any():
         return _channels("action", positions, episode.action_names)
     steps = np.where(direct, episode.action, positions)

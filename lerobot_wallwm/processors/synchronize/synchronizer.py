@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, grippers, steps_of
+from lerobot_wallwm.processors.motion.kinematics import steps_of
 from lerobot_wallwm.processors.source.episodes import Episode
 from lerobot_wallwm.processors.synchronize.evidence import correlations, evidence, margin, peak, sharpened
 from lerobot_wallwm.processors.synchronize.rig import CameraLag, Contradiction, Motions, Rig
@@ -85,17 +85,11 @@ class TemporalSynchronizer:
     """Measures and judges the lags between videos and rows of a dataset.
 
     `synchronizer(recordings)` returns `Synchronized`, where a recording is an episode and its cameras' `image_motion`;
-    `SynchronizedSource` applies the verdicts. `kinematics` says how state and action are read; as for the segmenter.
+    `SynchronizedSource` applies the verdicts.
     """
 
-    def __init__(
-        self,
-        config: SynchronizerConfig | None = None,
-        kinematics: KinematicsConfig | None = None,
-        **overrides: Any,
-    ) -> None:
+    def __init__(self, config: SynchronizerConfig | None = None, **overrides: Any) -> None:
         self.config = config or SynchronizerConfig(**overrides)
-        self.kinematics = kinematics or KinematicsConfig()
 
     def max_lag(self, fps: float) -> int:
         """Greatest lag that is corrected, frames."""
@@ -174,7 +168,7 @@ class TemporalSynchronizer:
         the arm is pushed off its plan. Others are compared by the size of the motion.
         """
         reach = self.max_lag(episode.fps)
-        fingers = grippers(episode, self.kinematics)[0]
+        fingers = episode.what.grippers
         followed = [(d, j) for d, j in enumerate(episode.what.follows) if j >= 0 and d not in fingers]
         frames = max(1, len(episode) - 1 - reach)
         if followed:
@@ -186,7 +180,7 @@ class TemporalSynchronizer:
             r = [correlations(m[None], c[None], reach)[0, 0] for m, c, moved in pairs if moved > 0]
         else:
             sigma = max(0.4, self.config.smooth_s * episode.fps)
-            commanded = action_motion(episode, self.kinematics, reach).values()
+            commanded = action_motion(episode, reach).values()
             late = sharpened(state_motion(episode)["state"], sigma)[None]
             early = np.array([sharpened(values, sigma) for values in commanded])
             r = list(correlations(late, early, reach)[0])

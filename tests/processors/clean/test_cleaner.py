@@ -129,6 +129,11 @@ def test_a_gripper_that_leaps_to_and_fro():
 
     assert found(EpisodeCleaner()(changed(recording(), "state", binary))) == {}
 
+    def still(values):
+        values[:, 5] = 2.0 + 0.1 * (np.arange(len(values)) % 2)  # an encoder's last bit
+
+    assert found(EpisodeCleaner()(changed(recording(), "state", still))) == {}
+
 
 @given(st.integers(0, 9), st.integers(10, 60), st.integers(0, 4), st.booleans(), keys)
 def test_a_leap_of_a_joint_is_found_and_only_there(which, frame, dim, stays, key):

@@ -176,7 +176,7 @@ def test_constant_dimension_is_a_warning(capsys, tmp_path, damaged):
         "--heldout=abc",
         "--segmenter.min_event_s=-1",
         "--segmenter.action_confidence=0.1",
-        "--kinematics.gripper_open=sideways",
+        "--kinematics.smooth_s=-1",
         "--clean.on_bad=shrug",
         "--clean.skip=[nan]",
         "--clean.jump_factor=-1",

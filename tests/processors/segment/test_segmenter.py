@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 from synthetic import pick_and_place
 
 from benchmarks.segmentation.score import BoundaryScore, boundary_score, tolerance_frames, uniform_cuts
-from lerobot_wallwm.processors.motion.kinematics import KinematicsConfig, kinematics
+from lerobot_wallwm.embodiment.dataset import changed
+from lerobot_wallwm.processors.motion.kinematics import kinematics
 from lerobot_wallwm.processors.segment.segmenter import EventSegmenter, SegmenterConfig
 from lerobot_wallwm.processors.source.episodes import Episode
 
@@ -78,8 +79,8 @@ def test_switches_have_the_right_direction_and_time():
     close, release = kinematics(episode).switches
     assert close.closing and not release.closing
     assert abs(close.start - bounds[1]) <= 3 and abs(release.start - bounds[5]) <= 3
-    inverted = replace(episode, action_names=(), state_names=())
-    low = kinematics(inverted, KinematicsConfig(gripper_open="low")).switches
+    what = changed(episode.what, {"gripper": "opens:low"})
+    low = kinematics(replace(episode, embodiment=what)).switches
     assert [s.closing for s in low] == [False, True]
 
 
