@@ -121,7 +121,7 @@ def test_a_group_given_as_a_flag_names_its_flags():
     [
         ("--levle=task", "--level"),
         ("--dataset.rot=x", "--dataset.root"),
-        ("--gripper_dims=3", "--kinematics.gripper_dims"),
+        ("--min_switch=3", "--kinematics.min_switch"),
         ("--segmenter.min_events=1", "--segmenter.min_event_s"),
         ("--overwrit", "--overwrite"),
     ],

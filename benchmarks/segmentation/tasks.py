@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.harness.rows import CannotRunError
-from lerobot_wallwm.embodiment.recognise import Rows, recognise
+from benchmarks.segmentation.two_arms import described
 from lerobot_wallwm.processors.source.episodes import Episode
 
 ROBO_EVALS = ("reach", "push", "pick_place", "drawer", "stack")
@@ -150,12 +150,7 @@ def as_a_dataset(labelled: Sequence[Labelled]) -> list[Labelled]:
     """The same, with what their action and state are told by all of them together, as `wallwm prepare` does it."""
     if not labelled:
         return []
-    episodes = [one.episode for one in labelled]
-    action, state = (np.concatenate([getattr(e, key) for e in episodes]) for key in ("action", "state"))
-    number = np.repeat(np.arange(len(episodes)), [len(e) for e in episodes])
-    first = episodes[0]
-    widths = action.shape[1], state.shape[1]
-    what = recognise(first.action_names, first.state_names, widths, Rows(action, state, number, first.fps))
+    what = described([one.episode for one in labelled])
     return [one._replace(episode=replace(one.episode, embodiment=what)) for one in labelled]
 
 

@@ -7,12 +7,13 @@ MiniBatchKMeans. Shapes: N events, K clusters, D numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lerobot_wallwm.embodiment.description import Dimension
 from lerobot_wallwm.processors.balance.embedder import EMBEDDED
 from lerobot_wallwm.processors.motion.action_features import scale_of
 from lerobot_wallwm.storage.errors import check_fields
@@ -51,8 +52,8 @@ class EventClusterer:
     `vl_cluster` and `action_cluster`.
     """
 
-    def __init__(self, config: ClusterConfig | None = None) -> None:
-        self.config = config or ClusterConfig()
+    def __init__(self, config: ClusterConfig | None = None, dims: Sequence[Dimension] = ()) -> None:
+        self.config, self.dims = config or ClusterConfig(), dims
         self._centres: list[np.ndarray] = []
 
     def __call__(self, batch: Mapping[str, list]) -> dict[str, Any]:
@@ -75,7 +76,7 @@ class EventClusterer:
             spread = float(np.sqrt(values.var(axis=0, dtype=np.float64).sum()))
             scale = np.float32(np.sqrt(share)) / np.float32(spread if spread > 1e-6 else 1.0)
             self._seen.append((values.mean(axis=0, dtype=np.float64).astype(np.float32), scale))
-        self._action_scale = scale_of(action_NF)
+        self._action_scale = scale_of(action_NF, self.dims)
         asked = (self.config.vl_clusters, self.config.action_clusters)
         self._centres = [
             kmeans(points, clusters or default_clusters(len(points)), self.config.seed)

@@ -132,7 +132,8 @@ def balance_events(
     if not learn.any():
         raise DataError(source.root, "events", "there is none to balance", "check the level and the split")
     parts = embedder.embed(source, events, progress)
-    labels = EventClusterer(cluster).fit(*(part[learn] for part in parts)).predict(*parts)
+    dims = source.embodiment.action if source.embodiment else ()
+    labels = EventClusterer(cluster, dims).fit(*(part[learn] for part in parts)).predict(*parts)
     balance = Balance(events, labels, _rows(source, events, pruner), train, balancer, seed)
     balance.write(out / "clusters.parquet")
     return balance

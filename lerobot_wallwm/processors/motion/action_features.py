@@ -7,9 +7,12 @@ algorithm are given). Shapes: T frames, A action dimensions, R points after resa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.fft import dct
 
+from lerobot_wallwm.embodiment.description import Dimension, widest_alike
 from lerobot_wallwm.processors.source.episodes import Episode
 
 # Our choice: an event is one stroke; its shape is told by its mean and five half waves.
@@ -58,16 +61,16 @@ class ActionFeatures:
         return np.append(waves.T.ravel(), np.log((end - start) / episode.fps)).astype(np.float32)
 
 
-def scale_of(features_NF: np.ndarray) -> np.ndarray:
+def scale_of(features_NF: np.ndarray, dims: Sequence[Dimension] = ()) -> np.ndarray:
     """Divisors ``(F,)`` that make all action dimensions count alike, whatever their units.
 
     One divisor for a dimension's K coefficients, so that its waves keep their proportions: the root of their total
-    variance. A dimension that hardly moves keeps a floor, or its noise would make clusters of its own. The last column of
-    `features_NF` (from `ActionFeatures`) is the duration.
+    variance. A dimension that hardly moves beside others of its unit (`dims`: the action's) keeps a floor, or its noise would make
+    clusters of its own. The last column of `features_NF` (from `ActionFeatures`) is the duration.
     """
     variance = features_NF.var(axis=0, dtype=np.float64)
     size = np.sqrt(variance[:-1].reshape(-1, COEFFICIENTS).sum(axis=1))
-    # Our choice: 0.02 of the widest, below the ratio of metres to radians in one action (0.1 m beside 1 rad).
-    size = np.maximum(size, 0.02 * size.max())
+    # Our choice: 0.02 of the widest.
+    size = np.maximum(size, 0.02 * widest_alike(size, dims or [Dimension("")] * len(size)))
     scale = np.append(np.repeat(size, COEFFICIENTS), np.sqrt(variance[-1]))
     return np.where(scale > 0, scale, 1.0).astype(np.float32)

@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 from scipy.fft import idct
 from synthetic import pick_and_place
 
+from lerobot_wallwm.embodiment.description import Dimension
 from lerobot_wallwm.processors.balance.clusterer import (
     ClusterConfig,
     EventClusterer,
@@ -83,6 +84,9 @@ def test_units_do_not_change_scaled_features():
     still = values.copy()
     still[:, :6] *= 1e-6  # a joint that only trembles stays small
     assert np.abs(still / scale_of(still))[:, :6].max() < 1e-3
+    # Metres beside ticks are as wide as they were.
+    apart = (Dimension("x", quantity="length"), Dimension("gripper", quantity="gripper"))
+    assert np.abs(still / scale_of(still, apart))[:, :6].max() > 0.5
 
 
 def test_events_outside_their_episode_are_refused():
