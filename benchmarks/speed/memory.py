@@ -6,10 +6,13 @@ its backward is counted by running one block of each tower at its real size on f
 training. `--check` compares with the peaks of real steps of scaled-down models on this machine's CPU, each in a process
 of its own, and demands 10 %.
 
-Peak of a step = weights + optimiser + averages + the larger of (kept activations, gradients) + what one block's backward
-holds besides. Data-parallel training (DDP) holds the gradients twice. Sharded over n devices, all but the activations is an
-n-th, and the weights of two blocks are whole. Frozen encoders are not counted: umT5 is released before the first step, the
-VAE takes 1.4 GB (5B) or 0.3 GB (1.3B) in bfloat16 and its own workspace.
+Weights that learn are float32 (4 bytes, as many for gradient and each moment); frozen ones are bfloat16 where the run is.
+Peak of a step = weights + optimiser + averages + the larger of (kept activations and, with checkpointing, autocast's bfloat16
+copies of the weights that learn; gradients) + what one block's backward holds besides. Without checkpointing the copies are
+among what is kept. Data-parallel training (DDP) holds the gradients twice. Sharded over n devices, all but the activations is
+an n-th, and the weights of two blocks are whole; but LeRobot 0.6.1 puts the whole policy, averages too, on each device before
+it is sharded, so that a card must hold that as well (`start`). Frozen encoders are not counted: umT5 is released before the
+first step, the VAE takes 1.4 GB (5B) or 0.3 GB (1.3B) in bfloat16 and its own workspace.
 """
 
 import json
@@ -20,14 +23,18 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.harness.rows import Row
-from benchmarks.harness.timing import kept_bytes
+from benchmarks.harness.timing import flop_counter, kept_bytes
 from benchmarks.speed.backbone_table import SIZES, Sizes, action_tower
 from lerobot_wallwm.hub.files.backbones import WanShape
 from lerobot_wallwm.policies.towers.action_tower import ActionBlock, VideoLayer
@@ -37,6 +44,12 @@ from lerobot_wallwm.policies.towers.token_layouts import PaddedTokens
 from lerobot_wallwm.policies.towers.video_tower import MultiViewVideoTower, MultiViewWanBlock
 
 GIB, RANK = 2**30, 16
+# 50 demonstrations of 10 events, each seen 20 times: our choice; how often they must be seen nobody has measured.
+SAMPLES = 50 * 10 * 20
+# Operations a second in bfloat16 (makers' data sheets, without sparsity), of which 0.4 are used, and dollars an hour. The
+# last two are our guesses.
+DEVICES = {"H100": (989e12, (2.0, 4.0)), "24 GB (RTX 4090)": (165e12, (0.3, 0.7))}
+USED = 0.4
 TRAINS = {"video": ("video",), "action": ("action",), "joint": ("video", "action")}
 CARDS = {"8 GB": 8, "12 GB": 12, "16 GB": 16, "24 GB": 24, "48 GB": 48, "80 GB": 80, "141 GB": 141}
 
@@ -78,13 +91,15 @@ class Memory:
     optimizer: int
     average: int
     kept: int  # for the backward pass
+    copies: int  # autocast's, of weights, until the forward ends
     block: int  # what one block's backward holds besides, and FSDP's whole weights
+    start: int  # before the first step
 
     @property
     def peak(self) -> int:
         """Of a training step."""
         states = self.weights + self.optimizer + self.average
-        return states + max(self.kept, self.gradients) + self.block
+        return max(self.start, states + max(self.kept + self.copies, self.gradients) + self.block)
 
 
 @cache
@@ -150,18 +165,44 @@ def kept_by_blocks(size: Sizes, batch: int, draws: int, bfloat16: bool) -> dict[
     return out
 
 
+@cache
+def operations(size: Sizes, draws: int) -> dict[str, int]:
+    """Floating-point operations of one sample's forward through the blocks of each tower."""
+    out = {}
+    with FAKE:
+        for name, (_, call) in {
+            "video": _video_block(size, 1),
+            "action": _action_block(size, 1, draws),
+        }.items():
+            with flop_counter() as counter:
+                call()
+            out[name] = size.video.depth * counter.get_total_flops()
+    return out
+
+
+def training(run: Run) -> int:
+    """Operations of `SAMPLES`, with checkpointing: a forward, again, and twice as many backward where weights learn."""
+    once = operations(SIZES[run.backbone], run.draws)
+    backward = 1 if run.method == "LoRA" else 2  # below an adapter no gradient of weights
+    learns = TRAINS[run.stage]
+    return SAMPLES * sum(
+        each * (2 + backward if name in learns else 1)
+        for name, each in once.items()
+        if name == "video" or "action" in learns
+    )
+
+
 def memory(run: Run, size: Sizes | None = None) -> Memory:
     """What one device needs for a step of a run."""
     size = size or SIZES[run.backbone]
     counts, trains = towers(size), TRAINS[run.stage]
-    all_weights = sum(count for count, _ in counts.values())
     trained = sum(counts[name][0] for name in trains)
+    frozen = sum(count for count, _ in counts.values()) - trained
     matrices = sum(counts[name][1] for name in trains) if run.optimizer == "muon" else 0
     if run.method == "LoRA":
-        trained, matrices = adapters(size), 0
-        all_weights += trained
+        trained, matrices, frozen = adapters(size), 0, frozen + trained
     states = [
-        4 * all_weights,
+        4 * trained + (2 if run.bfloat16 else 4) * frozen,
         4 * trained,
         4 * matrices + 8 * (trained - matrices),
         4 * trained * run.average,
@@ -178,13 +219,16 @@ def memory(run: Run, size: Sizes | None = None) -> Memory:
         else:
             whole += depth * kept[name][0]
     block = max(block, max(inputs for _, inputs in kept.values()))
+    copies = 2 * trained if run.bfloat16 and run.checkpointing else 0
+    start = states[0] + states[3]
     if run.method == "DDP" and run.devices > 1:
         states[1] *= 2
     if run.method.startswith("FSDP"):
         states = [-(-each // run.devices) for each in states]
         largest = max(count // depth for count, _ in counts.values())
         block += 2 * largest * (2 if run.bfloat16 else 4) + 4 * largest
-    return Memory(*states, kept=whole, block=block)
+        copies = 0  # a block's go with it
+    return Memory(*states, kept=whole, copies=copies, block=block, start=start)
 
 
 def smallest_card(peak: int) -> str:
@@ -208,12 +252,21 @@ SCALED = Sizes(
     state_dim=20,
     horizon=32,
 )
+# Weights dominate, and no block is much of them.
+DEEP = replace(SCALED, video=replace(_NARROW, depth=12), latents=2, text_tokens=8, horizon=8)
+PLAIN = Run("scaled", "joint", bfloat16=False)
 CHECKED = {
-    "weights dominate": (Run("scaled", "joint", batch=1, bfloat16=False), SCALED),
-    "activations dominate": (Run("scaled", "joint", batch=6, bfloat16=False), SCALED),
-    "checkpointing": (Run("scaled", "joint", batch=6, bfloat16=False, checkpointing=True), SCALED),
-    "video frozen": (Run("scaled", "action", batch=4, draws=6, bfloat16=False), SCALED),
-    "muon": (Run("scaled", "joint", batch=1, bfloat16=False, optimizer="muon"), SCALED),
+    "weights dominate": (PLAIN, SCALED),
+    "activations dominate": (replace(PLAIN, batch=6), SCALED),
+    "checkpointing": (replace(PLAIN, batch=6, checkpointing=True), SCALED),
+    "video frozen": (replace(PLAIN, stage="action", batch=4, draws=6), SCALED),
+    "muon": (replace(PLAIN, optimizer="muon"), SCALED),
+    "bfloat16": (replace(PLAIN, batch=6, bfloat16=True), SCALED),
+    "bfloat16, checkpointing": (replace(PLAIN, batch=6, bfloat16=True, checkpointing=True), SCALED),
+    "bfloat16, video frozen": (replace(PLAIN, stage="action", batch=4, draws=6, bfloat16=True), SCALED),
+    "deep, one rank": (PLAIN, DEEP),
+    "deep, two ranks of FSDP1": (replace(PLAIN, method="FSDP1", devices=2), DEEP),
+    "deep, two ranks of FSDP2": (replace(PLAIN, method="FSDP2", devices=2), DEEP),
 }
 
 
@@ -231,8 +284,24 @@ def _resident(field: str) -> int:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
 
 
-def real_steps(name: str, steps: int = 2) -> dict[str, int]:
-    """Trains both towers and returns by how much the process has grown at most."""
+def real_steps(name: str) -> dict[str, int]:
+    """By how much a process grows at most that trains a model of `CHECKED`; of several ranks, the larger."""
+    run, _ = CHECKED[name]
+    if run.devices == 1:
+        return {"peak": _grown(name)}
+    with TemporaryDirectory() as folder:
+        mp.spawn(_rank, (name, folder, run.devices), nprocs=run.devices)
+        return {"peak": max(int(file.read_text()) for file in Path(folder).glob("*.peak"))}
+
+
+def _rank(rank: int, name: str, folder: str, ranks: int) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=ranks)
+    Path(folder, f"{rank}.peak").write_text(str(_grown(name)))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _grown(name: str, steps: int = 2) -> int:
     run, size = CHECKED[name]
     torch.set_num_threads(1)
     _train(replace(size, video=replace(size.video, depth=1, width=48, heads=2)), run, 1)  # libraries load
@@ -240,25 +309,60 @@ def real_steps(name: str, steps: int = 2) -> dict[str, int]:
         refs.write("5")  # the peak begins anew
     before = _resident("VmRSS")
     _train(size, run, steps)
-    return {"peak": _resident("VmHWM") - before}
+    return _resident("VmHWM") - before
+
+
+class _Towers(nn.Module):
+    """Both, one after the other, to a loss."""
+
+    def __init__(self, size: Sizes, run: Run):
+        super().__init__()
+        self.learns = "video" in TRAINS[run.stage]
+        self.video = MultiViewVideoTower(size.video, size.views, size.grid)
+        self.action = action_tower(size)
+        self.video.gradient_checkpointing = self.action.gradient_checkpointing = run.checkpointing
+        self.video.requires_grad_(self.learns)
+        if run.bfloat16 and not self.learns:
+            self.video.blocks.to(torch.bfloat16)
+
+    def forward(self, z: Tensor, t: Tensor, text: Tensor, noised: Tensor, state: Tensor) -> Tensor:
+        with torch.set_grad_enabled(self.learns):
+            features = self.video(z, t, text)
+        valid = torch.ones(noised.shape[:2], dtype=torch.bool)
+        seen = self.action.read_video(features.layers)
+        velocity, remaining = self.action(noised, torch.rand(len(noised)), state, valid, seen)
+        assert features.prediction is not None
+        return velocity.square().mean() + features.prediction.square().mean() + remaining.mean()
+
+
+def _sharded(towers: _Towers, method: str) -> nn.Module:
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+    from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
+
+    blocks = {MultiViewWanBlock, ActionBlock}
+    if method == "FSDP1":
+        by_block = partial(transformer_auto_wrap_policy, transformer_layer_cls=blocks)
+        kwargs: dict[str, Any] = {"use_orig_params": True, "device_id": torch.device("cpu")}
+        return FullyShardedDataParallel(towers, auto_wrap_policy=by_block, **kwargs)
+    for module in [*(m for m in towers.modules() if type(m) in blocks), towers]:
+        fully_shard(module)
+    return towers
 
 
 def _train(size: Sizes, run: Run, steps: int) -> None:
     from lerobot_wallwm.policies.training.muon import MuonAdamWConfig
 
-    video, action = MultiViewVideoTower(size.video, size.views, size.grid), action_tower(size)
-    video.gradient_checkpointing = action.gradient_checkpointing = run.checkpointing
-    video.requires_grad_("video" in TRAINS[run.stage])
+    towers = _Towers(size, run)
+    model = _sharded(towers, run.method) if run.method.startswith("FSDP") else towers
     shape, patch = size.video, size.video.patch
     height, width = (n * patch for n in size.grid)
     z = torch.randn(run.batch, size.views, shape.latent_channels, size.latents, height, width)
     text, t = torch.randn(run.batch, size.text_tokens, shape.text_dim), torch.rand(run.batch, size.latents)
     rows = run.batch * run.draws
     noised, state = torch.randn(rows, size.horizon, size.action_dim), torch.randn(rows, size.state_dim)
-    valid = torch.ones(rows, size.horizon, dtype=torch.bool)
-    parameters = [p for tower in (video, action) for p in tower.parameters() if p.requires_grad]
+    parameters = [p for p in model.parameters() if p.requires_grad]
     if run.optimizer == "muon":
-        blocks = [m for tower in (video, action) for m in tower.blocks.modules()]
+        blocks = [m for tower in (towers.video, towers.action) for m in tower.blocks.modules()]
         matrices = {id(m.weight) for m in blocks if isinstance(m, nn.Linear)}
         groups = [
             {"params": [p for p in parameters if (id(p) in matrices) is muon], "use_muon": muon}
@@ -268,12 +372,10 @@ def _train(size: Sizes, run: Run, steps: int) -> None:
     else:
         optimizer = torch.optim.AdamW(parameters, fused=True)
     for _ in range(steps):
-        with torch.set_grad_enabled("video" in TRAINS[run.stage]):
-            features = video(z, t, text)
-        seen = action.read_video(features.layers)
-        velocity, _ = action(noised, torch.rand(rows), state, valid, seen)
-        (velocity.square().mean() + features.prediction.square().mean()).backward()
-        del features, seen, velocity
+        with torch.autocast("cpu", torch.bfloat16, enabled=run.bfloat16):
+            loss = model(z, t, text, noised, state)
+        loss.backward()
+        del loss
         optimizer.step()
         optimizer.zero_grad()
 
@@ -304,11 +406,16 @@ def _runs(backbone: str) -> Iterator[Run]:
 
 def rows(args: Namespace) -> Iterator[Row]:
     if args.check:
+        alone = 0
         for name, (run, size) in CHECKED.items():
             predicted, real = memory(run, size).peak, measured(name)
+            alone = real if run.devices == 1 else alone
             ratio = predicted / real
             cells = {"model": name, "counted MB": predicted / 1e6, "measured MB": real / 1e6, "ratio": ratio}
-            yield Row("counted beside measured peaks (at most 10 % apart)", cells, abs(ratio - 1) < 0.1)
+            cells |= {"of one rank's": real / alone if run.devices > 1 else None}
+            holds = abs(ratio - 1) < 0.1 and (run.devices == 1 or real < 0.6 * alone)
+            yield Row("counted beside measured peaks (at most 10 % apart)", cells, holds)
+        return
     for backbone in ("wan2.2-5b", "wan2.1-1.3b", "nano"):
         for run in _runs(backbone):
             need = memory(run)
@@ -319,13 +426,19 @@ def rows(args: Namespace) -> Iterator[Row]:
             yield Row(
                 "GiB on each device", cells | {"peak": need.peak / GIB, "card": smallest_card(need.peak)}
             )
-        weights = 4 * sum(count for count, _ in towers(SIZES[backbone]).values())
-        cells = {
-            "backbone": backbone,
-            "weights GiB": weights / GIB,
-            "card": smallest_card(int(1.1 * weights)),
-        }
-        yield Row("acting, without the VAE", cells)
+        counts = sum(count for count, _ in towers(SIZES[backbone]).values())
+        cells = {"backbone": backbone, "GiB in bfloat16": 2 * counts / GIB, "in float32": 4 * counts / GIB}
+        yield Row("acting, without the VAE", cells | {"card": smallest_card(int(1.2 * 2 * counts))})
+    for backbone in ("wan2.2-5b", "wan2.1-1.3b"):
+        for stage, method in (("video", "one"), ("action", "one"), ("joint", "one"), ("joint", "LoRA")):
+            run = Run(backbone, stage, draws=6 if stage == "action" else 2, checkpointing=True, method=method)
+            count, cells = training(run), {"backbone": backbone, "stage": stage, "method": method}
+            cells["TFLOP a sample"] = count / SAMPLES / 1e12
+            for device, (rate, rent) in DEVICES.items():
+                hours = count / (USED * rate) / 3600
+                low, high = (hours * dollars for dollars in rent)
+                cells |= {f"{device}, hours": hours, f"{device}, dollars": f"{low:.2f} to {high:.2f}"}
+            yield Row("50 demonstrations: 10,000 samples, without waiting for data and VAE", cells)
 
 
 if __name__ == "__main__":

@@ -204,12 +204,6 @@ def parse_instruction(text: str) -> dict[str, str]:
     return slots or {"object": FALLBACK_OBJECT}
 
 
-def target_preposition(text: str) -> str:
-    """How the object ends up at the target: "on", "in", "at", or words such as "next to". Never raises."""
-    steps = Instruction.of(text).steps
-    return next((step.place for step in steps if step.target), "on")
-
-
 def fill(template: str, slots: Mapping[str, str]) -> str:
     """Fills `{object}`, `{target}` and the like; a slot that is not given falls back to its plain name. Never raises."""
     return re.sub(r"\{(object|target|task)(\d*)\}", lambda m: slots.get(m[1] + m[2], m[1]), template)
@@ -218,14 +212,6 @@ def fill(template: str, slots: Mapping[str, str]) -> str:
 def fills(template: str, slots: Mapping[str, str]) -> bool:
     """Whether every slot of a template has a value."""
     return all(name in slots for name in re.findall(r"\{(\w+)\}", template))
-
-
-def instruction_template(text: str) -> str:
-    """The instruction with its object and target replaced by `{object}` and `{target}`; `{task}` where it is not understood.
-
-    Two instructions that ask for the same thing with other objects have the same template.
-    """
-    return Instruction.of(text).template
 
 
 def slot_template(text: str, slots: Mapping[str, str]) -> str:

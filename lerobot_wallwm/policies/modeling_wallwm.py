@@ -27,8 +27,8 @@ from lerobot_wallwm.hub.publish.trainer import push_trained, trained_card
 from lerobot_wallwm.policies import processor_wallwm  # noqa: F401  registers the steps that checkpoints name
 from lerobot_wallwm.policies.acting.lookahead import BackgroundRollout, RealtimeRollout, answer_length
 from lerobot_wallwm.policies.acting.rollout import Rollout, captions_of
-from lerobot_wallwm.policies.assembly.adapters import adapter_folder, adapter_targets, take_units
-from lerobot_wallwm.policies.assembly.build import check_precision, find_backbone, model_shape
+from lerobot_wallwm.policies.assembly.adapters import adapter_folder, adapter_targets, lay_base, take_units
+from lerobot_wallwm.policies.assembly.build import check_precision, check_sharding, find_backbone, model_shape
 from lerobot_wallwm.policies.assembly.checkpoint import load_checkpoint, locate_checkpoint, start_new_rows
 from lerobot_wallwm.policies.assembly.joints import Joints, with_own_units
 from lerobot_wallwm.policies.assembly.learned import learn
@@ -48,6 +48,7 @@ from lerobot_wallwm.policies.safety.guards import Guards
 from lerobot_wallwm.policies.training.muon import parameter_groups
 from lerobot_wallwm.policies.training.out_of_memory import what_saves
 from lerobot_wallwm.policies.training.recipes import described
+from lerobot_wallwm.policies.training.shards import nothing
 from lerobot_wallwm.policies.training.weight_average import WeightAverage
 from lerobot_wallwm.storage.line_log import LineLog
 
@@ -98,6 +99,7 @@ class WallwmPolicy(PreTrainedPolicy):
             self._known_rows = len(base.camera_rows)
         config.validate_features()
         check_precision(config.dtype, config.device or "cpu")
+        check_sharding()
         backbone = find_backbone(config, empty)
         self.model = WorldActionModel(model_shape(config), backbone)
         if config.dtype == "bfloat16":
@@ -128,8 +130,6 @@ class WallwmPolicy(PreTrainedPolicy):
         config.learned.eye_taught |= "goal" in stage.losses and "landmarks" in stage.trains
         if stage.ema_decay and not config.use_peft:
             self.ema[stage.name] = WeightAverage(self.model, stage.ema_decay)
-            # DistributedDataParallel would send them round before every forward; they are the same on all ranks.
-            self._ddp_params_and_buffers_to_ignore = [f"ema.{name}" for name, _ in self.ema.named_buffers()]
         if "remaining" in stage.losses and stage.future_fraction == 1.0:
             logger.warning(
                 "With --policy.future_fraction=1 nothing teaches how long an event still lasts: the policy knows it only "
@@ -217,7 +217,9 @@ class WallwmPolicy(PreTrainedPolicy):
         return super().wrap_with_peft(*args, **kwargs)
 
     def get_optim_params(self) -> list[dict[str, Any]]:
-        """LeRobot's hook: see `parameter_groups`."""
+        """LeRobot's hook where training begins: see `parameter_groups`."""
+        if self.config.dtype == "bfloat16":
+            lay_base(self)
         muon = self.config.optimizer == "muon"
         return parameter_groups(self, self.config.optimizer_lr, muon, self._eye_was_taught)
 
@@ -292,6 +294,7 @@ class WallwmPolicy(PreTrainedPolicy):
             if self.training and self.model.goal_head is not None and losses.goal_read.shape[1]:
                 known = losses.goal_read, windows.goal, losses.has_goal
                 loss = loss + self._rehearsal(self.model.goal_head, *known)
+            loss = loss + nothing(self)
         return loss, {f"loss_{name}": float(value.detach()) for name, value in parts.items()}
 
     def _joints(self) -> Joints:

@@ -12,10 +12,8 @@ from lerobot_wallwm.language.instruction import (
     Instruction,
     Instructions,
     fill,
-    instruction_template,
     parse_instruction,
     read_instruction_file,
-    target_preposition,
 )
 from lerobot_wallwm.language.reading import read
 from lerobot_wallwm.storage.errors import DataError
@@ -49,7 +47,8 @@ CASES = [
 def test_slots(text, thing, goal, preposition):
     expected = {"object": thing} | ({"target": goal} if goal else {})
     assert parse_instruction(text) == expected
-    assert target_preposition(text) == preposition
+    steps = Instruction.of(text).steps
+    assert next((step.place for step in steps if step.target), "on") == preposition
 
 
 @pytest.mark.parametrize("text", ["", "asdf qwer", None, "   ", "!?", "pick up it"])
@@ -67,19 +66,19 @@ def test_steps_of_the_table(text, steps):
 
 @pytest.mark.parametrize("text", [case[0] for case in CASES if "_" not in case[0]])
 def test_template_fills_back_to_the_instruction(text):
-    template = instruction_template(text)
+    template = Instruction.of(text).template
     assert "{object}" in template
     assert fill(template, parse_instruction(text)) == text
 
 
 def test_same_request_with_other_objects_has_the_same_template():
-    one = instruction_template("pick up the red cube and place it on the blue disc")
-    other = instruction_template("pick up the green cube and place it on the white disc")
+    one = Instruction.of("pick up the red cube and place it on the blue disc").template
+    other = Instruction.of("pick up the green cube and place it on the white disc").template
     assert one == other == "pick up the {object} and place it on the {target}"
 
 
 def test_an_object_named_inside_the_target_does_not_break_it():
-    assert instruction_template("put the cube on the cube tray") == "put the {object} on the {target}"
+    assert Instruction.of("put the cube on the cube tray").template == "put the {object} on the {target}"
 
 
 @settings(max_examples=150, deadline=None)
@@ -87,8 +86,7 @@ def test_an_object_named_inside_the_target_does_not_break_it():
 def test_never_raises(text):
     slots = parse_instruction(text)
     assert slots["object"]
-    fill(instruction_template(text), slots)
-    target_preposition(text)
+    fill(Instruction.of(text).template, slots)
 
 
 def test_long_texts_are_read_in_time_or_refused():

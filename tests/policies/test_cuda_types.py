@@ -1,5 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Every stage, method and layout under CUDA's rules for types; `pytest -s` prints which ran."""
+"""Every stage, method and layout under CUDA's rules for types; `pytest -s` prints which ran.
+
+The dtype `sharded` is what FSDP's mixed precision makes of a bfloat16 run: weights, buffers and inputs in bfloat16.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ from cuda_mirror import BY_HAND, cuda_lists, cuda_mirror, fake_cuda, registered
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lerobot_wallwm.policies.encoders.hashed_words import split_words
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
-from lerobot_wallwm.policies.training.stages import STAGES
+from lerobot_wallwm.policies.training.stages import REASONED, STAGES
 
 TASKS = ["reach for the red cube", "close the gripper"]
 LENGTHS = {"equal": [8, 8, 8, 8], "ragged": [8, 8, 5, 2]}
@@ -23,6 +27,7 @@ LENGTHS = {"equal": [8, 8, 8, 8], "ragged": [8, 8, 5, 2]}
 OFTEN = {
     (True, "ragged", "bfloat16"),
     (False, "ragged", "bfloat16"),
+    (True, "ragged", "sharded"),
     ("none", 0, "bfloat16"),
     ("full", 3, "bfloat16"),
 }
@@ -34,10 +39,11 @@ def matrix(*axes: Iterable[Any]) -> list[Any]:
     return [pytest.param(*row, marks=() if row in OFTEN else pytest.mark.slow) for row in rows]
 
 
-DTYPES = ("bfloat16", "float32")
-TRAINING, ACTING = matrix((True, False), LENGTHS, DTYPES), matrix(("none", "anchor", "full"), (3, 0), DTYPES)
-WORLD = ("joint", "video", "action", "next_chunk")  # the language stages want batches of their own
-ACTS = [name for name in WORLD if "action" in STAGES[name].losses]
+TRAINING = matrix((True, False), LENGTHS, ("bfloat16", "float32", "sharded"))
+ACTING = matrix(("none", "anchor", "full"), (3, 0), ("bfloat16", "float32"))
+BEFORE = {"vlm": ["joint"], "staircase": ["joint", "vlm"], "unified": ["joint", "vlm", "staircase"]}
+ACTS = [name for name in STAGES if name != "video"]
+INSTRUCTION = "take the red cube"
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +66,34 @@ def ran() -> Iterator[dict[tuple[str, ...], set[str]]]:
     )
 
 
+@pytest.fixture(scope="module")
+def policy_of(make_policy) -> Any:
+    """A policy in a stage, whose data name events."""
+
+    def build(stage: str, **fields: Any) -> Any:
+        if stage in REASONED:
+            words = sorted({word for text in (*TASKS, INSTRUCTION) for word in split_words(text)})
+            fields |= {"words": words, "stages": BEFORE[stage]}
+        policy = make_policy(stage=stage, **fields)
+        policy._events.texts = [INSTRUCTION], [TASKS[1]]
+        return policy
+
+    return build
+
+
 def autocast(dtype: str) -> Any:
     """As LeRobot's trainer does."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
+    return torch.autocast("cpu", torch.bfloat16, enabled=dtype != "float32")
+
+
+def as_fsdp_hands_over(batch: dict[str, Any]) -> dict[str, Any]:
+    """What mixed precision rounds, and what `ExactNumbersStep` keeps from it."""
+    rounded = {k: x.bfloat16() if _is_float(x) else x for k, x in batch.items()}
+    return rounded | {k: batch[k].to(torch.complex64) for k in ("observation.state", "action")}
+
+
+def _is_float(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and x.is_floating_point()
 
 
 def step(policy: Any, batch: dict[str, Any], dtype: str, optimizer: Any = None) -> torch.Tensor:
@@ -142,11 +173,17 @@ def test_the_mirror_refuses_what_only_a_cpu_takes(mirror):
 
 
 @pytest.mark.parametrize(("packing", "lengths", "dtype"), TRAINING)
-@pytest.mark.parametrize("stage", WORLD)
-def test_every_stage_trains(make_policy, make_train_batch, mirror, ran, stage, packing, lengths, dtype):
-    policy = make_policy(stage=stage, dtype=dtype).train()
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_trains(policy_of, make_train_batch, mirror, ran, stage, packing, lengths, dtype):
+    policy = policy_of(stage, dtype="float32" if dtype == "float32" else "bfloat16").train()
     policy.model.shape = replace(policy.model.shape, packing=packing)
     batch = make_train_batch(policy.config, valid=LENGTHS[lengths])
+    if dtype == "sharded":
+        exact = policy.windows_from_batch(batch)
+        policy.to(torch.bfloat16)
+        batch = as_fsdp_hands_over(batch)
+        for name in ("state", "actions", "goal"):
+            assert torch.equal(getattr(policy.windows_from_batch(batch), name), getattr(exact, name)), name
     optimizer = policy.config.get_optimizer_preset().build(policy.get_optim_params())
     before = step(policy, batch, dtype, optimizer)
     assert torch.isfinite(before)
@@ -172,8 +209,9 @@ def test_optimisers_train_in_bfloat16(make_policy, make_train_batch, mirror, opt
 
 @pytest.mark.parametrize(("imagination", "landmarks", "dtype"), ACTING)
 @pytest.mark.parametrize("stage", ACTS)
-def test_every_stage_acts(make_policy, make_observation, mirror, ran, stage, imagination, landmarks, dtype):
-    policy = make_policy(stage=stage, dtype=dtype, imagination=imagination, landmarks=landmarks)
+def test_every_stage_acts(policy_of, make_observation, mirror, ran, stage, imagination, landmarks, dtype):
+    fields = {"text_source": "latents"} if stage in ("staircase", "unified") else {}
+    policy = policy_of(stage, dtype=dtype, imagination=imagination, landmarks=landmarks, **fields)
     ticks = [policy.select_action(make_observation(TASKS, seed=tick)) for tick in range(6)]
     policy.reset()
     chunk = policy.predict_action_chunk(make_observation(TASKS))
@@ -185,11 +223,11 @@ def test_every_stage_acts(make_policy, make_observation, mirror, ran, stage, ima
     )
 
 
-@pytest.mark.parametrize("stage", WORLD)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_checkpoint_is_saved_and_read_in_bfloat16(
-    make_policy, make_train_batch, make_observation, tiny_stats, mirror, ran, tmp_path, stage
+    policy_of, make_train_batch, make_observation, tiny_stats, mirror, ran, tmp_path, stage
 ):
-    policy = make_policy(stage=stage, dtype="bfloat16").train()
+    policy = policy_of(stage, dtype="bfloat16").train()
     batch = make_train_batch(policy.config, valid=LENGTHS["ragged"])
     optimizer = policy.config.get_optimizer_preset().build(policy.get_optim_params())
     step(policy, batch, "bfloat16", optimizer)
@@ -199,6 +237,7 @@ def test_a_checkpoint_is_saved_and_read_in_bfloat16(
     )
     losses = []
     for one in (policy.eval(), trained.eval(), acting):
+        one._events.texts = policy._events.texts
         torch.manual_seed(0)
         losses.append(one.forward(batch)[0])
     torch.testing.assert_close(losses[1], losses[0])
@@ -249,17 +288,22 @@ def test_an_acting_policy_lies_in_bfloat16_and_casts_no_weight(
     assert {p.dtype for p in whole.parameters()} == {torch.float32}
 
 
-def test_a_frozen_tower_lies_in_bfloat16_and_what_learns_in_float32(
-    make_policy, make_train_batch, mirror, tmp_path
+@pytest.mark.parametrize(("stage", "frozen"), [("action", ["video"]), ("unified", ["video", "action"])])
+def test_frozen_towers_lie_in_bfloat16_and_what_learns_in_float32(
+    policy_of, make_train_batch, mirror, tmp_path, stage, frozen
 ):
-    policy = make_policy(stage="action", dtype="bfloat16").train()
+    policy = policy_of(stage, dtype="bfloat16").train()
     batch = make_train_batch(policy.config, valid=LENGTHS["ragged"])
     assert {p.dtype for p in policy.parameters() if p.requires_grad} == {torch.float32}
-    assert {p.dtype for p in policy.model.video.blocks.parameters()} == {torch.bfloat16}
-    with WeightCasts(policy.model.video) as frozen:
-        step(policy, batch, "bfloat16")
-    assert frozen.casts == 0
+    for tower in frozen:
+        blocks = policy.model.parts()[tower].blocks
+        assert {p.dtype for p in blocks.parameters()} == {torch.bfloat16}
+        with WeightCasts(blocks) as counted:
+            step(policy, batch, "bfloat16")
+        assert counted.casts == 0
     policy.save_pretrained(tmp_path)
+    if stage == "unified":
+        return
     resumed = WallwmPolicy.from_pretrained(tmp_path, dataset_stats=policy_stats(policy))
     for name, p in resumed.named_parameters():
         assert torch.equal(p, policy.get_parameter(name)) and p.dtype == policy.get_parameter(name).dtype, (

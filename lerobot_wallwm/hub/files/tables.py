@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Tables that no mixed precision rounds: units, statistics, rotary angles.
+"""What no mixed precision rounds: units, statistics and rotary angles (`Tables`), and timesteps (`exact`).
 
 FSDP's ``MixedPrecision(buffer_dtype=...)`` and ``module.to(torch.bfloat16)`` cast every buffer. In bfloat16 a joint's range in
 degrees is off by half a degree.
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Tables(nn.Module):
@@ -60,3 +61,20 @@ class Tables(nn.Module):
                 missing_keys.append(key)
         rest = {key: value for key, value in state_dict.items() if key not in own}
         super()._load_from_state_dict(rest, prefix, local_metadata, strict, missing_keys, *more)
+
+
+class ExactLinear(nn.Linear):
+    """Computes in float32 under every autocast, and where FSDP hands it weights in bfloat16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            bias = None if self.bias is None else self.bias.float()
+            return F.linear(x.float(), self.weight.float(), bias)
+
+
+def exact(module: nn.Module) -> nn.Module:
+    """Makes the matrices of a module compute in float32; nothing else about it changes."""
+    for part in module.modules():
+        if type(part) is nn.Linear:
+            part.__class__ = ExactLinear
+    return module

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lerobot_wallwm.hub.files.safe_files import is_repo_id, read_object
 from lerobot_wallwm.hub.files.weights import WeightsError, contents
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
+from lerobot_wallwm.policies.training.shards import fsdp_version
 from lerobot_wallwm.policies.training.stages import Stage
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
@@ -101,6 +102,18 @@ def adapter_folder(config: Any, base: str | Path) -> Path | None:
         raise WeightsError(folder / SETTINGS, problem, fix, ["base_model_name_or_path"])
     read_object(folder / SETTINGS)
     return folder
+
+
+def lay_base(policy: nn.Module) -> None:
+    """Puts the matrices below an adapter in bfloat16: they never learn, and are most of the memory.
+
+    Not where FSDP will flatten a block, which asks for one dtype.
+    """
+    if fsdp_version() is not None:
+        return
+    for name, module in policy.named_modules():
+        if name.endswith(".base_layer") and isinstance(module, nn.Linear):
+            module.to(torch.bfloat16)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from lerobot_wallwm.policies.model.wan_backbone import WanBackbone
 from lerobot_wallwm.policies.model.world_action_model import ModelShape
 from lerobot_wallwm.policies.reasoning.shape import ReasonerShape
 from lerobot_wallwm.policies.training.recipes import PARTS
+from lerobot_wallwm.policies.training.shards import fsdp_version
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,19 @@ def text_cache_folder() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HOME) / "wallwm" / "text_features"
+
+
+def check_sharding() -> None:
+    """Raises ValueError for FSDP2 where LeRobot has none: it would fail at the first checkpoint, hours later."""
+    if fsdp_version() != 2:
+        return
+    from lerobot.configs.train import TrainPipelineConfig
+
+    if "parallelism" not in TrainPipelineConfig.__dataclass_fields__:
+        raise ValueError(
+            "fsdp_version: 2 in accelerate's configuration: this LeRobot gathers its checkpoints with FSDP1's functions. "
+            "Fix: fsdp_version: 1 (docs/train/sharding.md), or a LeRobot that has --parallelism.dp_shard."
+        )
 
 
 def check_precision(dtype: str, device: str) -> None:

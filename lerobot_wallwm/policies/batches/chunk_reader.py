@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor
 
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.batches.camera_stack import CameraStack
 from lerobot_wallwm.policies.batches.dataset_facts import episode_column
-from lerobot_wallwm.policies.batches.event_reader import EventReader
+from lerobot_wallwm.policies.batches.event_reader import EventReader, exact_numbers
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.model.windows import Chunk, EventWindows
 from lerobot_wallwm.policies.towers.history import Given
@@ -41,7 +40,7 @@ class ChunkReader(EventReader):
         """A LeRobot training batch in the network's units; see `EventReader`."""
         config = self.config
         now, past_steps = -config.observation_delta_indices[0] // config.video_stride, config.past_steps
-        states, actions = batch[OBS_STATE], batch[ACTION]
+        states, actions = exact_numbers(batch)
         state = states[:, now]  # earlier states come as commands, later ones are the future: never inputs
         action_valid = self._valid(batch.get("action_is_pad"), actions)
         frame_valid = self._valid(self._frame_pad(batch), states)

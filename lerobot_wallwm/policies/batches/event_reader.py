@@ -20,6 +20,11 @@ from lerobot_wallwm.policies.geometry.calibration import SightConeMasks, load_ca
 from lerobot_wallwm.policies.model.windows import EventWindows
 
 
+def exact_numbers(batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """A batch's states and actions, as LeRobot has them or as `ExactNumbersStep` hands them over."""
+    return batch[OBS_STATE].real, batch[ACTION].real
+
+
 class EventReader:
     """Reads training windows as events.
 
@@ -55,19 +60,19 @@ class EventReader:
             batch: The batch.
             future_rows: Samples, from the first, that carry their future pictures.
         """
-        states = batch[OBS_STATE]
+        states, commands = exact_numbers(batch)
         state = states[:, 0] if states.ndim == 3 else states  # later rows are the future: never an input
         future = self.images(batch, slice(1, None), future_rows)
-        action_valid = self._valid(batch.get("action_is_pad"), batch[ACTION])
+        action_valid = self._valid(batch.get("action_is_pad"), commands)
         frame_valid = self._valid(self._frame_pad(batch), future.new_empty(len(state), 1 + future.shape[2]))
-        goal, has_goal = self._goal(batch, state, action_valid)
+        goal, has_goal = self._goal(batch, commands, state, action_valid)
         keyframes = self.images(batch, 0)
         return EventWindows(
             keyframes=keyframes,
             future=future,
             frame_valid=frame_valid,
             state=self.action_space.encode_state(state),
-            actions=self.action_space.encode_actions(batch[ACTION], state),
+            actions=self.action_space.encode_actions(commands, state),
             action_valid=action_valid,
             remaining=self._remaining(batch, action_valid),
             here=self.action_space.here(state),
@@ -139,12 +144,14 @@ class EventReader:
         ends = self.episode_end.to(action_valid.device)[batch["episode_index"].flatten().long()]
         return (ends - batch["index"].flatten()).clamp_min(1).float()
 
-    def _goal(self, batch: dict[str, Any], state: Tensor, action_valid: Tensor) -> tuple[Tensor, Tensor]:
+    def _goal(
+        self, batch: dict[str, Any], commands: Tensor, state: Tensor, action_valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The event's last action in goal units, and where it is known: from the dataset, or from the window's end."""
         if self.episode_goal is not None and "episode_index" in batch:
             goals = self.episode_goal.to(state.device)[batch["episode_index"].flatten().long()]
             return self.action_space.encode_goal(goals), torch.ones_like(action_valid[:, 0])
         last = action_valid.sum(1).clamp_min(1) - 1
-        actions = self.action_space.encode_actions(batch[ACTION], state)
+        actions = self.action_space.encode_actions(commands, state)
         ends = actions[torch.arange(len(last), device=last.device), last]
         return self.action_space.goal_of(ends, state), ~action_valid.all(1)

@@ -30,7 +30,7 @@ _NANO = {
 class ModelFields:
     """The network. The paper gives no size of its action tower and no nano model: where no page stands, our choice."""
 
-    # `nano`: for minutes of training on a CPU; `paper`: window, prediction, stages, optimiser and execution of the paper (docs/train/recipes.md).
+    # `nano`: for minutes of training on a CPU; `paper`: window, prediction, stages, optimiser and execution of the paper (docs/train/options.md, at the end).
     recipe: str = "nano"
     # Video tower, codec and text encoder: `nano` (random weights), or Wan's `wan2.2-5b` (paper p. 6, recipe paper) or `wan2.1-1.3b`.
     backbone: str = BY_RECIPE

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lerobot_wallwm.hub.files.backbones import WanShape
+from lerobot_wallwm.hub.files.tables import ExactLinear
 from lerobot_wallwm.policies.encoders.hashed_words import HashedTextEncoder
 from lerobot_wallwm.policies.encoders.wavelet_codec import FRAMES_PER_LATENT, WaveletCodec, check_frame_size
 from lerobot_wallwm.policies.geometry.tube_masks import TubeShape
@@ -164,11 +165,15 @@ class WorldActionModel(nn.Module):
 
         Args:
             dtype: Autocast's.
-            acting: Whether that is all of them, or only a frozen video tower. A frozen action tower is not computed with.
+            acting: Whether that is all of them, or only the blocks of frozen towers: FSDP flattens a block, and all the rest
+                together, and asks for one dtype in each.
         """
-        frozen = "video" not in self.shape.stage.trains
-        for part in [self] if acting else [self.video] if frozen else []:
-            _lay_in(part, dtype)
+        if acting:
+            _lay_in(self, dtype)
+            return
+        for name, tower in (("video", self.video), ("action", self.action)):
+            if name not in self.shape.stage.trains:
+                tower.blocks.to(dtype)
 
     def parts(self) -> dict[str, nn.Module]:
         """What the stages train or freeze as one, by the names of `stages.PARTS`."""
@@ -304,15 +309,13 @@ class WorldActionModel(nn.Module):
         return self.codec.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
 
 
-# What computes in float32 whatever autocast says: timesteps, and angles of cameras. The reasoner is also asked without it.
-_EXACT = ("condition_embedder", "time_embedder", "camera_rope", "reasoner")
-
-
 def _lay_in(module: nn.Module, dtype: torch.dtype) -> None:
-    """Matrices and kernels in ``dtype``; tables, and norms outside of Wan's blocks, stay. A block of Wan is laid whole: FSDP
-    flattens it, and asks for one dtype."""
+    """Matrices, kernels and Wan's blocks in ``dtype``. Other norms and tables stay, and the reasoner, which is also asked
+    outside of autocast."""
     for name, child in module.named_children():
+        if isinstance(child, ExactLinear) or name == "reasoner":
+            continue
         if isinstance(child, (nn.Linear, nn.Conv2d, nn.Conv3d, MultiViewWanBlock)):
             child.to(dtype)
-        elif name not in _EXACT:
+        else:
             _lay_in(child, dtype)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from lerobot_wallwm.hub.files.tables import Tables
+from lerobot_wallwm.hub.files.tables import Tables, exact
 from lerobot_wallwm.policies.towers.attention import Attention, rope_tables
 from lerobot_wallwm.policies.towers.frame_layouts import FramePacking, over_video_tokens
 from lerobot_wallwm.policies.towers.goal_head import Goal
@@ -169,7 +169,8 @@ class ActionTower(Tables):
         self.encoder = nn.Sequential(nn.Linear(self.input_dim, width), nn.SiLU(), nn.Linear(width, width))
         self.state_marker = nn.Parameter(torch.randn(width) * 0.02)
         self.timesteps = Timesteps(256, flip_sin_to_cos=True, downscale_freq_shift=0)
-        self.time_embedder = TimestepEmbedding(256, width)
+        # Never in half precision, in which neighbouring levels are one.
+        self.time_embedder = exact(TimestepEmbedding(256, width))
         blocks = [ActionBlock(width, heads, ffn_width, video_width) for _ in range(depth)]
         self.blocks: Iterable[ActionBlock] = nn.ModuleList(blocks)  # type: ignore[assignment]
         latents = 1 + -(-horizon // actions_per_latent)
@@ -363,9 +364,7 @@ class ActionTower(Tables):
     def embed_time(self, t_R: Tensor, dtype: torch.dtype) -> Tensor:
         """Embeddings of all noise levels and, last, of the clean state's."""
         levels = torch.cat((t_R * 1000.0, t_R.new_zeros(1)))
-        # Never in half precision, in which neighbouring levels are one.
-        with torch.autocast(t_R.device.type, enabled=False):
-            return self.time_embedder(self.timesteps(levels)).to(dtype)
+        return self.time_embedder(self.timesteps(levels)).to(dtype)
 
     def _run_blocks(self, x: Tensor, time: Tensor, video: VideoContext, tokens: TokenLayout) -> Tensor:
         for block, layer in zip(self.blocks, video.by_layer(), strict=True):

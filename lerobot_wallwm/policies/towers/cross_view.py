@@ -13,6 +13,7 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor, nn
 
+from lerobot_wallwm.hub.files.tables import exact
 from lerobot_wallwm.policies.towers.attention import Rope, at_hand, attend_padded, wan_attention
 
 
@@ -34,7 +35,7 @@ class CameraRoPE(nn.Module):
         super().__init__()
         self.max_views = max_views
         self.view_embedding = nn.Embedding(max_views, embedding_dim)
-        self.to_angle = nn.Linear(embedding_dim, frame_dim // 2, bias=False)
+        self.to_angle = exact(nn.Linear(embedding_dim, frame_dim // 2, bias=False))
 
     def forward(
         self, rope: tuple[Tensor, Tensor], view_ids: Tensor, tokens_per_frame: int
@@ -57,10 +58,7 @@ class CameraRoPE(nn.Module):
                 f"Camera RoPE holds {self.max_views} views but view {int(view_ids.max())} was asked for; "
                 "raise --policy.max_views."
             )
-        with torch.autocast(view_ids.device.type, enabled=False):  # angles are never rounded
-            angle = self.to_angle(self.view_embedding(view_ids)).repeat_interleave(
-                2, dim=-1
-            )  # (V, frame_dim)
+        angle = self.to_angle(self.view_embedding(view_ids)).repeat_interleave(2, dim=-1)  # (V, frame_dim)
         frame_dim, views = angle.shape[-1], len(view_ids)
         out = []
         for table, view_part in zip(rope, (angle.cos(), angle.sin()), strict=True):

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lerobot_wallwm.hub.files.backbones import WanShape
-from lerobot_wallwm.hub.files.tables import Tables
+from lerobot_wallwm.hub.files.tables import Tables, exact
 from lerobot_wallwm.policies.towers.attention import rope_tables
 from lerobot_wallwm.policies.towers.cross_view import CameraRoPE, CrossViewAttention
 from lerobot_wallwm.policies.towers.frame_layouts import FrameLayout, FramePacking, PackedFrames, PaddedFrames
@@ -122,7 +122,8 @@ class MultiViewVideoTower(nn.Module):
         with torch.device("cpu"):
             self.rope = WanRotaryTables(shape.width // shape.heads, wan.rope.patch_size, wan.rope.max_seq_len)
         self.patch_embedding = wan.patch_embedding
-        self.condition_embedder = wan.condition_embedder
+        # Never in half precision, in which neighbouring timesteps are one.
+        self.condition_embedder: Any = exact(wan.condition_embedder)
         self.norm_out = wan.norm_out
         self.proj_out = wan.proj_out
         self.scale_shift_table = wan.scale_shift_table
@@ -284,14 +285,12 @@ class MultiViewVideoTower(nn.Module):
         self, t_BT: Tensor, text_BLE: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Text ``(B, L, D)``, timestep embedding ``(B, T, D)`` and modulation ``(B, T, 6, D)``."""
+        # Part by part: its own forward rounds the sines to the dtype of its weights.
         embedder = self.condition_embedder
-        batch, time = t_BT.shape
-        # Never in half precision, in which neighbouring timesteps are one.
-        with torch.autocast(t_BT.device.type, enabled=False):
-            embedding, modulation, text, _ = embedder(
-                (t_BT * 1000.0).flatten(), text_BLE, None, timestep_seq_len=time
-            )
-        return text.to(dtype), embedding, modulation.unflatten(2, (6, -1))
+        sines = embedder.timesteps_proj((t_BT * 1000.0).flatten()).unflatten(0, t_BT.shape)
+        embedding = embedder.time_embedder(sines)
+        modulation = embedder.time_proj(embedder.act_fn(embedding))
+        return embedder.text_embedder(text_BLE).to(dtype), embedding, modulation.unflatten(2, (6, -1))
 
     def _head(self, x: Tensor, time: Tensor, grid: tuple[int, int]) -> Tensor:
         """Output norm, projection and unpatchify: ``(..., N, D)`` and ``(..., D)`` to ``(..., C, H, W)``."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 # What FSDP1 and torch.compile put into the names of parameters.
@@ -27,9 +27,31 @@ def plain_name(name: str) -> str:
     return name
 
 
+def fsdp_version() -> int | None:
+    """Of the FSDP with which accelerate will shard what is built in this process; None where it will not."""
+    from accelerate.state import AcceleratorState, is_initialized
+    from accelerate.utils import DistributedType
+
+    if not is_initialized() or AcceleratorState().distributed_type != DistributedType.FSDP:
+        return None
+    return int(AcceleratorState().fsdp_plugin.fsdp_version)
+
+
 def local(tensor: Tensor) -> Tensor:
     """What lies on this rank, as a view."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def nothing(module: nn.Module) -> Tensor | float:
+    """Zero, as a function of every parameter that FSDP2 gathers for the module itself.
+
+    FSDP2 sends round what has gradients, so that ranks must agree on it; which heads a batch teaches is drawn on each.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    whole = [p for p in parameters if not isinstance(p, DTensor)]
+    if len(whole) == len(parameters):
+        return 0.0
+    return torch.stack([p.flatten()[0].float() for p in whole]).sum() * 0.0
 
 
 class Pieces:

@@ -1,8 +1,8 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
 """Exponential moving average of the weights that a stage trains (paper p. 20: 0.9999, updated every step).
 
-The averages are float32 buffers under ``ema.<stage>.<parameter, dots as slashes>``: LeRobot saves one safetensors file,
-so they must be part of the policy to survive resuming. Ours for that reason: diffusers' EMAModel is no module and keeps
+The averages are float32 tables under ``ema.<stage>.<parameter, dots as slashes>``: LeRobot saves one safetensors file,
+so they must be part of the policy to survive resuming, and FSDP casts buffers to a dtype in which an average stands still. Ours for that reason: diffusers' EMAModel is no module and keeps
 averages in the weights' own precision, torch's AveragedModel copies the whole model, frozen towers too, and neither
 can be shown in the model's place and saved in that state.
 
@@ -16,12 +16,13 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
+from lerobot_wallwm.hub.files.tables import Tables
 from lerobot_wallwm.policies.training.shards import Pieces, local, plain_name
 
 PREFIX = "ema."
 
 
-class WeightAverage(nn.Module):
+class WeightAverage(Tables):
     """The average of a model's trainable parameters.
 
     The first steps count for more than ``1 - decay``: the factor is ``min(decay, (1 + n) / (10 + n))`` after n updates,
@@ -39,9 +40,8 @@ class WeightAverage(nn.Module):
         super().__init__()
         self.decay = decay
         self.names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        for name, weight in self._trained(model).items():
-            self.register_buffer(_as_buffer(name), weight.float().clone())
-        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+        averages = {_key(name): weight.float().clone() for name, weight in self._trained(model).items()}
+        self.keep(True, **averages, updates=torch.zeros((), dtype=torch.long))
         self._live: dict[str, Tensor] = {}
         self._pieces: Pieces | None = None
 
@@ -56,11 +56,7 @@ class WeightAverage(nn.Module):
         return {name: local(parameters[name].detach()) for name in self.names}
 
     def follow(self, model: nn.Module) -> None:
-        """Keeps this rank's pieces alone, once the model's parameters are sharded; a collective of all ranks then.
-
-        Not as buffers any more: FSDP1 casts those to its buffers' dtype, in which an average stands still. Call it
-        before the first forward, therefore.
-        """
+        """Keeps this rank's pieces alone, once the model's parameters are sharded; a collective of all ranks then."""
         if self._pieces is not None:
             return
         trained = self._trained(model)
@@ -69,14 +65,14 @@ class WeightAverage(nn.Module):
         shapes = [self._average(name).shape for name in self.names]
         self._pieces = pieces = Pieces(list(trained.values()), shapes)
         for index, (name, weight) in enumerate(trained.items()):
-            average = pieces.cut(index, self._average(name)).clone().view_as(weight)
-            delattr(self, _as_buffer(name))
-            setattr(self, _as_buffer(name), average)
+            average = pieces.cut(index, self._average(name))
+            setattr(self, _key(name), average.to(weight.device, copy=True).view_as(weight))
             if self._live:  # a checkpoint that has just been loaded shows its averages
-                self._live[name] = pieces.cut(index, self._live[name]).clone().view_as(weight)
+                live = pieces.cut(index, self._live[name])
+                self._live[name] = live.to(weight.device, copy=True).view_as(weight)
 
     def _average(self, name: str) -> Tensor:
-        return getattr(self, _as_buffer(name))
+        return getattr(self, _key(name))
 
     def whole(self) -> dict[str, Tensor]:
         """Averages by their keys, and the live weights while averages are shown by theirs with ``model.``, of pieces.
@@ -87,7 +83,7 @@ class WeightAverage(nn.Module):
             return {}
         out = {}
         for index, name in enumerate(self.names):
-            wanted = {_as_buffer(name): self._average(name)}
+            wanted = {_key(name): self._average(name)}
             if self._live:
                 wanted["model." + name] = self._live[name]
             for key, piece in wanted.items():
@@ -130,7 +126,7 @@ class WeightAverage(nn.Module):
         """Begins anew with the weights that the model shows."""
         self._live = {}
         for name, weight in self._trained(model).items():
-            setattr(self, _as_buffer(name), weight.float().clone())  # it may have been on meta
+            setattr(self, _key(name), weight.float().clone())  # it may have been on meta
         self.updates = torch.zeros_like(self.updates, device=weight.device)
 
     def live(self) -> dict[str, Tensor]:
@@ -167,5 +163,5 @@ def names_after_averages(
     return names
 
 
-def _as_buffer(name: str) -> str:
-    return name.replace(".", "/")  # torch allows no dots in a buffer's name
+def _key(name: str) -> str:
+    return name.replace(".", "/")  # so that what stands before the last dot is the module

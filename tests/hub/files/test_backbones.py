@@ -7,6 +7,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 from tiny_wan import TRANSFORMER, save_backbone, transformer
 
 from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource, wan_shape
@@ -138,27 +139,21 @@ def test_loading_code_does_not_import_lerobot():
 
 
 def published_keys(depth: int = 30) -> set[str]:
-    """Names of both checkpoints' transformers, as public converters between Wan's own and diffusers' layout list them."""
-    linear = [f"attn{n}.to_{x}" for n in (1, 2) for x in ("q", "k", "v", "out.0")]
-    both = [*linear, "ffn.net.0.proj", "ffn.net.2", "norm2"]
-    block = [f"{name}.{kind}" for name in both for kind in ("weight", "bias")]
-    block += [f"attn{n}.norm_{x}.weight" for n in (1, 2) for x in "qk"] + ["scale_shift_table"]
-    conditions = [
-        f"condition_embedder.{name}"
-        for name in ("time_proj", *(f"{of}_embedder.linear_{n}" for of in ("time", "text") for n in (1, 2)))
-    ]
-    rest = [
-        f"{name}.{kind}"
-        for name in ("patch_embedding", "proj_out", *conditions)
-        for kind in ("weight", "bias")
-    ]
-    return {"scale_shift_table", *rest, *(f"blocks.{i}.{name}" for i in range(depth) for name in block)}
+    """Names in Wan's own files of both checkpoints' transformers (its public wan/modules/model.py)."""
+    linear = [f"{kind}_attn.{x}" for kind in ("self", "cross") for x in "qkvo"]
+    block = [f"{name}.{kind}" for name in (*linear, "ffn.0", "ffn.2", "norm3") for kind in ("weight", "bias")]
+    block += [f"{kind}_attn.norm_{x}.weight" for kind in ("self", "cross") for x in "qk"] + ["modulation"]
+    rest = ("patch_embedding", "head.head", "time_projection.1")
+    rest += tuple(f"{of}_embedding.{n}" for of in ("time", "text") for n in (0, 2))
+    names = {f"{name}.{kind}" for name in rest for kind in ("weight", "bias")} | {"head.modulation"}
+    return names | {f"blocks.{i}.{name}" for i in range(depth) for name in block}
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_what_is_asked_of_a_transformer_is_what_is_published(name):
-    """Public notes on Wan2.2-TI2V-5B's files count 825 tensors; 1.3B has as many layers."""
-    keys = published_keys()
+    """Public notes on Wan2.2-TI2V-5B's files count 825 tensors; 1.3B has as many layers. diffusers' converter renames them."""
+    own_names = {name: torch.empty(2, 2) for name in published_keys()}
+    keys = convert_wan_transformer_to_diffusers(own_names).keys()
     with torch.device("meta"):
         wan = WanTransformer3DModel(**BACKBONES[name].video.wan_kwargs())
         tower = MultiViewVideoTower(BACKBONES[name].video, 3, (6, 7))

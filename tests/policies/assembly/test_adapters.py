@@ -151,6 +151,21 @@ def test_adapters_are_small_and_a_tower_that_knows_nothing_is_trained_whole(
     assert any("model.video.blocks.0.attn1.to_out.0.lora_A" in name for name in trained)
 
 
+def test_the_base_of_a_bfloat16_run_takes_two_bytes_a_weight(
+    base, tiny_stats, make_train_batch, make_observation, tmp_path
+):
+    policy = adapted(base, tiny_stats, dtype="bfloat16")
+    steps(policy, make_train_batch)
+    kinds = {"base_layer.weight": torch.bfloat16, "lora_A.default.weight": torch.float32}
+    for end, dtype in kinds.items():
+        assert {p.dtype for name, p in policy.named_parameters() if name.endswith(end)} == {dtype}
+    loaded = load(save(policy, tiny_stats, tmp_path))
+    seen = make_observation(["reach for the red cube"])
+    torch.testing.assert_close(
+        loaded.select_action(dict(seen)), policy.eval().select_action(dict(seen)), atol=0.05, rtol=0.05
+    )
+
+
 def test_no_average_is_kept(base, tiny_stats, make_train_batch, tmp_path, caplog):
     policy = adapted(base, tiny_stats, ema_decay=0.9)
     assert "no average" in caplog.text

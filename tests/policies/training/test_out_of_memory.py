@@ -1,13 +1,22 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""What the error says when memory runs out."""
+"""What is refused before memory or hours are lost, and what the error says when memory runs out."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from lerobot.configs.train import TrainPipelineConfig
 from torch import nn
 
-SAVED = r"muon: ([\d.]+) MB"
+from lerobot_wallwm.policies.assembly import build
+
+
+def test_fsdp2_is_refused_where_lerobot_has_none(make_policy, monkeypatch):
+    monkeypatch.setattr(build, "fsdp_version", lambda: 2)
+    with pytest.raises(ValueError, match=r"fsdp_version: 2.*Fix: fsdp_version: 1"):
+        make_policy()
+    monkeypatch.setitem(TrainPipelineConfig.__dataclass_fields__, "parallelism", None)
+    make_policy()
 
 
 def test_the_error_names_settings_and_what_they_save(make_policy, make_train_batch):

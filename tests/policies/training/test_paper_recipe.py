@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from test_plugin import train
 
+from lerobot_wallwm.hub.files.learned import Learned
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.model.flow_matching import schedule
 from lerobot_wallwm.policies.model.sampling import _integrate
@@ -97,6 +99,20 @@ def test_every_stage_trains_and_acts_under_it(make_policy, make_train_batch, mak
     if stage == "next_chunk":
         actions = policy.predict_action_chunk(seen)
         assert torch.isfinite(actions).all() and actions.shape[1] == policy.config.horizon
+
+
+@pytest.mark.slow  # five runs of lerobot-train
+def test_the_papers_stages_follow_each_other(tiny_view, tmp_path):
+    start = "--policy.type=wallwm"
+    for stage in ("video", "action", "vlm", "staircase", "next_chunk"):
+        flags = ["--policy.recipe=paper", "--policy.backbone=nano", f"--policy.stage={stage}"]
+        folder = (
+            train(tiny_view / "train", tmp_path / stage, 3, *flags, start=start) / "last/pretrained_model"
+        )
+        start = f"--policy.path={folder}"
+        config = WallwmConfig.from_pretrained(folder)
+        assert (config.recipe, config.stage, config.optimizer) == ("paper", stage, "muon")
+    assert Learned.read(folder).stages == ["video", "action", "vlm", "staircase", "next_chunk"]
 
 
 def test_integrating_the_true_velocity_lands_on_the_actions():

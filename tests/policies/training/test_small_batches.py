@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from hypothesis import given, strategies as st
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from test_plugin import train as train_by_lerobot
 from tiny_models import tiny_model
 
 from lerobot_wallwm.policies.model import objectives
@@ -87,6 +90,35 @@ def test_every_part_learns_on_two_ranks_of_one_sample(
     one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert one.pop("taught") == two.pop("taught") == sorted(HEADS)
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def event_lengths(folder: Path, dataset: Path) -> list[int]:
+    """Ticks of each event while a policy walks through recorded episodes, each event told by the plan and the model alone."""
+    policy = WallwmPolicy.from_pretrained(folder)
+    recorded, lengths = LeRobotDataset("test/tiny", root=dataset), []
+    for episode in recorded.meta.episodes:
+        policy.reset()
+        captions = []
+        for row in range(episode["dataset_from_index"], episode["dataset_to_index"]):
+            item = recorded[row]
+            seen = {key: item[key][None] for key in item if key.startswith("observation.")}
+            policy.select_action({**seen, "task": [item["task"]]})
+            captions.append(policy.rollout.cursors[0].caption)
+        runs = [len(list(same)) for _, same in groupby(captions)]
+        lengths += runs[:-1]  # the last one is cut by the recording's end
+    return lengths
+
+
+@pytest.mark.slow  # two runs of lerobot-train
+def test_events_last_as_long_after_batches_of_one_as_of_eight(tiny_view, tiny_dataset, tmp_path: Path):
+    found = {}
+    for size, steps in ((1, 1600), (8, 200)):
+        flags = (f"--batch_size={size}", "--policy.optimizer_lr=3e-3")
+        folder = train_by_lerobot(tiny_view / "train", tmp_path / str(size), steps, *flags)
+        found[size] = event_lengths(folder / "last" / "pretrained_model", tiny_dataset)
+    means = {size: sum(lengths) / len(lengths) for size, lengths in found.items()}
+    print(f"events in a rollout, ticks: {found}, means {means}")
+    assert means[1] == pytest.approx(means[8], rel=0.25)
 
 
 def test_a_policy_that_never_learned_when_events_end_refuses_them(

@@ -55,7 +55,7 @@ def test_it_equals_a_plain_loop_with_the_warm_up():
         else:
             decay = min(0.5, (1 + count) / (10 + count))
             expected = decay * expected + (1 - decay) * count**2
-    torch.testing.assert_close(average.get_buffer("weight"), torch.full((1, 2), expected))
+    torch.testing.assert_close(average.weight, torch.full((1, 2), expected))
     assert int(average.updates) == 20
 
 
@@ -68,11 +68,11 @@ def test_it_keeps_what_bfloat16_weights_would_lose():
     model.weight.data.fill_(2.0)
     for _ in range(10):
         average.update(model)
-    assert average.get_buffer("weight").dtype == torch.float32
-    assert float(average.get_buffer("weight")) == pytest.approx(2 - 0.9999**10, abs=1e-5)
+    assert average.weight.dtype == torch.float32
+    assert float(average.weight) == pytest.approx(2 - 0.9999**10, abs=1e-5)
     average.show(model, True)
     average.show(model, False)
-    assert float(model.weight) == 2.0 and float(average.get_buffer("weight")) > 1.0005
+    assert float(model.weight) == 2.0 and float(average.weight) > 1.0005
 
 
 def test_parameters_that_fsdp_hides_are_refused():
@@ -99,7 +99,7 @@ def test_evaluation_shows_the_average_and_training_the_live_weights(make_policy,
     policy = make_policy(**AVERAGED)
     steps(policy, make_train_batch, range(4))
     weight, average = policy.model.video.proj_out.weight, policy.ema["video"]
-    live, mean = weight.detach().clone(), average.get_buffer("video/proj_out/weight").clone()
+    live, mean = weight.detach().clone(), getattr(average, "video/proj_out/weight").clone()
     assert not torch.equal(live, mean)
     before = {key: value.clone() for key, value in policy.state_dict().items()}
     for _ in range(2):  # twice in a row changes nothing more
@@ -131,7 +131,7 @@ def test_a_checkpoint_holds_both_whichever_was_shown(make_policy, make_train_bat
     loaded = WallwmPolicy.from_pretrained(tmp_path)
     assert not loaded.training  # LeRobot loads in evaluation mode
     assert torch.equal(
-        loaded.model.video.proj_out.weight, policy.ema["video"].get_buffer("video/proj_out/weight")
+        loaded.model.video.proj_out.weight, getattr(policy.ema["video"], "video/proj_out/weight")
     )
     assert_equal_states(loaded.state_dict(), expected)
     # Loading over a policy that shows its averages.
@@ -162,7 +162,7 @@ def test_the_next_stage_starts_from_the_average(make_policy, make_train_batch, t
         assert [int(average.updates) for average in following.ema.values()] == [0] * ("ema_decay" in fields)
         weights, left = dict(following.train().model.named_parameters()), policy.train().model
         for name, live in left.named_parameters():
-            expected = averages.get_buffer(name.replace(".", "/")) if name in averages.names else live
+            expected = getattr(averages, name.replace(".", "/")) if name in averages.names else live
             assert torch.equal(weights[name], expected), name
 
 
@@ -172,10 +172,10 @@ def test_a_checkpoint_without_an_average_begins_one(make_policy, make_train_batc
     video = started_from(tmp_path, **AVERAGED)
     average = video.ema["video"]
     assert int(average.updates) == 0
-    for weight in (video.model.video.proj_out.weight, average.get_buffer("video/proj_out/weight")):
+    for weight in (video.model.video.proj_out.weight, getattr(average, "video/proj_out/weight")):
         assert torch.equal(weight, joint.model.video.proj_out.weight)
     steps(video, make_train_batch, range(1))
-    assert torch.equal(video.model.video.proj_out.weight, average.get_buffer("video/proj_out/weight"))
+    assert torch.equal(video.model.video.proj_out.weight, getattr(average, "video/proj_out/weight"))
 
 
 def test_a_checkpoint_with_an_unfit_average_is_refused(make_policy, tmp_path):
@@ -206,7 +206,7 @@ def test_an_average_of_weights_that_are_yet_to_come():
     model.to_empty(device="cpu")
     nn.init.ones_(model.weight)
     average.begin(model)
-    assert average.updates.device.type == "cpu" and bool((average.get_buffer("weight") == 1).all())
+    assert average.updates.device.type == "cpu" and bool((average.weight == 1).all())
     average.update(model)
     assert int(average.updates) == 1
 
