@@ -11,7 +11,7 @@ Peak of a step = weights + optimiser + averages + the larger of (kept activation
 copies of the weights that learn; gradients) + what one block's backward holds besides. Without checkpointing the copies are
 among what is kept. Data-parallel training (DDP) holds the gradients twice. Sharded over n devices, all but the activations is
 an n-th, and the weights of two blocks are whole; but LeRobot 0.6.1 puts the whole policy, averages too, on each device before
-it is sharded, so that a card must hold that as well (`start`). Frozen encoders are not counted: umT5 is released before the
+it is sharded or gets an adapter, so that a card must hold that as well (`start`). Frozen encoders are not counted: umT5 is released before the
 first step, the VAE takes 1.4 GB (5B) or 0.3 GB (1.3B) in bfloat16 and its own workspace.
 """
 
@@ -51,7 +51,16 @@ SAMPLES = 50 * 10 * 20
 DEVICES = {"H100": (989e12, (2.0, 4.0)), "24 GB (RTX 4090)": (165e12, (0.3, 0.7))}
 USED = 0.4
 TRAINS = {"video": ("video",), "action": ("action",), "joint": ("video", "action")}
-CARDS = {"8 GB": 8, "12 GB": 12, "16 GB": 16, "24 GB": 24, "48 GB": 48, "80 GB": 80, "141 GB": 141}
+CARDS = {
+    "8 GB": 8,
+    "12 GB": 12,
+    "16 GB": 16,
+    "24 GB": 24,
+    "32 GB": 32,
+    "48 GB": 48,
+    "80 GB": 80,
+    "141 GB": 141,
+}
 
 
 class _Fake(FakeTensorMode):
@@ -220,7 +229,8 @@ def memory(run: Run, size: Sizes | None = None) -> Memory:
             whole += depth * kept[name][0]
     block = max(block, max(inputs for _, inputs in kept.values()))
     copies = 2 * trained if run.bfloat16 and run.checkpointing else 0
-    start = states[0] + states[3]
+    # What is frozen below an adapter is laid in bfloat16 after it has come onto the device.
+    start = (4 * (trained + frozen) if run.method == "LoRA" else states[0]) + states[3]
     if run.method == "DDP" and run.devices > 1:
         states[1] *= 2
     if run.method.startswith("FSDP"):
@@ -260,10 +270,10 @@ CHECKED = {
     "activations dominate": (replace(PLAIN, batch=6), SCALED),
     "checkpointing": (replace(PLAIN, batch=6, checkpointing=True), SCALED),
     "video frozen": (replace(PLAIN, stage="action", batch=4, draws=6), SCALED),
-    "muon": (replace(PLAIN, optimizer="muon"), SCALED),
     "bfloat16": (replace(PLAIN, batch=6, bfloat16=True), SCALED),
     "bfloat16, checkpointing": (replace(PLAIN, batch=6, bfloat16=True, checkpointing=True), SCALED),
     "bfloat16, video frozen": (replace(PLAIN, stage="action", batch=4, draws=6, bfloat16=True), SCALED),
+    "deep, muon": (replace(PLAIN, optimizer="muon"), DEEP),
     "deep, one rank": (PLAIN, DEEP),
     "deep, two ranks of FSDP1": (replace(PLAIN, method="FSDP1", devices=2), DEEP),
     "deep, two ranks of FSDP2": (replace(PLAIN, method="FSDP2", devices=2), DEEP),

@@ -171,9 +171,9 @@ class WorldActionModel(nn.Module):
         if acting:
             _lay_in(self, dtype)
             return
-        for name, tower in (("video", self.video), ("action", self.action)):
-            if name not in self.shape.stage.trains:
-                tower.blocks.to(dtype)
+        for name, blocks in (("video", self.video.blocks), ("action", self.action.blocks)):
+            for block in blocks if name not in self.shape.stage.trains else ():
+                block.to(dtype)
 
     def parts(self) -> dict[str, nn.Module]:
         """What the stages train or freeze as one, by the names of `stages.PARTS`."""
