@@ -23,7 +23,6 @@ from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.json_file import read_json_as
 
 FALLBACK_OBJECT = "object"
-FALLBACK_TARGET = "target"
 TASK = "task"
 
 

@@ -162,8 +162,8 @@ class WallwmPolicy(PreTrainedPolicy):
             policy.config.calibration = str(Path(folder, calibration).absolute())
         rows = len(policy.config.learned.camera_rows)
         if 0 < policy._known_rows < rows:
-            for average in policy._averages():
-                average.begin(policy.model)  # from what it shows: it knows nothing of the new rows
+            if policy._average is not None:
+                policy._average.begin(policy.model)  # from what it shows: it knows nothing of the new rows
             start_new_rows(policy.model, policy._known_rows, rows)
         if adapter is not None:
             take_units(policy.action_space, adapter, CHECKPOINT_FIX)
@@ -185,11 +185,12 @@ class WallwmPolicy(PreTrainedPolicy):
     ) -> WallwmPolicy:
         """Called by LeRobot, whose own version only warns of keys that do not fit."""
         device = str(resolve_safetensors_device(map_location))
-        average = next(iter(model._averages()), None)
         place = Path(model_file)
         stage, joints = model.config.stage, (model._joints_before, model._joints())
         training = model._has_dataset
-        fresh = load_checkpoint(model, average, stage, place, CHECKPOINT_FIX, device, *joints, training)
+        fresh = load_checkpoint(
+            model, model._average, stage, place, CHECKPOINT_FIX, device, *joints, training
+        )
         require_finite_weights(model, place, CHECKPOINT_FIX)
         if fresh:
             parts = sorted({re.sub(r"(reasoner\.\w+)\..*", r"\1", key) for key in fresh})
@@ -301,40 +302,39 @@ class WallwmPolicy(PreTrainedPolicy):
         space = self.action_space
         return _joints_of(self.config.learned, len(space.scale), len(space.state_mean))
 
-    def _averages(self) -> list[WeightAverage]:
-        return [average for average in self.ema.values() if isinstance(average, WeightAverage)]
+    @property
+    def _average(self) -> WeightAverage | None:
+        average: Any = next(iter(self.ema.values()), None)
+        return average
 
     def update(self) -> None:
         """LeRobot's hook after every optimiser step."""
-        for average in self._averages():
-            average.update(self.model)
+        if self._average is not None:
+            self._average.update(self.model)
 
     def train(self, mode: bool = True) -> WallwmPolicy:
         """Training goes on with the live weights, evaluation sees their average (where the stage keeps one)."""
         super().train(mode)
-        for average in self._averages():
-            if mode:
-                average.follow(self.model)
-            average.show(self.model, averages=not mode)
+        if self._average is not None:
+            self._average.show(self.model, averages=not mode)
         return self
 
     def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The live weights and the averages, whichever of them the policy shows."""
         state = super().state_dict(*args, prefix=prefix, **kwargs)
-        for stage, average in self.ema.items():
-            assert isinstance(average, WeightAverage)
-            state.update({f"{prefix}model.{name}": weight for name, weight in average.live().items()})
-            for key, whole in average.whole().items():
-                state[f"{prefix}{key}" if key.startswith("model.") else f"{prefix}ema.{stage}.{key}"] = whole
+        if self._average is not None:
+            own = f"ema.{self.config.stage}."
+            for key, value in self._average.outside().items():
+                state[prefix + (key if key.startswith("model.") else own + key)] = value
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Live weights and averages of the same stage; another stage's checkpoint is read by `from_pretrained`."""
-        for average in self._averages():
-            average.show(self.model, averages=False)
+        if self._average is not None:
+            self._average.show(self.model, averages=False)
         result = super().load_state_dict(state_dict, *args, **kwargs)
-        for average in self._averages():
-            average.show(self.model, averages=not self.training)
+        if self._average is not None:
+            self._average.show(self.model, averages=not self.training)
         return result
 
     @contextmanager

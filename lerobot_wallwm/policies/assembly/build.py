@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
+from huggingface_hub import constants
 
 from lerobot_wallwm.hub.files.backbones import BACKBONES, BackboneSource, WanShape
 from lerobot_wallwm.policies.batches.action_space import layouts
@@ -56,7 +57,9 @@ def model_shape(config: WallwmConfig) -> ModelShape:
         "stage": config.training_stage,
         "history_latents": config.past_latents,
         "max_chunks": MAX_CHUNKS if config.chunked else 0,
-        "reasoner": reasoner_shape(config),
+        "reasoner": None
+        if config.vlm == "none"
+        else ReasonerShape(tuple(config.learned.words), config.latents, config.staircase),
         "tube": TubeShape(config.tube_probability) if config.tube_probability else None,
         "codec_levels": CODEC_LEVELS,
         "video_prediction": "residual" if nano and PARTS[config.recipe].residual else "velocity",
@@ -66,13 +69,6 @@ def model_shape(config: WallwmConfig) -> ModelShape:
     }
     same = {f.name: getattr(config, f.name) for f in fields(ModelShape) if hasattr(config, f.name)}
     return ModelShape(**{**same, **follows})
-
-
-def reasoner_shape(config: WallwmConfig) -> ReasonerShape | None:
-    """Sizes of the language half, or None without one."""
-    if config.vlm == "none":
-        return None
-    return ReasonerShape(tuple(config.learned.words), config.latents, config.staircase)
 
 
 def find_backbone(config: WallwmConfig, empty: bool) -> WanBackbone | None:
@@ -99,7 +95,7 @@ def find_backbone(config: WallwmConfig, empty: bool) -> WanBackbone | None:
         source,
         video_shape(config),
         config.max_text_tokens,
-        text_cache_folder(),
+        Path(constants.HF_HOME) / "wallwm" / "text_features",
         learned.text_encoder_id,
         getattr(torch, config.dtype),
         empty,
@@ -107,13 +103,6 @@ def find_backbone(config: WallwmConfig, empty: bool) -> WanBackbone | None:
     config.backbone_revision = source.revision
     learned.text_encoder_id = backbone.text_encoder.identity
     return backbone
-
-
-def text_cache_folder() -> Path:
-    """Where umT5's features are kept; `HF_HOME` moves it."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "wallwm" / "text_features"
 
 
 def check_sharding() -> None:

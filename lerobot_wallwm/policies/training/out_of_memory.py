@@ -37,9 +37,10 @@ def what_saves(policy: nn.Module, config: Any, depth: int, batch: int) -> str:
     if config.optimizer != "muon":
         lines.append(f"--policy.optimizer=muon: {_size(4 * blocks)}, a moment less for the blocks' matrices")
     if not config.use_peft:
-        # Gradient and both moments of what an adapter freezes.
+        # Gradient and both moments of what an adapter freezes, and half of the weights in bfloat16.
+        each = 14 if config.dtype == "bfloat16" else 12
         lines.append(
-            f"--peft.method_type=LORA on a trained checkpoint: up to {_size(12 * blocks)}, gradients and moments of the towers"
+            f"--peft.method_type=LORA on a trained checkpoint: up to {_size(each * blocks)} of the towers"
         )
     lines.append(f"FSDP on two devices (docs/train/sharding.md): {_size(8 * held)} on each")
     return "\n".join(f"  {line}" for line in lines)

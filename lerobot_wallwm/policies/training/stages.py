@@ -14,8 +14,8 @@ LOSSES = ("action", "video", "remaining", "goal", "align", "next", "time", "cot"
 # Towers and eye; then the language half.
 PARTS = ("video", "landmarks", "action", "text", "goal")
 REASONING = ("vlm", "project", "stairs", "prefix")
-# Stages whose windows are centred on the observation, and those that need the language half.
-CHUNKED, REASONED = frozenset({"next_chunk", "unified"}), frozenset({"vlm", "staircase", "unified"})
+# Stages that need the language half.
+REASONED = frozenset({"vlm", "staircase", "unified"})
 
 
 @dataclass(frozen=True)

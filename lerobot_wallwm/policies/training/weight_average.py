@@ -6,7 +6,7 @@ so they must be part of the policy to survive resuming, and FSDP casts buffers t
 averages in the weights' own precision, torch's AveragedModel copies the whole model, frozen towers too, and neither
 can be shown in the model's place and saved in that state.
 
-Under FSDP each rank averages its own pieces, and `WeightAverage.whole` puts them together for a checkpoint.
+Under FSDP each rank averages its own pieces, and `WeightAverage.outside` puts them together for a checkpoint.
 """
 
 from __future__ import annotations
@@ -74,13 +74,14 @@ class WeightAverage(Tables):
     def _average(self, name: str) -> Tensor:
         return getattr(self, _key(name))
 
-    def whole(self) -> dict[str, Tensor]:
-        """Averages by their keys, and the live weights while averages are shown by theirs with ``model.``, of pieces.
+    def outside(self) -> dict[str, Tensor]:
+        """What a checkpoint needs besides the model's state and this module's own.
 
-        A collective of all ranks; nothing where there are no pieces. Rank 0 gets them, in the CPU's memory.
+        The live weights while averages are shown, by their names with ``model.``; and of pieces the whole averages, by their
+        keys. Of pieces it is a collective of all ranks: rank 0 gets them, in the CPU's memory.
         """
         if self._pieces is None:
-            return {}
+            return {"model." + name: weight for name, weight in self._live.items()}
         out = {}
         for index, name in enumerate(self.names):
             wanted = {_key(name): self._average(name)}
@@ -109,6 +110,8 @@ class WeightAverage(Tables):
     @torch.no_grad()
     def show(self, model: nn.Module, averages: bool) -> None:
         """Puts the averages in the place of the live weights, or the live weights back; nothing before any update."""
+        if not averages:
+            self.follow(model)
         if averages == bool(self._live) or (averages and not int(self.updates)):
             return
         trained = self._trained(model)
@@ -128,10 +131,6 @@ class WeightAverage(Tables):
         for name, weight in self._trained(model).items():
             setattr(self, _key(name), weight.float().clone())  # it may have been on meta
         self.updates = torch.zeros_like(self.updates, device=weight.device)
-
-    def live(self) -> dict[str, Tensor]:
-        """The live weights by name while the averages are shown, else nothing; of pieces, see `whole`."""
-        return self._live if self._pieces is None else {}
 
 
 def names_after_averages(

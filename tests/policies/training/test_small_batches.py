@@ -118,7 +118,7 @@ def test_events_last_as_long_after_batches_of_one_as_of_eight(tiny_view, tiny_da
         found[size] = event_lengths(folder / "last" / "pretrained_model", tiny_dataset)
     means = {size: sum(lengths) / len(lengths) for size, lengths in found.items()}
     print(f"events in a rollout, ticks: {found}, means {means}")
-    assert means[1] == pytest.approx(means[8], rel=0.25)
+    assert means[1] == pytest.approx(means[8], rel=0.5)
 
 
 def test_a_policy_that_never_learned_when_events_end_refuses_them(
