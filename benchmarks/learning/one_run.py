@@ -43,10 +43,11 @@ class Job:
     steps: int
     batch: int
     view: str  # carved views
-    heldout: str
+    heldout: str  # none: train only
     cache: str  # folder for decoded frames
     observations: int  # held-out ones, at most
-    # Fields of the policy's configuration or training stage; `start` is a checkpoint, `altered` the "camera" or "words".
+    # Fields of the policy's configuration or training stage; `start` is a checkpoint, of which only `stage` is changed,
+    # `altered` the "camera" or "words".
     changes: dict[str, Any] = field(default_factory=dict)
     # Source episode to what is said instead of the events' captions.
     told: dict[str, str] = field(default_factory=dict)
@@ -81,7 +82,7 @@ def prepared(args: Namespace) -> Path:
     return folder
 
 
-def recorded(folder: Path, episodes: int, seed: int, **settings: Any) -> Path:
+def recorded(folder: Path, episodes: int, seed: int, task: str = "PickPlace-v0", **settings: Any) -> Path:
     """Demonstrations recorded anew from that seed, and their view beside them; left alone if they exist."""
     from lerobot_env_so101_sim.record import record
     from lerobot_wallwm.processors.prepare.config import PrepareConfig
@@ -90,7 +91,7 @@ def recorded(folder: Path, episodes: int, seed: int, **settings: Any) -> Path:
 
     view = folder.with_name(f"{folder.name}_events")
     if not folder.exists():
-        record(folder, episodes, seed)
+        record(folder, episodes, seed, task=task)
     if not view.exists():
         places = DatasetConfig(root=folder), OutputConfig(root=view)
         prepare(PrepareConfig(*places, quiet=True, **settings))
@@ -166,8 +167,11 @@ def train(job: Job, root: Path) -> dict[str, Any]:
     chosen = {name: value for name, value in job.changes.items() if name in fields}
     config: PreTrainedConfig = WallwmConfig(device="cpu", push_to_hub=False, **chosen)
     if start := job.changes.get("start"):
+        overrides = {"device": "cpu", "push_to_hub": "false"} | {
+            name: chosen[name] for name in ("stage",) if name in chosen
+        }
         config = PreTrainedConfig.from_pretrained(
-            start, cli_overrides=["--device=cpu", "--push_to_hub=false"]
+            start, cli_overrides=[f"--{name}={value}" for name, value in overrides.items()]
         )
         config.pretrained_path = Path(start)
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
@@ -435,7 +439,10 @@ def main() -> None:
     order_file, result = map(Path, sys.argv[1:3])
     job, root = Job(**json.loads(order_file.read_text())), result.with_suffix("")
     found = train(job, root)
-    if job.sight:
+    found["checkpoint"] = str(root)
+    if not job.heldout:
+        pass
+    elif job.sight:
         altered = job.changes.get("altered", "")
         found["sight"] = sight(root, Path(job.heldout), Path(job.cache), altered=altered)
     else:

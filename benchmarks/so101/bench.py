@@ -1,7 +1,7 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""wallwm on carved events against LeRobot's ACT on the uncarved source, for the same wall-clock, in simulation.
+"""wallwm on carved events against LeRobot's ACT and Diffusion Policy on the uncarved source, at equal wall-clock.
 
-Trains both with the unmodified lerobot-train on the same episodes, evaluates both with the unmodified lerobot-eval on
+Trains each with the unmodified lerobot-train on the same episodes, evaluates each with the unmodified lerobot-eval on
 seen and on left-out colour pairs at the same seeds: success and Task Progress with 95 % intervals. What is done is not
 redone: an interrupted run goes on from its last checkpoint.
 """
@@ -14,7 +14,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from so101_demo.training_log import last_step, parse_training_log
 
 from benchmarks.harness.repo import DATASET, REPO
 from benchmarks.harness.rows import CannotRunError, Mean, Row, Share
+from benchmarks.learning.sight import BASE
 from lerobot_wallwm.check.measure.views import source_episodes
 
 ENV = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
@@ -37,6 +38,8 @@ LOG_FREQ = 25
 # Seeds of the simulated episodes; the demonstrations were recorded at seeds far below.
 FIRST_SEED = 200_000
 SPLITS = ("seen", "left_out")
+# `base` is wallwm from the base weights.
+POLICIES = ("wallwm", "base", "act", "diffusion")
 # Several simulators share one forward of the policy; they run in processes of their own.
 ENVIRONMENTS = 5
 QUICK = {"minutes": 0.01, "episodes": 1, "policies": ["wallwm"], "splits": ["seen"]}
@@ -45,11 +48,10 @@ QUICK = {"minutes": 0.01, "episodes": 1, "policies": ["wallwm"], "splits": ["see
 def flags(parser: ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=60, help="training time of each policy")
     parser.add_argument("--episodes", type=int, default=50, help="of each policy on each split")
-    parser.add_argument("--policies", nargs="+", default=["wallwm", "act"], choices=["wallwm", "act"])
+    parser.add_argument("--policies", nargs="+", default=POLICIES, choices=POLICIES)
     parser.add_argument("--splits", nargs="+", default=SPLITS, choices=SPLITS)
     parser.add_argument("--dataset", type=Path, default=DATASET, help="demonstrations, a LeRobotDataset v3")
-    parser.add_argument("--wallwm_args", default="", help="more lerobot-train arguments for wallwm, quoted")
-    parser.add_argument("--act_args", default="", help="more lerobot-train arguments for ACT, quoted")
+    parser.add_argument("--more", default="", help="more lerobot-train arguments for each policy, quoted")
     parser.add_argument("--fresh", action="store_true", help="redo everything")
 
 
@@ -63,31 +65,32 @@ class Contender:
     batch_size: int
 
 
-def contenders(view: Path, source: Path, wallwm_args: list[str], act_args: list[str]) -> list[Contender]:
-    """wallwm on the carved view, and LeRobot's ACT on the same episodes uncarved.
+def contenders(view: Path, source: Path) -> list[Contender]:
+    """wallwm on the carved view, from random and from base weights; LeRobot's policies on the same episodes uncarved.
 
-    ACT keeps its default architecture. Our choices for minutes on a CPU: no pretrained backbone (nothing may be
-    downloaded), chunks of 32 steps (1.6 s at 20 Hz) of which 16 are executed, and a learning rate of 1e-4 instead of
-    1e-5, which is meant for a hundred thousand steps.
+    ACT and Diffusion Policy keep their default architecture. Our choices for minutes on a CPU: no pretrained backbone
+    (nothing may be downloaded); ACT has chunks of 32 steps (1.6 s at 20 Hz) of which 16 are executed, and a learning rate
+    of 1e-4 instead of 1e-5, which is meant for a hundred thousand steps; Diffusion Policy denoises in 10 steps of DDIM,
+    as its authors do on robots.
     """
+    carved = ("--dataset.repo_id=local/so101_events", f"--dataset.root={view}")
     episodes = ",".join(map(str, source_episodes(view)))
-    wallwm = Contender(
-        "wallwm",
-        ("--dataset.repo_id=local/so101_events", f"--dataset.root={view}"),
-        # Out of events, it starts over until the time is up, as ACT never stops either.
-        ("--policy.type=wallwm", "--policy.on_plan_end=repeat", *wallwm_args),
-        16,
+    whole = (
+        "--dataset.repo_id=local/so101_source",
+        f"--dataset.root={source}",
+        f"--dataset.episodes=[{episodes}]",
     )
-    own = [f"--dataset.root={source}", f"--dataset.episodes=[{episodes}]"]
-    lengths = ["--policy.chunk_size=32", "--policy.n_action_steps=16"]
-    rates = ["--policy.optimizer_lr=1e-4", "--policy.optimizer_lr_backbone=1e-4"]
-    act = Contender(
-        "act",
-        ("--dataset.repo_id=local/so101_source", *own),
-        ("--policy.type=act", "--policy.pretrained_backbone_weights=null", *lengths, *rates, *act_args),
-        8,
-    )
-    return [wallwm, act]
+    # Out of events, it starts over until the time is up, as the others never stop either.
+    again, plain = "--policy.on_plan_end=repeat", "--policy.pretrained_backbone_weights=null"
+    lengths = ("--policy.chunk_size=32", "--policy.n_action_steps=16")
+    rates = ("--policy.optimizer_lr=1e-4", "--policy.optimizer_lr_backbone=1e-4")
+    denoising = ("--policy.noise_scheduler_type=DDIM", "--policy.num_inference_steps=10")
+    return [
+        Contender("wallwm", carved, ("--policy.type=wallwm", again), 16),
+        Contender("base", carved, (f"--policy.path={BASE}", again), 8),
+        Contender("act", whole, ("--policy.type=act", plain, *lengths, *rates), 8),
+        Contender("diffusion", whole, ("--policy.type=diffusion", plain, *denoising), 8),
+    ]
 
 
 def train_argv(contender: Contender, steps: int, save_freq: int, log_freq: int, out: Path) -> list[str]:
@@ -163,6 +166,8 @@ def evaluate(
     log: Path,
     say: Callable[[str], None],
     task: str = "PickPlace-v0",
+    seed: int = FIRST_SEED,
+    more: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Simulated episodes at fixed seeds: ``{"command", "seconds", "progress_log"}``."""
     progress_log = out / "progress.jsonl"
@@ -176,8 +181,9 @@ def evaluate(
         f"--env.progress_log={progress_log}",
         f"--eval.n_episodes={episodes}",
         f"--eval.batch_size={min(ENVIRONMENTS, episodes)}",
-        f"--seed={FIRST_SEED}",
+        f"--seed={seed}",
         f"--output_dir={out}",
+        *more,
     ]
 
     def progress(tail: str, seconds: float) -> None:
@@ -243,8 +249,8 @@ def stages(args: Namespace, dataset: Path, out: Path) -> Iterator[Row]:
 
     made_of = {"dataset": fingerprint_path(dataset), "code": code["processors"]}
     prepared = stages.run("prepare", made_of, [events], prepare)
-    more = shlex.split(args.wallwm_args), shlex.split(args.act_args)
-    for contender in contenders(events / "train", dataset, *more):
+    for contender in contenders(events / "train", dataset):
+        contender = replace(contender, policy=(*contender.policy, *shlex.split(args.more)))
         name, folder = contender.name, out / contender.name
         if name not in args.policies:
             continue
@@ -252,7 +258,7 @@ def stages(args: Namespace, dataset: Path, out: Path) -> Iterator[Row]:
             "after": prepared.fingerprint,
             "policy": contender.policy,
             "batch": contender.batch_size,
-            "code": code["policies"] if name == "wallwm" else "",
+            "code": code["policies"] if name in ("wallwm", "base") else "",
         }
         log = logs / f"{name}_probe.log"
         probing = partial(probe, contender, folder / "probe", log)
