@@ -56,6 +56,8 @@ class Learned:
     instructions: dict[str, dict[str, str]] = field(default_factory=dict)
     # How the joints move, in the dataset's units; see `learn_motion_limits`.
     motion_limits: Limits = field(default_factory=dict)
+    # How far grippers stay from their commands where an event ends with something in them; see `learn_holds`.
+    holds: Limits = field(default_factory=dict)
     # Numbers of the backbone's transformer, so that a checkpoint loads without it.
     backbone_shape: Counts = field(default_factory=dict)
     # Fingerprint of its umT5, so that a checkpoint acts without it on captions that it knows.
@@ -83,6 +85,7 @@ class Learned:
         known = {f.name for f in fields(cls)}
         wrong_keys = (values.keys() ^ known) - {
             "embodiment",
+            "holds",
             "instructions",
         }  # which earlier versions did not write
         if wrong_keys:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from torch import Tensor
@@ -64,6 +64,7 @@ class EventCursor:
         self.executed = 0
         self.paused = False
         self.retries = 0
+        self.failures: Counter[str] = Counter()  # of the plan at hand, by caption
         self.tick = 0
         self._frames: int | None = None  # what the plan says this event takes
         self._why = ""
@@ -85,6 +86,7 @@ class EventCursor:
         self.instruction = instruction
         self.write("instruction", text=instruction, planner=self.planner.source)
         self.planner.begin(instruction)
+        self.failures.clear()
         self.drop_queue()
         self.caption, self.leaving, self.paused, self._coming = None, True, False, None
 
@@ -178,9 +180,29 @@ class EventCursor:
         self.drop_queue()
         self.leaving, self._why = True, why
 
+    def fail(self, empty: list[str], retries: int) -> None:
+        """The event did not happen: the plan goes back to where it went for what these grippers should hold.
+
+        After so many times the arm holds. Planners that decide for themselves (a person, a VLM) are told and go on.
+        """
+        assert self.caption is not None
+        caption, self._coming = self.caption, None
+        self.failures[caption] += 1
+        again = self.failures[caption] <= retries and self.planner.again(caption)
+        held = self.failures[caption] > retries
+        then = "retry" if again else "hold" if held else "go on"
+        self.write("failed", caption=caption, empty=empty, tries=self.failures[caption], action=then)
+        if held:
+            self.drop_queue()
+            self.paused = True
+        elif again:
+            self.skip_event("failed")
+            self._end("failed")
+
     def _ask(self) -> Coming | None:
         caption = self.planner.next()
         if caption is None and self.repeat and not self.planner.waiting:
+            self.failures.clear()
             self.planner.begin(self.instruction or "")
             caption = self.planner.next()
         if caption is None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lerobot_wallwm.policies.acting.event_cursor import EventCursor
+from lerobot_wallwm.policies.acting.grip import Grip
 from lerobot_wallwm.policies.acting.seams import CommandPath
 from lerobot_wallwm.policies.batches.chunk_reader import ChunkHistory
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
@@ -32,6 +33,7 @@ class Robot:
     cursor: EventCursor
     path: CommandPath
     stalls: StallDetector
+    grip: Grip
     history: ChunkHistory
     stopped: bool = False  # for this tick, by a stall
 

@@ -18,6 +18,7 @@ from lerobot.utils.constants import OBS_STATE
 from torch import Tensor
 
 from lerobot_wallwm.policies.acting.event_cursor import EventCursor
+from lerobot_wallwm.policies.acting.grip import Grip
 from lerobot_wallwm.policies.acting.robots import Robot, StallDetector, new_cursor
 from lerobot_wallwm.policies.acting.seams import (
     LEAST_ACCELERATION,
@@ -42,8 +43,8 @@ from lerobot_wallwm.policies.reasoning.nano_vlm import THEN, trace
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.storage.line_log import LineLog
 
-# Looks again, within the same event, before `on_stall` decides (our choice).
-STALL_RETRIES = 2
+# Seconds that a gripper must be empty within an event before what it held counts as lost (our choice).
+EMPTY_S = 0.25
 
 
 class Rollout:
@@ -270,20 +271,28 @@ class Rollout:
             cursor.take_order()
 
     def observe(self, row: int, state_P: Tensor, ticks: int = 1) -> None:
-        """Handles a stall: looks again, and after that does what ``on_stall`` says."""
+        """Handles an event that failed, and a stall: looks again, and after that does what ``on_stall`` says."""
         robot, config = self.robots[row], self.config
         cursor, stalls, last = robot.cursor, robot.stalls, robot.path.last
         if cursor.caption is None or cursor.paused or last is None:
             stalls.clear()
             return
-        joints = stalls.add(state_P, self.action_space.absolute(last), ticks)
+        told = self.action_space.absolute(last)
+        over = cursor.leaving and not cursor.queue and not cursor.is_new_event
+        lost = robot.grip.see(cursor.caption, over, state_P, told, ticks)
+        if lost and config.retries:
+            robot.grip.clear()
+            stalls.clear()
+            cursor.fail(self._named(lost), config.retries)
+            robot.stopped = cursor.paused and bool(self.action_space.what.rates.any())
+            return
+        joints = stalls.add(state_P, told, ticks)
         if not joints:
             return
         stalls.clear()
         cursor.retries += 1
-        action = "retry" if cursor.retries <= STALL_RETRIES else config.on_stall
-        names = config.action_feature_names or []
-        stuck = [names[j] if j < len(names) else str(j) for j in joints]
+        action = "retry" if cursor.retries <= config.retries else config.on_stall
+        stuck = self._named(joints)
         cursor.write("stall", caption=cursor.caption, action=action, joints=stuck, retries=cursor.retries)
         cursor.planner.stalled(cursor.caption)
         if action == "next":
@@ -293,6 +302,10 @@ class Rollout:
             cursor.paused = action == "hold"
         # What drives stops while the arm is stuck, and the next tick looks again.
         robot.stopped = bool(self.action_space.what.rates.any())
+
+    def _named(self, dims: list[int]) -> list[str]:
+        names = self.config.action_feature_names or []
+        return [names[d] if d < len(names) else str(d) for d in dims]
 
     def replan(self, batch: dict[str, Any]) -> None:
         """Plans for the robots whose queues ran dry."""
@@ -365,7 +378,8 @@ class Rollout:
             path.start(pose)
             window = seconds_to_frames(config.stall_s, cursor.fps) if config.stall_s else 0
             stalls = StallDetector(window, *self._stall_distances())
-            robots.append(Robot(cursor, path, stalls, ChunkHistory(config)))
+            grip = Grip(config.learned.holds, what.follows.tolist(), seconds_to_frames(EMPTY_S, cursor.fps))
+            robots.append(Robot(cursor, path, stalls, grip, ChunkHistory(config)))
         return robots
 
     def _stall_distances(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,6 +20,7 @@ from lerobot_wallwm.policies.batches.dataset_facts import (
     instruction_slots,
     learn_motion_limits,
 )
+from lerobot_wallwm.policies.batches.grips import learn_holds
 from lerobot_wallwm.policies.configuration_wallwm import WallwmConfig
 from lerobot_wallwm.policies.encoders.hashed_words import split_words
 from lerobot_wallwm.policies.training.stages import STAGES
@@ -52,9 +53,14 @@ def learn(config: WallwmConfig, stats: dict[str, Any] | None, dataset_meta: Any 
         follow_stage(config)  # before anything is built
     if stats is not None:  # another dataset's limits replace the checkpoint's
         learned = config.learned
-        learned.motion_limits = learn_motion_limits(
-            None if root is None else Path(root), stats, events, config.what
-        )
+        place = None if root is None else Path(root)
+        learned.motion_limits = learn_motion_limits(place, stats, events, config.what)
+        if not config.chunked:
+            learned.holds = learn_holds(place, events, config.what)
+            if learned.holds:
+                logger.info(
+                    "The gripper holds something at the end of: %s.", "; ".join(sorted(learned.holds))
+                )
     return known
 
 

@@ -48,7 +48,9 @@ class ActingFields(TrainingFields):
     stall_s: float = 1.0
     # How far that goal is away, in degrees or percent, of other units as a percentage of the range; grippers do not count.
     stall_distance: float = 8.0
-    # What follows a stall after two more looks in the same event: `retry` without end (the event's limit stays), the `next` event, or `hold`.
+    # How often an event that stalls, or whose gripper holds nothing where it should, is tried again before `on_stall`, or a hold; 0: never.
+    retries: int = 2
+    # What follows a stall after these looks in the same event: `retry` without end (the event's limit stays), the `next` event, or `hold`.
     on_stall: str = "retry"
     # JSON lines of what happened when: events, looks, orders, stalls, late plans, the planner's questions and answers.
     event_log: str | None = None
@@ -62,7 +64,7 @@ class ActingFields(TrainingFields):
         check_choice("imagination", self.imagination, ("none", "anchor", "full"))
         check_choice("on_stall", self.on_stall, ("retry", "next", "hold"))
         check_least(self, num_inference_steps=1, seam_acceleration=0)
-        check_least(self, stall_s=0, stall_distance=1e-6, planner_timeout_s=1e-3)
+        check_least(self, retries=0, stall_s=0, stall_distance=1e-6, planner_timeout_s=1e-3)
         if self.planner == "script" and not self.script:
             raise ValueError(
                 "--policy.planner=script needs --policy.script='[\"reach for the red cube\", ...]', got an empty list."

@@ -28,7 +28,8 @@ MAX_EVENT_STRETCH = 1.5
 
 
 def _grammar(config: WallwmConfig) -> GrammarPlanner:
-    return GrammarPlanner(config.learned.event_transitions, instructions=config.learned.instructions)
+    learned = config.learned
+    return GrammarPlanner(learned.event_transitions, instructions=learned.instructions, holds=learned.holds)
 
 
 def frames_per_second(config: WallwmConfig) -> float:

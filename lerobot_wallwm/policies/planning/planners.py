@@ -8,7 +8,7 @@ instruction names, so that it serves an instruction it has not seen. `ScriptPlan
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from torch import Tensor
@@ -62,6 +62,10 @@ class Planner:
     def stalled(self, caption: str) -> None:
         """The arm does not move in this event."""
 
+    def again(self, caption: str) -> bool:
+        """This event failed, with nothing in the gripper: goes back so that `next` tries again. False: it cannot."""
+        return False
+
 
 class ScriptPlanner(Planner):
     """Follows a list of captions, each with its duration where the plan gives one; see `parse_line`."""
@@ -87,6 +91,14 @@ class ScriptPlanner(Planner):
     def peek(self) -> str | None:
         """The caption that comes next."""
         return self.events[self.position][0] if self.position < len(self.events) else None
+
+    def again(self, caption: str) -> bool:
+        """Goes back to where the list goes for what this event is about."""
+        captions = [event[0] for event in self.events[: self.position]]
+        if caption not in captions:
+            return False
+        self.position = where_it_began(captions, len(captions) - 1 - captions[::-1].index(caption))
+        return True
 
 
 class InstructionPlanner(Planner):
@@ -126,6 +138,7 @@ class GrammarPlanner(Planner):
         transitions: dict[str, dict[str, int]],
         max_events: int = 64,
         instructions: Mapping[str, Mapping[str, str]] | None = None,
+        holds: Container[str] = (),
     ):
         if not transitions:
             raise ValueError(
@@ -133,28 +146,42 @@ class GrammarPlanner(Planner):
                 "--policy.planner=script or --policy.planner=instruction."
             )
         self.transitions, self.max_events = transitions, max_events
-        self.instructions = instructions or {}
+        self.instructions, self.holds = instructions or {}, holds
         self.instruction = ""
         self.slots: dict[str, str] = {}
         self.done: list[str] = []
+        self._mend: str | None = None  # what demonstrators did after such a failure
 
     def begin(self, instruction: str) -> None:
         """Parses the instruction's objects and starts over."""
         self.instruction = instruction
         self.slots = dict(self.instructions.get(instruction) or Instruction.of(instruction).slots)
-        self.done = []
+        self.done, self._mend = [], None
 
     def next(self) -> str | None:
         """The likeliest next event; ties go to the alphabetically first, so that a plan can be repeated."""
-        template = self._likeliest()
+        template, self._mend = self._mend or self._likeliest(), None
         if template is not None:
             self.done.append(template)
         return template and self._filled(template)
 
     def peek(self) -> str | None:
         """The likeliest next event."""
-        template = self._likeliest()
+        template = self._mend or self._likeliest()
         return template and self._filled(template)
+
+    def again(self, caption: str) -> bool:
+        """Goes on as demonstrators did who missed; where none did, from where the plan goes for what this event is about."""
+        places = [i for i, template in enumerate(self.done) if self._filled(template) == caption]
+        if not places:
+            return False
+        self.done = self.done[: places[-1] + 1]
+        if self._likeliest() in self.holds:
+            empty = {t: n for t, n in self._nexts().items() if t not in self.holds and t != END}
+            self._mend = min(empty, key=lambda t: (-empty[t], t)) if empty else None
+        if self._mend is None:
+            self.done = self.done[: where_it_began(self.done, places[-1])]
+        return True
 
     def captions(self) -> list[str]:
         """All known events that suit the instruction."""
@@ -176,16 +203,35 @@ class GrammarPlanner(Planner):
         self.done += [t for t in known if matches(t, caption)][:1]
 
     def _likeliest(self) -> str | None:
-        if len(self.done) >= self.max_events:
-            return None
+        nexts = self._nexts() if len(self.done) < self.max_events else {}
+        template = min(nexts, key=lambda option: (-nexts[option], option)) if nexts else END
+        return None if template == END else template
+
+    def _nexts(self) -> dict[str, int]:
+        """What followed, and how often, the longest part of what was done that the data know."""
         history = [START] * ORDER + self.done
         for n in range(ORDER, 0, -1):
             nexts = self.transitions.get(_JOIN.join(history[-n:]))
             if nexts:
-                nexts = {option: n for option, n in nexts.items() if self._suits(option)} or nexts
-                template = min(nexts, key=lambda option: (-nexts[option], option))
-                return None if template == END else template
-        return None
+                return {option: n for option, n in nexts.items() if self._suits(option)} or nexts
+        return {}
+
+
+_ABOUT = re.compile(r"\{\w+\}|\w+")
+_AFTER_OBJECT = re.compile(r"\b(?:to|onto|into|on|in|from)\b")
+
+
+def where_it_began(captions: Sequence[str], failed: int) -> int:
+    """The first of the events up to a failed one that are about the same thing: "reach for the cup" of "lift the cup"."""
+
+    def about(caption: str) -> set[str]:
+        said = _ABOUT.findall(_AFTER_OBJECT.split(caption)[0])[1:]  # without the verb
+        return set(said) - {"the", "a", "an", "for"}
+
+    thing = about(captions[failed])
+    while failed and thing & about(captions[failed - 1]):
+        failed -= 1
+    return failed
 
 
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:s|sec|seconds)?\s*")

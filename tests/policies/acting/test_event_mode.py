@@ -8,7 +8,6 @@ import pytest
 import torch
 from tiny_arm import PICK, TINY_TASK as TASK
 
-from lerobot_wallwm.policies.acting import rollout
 from lerobot_wallwm.policies.acting.seams import LEAST_ACCELERATION
 from lerobot_wallwm.policies.safety.interventions import MAX_BAD_GOALS, SafetyError
 
@@ -113,10 +112,9 @@ def test_a_duration_without_sense_is_refused_at_once(arm):
     ("on_stall", "actions"),
     [("retry", ["retry"] * 3), ("next", ["retry", "next"] * 2), ("hold", ["retry", "hold"])],
 )
-def test_an_arm_that_does_not_move_is_looked_at_again(arm, tmp_path, on_stall, actions, monkeypatch):
-    monkeypatch.setattr(rollout, "STALL_RETRIES", 1)
+def test_an_arm_that_does_not_move_is_looked_at_again(arm, tmp_path, on_stall, actions):
     log = tmp_path / "log.jsonl"
-    stalls = {"stall_s": 0.8, "stall_distance": 3.0, "on_stall": on_stall}
+    stalls = {"retries": 1, "stall_s": 0.8, "stall_distance": 3.0, "on_stall": on_stall}
     policy, tick = arm(300.0, event_max_frames=dict.fromkeys(PICK, 1000), event_log=str(log), **stalls)
     policy.action_space.scale.fill_(40.0)  # far goals
     for _ in range(42):

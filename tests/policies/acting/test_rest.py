@@ -12,7 +12,6 @@ from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.factory import make_pre_post_processors
 from tiny_arm import CAMERAS
 
-from lerobot_wallwm.policies.acting import rollout as rollouts
 from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 BASE = slice(6, 9)
@@ -91,11 +90,10 @@ def test_the_plans_end_leaves_the_base_at_rest(lekiwi, how):
 
 
 @pytest.mark.parametrize("on_stall", ["retry", "hold", "next"])
-def test_a_stall_leaves_the_base_at_rest(lekiwi, on_stall, tmp_path, monkeypatch):
+def test_a_stall_leaves_the_base_at_rest(lekiwi, on_stall, tmp_path):
     """Show e, third: in the tick in which it is seen, and with ``hold`` from the third on for good."""
-    monkeypatch.setattr(rollouts, "STALL_RETRIES", 1)
     plan = {"planner": "script", "script": ["drive there | 60 s"], "on_plan_end": "repeat"}
-    robot = lekiwi(stall_s=0.5, stall_distance=2.0, on_stall=on_stall, rate_limit=0.0, **plan)
+    robot = lekiwi(retries=1, stall_s=0.5, stall_distance=2.0, on_stall=on_stall, rate_limit=0.0, **plan)
     robot.blocked = True
     robot.policy.action_space.scale[:5] = 60.0  # far goals
     counts, stopped = robot.policy._log.counts, []
