@@ -177,10 +177,12 @@ def train(job: Job, root: Path) -> dict[str, Any]:
     meta = LeRobotDatasetMetadata(f"local/{view.name}", root=view)
     policy = make_policy(config, ds_meta=meta).train()
     # What only a study turns is no field of the policy but a number of its training stage.
-    shape, of_stage = (
-        policy.model.shape,
-        {k: v for k, v in job.changes.items() if k not in {*fields, "start", "altered"}},
-    )
+    of_stage = {
+        name: frozenset(value) if isinstance(value, list) else value  # from JSON
+        for name, value in job.changes.items()
+        if name not in {*fields, "start", "altered"}
+    }
+    shape = policy.model.shape
     policy.model.shape = replace(shape, stage=replace(shape.stage, **of_stage))
     preprocess, postprocess = make_pre_post_processors(config, dataset_stats=meta.stats)
     deltas = config.observation_delta_indices, config.action_delta_indices

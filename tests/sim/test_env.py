@@ -8,6 +8,8 @@ import pytest
 
 from lerobot_env_so101_sim.colours import ALL_PAIRS, CUBE_COLOURS, DISC_COLOURS, LEFT_OUT_PAIRS, SEEN_PAIRS
 from lerobot_env_so101_sim.configuration import So101SimEnvConfig
+from lerobot_env_so101_sim.env import So101PickPlaceEnv
+from lerobot_env_so101_sim.expert import Expert, Style
 
 
 def _play(env, seed, steps=12):
@@ -145,3 +147,29 @@ def test_bad_action_is_refused(env, action):
 def test_bad_configuration_names_the_field(field, value):
     with pytest.raises(ValueError, match=f"env.{field}"):
         So101SimEnvConfig(**{field: value})
+
+
+@pytest.mark.parametrize(("disturb", "away", "height"), [("moved", 0.03, 0.0), ("taken", 0.0, 0.03)])
+def test_the_cube_is_moved_or_taken_once(disturb, away, height):
+    env = So101PickPlaceEnv(cameras=False, disturb=disturb)
+    env.reset(seed=3)
+    first = before = env.object_pose()
+    when = set()
+    for command in Expert(env, np.random.default_rng([3, 202]), Style(False, False, 1.0)).commands():
+        env.step(command.executed)
+        if env.disturbed_at >= 0 and not when:
+            assert np.linalg.norm(env.object_pose()[:2] - first[:2]) == pytest.approx(away, abs=2e-3)
+            assert before[2] - first[2] >= 0.8 * height and abs(env.object_pose()[2] - first[2]) < 2e-3
+        before = env.object_pose()
+        when |= {env.disturbed_at} - {-1}
+    assert len(when) == 1
+    env.reset(seed=4)
+    assert env.disturbed_at == -1
+    env.close()
+
+
+def test_an_unknown_disturbance_is_refused():
+    with pytest.raises(ValueError, match="disturb='shaken' is unknown"):
+        So101PickPlaceEnv(cameras=False, disturb="shaken")
+    with pytest.raises(ValueError, match=r"env\.disturb='moved' is unknown; .*Table-v0 none"):
+        So101SimEnvConfig(task="Table-v0", disturb="moved")

@@ -19,6 +19,7 @@ TABLE_TASK = "Table-v0"
 GYM_ID = f"lerobot_env_so101_sim/{TASK}"
 TABLE_GYM_ID = f"lerobot_env_so101_sim/{TABLE_TASK}"
 SPLITS_OF = {TASK: tuple(SPLITS), TABLE_TASK: tuple(TABLE_SPLITS)}
+DISTURBANCES = ("none", "moved", "taken")
 # Steps after which an episode is cut off, for each step of its instruction. The expert needs about 120 for one.
 EPISODE_LENGTH = 240
 
@@ -57,6 +58,8 @@ class So101SimEnvConfig(EnvConfig):
             about 120.
         split: What to draw from: ``seen``, ``left_out`` or ``all`` colour pairs, or one of ``tables.splits.TABLE_SPLITS``.
         progress_log: File that gets one JSON line per finished episode; none if unset.
+        disturb: At ``PickPlace-v0``, the cube is ``moved`` 3 cm as the tool comes near, or ``taken`` out of the raised hand,
+            once an episode; ``none`` leaves it alone.
     """
 
     task: str | None = TASK
@@ -64,6 +67,7 @@ class So101SimEnvConfig(EnvConfig):
     episode_length: int = EPISODE_LENGTH
     split: str = "seen"
     progress_log: str | None = None
+    disturb: str = "none"
     features: dict[str, PolicyFeature] = field(default_factory=_features)
     features_map: dict[str, str] = field(default_factory=_features_map)
 
@@ -74,6 +78,10 @@ class So101SimEnvConfig(EnvConfig):
             raise ValueError(f"env.fps={self.fps} is not supported; so101_sim runs at {FPS} Hz only")
         if self.split not in SPLITS_OF[self.task]:
             raise ValueError(f"env.split={self.split!r} is unknown; {self.task} has {SPLITS_OF[self.task]}")
+        if self.disturb not in DISTURBANCES or (self.disturb != "none" and self.task != TASK):
+            raise ValueError(
+                f"env.disturb={self.disturb!r} is unknown; {TASK} has {DISTURBANCES}, {TABLE_TASK} none"
+            )
         if self.episode_length < 1:
             raise ValueError(f"env.episode_length={self.episode_length} must be at least 1")
 
@@ -85,4 +93,10 @@ class So101SimEnvConfig(EnvConfig):
     @property
     def gym_kwargs(self) -> dict:
         """Keyword arguments of the environment's constructor."""
-        return {"split": self.split, "episode_length": self.episode_length, "progress_log": self.progress_log}
+        own = {"disturb": self.disturb} if self.task == TASK else {}
+        return {
+            "split": self.split,
+            "episode_length": self.episode_length,
+            "progress_log": self.progress_log,
+            **own,
+        }

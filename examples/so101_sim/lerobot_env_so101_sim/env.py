@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from lerobot_env_so101_sim.colours import CUBE_COLOURS, DISC_COLOURS, instruction, pairs_of
-from lerobot_env_so101_sim.configuration import CAMERAS, FPS, IMAGE_SIZE
+from lerobot_env_so101_sim.configuration import CAMERAS, DISTURBANCES, FPS, IMAGE_SIZE
 from lerobot_env_so101_sim.rendering import SceneCameras, choose_backend, speed_up_rendering
 from lerobot_env_so101_sim.task_progress import SceneTruth, StepsProgress, TaskProgress
 
@@ -48,6 +48,10 @@ class Placing:
     slack: float
 
 
+# How near the tool comes before the cube is moved, how far that is, and how high it is when it is taken; metres.
+NEAR, MOVED, RAISED = 0.07, 0.03, 0.03
+
+
 class So101PickPlaceEnv(gym.Env):
     """Pick up the cube, place it on the disc.
 
@@ -64,9 +68,11 @@ class So101PickPlaceEnv(gym.Env):
         render_mode: Only ``rgb_array`` exists.
         cameras: False leaves the images black and needs no OpenGL: ten times faster, for judging joint motion alone.
         control_rate: Steps a second; other rates than the recordings' are for worlds that run beside a real clock.
+        disturb: Once an episode the cube is `moved`: 3 cm aside when the tool comes near; or `taken` out of the raised hand
+            and put back to where it stood. ``none`` leaves it alone.
 
     Raises:
-        ValueError: Unknown split, or a render mode other than ``rgb_array``.
+        ValueError: Unknown split or disturbance, or a render mode other than ``rgb_array``.
         RuntimeError: No OpenGL backend works; the message names the packages to install.
     """
 
@@ -84,7 +90,10 @@ class So101PickPlaceEnv(gym.Env):
         render_mode: str = "rgb_array",
         cameras: bool = True,
         control_rate: int = FPS,
+        disturb: str = "none",
     ) -> None:
+        if disturb not in DISTURBANCES or (disturb != "none" and self.MOST_STEPS > 1):
+            raise ValueError(f"disturb={disturb!r} is unknown here; PickPlace-v0 has {DISTURBANCES}")
         if render_mode != "rgb_array":
             raise ValueError(f"render_mode={render_mode!r} is not supported; use 'rgb_array'")
         self._choose_split(split)
@@ -92,6 +101,7 @@ class So101PickPlaceEnv(gym.Env):
         # LeRobot asks for this name: the most that any episode may have.
         self._max_episode_steps = episode_length * self.MOST_STEPS
         self._progress_log = Path(progress_log) if progress_log else None
+        self._disturb, self.disturbed_at = disturb, -1
         self.render_mode = render_mode
         if cameras:
             choose_backend()
@@ -163,6 +173,7 @@ class So101PickPlaceEnv(gym.Env):
         self.progress = self._new_progress()
         self._steps = 0
         self._succeeded = False
+        self.disturbed_at, self._first_pose = -1, self.object_pose()
         return self._observe(), self._judge(truth)
 
     def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
@@ -178,6 +189,8 @@ class So101PickPlaceEnv(gym.Env):
         # The simulator clips to the joint limits itself.
         *_, truth = self.simulation.step(self.to_joints(action))
         self._steps += 1
+        if self._disturb != "none" and self.disturbed_at < 0:
+            self._disturb_once(truth)
         info = self._judge(truth)
         terminated = self._is_over(info)
         truncated = not terminated and self._steps >= self._episode_length * self.number_of_steps
@@ -245,6 +258,27 @@ class So101PickPlaceEnv(gym.Env):
     def _is_over(self, info: dict) -> bool:
         return self.progress.complete and info["is_success"]
 
+    def _disturb_once(self, truth: dict) -> None:
+        """Moves the cube when its time has come."""
+        held, pose = truth["is_grasped"] > 0.5, self._first_pose.copy()
+        if self._disturb == "moved" and (held or truth["tcp_to_obj_dist"] > NEAR):
+            return
+        if self._disturb == "taken" and not (held and truth["lift_height"] > RAISED):
+            return
+        if (
+            self._disturb == "moved"
+        ):  # around the arm's base, so that it stays in reach, and away from the disc
+            aside = np.array([-pose[1], pose[0]]) / np.linalg.norm(pose[:2]) * MOVED
+            disc = self.simulation._get_target_pos()[:2]
+            pose[:2] = max(pose[:2] + aside, pose[:2] - aside, key=lambda place: np.linalg.norm(place - disc))
+        simulation = self.simulation
+        at = simulation._slots[simulation._target_slot_idx].qpos_addr
+        joint = int(np.flatnonzero(simulation.model.jnt_qposadr == at)[0])
+        speed = simulation.model.jnt_dofadr[joint]
+        simulation.data.qpos[at : at + 7] = pose
+        simulation.data.qvel[speed : speed + 6] = 0.0
+        self.disturbed_at = self._steps
+
     def _new_progress(self) -> TaskProgress | StepsProgress:
         return TaskProgress()
 
@@ -311,6 +345,7 @@ class So101PickPlaceEnv(gym.Env):
             "task_progress": self.progress.score,
             **self.progress.flags,
             "steps": self._steps,
+            **({"disturbed_at": self.disturbed_at} if self._disturb != "none" else {}),
         }
         self._progress_log.parent.mkdir(parents=True, exist_ok=True)
         # One short write in append mode: parallel environments share the file without mixing lines.
