@@ -17,8 +17,8 @@ from lerobot_wallwm.embodiment.description import Embodiment
 # holds where this share of its kind does: demonstrators miss, too.
 CLEARANCE, MOST = 0.2, 0.7
 FEWEST = 3
-# A gripper that still moves by this share of its way to go in a tick is not stopped by anything.
-MOVING = 0.1
+# A gripper that moves by this share of its way to go in a tick is not stopped by anything: it arrives.
+MOVING = 0.8
 
 
 def learn_holds(

@@ -61,7 +61,7 @@ def test_where_holding_cannot_be_told_nothing_is_judged(tmp_path, gaps):
 
 def test_a_gripper_that_still_opens_holds_nothing(tmp_path):
     gaps = {"reach": [0.0] * 4, "release": [-9.0] * 4}
-    assert gaps_of(tmp_path, gaps, moving=-5.0) == {}
+    assert gaps_of(tmp_path, gaps, moving=-9.0) == {}
 
 
 def test_the_plan_goes_back_to_what_the_event_is_about():
