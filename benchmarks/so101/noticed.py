@@ -73,7 +73,7 @@ def play(path: Path, seeds: Any) -> Iterator[list[dict[str, Any]]]:
 
     checkpoint = Checkpoint(path)
     policy, env = checkpoint.policy, So101PickPlaceEnv()
-    policy.config.retries, policy.config.on_plan_end, policy.config.save_predicted_video = 0, "repeat", True
+    policy.config.planner, policy.config.retries, policy.config.save_predicted_video = "grammar", 0, True
     cameras = [key.removeprefix("observation.images.") for key in policy.config.image_features]
     for seed in seeds:
         seen, _ = env.reset(seed=seed)
