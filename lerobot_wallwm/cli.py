@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import difflib
 import importlib.metadata
 import sys
@@ -53,6 +55,17 @@ def _recover(args: Sequence[str]) -> int:
     return 0
 
 
+def _join(args: Sequence[str]) -> int:
+    from lerobot_wallwm.processors.recover import join as join_module
+    from lerobot_wallwm.storage.places import output_root
+
+    config = _parse("join", join_module.JoinConfig, args)
+    for caption, frames in join_module.join(config).items():
+        print(f"{frames:8}  {caption}")
+    print(f"-> {output_root(config.out)}")
+    return 0
+
+
 def _verify(args: Sequence[str]) -> int:
     from lerobot_wallwm.processors.view import verify as verify_module
 
@@ -78,6 +91,9 @@ def _check(args: Sequence[str]) -> int:
     from lerobot_wallwm.check import config as check_module, run
 
     config = _parse("check", check_module.CheckConfig, args)
+    with contextlib.suppress(OSError, AttributeError):
+        # glibc's M_MMAP_THRESHOLD: else it keeps what large pictures leave, 90 MB of two cameras at 640 x 480.
+        ctypes.CDLL(None).mallopt(-3, 1_000_000)
     verdict = run.check(config, args, _events_of)
     print(f"{run.summary(verdict)}\n{config.out / run.PAGE}")
     return 0 if verdict.switch_on else 1
@@ -102,22 +118,27 @@ def _events_of(root: Path, episodes: Sequence[int]) -> dict[int, list[tuple[int,
 
 
 def _publish(args: Sequence[str]) -> int:
-    import lerobot_policy_wallwm  # noqa: F401  registers the policy with LeRobot, which `hub` asks for it
     from lerobot_wallwm.hub.publish import checkpoint as publish_module
-    from lerobot_wallwm.policies.geometry.calibration import Calibration
 
     config = _parse("publish", publish_module.PublishConfig, publish_module.gather_evaluations(args))
+    publish_module.check_config(config)
+    import lerobot_policy_wallwm  # noqa: F401  registers the policy with LeRobot, which `hub` asks for it
+    from lerobot_wallwm.policies.geometry.calibration import Calibration
+
     done = publish_module.publish(config, Calibration.model_validate_json)
     print(f"not published; see {done}" if config.dry_run else f"published: {getattr(done, 'url', done)}")
     return 0
 
 
 def _pull(args: Sequence[str]) -> int:
-    import lerobot_policy_wallwm  # noqa: F401  registers the policy with LeRobot, which `hub` asks for it
     from lerobot_wallwm.hub.remote import pull as pull_module
 
     named = [f"--repo_id={arg}" if i == 0 and not arg.startswith("-") else arg for i, arg in enumerate(args)]
-    print(f"--policy.path={pull_module.pull(_parse('pull', pull_module.PullConfig, named))}")
+    config = _parse("pull", pull_module.PullConfig, named)
+    pull_module.check_name(config.repo_id)
+    import lerobot_policy_wallwm  # noqa: F401  registers the policy with LeRobot, which `hub` asks for it
+
+    print(f"--policy.path={pull_module.pull(config)}")
     return 0
 
 
@@ -126,6 +147,11 @@ COMMANDS = {
     "prepare": (_prepare, "cut a LeRobotDataset at its events", "--dataset.root=DIR --out.root=DIR"),
     "sync": (_sync, "how late each camera is, and which episodes contradict that", "DIR"),
     "recover": (_recover, "starts near recorded contacts, to record recoveries from", "--dataset.root=DIR"),
+    "join": (
+        _join,
+        "give each frame of a recorded rollout the event that the policy was in",
+        "--dataset.root=DIR --log=FILE --out.root=DIR",
+    ),
     "verify": (_verify, "compare a carved view with its source", "--source.root=DIR --view.root=DIR"),
     "inspect": (
         _inspect,
@@ -159,17 +185,19 @@ USAGE = "\n".join(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0 on success and for help, 1 if a view differs from its source or a check says no, 2 on bad input."""
     args = list(sys.argv[1:] if argv is None else argv)
+    if len(args) > 1 and args[0] in (*HELP, "help") and args[1] in COMMANDS:
+        args = [args[1], "--help", *args[2:]]
     if not args or args[0] in (*HELP, "help"):
         print(USAGE)
         return 0
-    if args[0] in ("--version", "version"):
+    if args[0] in ("-V", "--version", "version"):
         versions = {
             name: importlib.metadata.version(name) for name in ("lerobot_policy_wallwm", "lerobot", "torch")
         }
         print("wallwm {lerobot_policy_wallwm} (lerobot {lerobot}, torch {torch})".format(**versions))
         return 0
     if args[0] not in COMMANDS:
-        alike = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        alike = difflib.get_close_matches(args[0], [*COMMANDS, "--version", "--help"], n=1)
         meant = f". Did you mean `wallwm {alike[0]}`?" if alike else "."
         print(
             f"error: unknown command {args[0]!r}{meant} Fix: use one of {', '.join(COMMANDS)}",

@@ -93,9 +93,9 @@ def _pairs(command: str, known: dict[str, Flag], args: Sequence[str]) -> Iterato
     while waiting:
         word = waiting.pop(0)
         if not word.startswith("--"):
-            raise ValueError(
-                f"{word!r} is no flag. Fix: flags are written --name=value, see `wallwm {command} --help`"
-            )
+            named = word.lstrip("-").partition("=")[0] in known
+            fix = f"--{word.lstrip('-')}" if named else "flags are written --name=value"
+            raise ValueError(f"{word!r} is no flag. Fix: {fix}, see `wallwm {command} --help`")
         name, equals, text = word[2:].partition("=")
         if name not in known:
             raise ValueError(_unknown(command, name, known))
@@ -116,7 +116,6 @@ def _unknown(command: str, name: str, known: dict[str, Flag]) -> str:
     alike = [inside[near] for near in difflib.get_close_matches(last, inside, n=2)]
     alike += [flag for flag in plain if flag.rpartition(".")[2] == last and flag not in alike][:3]
     alike += [] if alike else difflib.get_close_matches(name, known, n=2, cutoff=0.7)
-    alike += [] if alike else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     meant = f". Did you mean {' or '.join(f'--{flag}' for flag in alike)}?" if alike else "."
     return f"--{name}: there is no such flag{meant} Fix: see `wallwm {command} --help-all`"
 
@@ -155,6 +154,8 @@ def _value(command: str, flag: Flag, known: dict[str, Flag], text: str) -> Any:
             ) from None
     if numbers and float not in kinds and not isinstance(parsed, int):
         raise ValueError(f"--{flag.name}={text}: takes a whole number. Fix: --{flag.name}={round(parsed)}")
+    if kinds - {type(None)} == {list} and not isinstance(parsed, list):
+        raise ValueError(f"--{flag.name}={text}: takes a list. Fix: --{flag.name}=[{text}]")
     if kinds - {type(None)} == {bool} and not isinstance(parsed, bool):
         raise ValueError(f"--{flag.name}={text}: is switched on or off. Fix: --{flag.name}=true or false")
     return parsed

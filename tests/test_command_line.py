@@ -48,13 +48,16 @@ def test_no_command_and_help_print_the_usage_and_are_no_error(capsys):
     for words in ([], ["--help"], ["-h"], ["help"]):
         code, out, err = ran(capsys, *words)
         assert code == 0 and out.startswith("usage: wallwm") and not err
-    code, out, err = ran(capsys, "--version")
-    assert code == 0 and out.startswith("wallwm ") and "lerobot 0.6" in out and "torch" in out
+    for word in ("--version", "-V"):
+        code, out, err = ran(capsys, word)
+        assert code == 0 and out.startswith("wallwm ") and "lerobot 0.6" in out and "torch" in out
+    assert ran(capsys, "help", "pull") == ran(capsys, "pull", "--help")
 
 
 def test_an_unknown_command_is_answered_with_the_one_that_was_meant(capsys):
     code, _, err = ran(capsys, "prepair")
     assert code == 2 and "Did you mean `wallwm prepare`?" in err and "Fix:" in err
+    assert "Did you mean `wallwm --version`?" in ran(capsys, "--verison")[2]
     code, _, err = ran(capsys, "zzz")
     assert code == 2 and "Did you mean" not in err and "prepare, " in err
 
@@ -114,6 +117,9 @@ def test_a_group_given_as_a_flag_names_its_flags():
     assert "--recovery.share=0.1" in refused("--recovery=0.1")
     assert "--out.root=events" in refused("--out=events")
     assert "no flag" in refused("data/cups")
+    assert "Fix: --dataset.root=data/cups" in refused("dataset.root=data/cups")
+    assert "takes a list. Fix: --kinematics.gripper_dims=[5]" in refused("--kinematics.gripper_dims=5")
+    assert "Did you mean" not in refused("--split=0.2")  # nothing is like it
 
 
 @pytest.mark.parametrize(
@@ -153,6 +159,25 @@ def test_the_same_from_the_shell_without_a_traceback(tmp_path):
     assert len(done.stderr.splitlines()) == 1 and not done.stdout
 
 
+def test_what_is_missing_is_said_before_lerobot_is_imported(tmp_path):
+    """On a busy machine the imports alone take a minute."""
+    (tmp_path / "events" / "heldout" / "meta").mkdir(parents=True)
+    (tmp_path / "events" / "heldout" / "meta" / "info.json").write_text("{}")
+    tries = {
+        "nothing to publish": ["publish"],
+        "there is no such folder": ["publish", "--policy.path=nowhere", "--repo_id=me/cups"],
+        "write it as user/name": ["pull", "nothing"],
+        "pass events/heldout": ["check", "--policy.path=x", "--dataset.root=events", "--out=out"],
+        "give events/heldout": ["verify", "--source.root=events", "--view.root=events/train"],
+    }
+    code = f"import sys; from lerobot_wallwm.cli import main\nfor words in {list(tries.values())}: assert main(words) == 2"
+    words = [sys.executable, "-c", f"{code}\nassert 'lerobot.policies' not in sys.modules"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for said, line in zip(tries, done.stderr.splitlines(), strict=True):
+        assert said in line and "Fix:" in line
+
+
 # -- datasets ------------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +187,20 @@ def test_a_dataset_that_is_not_there_is_said_in_seconds(capsys, tmp_path):
     code, _, err = ran(capsys, "prepare", *words)
     assert code == 2 and time.process_time() - start < 10 and len(err.splitlines()) == 1
     assert "--dataset.repo_id=nobody/nothing" in err and "offline" in err and "--dataset.root=<folder>" in err
+
+
+def test_a_view_is_not_cut_again_and_what_cannot_be_written_is_said(
+    capsys, tiny_view, tiny_dataset, tmp_path
+):
+    code, _, err = ran(
+        capsys, "prepare", f"--dataset.root={tiny_view / 'train'}", f"--out.root={tmp_path / 'out'}"
+    )
+    assert code == 2 and "it is a view" in err and not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file" / "out", Path("/proc/out")):
+        code, _, err = ran(capsys, "prepare", f"--dataset.root={tiny_dataset}", f"--out.root={place}")
+        assert code == 2 and "cannot be made" in err and "choose another --out.root" in err
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_dataset_in_the_cache_needs_no_network(capsys, tiny_dataset, tmp_path, monkeypatch):

@@ -73,6 +73,10 @@ def check_config(config: CheckConfig) -> None:
     if config.device is not None:
         from lerobot.utils.device_utils import is_torch_device_available
 
-        if not is_torch_device_available(config.device):
+        try:
+            there = is_torch_device_available(config.device)
+        except ValueError:  # no name of a device
+            there = False
+        if not there:
             fix = "leave it out, or pass --device=cpu"
             raise ValueError(f"--device={config.device} is not there. Fix: {fix}")

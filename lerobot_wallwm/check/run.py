@@ -42,12 +42,15 @@ def check(
     if find_spec("matplotlib") is None:
         raise ValueError("matplotlib is missing, which draws the figures. Fix: pip install matplotlib")
     assert config.out is not None and config.policy.path is not None
+    from lerobot_wallwm.check.measure.views import open_heldout, require_dataset
+
+    shown, root = str(config.dataset.root or config.dataset.repo_id), source_root(config.dataset)
+    require_dataset(root, shown)  # before anything large is imported
     from lerobot_wallwm.check.measure.checkpoint import Checkpoint
     from lerobot_wallwm.check.measure.latency import machine_facts
     from lerobot_wallwm.check.measure.match import require_same_shape
     from lerobot_wallwm.check.measure.measure import measure, unmeasured
     from lerobot_wallwm.check.measure.other_policy import OtherPolicy
-    from lerobot_wallwm.check.measure.views import open_heldout
     from lerobot_wallwm.check.page.plots import Album
     from lerobot_wallwm.check.page.report import build_page
     from lerobot_wallwm.check.results import results
@@ -59,7 +62,6 @@ def check(
     folder = _checkpoint_folder(config.policy.path, config.policy.revision)
     saved = _configuration(folder, config.policy.path)
     weights = _weights(folder, saved, config.policy.path)
-    shown, root = str(config.dataset.root or config.dataset.repo_id), source_root(config.dataset)
     episodes, from_training = _held_out_episodes(folder, config, root)
     heldout = open_heldout(root, shown, episodes, segment)
     require_same_shape(saved, heldout, shown, _rename_map(folder))
@@ -127,10 +129,14 @@ def _configuration(folder: Path, shown: str) -> Any:
 
     file = f"{shown}/config.json"
     try:
-        return PreTrainedConfig.from_pretrained(folder)
+        saved = PreTrainedConfig.from_pretrained(folder)
     except (DraccusException, ValueError, KeyError) as error:
         fix = "use the versions of LeRobot and of the plugin that wrote it, or save the checkpoint again"
         raise DataError(file, "file", f"cannot be read ({error})", fix) from error
+    if not saved.output_features:
+        fix = f"train from them first: lerobot-train --policy.path={shown} ..."
+        raise DataError(file, "output_features", "is empty: these are base weights, which do not act", fix)
+    return saved
 
 
 def _weights(folder: Path, saved: Any, shown: str) -> Path:

@@ -51,14 +51,18 @@ def read_rows(root: Path, *columns: str, enough: int | None = None) -> list[np.n
         columns: Their names.
         enough: Rows after which no further file is read; None reads all.
     """
-    files = sorted(root.glob("data/*/*.parquet"))
-    if not files or not set(columns) <= set(pq.read_schema(files[0]).names):
-        return None
     tables: list[pa.Table] = []
-    for file in files:
+    for file in sorted(root.glob("data/*/*.parquet")):
         if enough is not None and sum(map(len, tables)) >= enough:
             break
-        tables.append(pq.read_table(file, columns=list(columns)))
+        try:
+            tables.append(
+                pq.read_table(file, columns=[n for n in pq.read_schema(file).names if n in columns])
+            )
+        except (OSError, pa.ArrowException):
+            continue  # a writer that was killed left it; its episodes are refused by name where they are read
+    if not tables or any(set(table.column_names) != set(columns) for table in tables):
+        return None
     parts = ([t[name].to_numpy(zero_copy_only=False) for t in tables] for name in columns)
     values = (np.concatenate(part) for part in parts)
     return [np.stack(list(v)) if v.dtype == object else v for v in values]
@@ -129,10 +133,10 @@ def _refuse_no_rotations(
 
 
 def _rows(root: Path, widths: Sequence[int], fps: float) -> Rows | None:
-    """Rows to judge by. A file that cannot be read is refused where its episodes are, with the episode."""
+    """Rows to judge by."""
     try:
         rows = read_rows(root, ACTION, STATE, "episode_index", enough=ENOUGH_ROWS)
-    except (OSError, pa.ArrowException, ValueError):
+    except ValueError:
         return None
     if rows is None or rows[0].ndim != 2 or [values.shape[1] for values in rows[:2]] != list(widths):
         return None

@@ -60,6 +60,14 @@ def view_rows(root: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def is_view(root: Path) -> bool:
+    """Whether any episode of a dataset is an event, by the columns of its `meta/episodes` alone."""
+    import pyarrow.parquet as pq
+
+    files = sorted(root.glob("meta/episodes/*/*.parquet"))[:1]
+    return any({EVENT, f"{PREFIX}start"} & set(pq.read_schema(file).names) for file in files)
+
+
 def has_events(rows: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the rows are those of a view, all of whose episodes are events."""
     return all(row.get(f"{PREFIX}start") is not None for row in rows) and bool(rows)

@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from lerobot_wallwm.storage.errors import DataError
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -65,18 +67,22 @@ def atomic_folder(
     Raises:
         FileExistsError: If `out` exists and `overwrite` is off, or `out` does not look like such an output.
         BlockingIOError: If another process is writing the same `out`.
+        DataError: If nothing can be written there.
     """
     import filelock
 
     out = Path(os.path.abspath(out))
-    out.parent.mkdir(parents=True, exist_ok=True)
     lock_path = out.with_name(f".{out.name}.lock")
     lock = filelock.FileLock(lock_path)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        problem = f"another process is writing it ({lock_path})"
-        raise BlockingIOError(f"{out}: {problem}. Fix: wait for it to end") from error
+    except OSError as error:
+        if isinstance(error, filelock.Timeout) and lock_path.exists():
+            problem = f"another process is writing it ({lock_path})"
+            raise BlockingIOError(f"{out}: {problem}. Fix: wait for it to end") from error
+        why = error.strerror or "no file can be written beside it"
+        raise DataError(out, "folder", f"cannot be made ({why})", f"choose another {flag}") from error
     try:
         for leftover in sorted(out.parent.glob(f".{out.name}.partial-*")):
             # A run killed between its two renames has moved the old output aside and not put the new one there.

@@ -138,7 +138,7 @@ def measure(
     if m.bad_outputs:
         return m
     bar = None if config.quiet else "timing"
-    items = [seen.items[i] | {"task": seen.captions[i]} for i in range(min(8, len(anchors)))]
+    items = [seen.items[i] | {"task": seen.captions[i]} for i in range(min(3, len(anchors)))]
     if isinstance(checkpoint, OtherPolicy):
         m.latency = measure_other_latency(checkpoint, items, config.timings, bar)
     else:

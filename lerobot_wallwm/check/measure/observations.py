@@ -9,7 +9,6 @@ Shapes: N observations, H horizon, D dimensions of an action, S of a state.
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,13 +22,15 @@ from lerobot_wallwm.storage.errors import DataError
 
 # Observations that the policy is asked about at once, fewer where their pictures are large (our choice): as many as have
 # so many bytes in float32. A network's own intermediate results come to some tens of times that.
-BATCH, BATCH_BYTES = 16, 24_000_000
+BATCH, BATCH_BYTES = 16, 8_000_000
 # Decoded pictures that are kept for the next question about the same observations, in bytes (our choice).
-KEPT_BYTES = 160_000_000
+KEPT_BYTES = 32_000_000
 
 
 class Pictures:
-    """Items of a view, decoded when they are asked for; the last ones are kept, as bytes.
+    """Items of a view, decoded when they are asked for; the first ones are kept, as bytes.
+
+    All are asked for again and again in the same order: keeping the last ones would never keep the next one.
 
     Args:
         view: Items with pictures in [0, 1], by row.
@@ -39,19 +40,22 @@ class Pictures:
 
     def __init__(self, view: Any, rows: Sequence[int], shown: str = ""):
         self.view, self.rows, self.shown = view, list(rows), shown
-        self._kept: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._kept: dict[int, dict[str, Any]] = {}
+        self._room = KEPT_BYTES
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """One observation as its dataset has it. DataError where its pictures cannot be decoded."""
-        if number not in self._kept:
-            self._kept[number] = {key: _packed(value) for key, value in self._decoded(number).items()}
-        self._kept.move_to_end(number)
-        item = {key: _unpacked(value) for key, value in self._kept[number].items()}
-        while len(self._kept) > max(1, KEPT_BYTES // max(_picture_bytes(item) // 4, 1)):
-            self._kept.popitem(last=False)
+        if number in self._kept:
+            return {key: _unpacked(value) for key, value in self._kept[number].items()}
+        item = self._decoded(number)
+        small = {key: _packed(value) for key, value in item.items()}
+        size = sum(value.nbytes for value in small.values() if hasattr(value, "nbytes"))
+        if size <= self._room:
+            self._kept[number] = small
+            self._room -= size
         return item
 
     def _decoded(self, number: int) -> dict[str, Any]:

@@ -196,6 +196,14 @@ class HeldOut:
 Spans = list[tuple[int, int, str]]
 
 
+def require_dataset(root: Path, shown: str) -> None:
+    """Raises DataError where there is no dataset; ``shown`` is how the user named it."""
+    if not (root / "meta" / "info.json").is_file():
+        inside = [name for name in ("heldout", "train") if (root / name / "meta" / "info.json").is_file()]
+        fix = "pass the folder of a LeRobotDataset v3, such as the heldout view of `wallwm prepare`"
+        raise DataError(shown, "meta/info.json", "is missing", f"pass {shown}/{inside[0]}" if inside else fix)
+
+
 def open_heldout(
     root: str | Path,
     shown: str,
@@ -214,10 +222,7 @@ def open_heldout(
         DataError: It cannot be read; says what is missing and what to pass instead.
     """
     root = Path(root)
-    if not (root / "meta" / "info.json").is_file():
-        inside = [name for name in ("heldout", "train") if (root / name / "meta" / "info.json").is_file()]
-        fix = "pass the folder of a LeRobotDataset v3, such as the heldout view of `wallwm prepare`"
-        raise DataError(shown, "meta/info.json", "is missing", f"pass {shown}/{inside[0]}" if inside else fix)
+    require_dataset(root, shown)
     from lerobot.datasets import LeRobotDatasetMetadata
 
     meta = LeRobotDatasetMetadata(f"local/{root.name}", root=root)
@@ -235,6 +240,10 @@ def open_heldout(
     if not events:
         which = "holds no episodes" if episodes is None else f"holds none of the episodes {list(episodes)}"
         raise DataError(shown, "meta/episodes", which, "pass a dataset that has some")
+    lacking = sorted(set(episodes or ()) - set(range(meta.total_episodes)))
+    if lacking:
+        problem = f"is none of its {meta.total_episodes} (0 to {meta.total_episodes - 1})"
+        raise DataError(shown, f"episode {lacking[0]}", problem, "name others with --dataset.episodes")
     carved = has_events(view_rows(root))
     heldout = HeldOut(root, meta, events, carved, [])
     names = heldout.names("action") or [f"joint {d + 1}" for d in range(events[0].action.shape[1])]

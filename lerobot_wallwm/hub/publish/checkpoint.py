@@ -60,6 +60,22 @@ def gather_evaluations(args: Sequence[str]) -> list[str]:
     return [*rest, f"--eval={json.dumps(given)}"]
 
 
+def check_config(config: PublishConfig) -> None:
+    """Raises ValueError where it does not say what to publish, or names a folder that is not there; see `publish`."""
+    if config.policy.path is None and config.dataset.root is None:
+        raise ValueError(
+            "nothing to publish. Fix: give --policy.path and --repo_id, or --dataset.root and --dataset.repo_id"
+        )
+    if config.policy.path is None:
+        _name(config.dataset.repo_id, "--dataset.repo_id")
+        return
+    _name(config.repo_id, "--repo_id")
+    if not (folder := config.policy.path.expanduser()).is_dir():
+        raise ValueError(
+            f"--policy.path={folder}: there is no such folder. Fix: name a checkpoint on this machine"
+        )
+
+
 def publish(config: PublishConfig, read_calibration: Callable[[str], object]) -> Pushed | Path:
     """Runs `wallwm publish`.
 
@@ -73,11 +89,9 @@ def publish(config: PublishConfig, read_calibration: Callable[[str], object]) ->
     Raises:
         ValueError: Something is absent, unsafe, or refused by the Hub; nothing has been published.
     """
+    check_config(config)
     if config.policy.path is None:
-        if config.dataset.root is None:
-            raise ValueError(
-                "nothing to publish. Fix: give --policy.path and --repo_id, or --dataset.root and --dataset.repo_id"
-            )
+        assert config.dataset.root is not None
         name = _name(config.dataset.repo_id, "--dataset.repo_id")
         root = config.dataset.root.expanduser()
         if config.dry_run:
@@ -85,10 +99,6 @@ def publish(config: PublishConfig, read_calibration: Callable[[str], object]) ->
         return publish_dataset(root, name, private=config.private, branch=config.branch)
     name = _name(config.repo_id, "--repo_id")
     folder = config.policy.path.expanduser()
-    if not folder.is_dir():
-        raise ValueError(
-            f"--policy.path={folder}: there is no such folder. Fix: name a checkpoint on this machine"
-        )
     view = None if config.dataset.root is None else read_view(config.dataset.root.expanduser())
     extras = Extras(config.check, config.eval, view, config.license, dataset=config.dataset.repo_id)
     with TemporaryDirectory(prefix="wallwm_publish_") as work:

@@ -40,6 +40,12 @@ class PullConfig:
     force_download: bool = False  # download again what is in the cache
 
 
+def check_name(repo_id: str) -> None:
+    """Raises HubError for what can be no name on the Hub."""
+    if not is_repo_id(repo_id):
+        raise HubError(f"{repo_id!r} is no name of a checkpoint on the Hub. Fix: write it as user/name")
+
+
 def fetch_checkpoint(
     repo_id: str,
     revision: str | None = None,
@@ -66,8 +72,7 @@ def fetch_checkpoint(
         UnsafeCheckpointError: A file that is not opened; nothing of the checkpoint has been used.
         HubError: The Hub refused, or gave a damaged file.
     """
-    if not is_repo_id(repo_id):
-        raise HubError(f"{repo_id!r} is no name of a checkpoint on the Hub. Fix: write it as user/name")
+    check_name(repo_id)
     # Under the name that was asked for, so that the cache remembers it; then everything at the commit it stood for.
     config_file = Path(_download(repo_id, CONFIG, revision, download))
     folder = config_file.parent

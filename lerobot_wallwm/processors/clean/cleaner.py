@@ -397,7 +397,10 @@ def _error(source: SourceDataset, bad: Sequence[Verdict], total: int) -> DataErr
         file = source.root / named
     if len(bad) == total:
         evidence = f"no episode is usable; the first of {total}: {evidence}"
-    key, fix = f"episode_index {first.episode_index}", _FIX.format(first.episode_index, found.rule)
+        fix = f"mend that, or record the dataset again; if it is sound, --clean.skip='[{found.rule}]'"
+    else:
+        fix = _FIX.format(first.episode_index, found.rule)
+    key = f"episode_index {first.episode_index}"
     return DataError(file, f"{key}: {found.rule}", evidence, fix)
 
 

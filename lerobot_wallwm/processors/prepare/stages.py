@@ -19,6 +19,7 @@ import numpy as np
 from lerobot_wallwm.embodiment.dataset import KEY
 from lerobot_wallwm.language.config import VlmConfig
 from lerobot_wallwm.language.instruction import Instructions, read_instruction_file
+from lerobot_wallwm.language.view_events import is_view
 from lerobot_wallwm.processors.balance.embedder import EventEmbedder
 from lerobot_wallwm.processors.balance.stage import Balance, balance_events
 from lerobot_wallwm.processors.caption.captioner import EventCaptioner, number_events
@@ -43,6 +44,7 @@ from lerobot_wallwm.processors.source.events import Event, validate_events, writ
 from lerobot_wallwm.processors.synchronize.dataset import synchronize_for_prepare
 from lerobot_wallwm.processors.view.card import command_line
 from lerobot_wallwm.processors.view.carver import EventCarver
+from lerobot_wallwm.storage.errors import DataError
 from lerobot_wallwm.storage.places import OutputConfig, source_root
 from lerobot_wallwm.storage.work_folder import Journals
 
@@ -153,9 +155,12 @@ def open_source(config: PrepareConfig) -> SourceDataset:
     """The dataset, its tasks read as the flags say.
 
     Raises:
-        DataError: It cannot be used, or the file of `--instructions` cannot be read.
+        DataError: It cannot be used, is a view itself, or the file of `--instructions` cannot be read.
     """
     source = SourceDataset.open(source_root(config.dataset), config.embodiment)
+    if is_view(source.root):
+        problem = "holds events: it is a view that `wallwm prepare` wrote, whose episodes are cut already"
+        raise DataError(source.root, "meta/episodes", problem, "give the dataset that it was cut from")
     given = read_instruction_file(config.instructions) if config.instructions else {}
     source.instructions = Instructions(source.instructions.tasks, given, config.object, config.target)
     return source

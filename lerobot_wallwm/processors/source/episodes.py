@@ -205,7 +205,12 @@ class SourceDataset:
         root = Path(root)
         info_path = root / "meta" / "info.json"
         if not info_path.is_file():
-            fix = "point --dataset.root at the folder that holds meta/, data/ and videos/"
+            inside = [part for part in ("train", "heldout") if (root / part / "meta" / "info.json").is_file()]
+            fix = (
+                f"give {root / inside[0]}"
+                if inside
+                else "give the folder that holds meta/, data/ and videos/"
+            )
             raise DataError(info_path, "file", "is missing", fix)
         try:
             info = json.loads(info_path.read_text())
@@ -491,7 +496,7 @@ def named_rows(path: Path, name: str, fix: str = _RERECORD) -> dict[int, str]:
 
 
 def _read_tasks(root: Path, episodes: pa.Table, info: Mapping[str, Any]) -> tuple[list[str], tuple[str, ...]]:
-    """Tasks by `task_index`, and what was mended.
+    """Tasks by `task_index`, and what was mended or contradicts itself.
 
     LeRobot takes a task's row for its index. Where the file's own column says otherwise, the one of the two that agrees with
     `meta/episodes` is right.
@@ -502,20 +507,25 @@ def _read_tasks(root: Path, episodes: pa.Table, info: Mapping[str, Any]) -> tupl
     path = root / "meta" / "tasks.parquet"
     by_column = named_rows(path, "task")
     texts = list(by_column.values())
-    if list(by_column) == list(range(len(texts))):
-        return texts, ()
-    candidates = {"its column task_index": by_column, "the order of its rows": dict(enumerate(texts))}
     said = dict(zip(episodes.column("episode_index").to_pylist(), _tasks_of(episodes), strict=True))
     found = _task_indices(root, episodes, info)
-    agree = [
-        (how, tasks)
-        for how, tasks in candidates.items()
-        if all({tasks.get(i) for i in own} <= set(said[episode]) for episode, own in found.items())
-    ]
+
+    def astray(tasks: Mapping[int, str]) -> list[int]:
+        return [e for e, own in found.items() if not {tasks.get(i) for i in own} <= set(said[e])]
+
+    if list(by_column) == list(range(len(texts))):
+        wrong = astray(by_column) if any(said.values()) else []
+        note = f"meta/episodes names other tasks than the rows of {len(wrong)} episodes, the first {wrong[:1]}; the rows count"
+        return texts, (note,) if wrong else ()
+    candidates = {"its column task_index": by_column, "the order of its rows": dict(enumerate(texts))}
+    agree = [(how, tasks) for how, tasks in candidates.items() if not astray(tasks)]
     if not agree:
         problem = "neither its column task_index nor the order of its rows agrees with meta/episodes"
         raise DataError(
-            path, "task_index", problem, "write the file again with its rows in the order of task_index"
+            path,
+            "task_index",
+            problem,
+            "restore it, or write it again with all tasks in the order of task_index",
         )
     how, tasks = agree[0]
     if sorted(tasks) != list(range(len(tasks))):
@@ -541,7 +551,8 @@ def _task_indices(root: Path, episodes: pa.Table, info: Mapping[str, Any]) -> di
             table = pq.read_table(path, columns=["episode_index", "task_index"])
         except (OSError, pa.ArrowException):
             continue  # what reads the rows says what is wrong with the file
-        for episode, task in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        pairs = table.group_by(["episode_index", "task_index"]).aggregate([])
+        for episode, task in zip(*(column.to_pylist() for column in pairs.columns), strict=True):
             found.setdefault(episode, set()).add(task)
     return {
         episode: found[episode]

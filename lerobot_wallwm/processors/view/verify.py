@@ -297,13 +297,20 @@ def _compare_frames(
     quiet: bool,
 ) -> None:
     import torch
+    from datasets.exceptions import DatasetsError
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
     from tqdm import tqdm
 
     offsets = list(range(_WINDOW))
     deltas = {key: [k / view.fps for k in offsets] for key in [*view.all_cameras, ACTION]}
-    ours = LeRobotDataset("wallwm/view", root=view.root, delta_timestamps=deltas)
-    theirs = LeRobotDataset("wallwm/source", root=source.root, delta_timestamps=deltas)
+    both = []
+    for root in (view.root, source.root):
+        try:
+            both.append(LeRobotDataset(f"wallwm/{root.name}", root=root, delta_timestamps=deltas))
+        except (OSError, ValueError, DatasetsError) as error:
+            fix = "mend it (a file under data/ may be cut off), or compare rows alone with --frames=false"
+            raise DataError(root, "data", f"LeRobot cannot load it ({error})", fix) from error
+    ours, theirs = both
     begins = source.episodes.column("dataset_from_index").to_pylist()
     first = dict(zip(source.episode_indices, begins, strict=True))
     shown = tqdm(events, unit=" events", desc="verify", file=sys.stderr, disable=quiet)

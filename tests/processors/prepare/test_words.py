@@ -143,6 +143,10 @@ def test_tasks_out_of_order_are_read_as_the_episodes_say(capsys, damaged, tmp_pa
     write_tasks(damaged, ["x", "y"], [1, 0])  # neither is
     code = main(["prepare", f"--dataset.root={damaged}", f"--out.root={tmp_path / 'c'}", "--quiet=true"])
     assert code == 2 and "neither its column task_index nor the order" in capsys.readouterr().err
+    write_tasks(damaged, tasks[::-1], [0, 1])  # in order, and the episodes' metadata says otherwise
+    _, events, printed = prepare(capsys, damaged, tmp_path / "e")
+    assert {e.caption for e in events if e.level == "task" and e.episode_index == 0} == {tasks[1]}
+    assert "meta/episodes names other tasks than the rows of 6 episodes" in printed
 
 
 def subtasks(root: Path, values, texts: list[str] | None) -> None:

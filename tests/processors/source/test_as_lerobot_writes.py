@@ -162,6 +162,27 @@ def test_episodes_of_a_file_without_an_end_are_named(damaged, tmp_path, capsys):
     assert first.name in capsys.readouterr().err
 
 
+def test_a_data_file_without_an_end_changes_nothing_but_its_own_episodes(damaged, tmp_path, capsys):
+    """It took the units of all joints with it: without any rows to look at, a gripper in percent was one in nothing."""
+    whole = SourceDataset.open(damaged)
+    rows = rows_file(damaged)
+    rows.with_name("file-001.parquet").write_bytes(rows.read_bytes()[:-100])
+    assert SourceDataset.open(damaged).embodiment == whole.embodiment
+    assert prepare(damaged, tmp_path / "out", "--heldout=0") == 0
+    words = [
+        "verify",
+        f"--source.root={damaged}",
+        f"--view.root={tmp_path / 'out' / 'train'}",
+        "--quiet=true",
+    ]
+    assert main(words) == 2  # LeRobot loads all files of a dataset, or none
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert "LeRobot cannot load it" in err and "Fix:" in err and main([*words, "--frames=false"]) == 0
+    rows.write_bytes(rows.read_bytes()[:-100])
+    assert prepare(damaged, tmp_path / "none") == 2
+    assert "no episode is usable" in (err := capsys.readouterr().err) and "Fix: mend that" in err
+
+
 def test_one_episode_has_no_held_out_view_and_is_told_why(tiny_dataset, tmp_path, capsys):
     root = write(tmp_path / "one", tiny_dataset, 1)
     assert prepare(root, tmp_path / "out") == 0
