@@ -89,7 +89,7 @@ def rows(args: Namespace) -> Iterator[Row]:
     base = found.get("base", {})
     for name, seeds in found.items():
         cells = {"variant": name, **one_run.compared(seeds, base, ("near", "event"))}
-        for figure in ("psnr", "psnr_moved", "ssim"):
+        for figure in ("psnr", "psnr_moved"):
             cells[figure] = Mean.of(run["video"]["imagined"][figure] for run in seeds.values())
         cells["s a step"] = Mean.of(run["seconds_per_step"] for run in seeds.values())
         yield Row(f"{args.steps} steps of {args.batch}, seeds {args.seeds}", cells)
@@ -98,5 +98,5 @@ def rows(args: Namespace) -> Iterator[Row]:
         errors = {figure: Mean.of(errors[figure] for errors in own) for figure in ("near", "event")}
         yield Row("imagination of base", {"imagination": look, **errors})
     still = [run["video"]["repeat_keyframe"] for seeds in found.values() for run in seeds.values()]
-    figures = ("psnr", "psnr_moved", "ssim")
+    figures = ("psnr", "psnr_moved")
     yield Row("repeating the keyframe", {f: Mean.of(s[f] for s in still) for f in figures})

@@ -18,20 +18,7 @@ from lerobot_wallwm.check.measure.errors import (
 )
 from lerobot_wallwm.check.measure.latency import WITH_LOOK, WITHOUT_LOOK, Times, Timings, control_rate
 from lerobot_wallwm.check.measure.observations import Observations
-from lerobot_wallwm.check.measure.video import ssim
 from lerobot_wallwm.check.measure.views import Anchor, choose_anchors
-
-
-def test_ssim_equals_that_of_scikit_image():
-    metrics = pytest.importorskip("skimage.metrics")
-    rng = np.random.default_rng(0)
-    for height, width in ((7, 7), (32, 48)):
-        a = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
-        b = np.clip(a + rng.normal(0, 30, a.shape), 0, 255).astype(np.uint8)
-        assert ssim(a, b) == pytest.approx(metrics.structural_similarity(a, b, channel_axis=-1), abs=1e-9)
-        assert ssim(a, a) == pytest.approx(1.0)
-    with pytest.raises(ValueError, match="smaller than a window"):
-        ssim(a[:6], b[:6])
 
 
 def test_clusters_are_drawn_whole():

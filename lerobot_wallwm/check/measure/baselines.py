@@ -4,7 +4,7 @@
 What staying is depends on what an action is (`embodiment`): the observed pose where the action is a position, zero where it
 is a velocity or a step.
 
-Shapes: L frames of an event, H horizon, D dimensions of an action, S of a state, P phase bins.
+Shapes: L frames of an event, H horizon, D dimensions of an action, S of a state.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lerobot_wallwm.embodiment.description import Embodiment
-
-PHASE_BINS = 50
 
 
 @dataclass(frozen=True)
@@ -76,20 +74,10 @@ def hold_pose(stay: np.ndarray, horizon: int) -> np.ndarray:
 
 
 class CaptionMean:
-    """What the training events of a caption did on average.
+    """What the training events of a caption did on average: from where the robot is, the mean displacement k steps later.
 
-    One variant knows what the policy knows without looking: the caption and the observed state, to which it adds the
-    mean displacement k steps later. The other four are told more than any policy in use could know: how far into the
-    event the observation is, and the phase-aligned ones even how long the event will last.
+    It knows what the policy knows without looking, the caption and the pose.
     """
-
-    VARIANTS = (
-        "displacement, caption only",
-        "absolute, by step",
-        "displacement, by step",
-        "absolute, by phase",
-        "displacement, by phase",
-    )
 
     def __init__(self, events: Iterable[EventRows]):
         groups: dict[str, list[EventRows]] = defaultdict(list)
@@ -98,71 +86,23 @@ class CaptionMean:
             groups[f"template: {event.template}"].append(event)
         if not groups:
             raise ValueError("the training view holds no events. Fix: run `wallwm prepare` again")
-        self._means = {key: _Mean(group) for key, group in groups.items()}
+        self._moves = {key: _mean_move(group) for key, group in groups.items()}
 
-    def predict(
-        self,
-        variant: str,
-        caption: str,
-        template: str,
-        state: np.ndarray,
-        offset: int,
-        length: int,
-        horizon: int,
-    ) -> np.ndarray:
-        """Actions ``(H, D)`` from where ``state`` ``(D,)`` would stay, ``offset`` frames into an event of ``length`` frames.
-
-        The template serves where training lacks the caption.
-        """
-        mean = self._means.get(caption) or self._means.get(f"template: {template}")
-        if mean is None:
-            return hold_pose(state, horizon)
-        if variant == "displacement, caption only":
-            return state + mean.at_step(mean.displacement, np.arange(horizon))
-        steps = offset + np.arange(horizon)
-        if variant.endswith("phase"):
-            actions = mean.at_phase(mean.phase_action, steps, length)
-            origin = mean.at_phase(mean.phase_state, steps[:1], length)
-        else:
-            actions, origin = mean.at_step(mean.step_action, steps), mean.at_step(mean.step_state, steps[:1])
-        return actions - origin + state if variant.startswith("displacement") else actions
+    def predict(self, caption: str, template: str, stay: np.ndarray, horizon: int) -> np.ndarray:
+        """Actions ``(H, D)`` from where ``stay`` ``(D,)`` would stay; the template serves where training lacks the caption."""
+        move = self._moves.get(caption)
+        move = self._moves.get(f"template: {template}") if move is None else move
+        if move is None:
+            return hold_pose(stay, horizon)
+        return stay + move[np.minimum(np.arange(horizon), len(move) - 1)]
 
 
-class _Mean:
-    """Mean trajectories of a group of events."""
-
-    def __init__(self, events: Sequence[EventRows]):
-        longest = max(len(event.action) for event in events)
-        actions, states = [event.action for event in events], [event.stay for event in events]
-        self.step_action, self.step_state = (_mean_by_step(rows, longest) for rows in (actions, states))
-        moves = [e.action[t:] - e.stay[t] for e in events for t in range(len(e.action))]
-        self.displacement = _mean_by_step(moves, longest)
-        self.phase_action, self.phase_state = (
-            np.mean([resample(row, PHASE_BINS) for row in rows], axis=0) for rows in (actions, states)
-        )
-
-    @staticmethod
-    def at_step(mean: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        return mean[np.minimum(steps, len(mean) - 1)]
-
-    @staticmethod
-    def at_phase(mean: np.ndarray, steps: np.ndarray, length: int) -> np.ndarray:
-        return _interpolated(mean, np.clip(steps / max(length - 1, 1), 0, 1) * (PHASE_BINS - 1))
-
-
-def _mean_by_step(rows: Sequence[np.ndarray], longest: int) -> np.ndarray:
-    """Mean over the events that still last at each step, ``(longest, D)``."""
-    total, count = np.zeros((longest, rows[0].shape[1])), np.zeros((longest, 1))
-    for values in rows:
-        total[: len(values)] += values
-        count[: len(values)] += 1
+def _mean_move(events: Sequence[EventRows]) -> np.ndarray:
+    """Mean over the moments from which the events still last so long, ``(longest, D)``."""
+    longest = max(len(event.action) for event in events)
+    total, count = np.zeros((longest, events[0].action.shape[1])), np.zeros((longest, 1))
+    for event in events:
+        for t in range(len(event.action)):
+            total[: len(event.action) - t] += event.action[t:] - event.stay[t]
+            count[: len(event.action) - t] += 1
     return total / count
-
-
-def resample(values: np.ndarray, bins: int) -> np.ndarray:
-    """A trajectory ``(L, D)`` at ``bins`` equally spaced phases, linearly interpolated."""
-    return _interpolated(values, np.linspace(0, len(values) - 1, bins))
-
-
-def _interpolated(values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    return np.stack([np.interp(at, np.arange(len(values)), column) for column in values.T], axis=1)

@@ -20,7 +20,7 @@ from lerobot_wallwm.embodiment.description import Embodiment
 # Steps ahead that count as near: twice what is executed between two looks by default (our choice).
 NEAR = 8
 REACHES = ("near", "event")
-HOLD, MEAN, TOLD = "hold the pose", "caption's mean motion", "caption's mean, told the phase"
+HOLD, MEAN = "hold the pose", "caption's mean motion"
 GRASP, RELEASE = "grasp", "release"
 # Around a grasp or a release, in seconds before and after the gripper's command passes the middle of its range (our choice).
 AROUND_S = 0.5
@@ -41,24 +41,12 @@ def baseline_actions(
     for source in set(sources):
         rows = [e for e in events if e.source != source] if train is None else train
         fitted[source] = CaptionMean(rows) if rows else None
-    variants = {variant: hold.copy() for variant in CaptionMean.VARIANTS}
+    usual = hold.copy()
     for i, anchor in enumerate(observations.anchors):
         event, mean = events[anchor.event], fitted[sources[i]]
-        if mean is None:
-            continue
-        for variant in CaptionMean.VARIANTS:
-            variants[variant][i] = mean.predict(
-                variant,
-                event.caption,
-                event.template,
-                observations.stay[i],
-                anchor.offset,
-                len(event.action),
-                horizon,
-            )
-    plain, *told = CaptionMean.VARIANTS
-    errors = {v: float(np.abs(variants[v] - observations.true)[observations.valid].mean()) for v in told}
-    return {HOLD: hold, MEAN: variants[plain], TOLD: variants[min(errors, key=lambda v: errors[v])]}
+        if mean is not None:
+            usual[i] = mean.predict(event.caption, event.template, observations.stay[i], horizon)
+    return {HOLD: hold, MEAN: usual}
 
 
 def critical_frames(events: Sequence[EventRows], grippers: Sequence[int], fps: float) -> list[np.ndarray]:

@@ -1,5 +1,5 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Imagined and real frames of held-out events: clips for the eye, PSNR and SSIM against repeating the keyframe.
+"""Imagined and real frames of held-out events: clips for the eye, PSNR against repeating the keyframe.
 
 Shapes: N events, V cameras, F frames, frame 0 being the keyframe that the model is given.
 """
@@ -88,39 +88,14 @@ def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray | None = None) -> float
     return float(-10 * np.log10(max(float(error.mean()), MSE_FLOOR)))
 
 
-def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity of two uint8 images ``(H, W, C)``, mean over pixels and channels (Wang et al. 2004).
-
-    Windows of 7 x 7 equal weights, sample covariance, K1 = 0.01, K2 = 0.03, windows inside the picture only. The same
-    numbers as scikit-image's (tested), without asking every user to install it. ValueError for pictures below 7 x 7.
-    """
-    from scipy.ndimage import uniform_filter
-
-    side, pad = 7, 3
-    if min(a.shape[:2]) < side:
-        raise ValueError(f"pictures of {a.shape[:2]} are smaller than a window of {side} x {side}")
-    x, y = a.astype(np.float64), b.astype(np.float64)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return uniform_filter(values, size=(side, side, 1))[pad:-pad, pad:-pad]
-
-    sample = side**2 / (side**2 - 1)
-    mx, my = mean(x), mean(y)
-    vx, vy = sample * (mean(x * x) - mx * mx), sample * (mean(y * y) - my * my)
-    both = sample * (mean(x * y) - mx * my)
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    score = (2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
-    return float(score.mean())
-
-
 def video_metrics(imagined: np.ndarray, real: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
     """Means over all future frames inside their events, of all cameras; shapes as in `Clips`.
 
     Returns:
-        ``{"frames", "imagined": {"psnr", "ssim", "psnr_moved"}, "repeat_keyframe": {...}}``. ``psnr_moved`` looks
+        ``{"frames", "imagined": {"psnr", "psnr_moved"}, "repeat_keyframe": {...}}``. ``psnr_moved`` looks
         only at pixels that differ from the keyframe, where repeating it is no answer; None if nothing ever moved.
     """
-    kinds = ("psnr", "ssim", "psnr_moved")
+    kinds = ("psnr", "psnr_moved")
     scores: dict[str, dict[str, list[float]]] = {
         name: {kind: [] for kind in kinds} for name in ("imagined", "repeat_keyframe")
     }
@@ -130,7 +105,6 @@ def video_metrics(imagined: np.ndarray, real: np.ndarray, valid: np.ndarray) -> 
         moved = np.abs(truth.astype(int) - keyframe).max(axis=-1) > MOVED * 255
         for name, guess in (("imagined", imagined[n, v, f]), ("repeat_keyframe", keyframe)):
             scores[name]["psnr"].append(psnr(guess, truth))
-            scores[name]["ssim"].append(ssim(guess, truth))
             if moved.any():
                 scores[name]["psnr_moved"].append(psnr(guess, truth, moved))
     return {"frames": len(shown)} | {
