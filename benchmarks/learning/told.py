@@ -58,7 +58,7 @@ def told(path: Path, heldout: Path, observations: int) -> dict[str, np.ndarray]:
     known = sorted(set(seen.captions))
     found: dict[str, list[np.ndarray]] = {}
     done = 0
-    for batch in seen.batches:
+    for batch in map(seen.batch, seen.parts):
         windows = policy.windows_from_batch(batch)
         count = len(windows.captions)
         true, valid = seen.true[done : done + count], seen.valid[done : done + count]

@@ -89,14 +89,18 @@ def beats_holding(m: Measured) -> Answer:
             else ""
         )
         found.append((level, f"{error:.1f} against {still:.1f} {where}{high}"))
+    return _against_holding("its actions are", found, m)
+
+
+def _against_holding(what: str, found: list[tuple[str, str]], m: Measured) -> tuple[str, str]:
+    """The worst of several levels, with what is at fault and nothing else."""
     level = max((level for level, _ in found), key=LEVELS.index)
-    lead = {
-        "no": "its actions are no better than holding the pose",
-        "care": "its actions are only a little better than holding the pose",
-        "yes": "its actions are well below the error of holding the pose",
+    than = {
+        "no": "no better than holding the pose",
+        "care": "only a little better than holding the pose",
+        "yes": "well below the error of holding the pose",
     }[level]
-    # Only what is at fault stands behind a complaint.
-    return level, f"{lead}: {' and '.join(text for own, text in found if own == level)} ({m.of_range})"
+    return level, f"{what} {than}: {' and '.join(text for own, text in found if own == level)} ({m.of_range})"
 
 
 def grasps_and_releases(m: Measured) -> Answer:
@@ -109,13 +113,7 @@ def grasps_and_releases(m: Measured) -> Answer:
         level = "no" if not ratio <= t.NO_BETTER_THAN_HOLDING else "yes"
         level = "care" if level == "yes" and ratio > t.HARDLY_BETTER_THAN_HOLDING else level
         found.append((level, f"{near['error']:.1f} against {near['hold']:.1f} around a {name}"))
-    level = max((level for level, _ in found), key=LEVELS.index)
-    lead = {
-        "no": "where tasks are decided it is no better than holding the pose",
-        "care": "where tasks are decided it is only a little better than holding the pose",
-        "yes": "where tasks are decided it is well below the error of holding the pose",
-    }[level]
-    return level, f"{lead}: {' and '.join(text for own, text in found if own == level)} ({m.of_range})"
+    return _against_holding("where tasks are decided it is", found, m)
 
 
 def beats_the_mean(m: Measured) -> Answer:

@@ -16,7 +16,7 @@ from tiny_arm import CAMERAS
 
 from lerobot_wallwm.check.measure.baselines import EventRows, with_hold
 from lerobot_wallwm.check.measure.errors import critical_frames
-from lerobot_wallwm.check.measure.observations import BATCH, BATCH_BYTES, KEPT_BYTES, Pictures
+from lerobot_wallwm.check.measure.observations import BATCH, BATCH_BYTES, Pictures
 from lerobot_wallwm.cli import main
 from lerobot_wallwm.embodiment.description import Dimension, Embodiment
 
@@ -367,69 +367,3 @@ def test_memory_does_not_grow_with_the_pictures(height, width):
     one = 2 * 3 * height * width * 4
     assert items.at_once == 1 or items.at_once * one <= BATCH_BYTES
     assert items.at_once == max(1, min(BATCH, BATCH_BYTES // one))
-
-
-def test_pictures_are_decoded_when_asked_for_kept_as_bytes_and_unchanged():
-    decoded = []
-
-    class View:
-        def __getitem__(self, row):
-            decoded.append(row)
-            picture = torch.randint(0, 256, (3, 400, 500), generator=torch.Generator().manual_seed(row))
-            return {"image": picture.float() / 255, "depth": picture * 1.37, "task": "go"}
-
-    view = View()
-    items = Pictures(view, range(1000))
-    assert not decoded
-    for i in range(200):
-        assert torch.equal(items[i]["image"], view[i]["image"]) and torch.equal(
-            items[i]["depth"], view[i]["depth"]
-        )
-    kept = sum(v.nbytes for item in items._kept.values() for v in item.values() if not isinstance(v, str))
-    assert KEPT_BYTES * 0.9 < kept <= KEPT_BYTES and list(items._kept) == list(range(len(items._kept)))
-    decoded.clear()
-    again = [items[i] for i in range(len(items._kept) + 1)]
-    assert decoded == [len(items._kept)]  # only what there was no room for
-    assert torch.equal(again[3]["image"], view[3]["image"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "steps"), [("act", 300), ("diffusion", 500)])
-def test_twenty_steps_are_a_no_and_a_trained_policy_is_none(tiny_dataset, tmp_path, kind, steps):
-    """On demonstrations that neither was trained on."""
-    from lerobot.configs import PreTrainedConfig
-    from lerobot.datasets import LeRobotDataset
-    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-
-    larger = {
-        "act": {"dim_model": 64, "dim_feedforward": 128, "n_heads": 4, "dropout": 0.0},
-        "diffusion": {"down_dims": (32, 64), "num_inference_steps": 10, "spatial_softmax_num_keypoints": 8},
-    }[kind]
-    folder, learned = save(kind, tiny_dataset, tmp_path / "policy", **larger), [0, 1, 2, 3]
-    config = PreTrainedConfig.from_pretrained(folder)
-    policy = get_policy_class(kind).from_pretrained(folder, config=config).train()
-    pipeline, _ = make_pre_post_processors(config, str(folder))
-    fps = float(json.loads((tiny_dataset / "meta" / "info.json").read_text())["fps"])
-    windows = {key: [i / fps for i in config.action_delta_indices] for key in ("action",)}
-    if config.observation_delta_indices:
-        windows |= {k: [i / fps for i in config.observation_delta_indices] for k in config.input_features}
-    data = LeRobotDataset("test/tiny", root=tiny_dataset, episodes=learned, delta_timestamps=windows)
-    items = [data[i] for i in range(len(data))]
-    trained_on = {"dataset": {"repo_id": "test/tiny", "root": str(tiny_dataset), "episodes": learned}}
-    (folder / "train_config.json").write_text(json.dumps(trained_on))
-    optimiser = torch.optim.AdamW(policy.parameters(), lr=1e-3)
-    generator, answers = torch.Generator().manual_seed(0), {}
-    for step in range(1, steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = 1e-3 * min(1.0, 2 * (1 - step / (steps + 1)))
-        rows = torch.randint(len(items), (8,), generator=generator).tolist()
-        batch = pipeline(torch.utils.data.default_collate([items[i] for i in rows]))
-        policy.forward(batch)[0].backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        if step in (20, steps):
-            policy.save_pretrained(folder)
-            _, content, _ = check(folder, tiny_dataset, tmp_path / str(step), "--observations=60")
-            print(step, content["verdict"], content["open_loop"]["error"], content["open_loop"]["critical"])
-            answers[step] = content["verdict"]["level"]
-    assert answers[20] == "no" and answers[steps] in ("yes", "care")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lerobot_wallwm.check import thresholds as t
-from lerobot_wallwm.check.measure.errors import HOLD, MEAN, TOLD, OpenLoopErrors
+from lerobot_wallwm.check.measure.errors import HOLD, MEAN, OpenLoopErrors
 from lerobot_wallwm.check.measure.latency import WITH_LOOK, WITHOUT_LOOK, Times, Timings
 from lerobot_wallwm.check.measure.match import CameraMatch, JointRange, Match
 from lerobot_wallwm.check.measure.measure import Measured
@@ -39,7 +39,7 @@ def errors(
     return OpenLoopErrors(
         error={"near": near, "event": event},
         intervals={"near": None, "event": None},
-        baselines={HOLD: {"near": 1.0, "event": 1.0}, MEAN: {"near": mean, "event": mean}, TOLD: {}},
+        baselines={HOLD: {"near": 1.0, "event": 1.0}, MEAN: {"near": mean, "event": mean}},
         against_hold={"near": (near, (0.1, high)), "event": (event, (0.1, high))},
         by_joint={"elbow": 0.5, "gripper": gripper, "roll": 0.02},
         hold_by_joint={"elbow": 1.0, "gripper": 1.0, "roll": 0.01},  # roll hardly moves

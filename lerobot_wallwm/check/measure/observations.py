@@ -9,8 +9,9 @@ Shapes: N observations, H horizon, D dimensions of an action, S of a state.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,14 +24,10 @@ from lerobot_wallwm.storage.errors import DataError
 # Observations that the policy is asked about at once, fewer where their pictures are large (our choice): as many as have
 # so many bytes in float32. A network's own intermediate results come to some tens of times that.
 BATCH, BATCH_BYTES = 16, 8_000_000
-# Decoded pictures that are kept for the next question about the same observations, in bytes (our choice).
-KEPT_BYTES = 32_000_000
 
 
 class Pictures:
-    """Items of a view, decoded when they are asked for; the first ones are kept, as bytes.
-
-    All are asked for again and again in the same order: keeping the last ones would never keep the next one.
+    """Items of a view, decoded whenever they are asked for and never kept.
 
     Args:
         view: Items with pictures in [0, 1], by row.
@@ -38,61 +35,28 @@ class Pictures:
         shown: Name of the data, for messages.
     """
 
-    def __init__(self, view: Any, rows: Sequence[int], shown: str = ""):
+    def __init__(self, view: Any, rows: Sequence[int], shown: str = "the dataset"):
         self.view, self.rows, self.shown = view, list(rows), shown
-        self._kept: dict[int, dict[str, Any]] = {}
-        self._room = KEPT_BYTES
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """One observation as its dataset has it. DataError where its pictures cannot be decoded."""
-        if number in self._kept:
-            return {key: _unpacked(value) for key, value in self._kept[number].items()}
-        item = self._decoded(number)
-        small = {key: _packed(value) for key, value in item.items()}
-        size = sum(value.nbytes for value in small.values() if hasattr(value, "nbytes"))
-        if size <= self._room:
-            self._kept[number] = small
-            self._room -= size
-        return item
-
-    def _decoded(self, number: int) -> dict[str, Any]:
         try:
             return self.view[self.rows[number]]
         except (RuntimeError, OSError, IndexError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DataError(
-                self.shown or "the dataset",
-                "videos",
-                f"cannot be decoded ({reason})",
-                "copy the dataset again",
-            ) from error
+            problem, fix = f"cannot be decoded ({reason})", "copy the dataset again"
+            raise DataError(self.shown, "videos", problem, fix) from error
 
-    @property
+    @cached_property
     def at_once(self) -> int:
         """How many the policy is asked about at once."""
-        size = _picture_bytes(self[0]) if len(self) else 0
+        if not self.rows:
+            return BATCH
+        size = sum(v.numel() * 4 for v in self[0].values() if hasattr(v, "ndim") and v.ndim > 2)
         return max(1, min(BATCH, BATCH_BYTES // max(size, 1)))
-
-
-def _picture_bytes(item: dict[str, Any]) -> int:
-    return sum(value.numel() * 4 for value in item.values() if hasattr(value, "ndim") and value.ndim > 2)
-
-
-def _packed(value: Any) -> Any:
-    """Pictures as bytes where that loses nothing."""
-    if not hasattr(value, "ndim") or value.ndim < 3 or not value.is_floating_point():
-        return value
-    small = (value * 255).round().clamp(0, 255).byte()
-    return small if (small.float() / 255 == value).all() else value
-
-
-def _unpacked(value: Any) -> Any:
-    import torch
-
-    return value.float() / 255 if getattr(value, "dtype", None) == torch.uint8 and value.ndim > 2 else value
 
 
 class Policy(Protocol):
@@ -143,14 +107,12 @@ class Observations:
         size, count = self.at_once, len(self.anchors)
         return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
-    @property
-    def batches(self) -> Iterator[dict[str, Any]]:
-        """The items of each of the `parts`, windows and all, preprocessed."""
+    def batch(self, rows: Sequence[int]) -> dict[str, Any]:
+        """The items ``rows``, windows and all, preprocessed."""
         from torch.utils.data import default_collate
 
         assert self.preprocess is not None
-        for rows in self.parts:
-            yield self.preprocess(default_collate([self.items[i] for i in rows]))
+        return self.preprocess(default_collate([self.items[i] for i in rows]))
 
     def seen(
         self,
@@ -176,7 +138,11 @@ def steps(numbers: Sequence[Any] | range, bar: str | None) -> Iterable[Any]:
 
 
 def load_observations(
-    checkpoint: Any, view: Any, events: Sequence[EventRows], anchors: Sequence[Anchor], shown: str = ""
+    checkpoint: Any,
+    view: Any,
+    events: Sequence[EventRows],
+    anchors: Sequence[Anchor],
+    shown: str = "the dataset",
 ) -> Observations:
     """Observations of a view (`views.open_view`) with these events; ``shown`` is the view's name, for messages."""
     horizon = checkpoint.horizon

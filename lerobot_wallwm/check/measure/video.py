@@ -51,9 +51,8 @@ def imagine(
     import torch
 
     imagined, real, now = [], [], checkpoint.now
-    pairs = zip(observations.parts, observations.batches, strict=True)
-    for number, (rows, batch) in enumerate(pairs):
-        seen = observations.seen(checkpoint, rows)
+    for number, rows in enumerate(observations.parts):
+        seen, batch = observations.seen(checkpoint, rows), observations.batch(rows)
         chunk = checkpoint.policy.windows_from_batch(batch).chunk if checkpoint.config.chunked else None
         length = None
         if told_length:
@@ -63,6 +62,7 @@ def imagine(
             frames = checkpoint.policy.model.decode(plan.latents.float())
         imagined.append(_to_uint8(frames))
         real.append(_to_uint8(checkpoint.policy.rollout.images(batch, slice(now, None))))
+        del batch  # before the next one is decoded: it holds whole windows of pictures
     ahead = np.array(checkpoint.config.observation_delta_indices[now:])
     clips = Clips(
         np.concatenate(imagined),
