@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+import torch.distributed as dist
 from lerobot.policies.factory import make_pre_post_processors
 
 from lerobot_wallwm import ClampNormalizedActionsStep
@@ -144,3 +145,22 @@ def test_cameras_can_be_renamed_at_deployment(saved, make_config, tiny_stats, ma
     image = observation.pop("observation.images.overhead")
     out = pre({**observation, "observation.images.front": image})
     assert torch.equal(out["observation.images.overhead"], image) and "observation.images.front" not in out
+
+
+def test_several_processes_get_numbers_that_mixed_precision_leaves_alone(
+    make_config, tiny_stats, make_train_batch, tmp_path
+):
+    config = make_config()
+    pre, _ = make_pre_post_processors(config, dataset_stats=tiny_stats)
+    batch, keys = make_train_batch(config), ("observation.state", "action")
+    alone = pre(dict(batch))
+    assert not any(alone[key].is_complex() for key in keys)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        several = pre(dict(batch))
+        seen = pre({key: value for key, value in batch.items() if key != "action"})
+    finally:
+        dist.destroy_process_group()
+    for key in keys:
+        assert several[key].is_complex() and torch.equal(several[key].real, alone[key])
+    assert not seen["observation.state"].is_complex()  # who acts gets what he always gets

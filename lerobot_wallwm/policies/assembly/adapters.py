@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import nn
 
 from lerobot_wallwm.hub.files.safe_files import is_repo_id, read_object
 from lerobot_wallwm.hub.files.weights import WeightsError, contents
@@ -43,10 +43,6 @@ def adapter_targets(policy: nn.Module, stage: Stage) -> dict[str, Any]:
     An action tower that has never learned (its last layer is zero, after stage ``video`` or from base weights) is
     trained whole: there is nothing to adapt.
 
-    Args:
-        policy: With its ``model`` and ``action_space``.
-        stage: What is trained.
-
     Raises:
         ValueError: There is nothing to adapt.
     """
@@ -60,7 +56,8 @@ def adapter_targets(policy: nn.Module, stage: Stage) -> dict[str, Any]:
             modules = ("action",)
         elif part in ("video", "action"):
             adapted.append(part)
-        whole += [f"model.{name}" for name in modules if _has_parameters(model, name)]
+        own = [name for name, _ in model.named_parameters()]
+        whole += [f"model.{name}" for name in modules if any(key.startswith(f"{name}.") for key in own)]
     towers = tuple(f"model.{part}.blocks." for part in adapted)
     linear = [
         name for name, m in policy.named_modules() if isinstance(m, nn.Linear) and name.startswith(towers)
@@ -71,14 +68,6 @@ def adapter_targets(policy: nn.Module, stage: Stage) -> dict[str, Any]:
             "has never learned. Fix: train the stage without --peft.*, the video tower is frozen in it anyway."
         )
     return {"target_modules": linear, "modules_to_save": whole}
-
-
-def _has_parameters(model: nn.Module, name: str) -> bool:
-    try:
-        module = model.get_submodule(name)
-    except AttributeError:
-        return False
-    return module is not None and any(True for _ in module.parameters())
 
 
 def adapter_folder(config: Any, base: str | Path) -> Path | None:
@@ -124,15 +113,14 @@ def take_units(space: ActionSpace, folder: Path, fix: str) -> None:
         WeightsError: The adapter has none, or of other sizes.
     """
     file, buffers = folder / WEIGHTS, dict(space.tables())
-    found = contents([file], fix)
-    ours = {name: key for key in found for name in buffers if key.endswith(f"action_space.{name}")}
-    missing = sorted(buffers.keys() - ours.keys())
-    if missing:
+    contents([file], fix)
+    saved = load_file(file)
+    ours = {name: key for key in saved for name in buffers if key.endswith(f"action_space.{name}")}
+    if missing := sorted(buffers.keys() - ours.keys()):
         raise WeightsError(file, f"holds no units of actions ({', '.join(missing)}).", fix, missing)
-    with safe_open(file, framework="pt") as opened:
-        for name, buffer in buffers.items():
-            value: Tensor = opened.get_tensor(ours[name])
-            if value.shape != buffer.shape:
-                reason = f"'{ours[name]}' has shape {tuple(value.shape)}, the policy's {tuple(buffer.shape)}."
-                raise WeightsError(file, reason, fix, [ours[name]])
-            buffer.copy_(value)
+    for name, buffer in buffers.items():
+        value = saved[ours[name]]
+        if value.shape != buffer.shape:
+            reason = f"'{ours[name]}' has shape {tuple(value.shape)}, the policy's {tuple(buffer.shape)}."
+            raise WeightsError(file, reason, fix, [ours[name]])
+        buffer.copy_(value)

@@ -128,9 +128,7 @@ def load_checkpoint(
 
     Args:
         policy: With a ``model``, and with ``average``, if it keeps one, as its ``ema.<stage>``.
-        average: Of the model; begins anew if the checkpoint has none of this stage.
-        stage: The policy's.
-        file: Safetensors.
+        average: Begins anew if the checkpoint has none of this stage.
         fix: For errors: what the user can do.
         device: For weights that the policy was built without.
         joints: The checkpoint's, by how many actions and states it has; None: they are the policy's.

@@ -34,11 +34,6 @@ def add_noise(z_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
     return torch.lerp(z_0.to(t.dtype), eps.to(t.dtype), expand_right(t, z_0))
 
 
-def velocity(z_0: Tensor, eps: Tensor) -> Tensor:
-    """The flow target ``eps - z_0`` (paper p. 8, eq. 7 and p. 11, eq. 13)."""
-    return eps - z_0
-
-
 def velocity_from_data(z_t: Tensor, z_0_hat: Tensor, t: Tensor, t_min: float = 0.05) -> Tensor:
     """Velocity implied by a prediction of the data, ``(z_t - z_0_hat) / t``.
 

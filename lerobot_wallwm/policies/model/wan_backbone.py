@@ -42,14 +42,10 @@ class WanBackbone:
         dtype: torch.dtype = torch.float32,
         empty: bool = False,
     ) -> WanBackbone:
-        """Finds a backbone's parts and checks that they fit each other.
+        """Finds a backbone's parts and checks that they fit each other; for the text encoder's see `UMT5TextEncoder`.
 
         Args:
-            source: Where the files are.
             video: Numbers of the transformer.
-            max_text_tokens: See `UMT5TextEncoder`.
-            text_cache: See `UMT5TextEncoder`.
-            text_encoder_id: See `UMT5TextEncoder`.
             dtype: In which VAE and umT5 run on CUDA.
             empty: Whether the video tower's weights come from a checkpoint instead.
 

@@ -217,13 +217,8 @@ class WorldActionModel(nn.Module):
     def decode_latents(
         self, instructions: list[str], keyframes: Tensor, state: Tensor, view_ids: Tensor | None = None
     ) -> Tensor:
-        """What takes exactly the place of captions (paper p. 12): latents as text tokens ``(B, L, E)``.
-
-        Args:
-            instructions: B strings.
-            keyframes: ``(B, V, 3, H, W)``.
-            state: ``(B, P)``.
-            view_ids: ``(V,)`` rows of the view table; None for the first V.
+        """What takes exactly the place of captions (paper p. 12): latents as text tokens ``(B, L, E)``, of B instructions,
+        keyframes ``(B, V, 3, H, W)`` and states ``(B, P)``.
 
         Raises:
             ValueError: The checkpoint decodes no latents.

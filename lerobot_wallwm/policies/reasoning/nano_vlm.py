@@ -31,10 +31,6 @@ class NanoVlm(nn.Module):
     """Reads a prompt and says what happens now and next.
 
     Args:
-        shape: Of the language half.
-        image_size: (height, width) of a picture.
-        max_views: Rows of the view table.
-        state_dim: P.
         eye_width: Width of the landmarks' tokens, which it reads beside the pictures; 0 where there are none.
 
     Raises:

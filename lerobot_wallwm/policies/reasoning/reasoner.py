@@ -28,8 +28,6 @@ class Reasoner(nn.Module):
     """Vision-language model, projection into the towers' text space, and the branch that decodes latents.
 
     Args:
-        shape: Sizes.
-        vlm: The vision-language model.
         text_dim: E.
         text_slots: L.
 

@@ -20,7 +20,8 @@ from torch.distributed.tensor import DTensor
 
 from lerobot_wallwm.policies.training.shards import Pieces, local
 
-BLOCKS = ("model.video.blocks.", "model.action.blocks.")
+_REASONER = ("model.reasoner.vlm.stack.layers.", "model.reasoner.stairs.branch.")
+BLOCKS = ("model.video.blocks.", "model.action.blocks.", *_REASONER)
 # Learning rates as multiples of the others': of what must learn to see, and of an eye that has. Our choice (results/sight.md).
 GOAL, EYE = "model.goal_head.", ("model.landmarks.", "model.text_encoder.")
 FAST, SLOW = 3.0, 0.1
@@ -61,16 +62,7 @@ def parameter_groups(
 @OptimizerConfig.register_subclass("wallwm_muon_adamw")
 @dataclass
 class MuonAdamWConfig(OptimizerConfig):
-    """Settings of `MuonAdamW`.
-
-    Attributes:
-        lr: Learning rate of both halves.
-        weight_decay: Decoupled decay of both halves; a parameter group may set its own.
-        grad_clip_norm: Clipping by LeRobot's trainer, over all parameters.
-        momentum: Of Muon.
-        betas: Of AdamW.
-        eps: Of AdamW.
-    """
+    """Settings of `MuonAdamW`: ``momentum`` is Muon's, ``betas`` and ``eps`` are AdamW's, the rest is for both halves."""
 
     lr: float = 1e-3
     weight_decay: float = 0.01
@@ -80,10 +72,7 @@ class MuonAdamWConfig(OptimizerConfig):
     eps: float = 1e-8
 
     def build(self, params: Any) -> MuonAdamW:
-        """Builds the optimiser.
-
-        Args:
-            params: Parameter groups, each with ``use_muon``.
+        """Builds the optimiser from parameter groups, each with ``use_muon``.
 
         Raises:
             ValueError: The groups do not say which parameters Muon takes, or it shall take something that is no matrix.
@@ -101,10 +90,6 @@ class MuonAdamW(torch.optim.Optimizer):
     """`torch.optim.Muon` on the groups with ``use_muon`` and `torch.optim.AdamW` on the others.
 
     This object owns the groups and the state, so that LeRobot saves and restores both halves at once.
-
-    Args:
-        groups: Parameter groups, each with ``use_muon``.
-        config: Numbers for both halves.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], config: MuonAdamWConfig):

@@ -14,14 +14,8 @@ _INPUT = 0.02
 
 
 def what_saves(policy: nn.Module, config: Any, depth: int, batch: int) -> str:
-    """One line for each setting that is not in use yet, with what it saves.
-
-    Args:
-        policy: Whose parameters with ``requires_grad`` are trained, in float32.
-        config: Its configuration.
-        depth: Blocks of a tower.
-        batch: Samples of the step.
-    """
+    """One line for each setting that is not in use yet, with what it saves; of a policy whose towers have ``depth`` blocks, in
+    a step of ``batch`` samples."""
     trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
     held = sum(p.numel() for p in trained.values())
     linear = {id(m.weight) for m in policy.modules() if isinstance(m, nn.Linear)}

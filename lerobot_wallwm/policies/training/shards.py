@@ -9,6 +9,7 @@ each begins, without a look into FSDP.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import torch
@@ -16,15 +17,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-# What FSDP1 and torch.compile put into the names of parameters.
-_WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
-
 
 def plain_name(name: str) -> str:
-    """A parameter's name without what wrappers put into it."""
-    for wrapper in _WRAPPERS:
-        name = name.replace(wrapper, "")
-    return name
+    """A parameter's name without what FSDP1 and torch.compile put into it."""
+    return re.sub(r"_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.|_orig_mod\.", "", name)
 
 
 def fsdp_version() -> int | None:
@@ -62,7 +58,7 @@ class Pieces:
         shapes: Of the whole tensors.
 
     Raises:
-        RuntimeError: The pieces of a parameter do not make it up: shards that are also replicated (HSDP), for instance.
+        RuntimeError: The pieces of a parameter do not make it up (hybrid sharding).
     """
 
     def __init__(self, parameters: Sequence[Tensor], shapes: Sequence[Sequence[int]]):
@@ -75,9 +71,8 @@ class Pieces:
         by_rank = torch.stack(everyone).cpu()
         if by_rank.sum(0).tolist() != [math.prod(shape) for shape in self.shapes]:
             raise RuntimeError(
-                "The pieces of the parameters on all ranks are not the parameters: shards that are replicated too "
-                "(hybrid sharding). Fix: shard over all ranks (FULL_SHARD), or --policy.optimizer=adamw "
-                "--policy.ema_decay=0."
+                "The pieces of the parameters on all ranks are not the parameters (hybrid sharding). Fix: shard over all "
+                "ranks (FULL_SHARD), or --policy.optimizer=adamw --policy.ema_decay=0."
             )
         starts = by_rank[: dist.get_rank()].sum(0).tolist()
         self._spans = [slice(start, start + count) for start, count in zip(starts, mine, strict=True)]

@@ -28,10 +28,7 @@ class WeightAverage(Tables):
     The first steps count for more than ``1 - decay``: the factor is ``min(decay, (1 + n) / (10 + n))`` after n updates,
     as in diffusers' EMAModel. Our choice: a short run would otherwise end with the weights that it began with. While
     the averages are shown, the live weights are set aside, at the trained parameters' cost.
-
-    Args:
-        model: Whose parameters with ``requires_grad`` are averaged.
-        decay: Greatest factor of the old average.
+    ``decay`` is the greatest factor of the old average.
     """
 
     updates: Tensor
@@ -139,8 +136,7 @@ def names_after_averages(
     """Where the tensors of a checkpoint go: averages of finished stages become the weights that the next starts from.
 
     Args:
-        keys: Of the checkpoint.
-        updates: Values of its keys that end in ``.updates``.
+        updates: Values of the keys that end in ``.updates``.
         prefix: Of the averaged model's parameters in it, with the dot.
         running: Stages whose averages go on.
 

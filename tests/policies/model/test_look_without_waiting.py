@@ -10,11 +10,13 @@ import torch
 from cuda_mirror import NoHostSync, cuda_mirror, fake_cuda
 from tiny_arm import JOINT_NAMES
 from tiny_models import random_event, tiny_model
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lerobot_wallwm.embodiment.recognise import recognise
 from lerobot_wallwm.policies.batches.action_space import ActionSpace
 from lerobot_wallwm.policies.model import sampling
 from lerobot_wallwm.policies.model.sampling import Sight
+from lerobot_wallwm.policies.modeling_wallwm import WallwmPolicy
 
 IMAGINATIONS = ("none", "anchor", "full")
 
@@ -93,3 +95,28 @@ def test_a_look_compiles_to_one_graph(imagination, dynamo):
         torch.testing.assert_close(
             found.actions[row, :length], expected.actions[row, :length], atol=1e-5, rtol=1e-5
         )
+
+
+class Operators(TorchDispatchMode):
+    """How many PyTorch runs, and how many of them cast."""
+
+    all = casts = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.all, self.casts = self.all + 1, self.casts + (func.overloadpacket.__name__ == "_to_copy")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("imagination", IMAGINATIONS)
+def test_bfloat16_adds_few_operators_to_a_look(make_policy, make_observation, tmp_path, imagination):
+    counts = {}
+    for dtype in ("float32", "bfloat16"):
+        fields = {"dtype": dtype, "imagination": imagination, "num_inference_steps": 4}
+        make_policy(**fields).save_pretrained(tmp_path / dtype)
+        policy, seen = WallwmPolicy.from_pretrained(tmp_path / dtype), make_observation(["close the gripper"])
+        policy.predict_action_chunk(seen)
+        with Operators() as counts[dtype]:
+            policy.predict_action_chunk(seen)
+    half, whole = counts["bfloat16"], counts["float32"]
+    print(f"{imagination}: {whole.all} operators, in bfloat16 {half.all}, of which {half.casts} cast")
+    assert half.all < 1.1 * whole.all

@@ -194,3 +194,13 @@ def test_goals_teach_the_eye_and_video_alone_does_not(make_policy, tmp_path, sta
     assert json.loads((tmp_path / "learned.json").read_text())["eye_taught"] is taught
     rates = {g["lr"] for g in type(policy).from_pretrained(tmp_path).get_optim_params() if "lr" in g}
     assert (min(rates) < policy.config.optimizer_lr) is taught
+
+
+BEFORE = {"vlm": ["joint"], "staircase": ["joint", "vlm"], "unified": ["joint", "vlm", "staircase"]}
+
+
+@pytest.mark.parametrize("stage", BEFORE)
+def test_the_language_stages_have_matrices_for_it(make_policy, stage):
+    policy = make_policy(stage=stage, stages=BEFORE[stage], words=["cube"], optimizer="muon")
+    optimizer = policy.config.get_optimizer_preset().build(policy.get_optim_params())
+    assert {group["use_muon"] for group in optimizer.param_groups} == {True, False}
