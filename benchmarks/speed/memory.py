@@ -263,7 +263,7 @@ SCALED = Sizes(
     horizon=32,
 )
 # Weights dominate, and no block is much of them.
-DEEP = replace(SCALED, video=replace(_NARROW, depth=12), latents=2, text_tokens=8, horizon=8)
+DEEP = replace(SCALED, video=replace(_NARROW, depth=24), latents=2, text_tokens=8, horizon=8)
 PLAIN = Run("scaled", "joint", bfloat16=False)
 CHECKED = {
     "weights dominate": (PLAIN, SCALED),

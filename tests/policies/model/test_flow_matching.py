@@ -55,7 +55,7 @@ def test_euler_on_the_true_velocity_recovers_the_data(seed, steps, shift):
     z = eps
     levels = fm.schedule(steps, shift)
     for t, s in zip(levels[:-1], levels[1:], strict=True):
-        z = z + (s - t) * eps - z_0
+        z = z + (s - t) * (eps - z_0)
     torch.testing.assert_close(z, z_0, atol=1e-5, rtol=1e-5)
 
 
