@@ -19,8 +19,8 @@ def test_counted_peaks_are_measured_ones(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["FSDP1", "FSDP2"])
-def test_a_rank_of_two_needs_six_tenths(method):
-    assert measured(f"deep, two ranks of {method}") < 0.6 * measured("deep, one rank")
+def test_a_rank_of_two_needs_less_than_two_thirds(method):
+    assert measured(f"deep, two ranks of {method}") < 0.65 * measured("deep, one rank")
 
 
 def test_methods_save_what_they_say():

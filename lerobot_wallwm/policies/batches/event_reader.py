@@ -54,12 +54,7 @@ class EventReader:
         self._masks: dict[tuple[str, ...], SightConeMasks] = {}
 
     def __call__(self, batch: dict[str, Any], future_rows: int) -> EventWindows:
-        """A LeRobot training batch in the network's units.
-
-        Args:
-            batch: The batch.
-            future_rows: Samples, from the first, that carry their future pictures.
-        """
+        """A LeRobot training batch in the network's units; the first ``future_rows`` samples carry their future pictures."""
         states, commands = exact_numbers(batch)
         state = states[:, 0] if states.ndim == 3 else states  # later rows are the future: never an input
         future = self.images(batch, slice(1, None), future_rows)

@@ -148,12 +148,7 @@ class NanoVlm(nn.Module):
     def say(
         self, memory: Memory, last_BD: Tensor, sentences: Sequence[Sequence[str]]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """How likely sentences are after a prompt.
-
-        Args:
-            memory: Of the prompt.
-            last_BD: Its last token's state.
-            sentences: Words, without `END`; every one of the vocabulary.
+        """How likely sentences, as words without `END`, are after a prompt of which the memory and the last state are given.
 
         Returns:
             Log-likelihood of each word and of `END` ``(B, W + 1)``, zero at padding; which are none ``(B, W + 1)``; and the

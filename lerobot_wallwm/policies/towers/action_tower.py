@@ -125,7 +125,6 @@ class ActionTower(Tables):
     Args:
         width: D, our choice (the paper gives none).
         depth: Layers; must equal the video tower's, ``pi(i) = i``.
-        heads: Heads.
         ffn_width: Inner width of the gated feed-forward.
         video_width: W.
         action_dim: A.
