@@ -59,20 +59,8 @@ _PLACES = {
 _SOURCES = frozenset({"from", "off", "out of", "off of", "out from"})
 _MEANS = frozenset({"with", "using", "by", "via"})
 # These stay with the noun before them, whatever the verb.
-_MODIFIERS = frozenset(
-    [
-        "of",
-        "for",
-        "like",
-        "without",
-        "nearest to",
-        "nearest",
-        "closest to",
-        "closest",
-        "furthest from",
-        "farthest from",
-    ]
-)
+_MODIFIERS = words.word_set("of for like without nearest closest")
+_MODIFIERS |= {"nearest to", "closest to", "furthest from", "farthest from"}
 _SIDES = words.word_set("left right front back top far near rear very")
 _LONGEST_TEXT = 2000  # our choice: what is longer is no instruction
 _LONGEST = 5  # words of a preposition: "to the left side of"
@@ -180,8 +168,10 @@ def _normal(text: str) -> str:
     )
     line = re.sub(r"\b(pick|picking)-?up\b", r"\1 up", line, flags=re.I)
     line = re.sub(r"\b(?:teh|hte|tge|thr|th)\b(?=\s+\w)", "the", line)
+    line = re.sub(r"\b(?:adn|nad|an)\b(?=\s+\w+\s+(?:it|them|the)\b)", "and", line)
     line = re.sub(r",\s*((?:which|that|who)\s[^,.;]*),", r" \1 ", line)  # "the mug, which is blue, ..."
     line = _NOT.sub("", line)  # "in the blue bin, not the red one"
+    line = re.sub(r"\band (the (?:left|right) (?:arm|hand|gripper)) to\b", r"and with \1", line, flags=re.I)
     if line.isupper():
         line = line.lower()
     return re.sub(r"\s+", " ", line).strip()
@@ -236,28 +226,8 @@ def _clauses(line: str) -> Iterator[str]:
             yield sentence[found[start].start() :]
 
 
-_LINKS = frozenset(
-    [
-        "and",
-        "then",
-        ",",
-        "&",
-        "next",
-        "finally",
-        "afterwards",
-        "lastly",
-        "also",
-        "to",
-        "before",
-        "while",
-        "carefully",
-        "gently",
-        "slowly",
-        "quickly",
-        "now",
-        "immediately",
-        "please",
-    ]
+_LINKS = words.word_set(
+    "and then , & next finally afterwards lastly also to before while carefully gently slowly quickly now immediately please"
 )
 
 
@@ -280,7 +250,7 @@ def _told_backwards(sentence: str) -> list[str]:
 def _begins(tokens: Sequence[str], at: int, hard: bool) -> bool:
     """Whether a command begins at a word that follows "and" or a comma; `hard`: it follows "then"."""
     word, after = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else ""
-    if at and tokens[at - 1] == "to" and (at < 2 or tokens[at - 2] != "and") and not _purpose(tokens, at):
+    if at and tokens[at - 1] == "to" and not _purpose(tokens, at):
         return False
     if word in ("with", "using") and _ARM.match(" " + " ".join(tokens[at : at + 5])):
         return True  # "and with the left gripper open the cap"
@@ -396,10 +366,6 @@ def _passive(tokens: list[str]) -> tuple[str, list[str]] | None:
 
 def _verb_and_rest(tokens: list[str], inside: bool) -> tuple[str, list[str]]:
     """The verb of a command in its base form, and what follows it; "" where there is none. `inside`: not the first command."""
-    if _preposition(tokens, 0)[0] in _PLACES:  # "on the plate place the cube"
-        later = [i for i in range(2, len(tokens) - 1) if tokens[i].lower() in words.PUT]
-        if later and tokens[later[0] + 1].lower() in words.DETERMINERS:
-            tokens = [*tokens[later[0] :], *tokens[: later[0]]]
     lower = [token.lower() for token in tokens]
     base, rest = verb(lower[0]), tokens[1:]
     follows = lower[1] if len(lower) > 1 else ""
@@ -434,8 +400,6 @@ def _without_verb(tokens: list[str]) -> Step:
     phrases = _phrases(tokens)
     ascii_only = all(token.isascii() for token in tokens)
     goals = [(prep, noun) for prep, noun in phrases[1:] if prep in _PLACES and noun]
-    if phrases[0][1] and phrases[0][1][-1].lower() in ("go", "goes", "belong", "belongs"):
-        phrases[0][1].pop()  # "the red cubes go into the box"
     if goals and ascii_only and _noun(phrases[0][1]):
         prep, noun = goals[0]
         return Step("move", _noun(phrases[0][1]), _noun(noun), _PLACES[prep] or prep)
@@ -538,8 +502,6 @@ def _noun(tokens: Sequence[str]) -> str:
         if kept[0].lower() in ("one", "this", "that") and len(kept) == 1:
             break
         kept = kept[1:]
-    if kept and kept[0].lower() == "of" and len(kept) < len(tokens):  # "each of the blocks"
-        return _noun(kept[1:])
     name = " ".join(kept).replace(" ,", ",")
     name = re.sub(
         r"(?:\s+(?:that|which)\s+(?:is|are)|\s+\w+ing|\s+located|\s+placed)?\s+(?:on|in|at)$", "", name
@@ -581,11 +543,14 @@ def _things(tokens: list[str]) -> list[str]:
 def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) -> list[Step]:
     """The steps that one verb and what follows it ask for."""
     held = next((step for step in reversed(before) if step.object), None)
-    if base in words.PUT:  # "pick up the remote, press the button and put it back": what was taken
-        carrying = words.TAKE | words.PUT | words.POUR
-        held = next((step for step in reversed(before) if step.object and step.verb in carrying), held)
     if held is None and before and before[-1].target:  # "drive to the red block and pick it up"
         held = Step(before[-1].verb, before[-1].target)
+    if (
+        base in words.TRAVEL
+        and {word.lower() for word in rest} <= _HOME | words.DETERMINERS | {"to", "position"}
+        and rest
+    ):
+        return [Step(base)]
     if base in words.GO and base not in words.PUT:
         ways = [noun for prep, noun in _phrases(rest)[1:] if prep in ("to", "towards", "toward")]
         return [Step(base, "", _noun(ways[0]) if ways and base in words.TRAVEL else "")]
@@ -792,8 +757,6 @@ def _referring(base: str, before: Sequence[Step], goal: str, place: str, held: S
             name = held.target  # "put the bowl in the drawer and close it"
         elif opened:
             name = opened[-1]
-    if base in words.TRAVEL and set(goal.lower().split()) & _HOME:
-        return Step(base)
     return Step(base, name, "" if goal == name else goal, place)
 
 
@@ -811,7 +774,7 @@ def _join(steps: list[Step], step: Step) -> None:
     if earlier:  # "the red cube ... the blue one"
         head = earlier[-1].split(" ")[-1]
         step = replace(step, object=_ONE.sub(head, step.object))
-    if earlier or step.object:
+    if earlier:
         head = (step.object or earlier[-1]).split(" ")[-1]
         step = replace(step, target=step.target if head == "one" else _ONE.sub(head, step.target))
     short = [n for s in steps for n in (s.object, s.target) if n.lower().endswith(" " + step.object.lower())]
