@@ -432,15 +432,13 @@ def _find_grippers(dims: list[Dimension], values: np.ndarray) -> list[Dimension]
 def _as_the_state_has_them(
     action: list[Dimension], state: Sequence[Dimension], seen: _Evidence
 ) -> list[Dimension]:
-    """Grippers that only the state shows: the command that it follows, or that moves it."""
+    """Grippers that only the state shows: the command that goes where they go, or that moves them."""
     out = list(action)
     for j in (j for j, dim in enumerate(state) if dim.quantity == "gripper" and seen.moves[1][j]):
-        close = [
-            abs(seen.going[d, j] if dim.kind != "position" else seen.goes[d, j])
-            for d, dim in enumerate(action)
-        ]
-        d = int(np.argmax(close))
-        if close[d] > _GOING:
+        rates = np.array([dim.kind != "position" for dim in action])
+        close = np.abs(np.where(rates, seen.going[:, j] / _GOING, seen.goes[:, j] / _GOES))
+        if close.max() > 1:
+            d = int(close.argmax())
             out[d] = replace(action[d], quantity="gripper")
     return out
 

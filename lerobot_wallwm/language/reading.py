@@ -503,9 +503,6 @@ def _noun(tokens: Sequence[str]) -> str:
             break
         kept = kept[1:]
     name = " ".join(kept).replace(" ,", ",")
-    name = re.sub(
-        r"(?:\s+(?:that|which)\s+(?:is|are)|\s+\w+ing|\s+located|\s+placed)?\s+(?:on|in|at)$", "", name
-    )
     lower = name.lower()
     return "" if lower in words.PRONOUNS | words.PEOPLE | words.DETERMINERS else name
 
@@ -554,8 +551,6 @@ def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) 
     if base in words.GO and base not in words.PUT:
         ways = [noun for prep, noun in _phrases(rest)[1:] if prep in ("to", "towards", "toward")]
         return [Step(base, "", _noun(ways[0]) if ways and base in words.TRAVEL else "")]
-    if base in ("take", "get", "lift") and "off" in (word.lower() for word in rest[:1] + rest[-1:]):
-        base = "remove"
     rest = _without_particle(base, rest, held is not None)
     phrases = _phrases(rest)
     thing = phrases[0][1]
@@ -592,11 +587,6 @@ def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) 
             means.append((prep, noun))
         else:
             places.append((prep, noun))
-    if base in words.PUT and not places and (at := _second_noun(thing)):
-        places, thing = (
-            [("to", thing[:at])],
-            thing[at:],
-        )  # "hand the person the cup", "put on the stove the pan"
     tool, thing = _tool(base, tool, thing, means)
     if base in words.PUT and len(thing) > 1 and thing[-1].lower() in ("left", "right"):
         thing, places = thing[:-1], [("to", thing[-1:]), *places]
@@ -621,18 +611,6 @@ def _one_command(base: str, rest: list[str], before: Sequence[Step], tool: str) 
         if names[0]
         else [_referring(base, before, goal, place, held)]
     )
-
-
-def _second_noun(tokens: Sequence[str]) -> int:
-    """Where a second noun phrase begins, right after the first; 0 where none does."""
-    lower = [token.lower() for token in tokens]
-    open_ended = words.FUNCTION | words.DETERMINERS | {",", "&", "and", "or"}
-    for i in range(1, len(lower)):
-        if lower[i - 1] in _RELATIVE:
-            return 0
-        if i > 1 and lower[i] in ("the", "a", "an") and lower[i - 1] not in open_ended:
-            return i
-    return 0
 
 
 def _without_particle(base: str, rest: list[str], inside: bool) -> list[str]:
@@ -781,12 +759,6 @@ def _join(steps: list[Step], step: Step) -> None:
     if short:  # "open the top cabinet ... then close the cabinet"
         step = replace(step, object=short[-1])
     same = step.object.lower() == last.object.lower()
-    taken = next(
-        (i for i, s in enumerate(steps[:-1]) if s.object == step.object and s.verb in words.TAKE), None
-    )
-    if not same and step.target and taken is not None and not steps[taken].target:
-        steps[taken] = replace(steps[taken], verb=step.verb, target=step.target, place=step.place)
-        return
     if same and not last.target:
         for i in range(len(steps) - 1, -1, -1):  # "take the apple and the pear and put them in the basket"
             if (
