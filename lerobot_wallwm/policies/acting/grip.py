@@ -18,10 +18,12 @@ from lerobot_wallwm.language.event_grammar import matches
 class Grip:
     """What one robot's grippers should hold, and whether they do.
 
+    The event that closes a gripper is not judged: it may be left while the gripper still closes. Those after it are.
+
     Args:
         holds: By caption template, how far each action dimension stays from its command ``(A,)``; see `learn_holds`.
         follows: ``(A,)`` the state's dimensions that measure them.
-        patience: Ticks that an empty gripper must last within an event before it counts.
+        patience: Ticks that a gripper must be empty in a row before it counts.
     """
 
     def __init__(self, holds: Mapping[str, Sequence[float]], follows: Sequence[int], patience: int):
@@ -31,35 +33,29 @@ class Grip:
     def clear(self) -> None:
         """Nothing is known of what the grippers hold."""
         self._caption: str | None = None
-        self._held: set[int] = set()
-        self._empty: dict[int, int] = {}
+        self._away: dict[int, float] = {}
+        self._closed: set[int] = set()
+        self._ticks: dict[int, int] = {}  # so many in a row full, below zero empty
 
-    def see(self, caption: str, over: bool, state_P: Tensor, command_A: Tensor, ticks: int = 1) -> list[int]:
+    def see(self, caption: str, state_P: Tensor, command_A: Tensor, ticks: int = 1) -> list[int]:
         """One observation.
 
         Args:
             caption: The event at hand.
-            over: Whether it ends here.
             state_P, command_A: Where the joints are and what the arm was told before that, in the dataset's units.
             ticks: Since the last observation.
 
         Returns:
-            Action dimensions of grippers that should hold something and do not: at the event's end, or for some time
-            after they did.
+            Action dimensions of grippers that should hold something and do not.
         """
         if caption != self._caption:
-            self._caption = caption
-            self._away = next((away for t, away in self.holds.items() if matches(t, caption)), ())
-            self._held &= {d for d, away in enumerate(self._away) if away}
-        lost = []
-        for d, away in enumerate(self._away):
-            if not away:
-                continue
-            gap = float(state_P[self.follows[d]] - command_A[d])
-            holds = gap / away >= 1
-            self._empty[d] = 0 if holds else self._empty.get(d, 0) + ticks
-            if holds:
-                self._held.add(d)
-            elif over or (d in self._held and self._empty[d] >= self.patience):
-                lost.append(d)
-        return lost
+            away = next((away for t, away in self.holds.items() if matches(t, caption)), ())
+            self._closed = set(self._away)
+            self._caption, self._away = caption, {d: far for d, far in enumerate(away) if far}
+        for d, away in self._away.items():
+            full = float(state_P[self.follows[d]] - command_A[d]) / away >= 1
+            before = self._ticks.get(d, 0)
+            self._ticks[d] = max(before, 0) + ticks if full else min(before, 0) - ticks
+            if self._ticks[d] >= self.patience:
+                self._closed.add(d)
+        return [d for d in self._away if d in self._closed and self._ticks[d] <= -self.patience]

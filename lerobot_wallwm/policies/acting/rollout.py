@@ -43,7 +43,7 @@ from lerobot_wallwm.policies.reasoning.nano_vlm import THEN, trace
 from lerobot_wallwm.policies.training.stages import STAGES
 from lerobot_wallwm.storage.line_log import LineLog
 
-# Seconds that a gripper must be empty within an event before what it held counts as lost (our choice).
+# Seconds that a gripper must be empty in a row where it should hold something (our choice).
 EMPTY_S = 0.25
 
 
@@ -278,8 +278,7 @@ class Rollout:
             stalls.clear()
             return
         told = self.action_space.absolute(last)
-        over = cursor.leaving and not cursor.queue and not cursor.is_new_event
-        lost = robot.grip.see(cursor.caption, over, state_P, told, ticks)
+        lost = robot.grip.see(cursor.caption, state_P, told, ticks)
         if lost and config.retries:
             robot.grip.clear()
             stalls.clear()

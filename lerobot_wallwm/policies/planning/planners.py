@@ -175,12 +175,16 @@ class GrammarPlanner(Planner):
         places = [i for i, template in enumerate(self.done) if self._filled(template) == caption]
         if not places:
             return False
-        self.done = self.done[: places[-1] + 1]
-        if self._likeliest() in self.holds:
-            empty = {t: n for t, n in self._nexts().items() if t not in self.holds and t != END}
-            self._mend = min(empty, key=lambda t: (-empty[t], t)) if empty else None
-        if self._mend is None:
-            self.done = self.done[: where_it_began(self.done, places[-1])]
+        closing = places[-1]
+        while closing and self.done[closing - 1] in self.holds:
+            closing -= 1
+        done, self.done = self.done, self.done[: closing + 1]
+        nexts = self._nexts()
+        empty = {t: n for t, n in nexts.items() if t not in self.holds and t != END}
+        if empty and len(empty) < len(nexts):
+            self._mend = min(empty, key=lambda t: (-empty[t], t))
+        else:
+            self.done = done[: where_it_began(done, places[-1])]
         return True
 
     def captions(self) -> list[str]:

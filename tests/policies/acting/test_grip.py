@@ -82,8 +82,8 @@ def test_it_mends_as_demonstrators_did():
     missed = [*PICK[:2], "open the gripper", *PICK[1:]]
     planner = GrammarPlanner(learn_transitions([PICK] * 9 + [missed]), holds=HOLDS)
     planner.begin(TINY_TASK)
-    assert [planner.next() for _ in range(2)] == PICKED[:2]
-    assert planner.again(GRASP)
+    assert [planner.next() for _ in range(3)] == PICKED
+    assert planner.again(MOVE)
     assert [planner.next() for _ in range(4)] == ["open the gripper", GRASP, MOVE, None]
 
 
@@ -91,10 +91,10 @@ def test_it_mends_as_demonstrators_did():
 def run(lasting_policy, make_observation, tmp_path):
     """Lets an arm run whose gripper stays so far from its command, by which grasp it is and ticks since; returns the diary."""
 
-    def play(gap, ticks: int, **fields):
+    def play(gap, ticks: int, frames: float = 3.0, **fields):
         log = tmp_path / "log.jsonl"
         fields = {"event_log": str(log), "replan_steps": 3, **fields}
-        policy = lasting_policy(3.0, **fields)
+        policy = lasting_policy(frames, **fields)
         policy.config.learned.holds = HOLDS
         policy.reset()
         state, grasp, since, before = torch.zeros(1, 6), 0, 0, None
@@ -126,14 +126,14 @@ def test_a_missed_grasp_is_tried_again(run, background):
     lines = run(lambda grasp, since: 6.0 * (grasp > 1), 80, background_inference=background)
     failed = [line for line in lines if line["kind"] == "failed"]
     assert [(line["caption"], line["empty"], line["action"]) for line in failed] == [
-        (GRASP, ["gripper.pos"], "retry")
+        (MOVE, ["gripper.pos"], "retry")
     ]
-    assert begun(lines) == [REACH, GRASP, REACH, GRASP, MOVE]
+    assert begun(lines) == [*PICKED, *PICKED]
     assert lines[-1]["kind"] == "done"
 
 
 def test_what_slips_on_the_way_is_fetched_again(run):
-    lines = run(lambda grasp, since: 6.0 * (grasp > 1 or since <= 3), 60)
+    lines = run(lambda grasp, since: 6.0 * (grasp > 1 or since <= 9), 80, frames=6.0)
     assert begun(lines) == [*PICKED, *PICKED] and lines[-1]["kind"] == "done"
 
 
@@ -141,7 +141,7 @@ def test_a_loop_ends_with_a_reason(run):
     lines = run(lambda *_: 0.0, 60, retries=2)
     failed = [(line["tries"], line["action"]) for line in lines if line["kind"] == "failed"]
     assert failed == [(1, "retry"), (2, "retry"), (3, "hold")]
-    assert begun(lines) == [REACH, GRASP] * 3 and not any(line["kind"] == "done" for line in lines)
+    assert begun(lines) == PICKED * 3 and not any(line["kind"] == "done" for line in lines)
 
 
 def test_without_retries_nothing_is_noticed(run):
@@ -151,6 +151,8 @@ def test_without_retries_nothing_is_noticed(run):
 
 def test_a_person_is_told_and_decides(run, tmp_path):
     orders = tmp_path / "orders.txt"
-    orders.write_text(GRASP + "\n")
-    lines = run(lambda *_: 0.0, 20, planner="human", planner_file=str(orders))
+    orders.write_text(MOVE + "\n")
+    lines = run(
+        lambda _, since: 6.0 * (since < 9), 30, frames=30.0, planner="human", planner_file=str(orders)
+    )
     assert [line["action"] for line in lines if line["kind"] == "failed"] == ["go on"]
