@@ -118,7 +118,7 @@ def test_a_group_given_as_a_flag_names_its_flags():
     assert "--out.root=events" in refused("--out=events")
     assert "no flag" in refused("data/cups")
     assert "Fix: --dataset.root=data/cups" in refused("dataset.root=data/cups")
-    assert "takes a list. Fix: --kinematics.gripper_dims=[5]" in refused("--kinematics.gripper_dims=5")
+    assert "takes a list. Fix: --clean.skip=[5]" in refused("--clean.skip=5")
     assert "Did you mean" not in refused("--split=0.2")  # nothing is like it
 
 

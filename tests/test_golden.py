@@ -52,29 +52,29 @@ def digest(values: np.ndarray) -> str:
 
 
 def compare(name: str, found: Any) -> None:
-    """Holds ``found`` against the file ``name``; floats exactly where the file was recorded, and to 1e-4 elsewhere."""
+    """Holds ``found`` against the file ``name``; floats to 1e-5 where the file was recorded, and to 1e-4 elsewhere.
+
+    Not exactly: processors that call themselves the same differ in the last bit of a matrix product.
+    """
     file = FOLDER / f"{name}.json"
     if RECORD:
         file.write_text(json.dumps({"place": PLACE, "values": found}, indent=1) + "\n")
     golden = json.loads(file.read_text())
     found = json.loads(json.dumps(found))
-    if golden["place"] == PLACE:
-        assert found == golden["values"]
-    else:
-        assert_close(found, golden["values"], name)
+    assert_close(found, golden["values"], name, 1e-5 if golden["place"] == PLACE else 1e-4)
 
 
-def assert_close(found: Any, golden: Any, where: str) -> None:
+def assert_close(found: Any, golden: Any, where: str, within: float) -> None:
     if isinstance(golden, dict):
         assert found.keys() == golden.keys(), where
         for key, value in golden.items():
-            assert_close(found[key], value, f"{where}.{key}")
+            assert_close(found[key], value, f"{where}.{key}", within)
     elif isinstance(golden, list):
         assert len(found) == len(golden), where
         for i, value in enumerate(golden):
-            assert_close(found[i], value, f"{where}[{i}]")
+            assert_close(found[i], value, f"{where}[{i}]", within)
     elif isinstance(golden, float):
-        assert found == pytest.approx(golden, rel=1e-4, abs=1e-4), where
+        assert found == pytest.approx(golden, rel=within, abs=within), where
     else:
         assert found == golden, where
 

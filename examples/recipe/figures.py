@@ -104,8 +104,8 @@ def video_loss(checkpoint: Checkpoint, observations: Observations, seed: int = 0
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for batch in observations.batches:
-                event = policy.windows_from_batch(batch)
+            for rows in observations.parts:
+                event = policy.windows_from_batch(observations.batch(rows))
                 for _ in range(DRAWS):
                     losses = objectives.losses(policy.model, event)
                     total += float(losses.video[losses.has_video].sum())
@@ -134,8 +134,8 @@ def measure_words(checkpoint_path: str | Path, events: str | Path, clips: int) -
     )
     said, read = 0, 0
     with torch.no_grad():
-        for batch in seen.batches:
-            windows = checkpoint.policy.windows_from_batch(batch)
+        for part in seen.parts:
+            windows = checkpoint.policy.windows_from_batch(seen.batch(part))
             assert windows.instructions is not None
             look = windows.keyframes, windows.state, windows.view_ids
             memory, last = checkpoint.policy.model.read_prompt(windows.instructions, *look)

@@ -34,39 +34,29 @@ def action_errors(
     """Mean absolute errors of the policy and both baselines.
 
     Returns:
-        ``{"policy", "hold", "caption_mean", "caption_mean_variant", "caption_mean_variants", "below_hold",
-        "below_caption_mean", "per_joint", "at_keyframes"}``; errors in dataset units, the two ``below`` as fractions
-        of the baseline's error.
+        ``{"policy", "hold", "caption_mean", "below_hold", "below_caption_mean", "per_joint", "at_keyframes"}``; errors in
+        dataset units, the two ``below`` as fractions of the baseline's error.
     """
     horizon, valid, true = observations.true.shape[1], observations.valid, observations.true
     hold = np.stack([hold_pose(state, horizon) for state in observations.state])
-    means = {}
-    for variant in CaptionMean.VARIANTS:
-        rows = []
-        for anchor, state in zip(observations.anchors, observations.state, strict=True):
-            event = events[anchor.event]
-            length = len(event.action)
-            rows.append(
-                baseline.predict(
-                    variant, event.caption, event.template, state, anchor.offset, length, horizon
-                )
-            )
-        means[variant] = np.stack(rows)
+    horizons = zip(observations.anchors, observations.state, strict=True)
+    mean = np.stack(
+        [
+            baseline.predict(events[anchor.event].caption, events[anchor.event].template, state, horizon)
+            for anchor, state in horizons
+        ]
+    )
 
     def compare(chosen: np.ndarray) -> dict[str, Any]:
         mask = valid & chosen[:, None]
-        variants = {variant: mean_absolute(mean - true, mask) for variant, mean in means.items()}
-        best = min(variants, key=lambda variant: variants[variant])
-        policy, still = mean_absolute(predicted - true, mask), mean_absolute(hold - true, mask)
+        policy, still, usual = (mean_absolute(actions - true, mask) for actions in (predicted, hold, mean))
         return {
             "observations": int(chosen.sum()),
             "policy": policy,
             "hold": still,
-            "caption_mean": variants[best],
-            "caption_mean_variant": best,
-            "caption_mean_variants": variants,
+            "caption_mean": usual,
             "below_hold": _below(policy, still),
-            "below_caption_mean": _below(policy, variants[best]),
+            "below_caption_mean": _below(policy, usual),
         }
 
     everywhere = np.ones(len(true), dtype=bool)

@@ -39,7 +39,7 @@ def test_the_video_figure_is_of_the_weights_and_not_of_the_stage(make_policy, ma
     found = []
     for policy in policies:
         shape, state = policy.model.shape, torch.get_rng_state()
-        observations = SimpleNamespace(batches=[batch, batch])
+        observations = SimpleNamespace(parts=[[0], [1]], batch=lambda _: batch)
         found += [video_loss(SimpleNamespace(policy=policy), observations) for _ in range(2)]
         assert policy.model.shape is shape and torch.equal(torch.get_rng_state(), state)
     assert found == [pytest.approx(found[0])] * len(found) and found[0] > 0
@@ -51,11 +51,11 @@ def test_the_video_figure_counts_what_is_in_the_event(make_policy, make_train_ba
     policy = make_policy(stage="video")
     batch = make_train_batch(policy.config, batch=2, valid=[8, 1])
     # The second event ends at its keyframe: nothing of it is to be imagined.
-    whole = video_loss(SimpleNamespace(policy=policy), SimpleNamespace(batches=[batch]))
+    whole = video_loss(SimpleNamespace(policy=policy), SimpleNamespace(parts=[[0]], batch=lambda _: batch))
     changed = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     for key in policy.image_keys:
         changed[key][1, 1:] = 0.0
-    again = video_loss(SimpleNamespace(policy=policy), SimpleNamespace(batches=[changed]))
+    again = video_loss(SimpleNamespace(policy=policy), SimpleNamespace(parts=[[0]], batch=lambda _: changed))
     assert whole == pytest.approx(again)
 
 
@@ -99,7 +99,7 @@ def test_chunk_windows_are_of_the_recording(checkpoints, tiny_dataset):
         assert seen.true[i, :steps] == pytest.approx(recorded, abs=1e-4)
         assert seen.state[i] == pytest.approx(episodes[2].state[anchor.offset], abs=1e-4)
     assert seen.captions == [meta.tasks.index[0]] * 3
-    chunk = checkpoint.policy.windows_from_batch(next(iter(seen.batches))).chunk
+    chunk = checkpoint.policy.windows_from_batch(seen.batch([0, 1, 2])).chunk
     assert chunk.given.chunk.tolist() == [anchor.offset // config.chunk_length for anchor in anchors]
     assert not chunk.past_valid[0].any() and chunk.past_valid[1].all()
     # The past is an input: without it the same checkpoint plans something else.

@@ -73,7 +73,7 @@ def episode_view(rng):
 def make_inputs(tmp_path):
     rng = np.random.default_rng(0)
     compared = {"observations": 4, "policy": 1.0, "hold": 4.0, "caption_mean": 2.0, "below_hold": 0.75}
-    compared |= {"below_caption_mean": 0.5, "caption_mean_variants": {"absolute, by step": 2.0}}
+    compared |= {"below_caption_mean": 0.5}
     real = rng.integers(0, 255, (1, 2, 3, 16, 16, 3), dtype=np.uint8)
     valid = np.array([[True, True, False]])
     metrics = video_metrics(real, real, valid)

@@ -151,10 +151,10 @@ class TemporalSynchronizer:
         beyond = [abs(found_lag) for found_lag in (*seen, action_lag) if abs(found_lag) > limit]
         if beyond and not reason:
             reason = f"outside_window: a lag of {max(beyond)} frames is beyond {limit}"
-        own_delay = round(own.frames, 6) if own.clear else float("nan")
-        clear = round(-found.nats if not found.reason else 0.0, 6)
+        own_delay = round(own.frames, 3) if own.clear else float("nan")
+        clear = round(-found.nats if not found.reason else 0.0, 3)
         verdict = SyncVerdict(
-            episode.index, len(episode), 0, 0, round(found.fit, 6), clear, own_delay, 0, 0, late=late
+            episode.index, len(episode), 0, 0, round(found.fit, 3), clear, own_delay, 0, 0, late=late
         )
         verdict = verdict.with_lags(lag, action_lag)
         if verdict.end_frame <= verdict.first_frame and not reason:

@@ -116,7 +116,7 @@ FROZEN = at(1, lambda values: np.full_like(values, 12.5))
 @pytest.mark.parametrize(
     ("spoil", "needed", "flags"),
     [
-        (shutil.rmtree, ["info.json", "--dataset.root"], ()),
+        (shutil.rmtree, ["info.json", "the folder that holds meta/"], ()),
         (without("action"), ["info.json", "features.action", "no actions"], ()),
         (without("observation.images"), ["info.json", "observation.images", "no cameras"], ()),
         (
@@ -145,7 +145,7 @@ FROZEN = at(1, lambda values: np.full_like(values, 12.5))
         (later_videos, [".mp4", "ends at"], ()),
         (
             lambda root: None,
-            [".parquet", "episode_index 0", "too short", DELETE],
+            [".parquet", "episode_index 0", "too short", "record the dataset again"],
             ("--segmenter.min_event_s=10",),
         ),
     ],

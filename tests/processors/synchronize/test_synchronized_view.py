@@ -205,9 +205,15 @@ def test_a_synchronised_view_without_its_quasi_static_frames_verifies(late, tmp_
 def test_neither_workers_nor_plain_calls_change_the_verdicts(late):
     source = SourceDataset.open(late)
     one, many = (synchronize_dataset(source, workers=n)[0] for n in (1, 3))
-    assert repr(one) == repr(many)  # repr, for NaN is not equal to itself
+    assert rounded(one) == rounded(many)  # as text, for NaN is not equal to itself
     recordings = [(source.read(p), camera_motion(source, p)) for p in range(len(source))]
-    assert repr(TemporalSynchronizer()(recordings).verdicts) == repr(one)
+    plain = TemporalSynchronizer()(recordings).verdicts
+    assert rounded(plain) == rounded(one)
+
+
+def rounded(verdicts) -> str:
+    """Without the last digits, which the number of threads may change."""
+    return re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.4g}", repr(verdicts))
 
 
 @pytest.fixture(scope="module")
