@@ -51,9 +51,9 @@ class Grip:
         if caption != self._caption:
             away = next((away for t, away in self.holds.items() if matches(t, caption)), ())
             self._closed = set(self._away)
-            self._caption, self._away = caption, {d: far for d, far in enumerate(away) if far}
-        for d, away in self._away.items():
-            full = float(state_P[self.follows[d]] - command_A[d]) / away >= 1
+            self._caption, self._away = caption, {d: value for d, value in enumerate(away) if value}
+        for d, far in self._away.items():
+            full = float(state_P[self.follows[d]] - command_A[d]) / far >= 1
             before = self._ticks.get(d, 0)
             self._ticks[d] = max(before, 0) + ticks if full else min(before, 0) - ticks
             if self._ticks[d] >= self.patience:
