@@ -1,9 +1,10 @@
 # Copyright 2026 The lerobot_policy_wallwm authors. Licensed under the Apache License, Version 2.0.
-"""Which signal tells that a grasp failed: the gripper, the pose, or the world model's imagined end?
+"""Which signal tells that nothing was lifted: the gripper, the pose, or the world model's imagined end?
 
-Plays scenes without retries. Where the policy believes that a grasp is over, the simulator tells whether the cube is in the
-hand, and each signal what it says of it. The area under the ROC curve is the chance that a failed grasp looks worse than one
-that held; 0.5 is worth nothing. Repeating the event's first picture is the control of the imagined one.
+Plays scenes without retries. Where the policy believes that a lift is over, the simulator tells whether the cube is in the
+hand, and each signal what it says of it. (A grasp may be left while the gripper still closes: too early to ask.) The area under
+the ROC curve is the chance that an empty lift looks worse than a full one; 0.5 is worth nothing. Repeating the event's first
+picture is the control of the imagined one.
 
     python -m benchmarks so101 noticed --policy=CHECKPOINT --episodes=50
 """
@@ -21,7 +22,7 @@ from benchmarks.harness.rows import CannotRunError, Row
 from benchmarks.so101.bench import FIRST_SEED
 
 QUICK = {"episodes": 1}
-VERB, GRIPPER = "grasp", 5
+VERB, GRIPPER = "lift", 5
 SIGNALS = ("the gripper arrives", "the arm does not", "imagined end", "first picture repeated")
 
 
@@ -33,24 +34,24 @@ def flags(parser: ArgumentParser) -> None:
 def rows(args: Namespace) -> Iterator[Row]:
     if args.policy is None:
         raise CannotRunError("--policy is missing. Fix: name the pretrained_model folder of a wallwm policy")
-    log = args.out / "grasps.jsonl"
+    log = args.out / "lifts.jsonl"
     done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     seeds = range(FIRST_SEED + len(done), FIRST_SEED + args.episodes)
     with log.open("a") as sink:
-        for seed, grasps in zip(seeds, play(args.policy, tqdm(seeds, unit=" episodes")), strict=True):
-            done.append({"seed": seed, "grasps": grasps})
+        for seed, lifts in zip(seeds, play(args.policy, tqdm(seeds, unit=" episodes")), strict=True):
+            done.append({"seed": seed, "lifts": lifts})
             sink.write(json.dumps(done[-1]) + "\n")
             sink.flush()
-    grasps = [grasp for episode in done for grasp in episode["grasps"]]
-    failed = np.array([not grasp["held"] for grasp in grasps], bool)
-    yield Row("grasps that the policy took for done", {"all": len(grasps), "failed": int(failed.sum())})
+    lifts = [lift for episode in done for lift in episode["lifts"]]
+    failed = np.array([not lift["held"] for lift in lifts], bool)
+    yield Row("lifts that the policy took for done", {"all": len(lifts), "failed": int(failed.sum())})
     for signal in SIGNALS:
-        values = np.array([grasp[signal] for grasp in grasps])
+        values = np.array([lift[signal] for lift in lifts])
         yield Row("area under the ROC curve", {"signal": signal, **area(values[failed], values[~failed])})
 
 
 def area(failed: np.ndarray, held: np.ndarray) -> dict[str, Any]:
-    """Cells: the area, and 95 % by bootstrap over grasps."""
+    """Cells: the area, and 95 % by bootstrap over lifts."""
     if not len(failed) or not len(held):
         return {"area": None, "95 %": ""}
 
@@ -64,7 +65,7 @@ def area(failed: np.ndarray, held: np.ndarray) -> dict[str, Any]:
 
 
 def play(path: Path, seeds: Any) -> Iterator[list[dict[str, Any]]]:
-    """The grasps of each scene."""
+    """The lifts of each scene."""
     import torch
     from lerobot.envs.utils import preprocess_observation
 

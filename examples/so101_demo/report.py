@@ -62,7 +62,6 @@ def build_report(inputs: ReportInputs) -> str:
             inputs=inputs,
             goal_below=GOAL_BELOW,
             goal_ms=GOAL_LATENCY_MS,
-            below_plain=actions["below_caption_mean"],
             joints=joints,
             episodes=[_episode(episode, colour_of) for episode in inputs.episodes],
             levels=_levels(inputs.episodes[0]) if inputs.episodes else {},

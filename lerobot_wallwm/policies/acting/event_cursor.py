@@ -183,21 +183,21 @@ class EventCursor:
     def fail(self, empty: list[str], retries: int) -> None:
         """The event did not happen: the plan goes back to where it went for what these grippers should hold.
 
-        After so many times the arm holds. Planners that decide for themselves (a person, a VLM) are told and go on.
+        After so many times the arm holds. A planner that decides for itself (a person, a VLM) goes on: it is in the diary.
         """
         assert self.caption is not None
         caption, self._coming = self.caption, None
         self.failures[caption] += 1
-        again = self.failures[caption] <= retries and self.planner.again(caption)
-        held = self.failures[caption] > retries
-        then = "retry" if again else "hold" if held else "go on"
-        self.write("failed", caption=caption, empty=empty, tries=self.failures[caption], action=then)
-        if held:
-            self.drop_queue()
-            self.paused = True
-        elif again:
+        tries, action = self.failures[caption], "go on"
+        if self.planner.again(caption):
+            action = "retry" if tries <= retries else "hold"
+        self.write("failed", caption=caption, empty=empty, tries=tries, action=action)
+        if action == "retry":
             self.skip_event("failed")
             self._end("failed")
+        elif action == "hold":
+            self.drop_queue()
+            self.paused = True
 
     def _ask(self) -> Coming | None:
         caption = self.planner.next()

@@ -12,8 +12,9 @@ from tiny_arm import PICK, PICKED, TINY_TASK
 
 from lerobot_wallwm.embodiment.description import Dimension, Embodiment
 from lerobot_wallwm.language.event_grammar import learn_transitions
+from lerobot_wallwm.policies.acting.event_cursor import EventCursor
 from lerobot_wallwm.policies.batches.grips import learn_holds
-from lerobot_wallwm.policies.planning.planners import GrammarPlanner, ScriptPlanner
+from lerobot_wallwm.policies.planning.planners import GrammarPlanner, InstructionPlanner, ScriptPlanner
 
 REACH, GRASP, MOVE = PICKED
 HOLDS = {PICK[1]: [0.0] * 5 + [4.0], PICK[2]: [0.0] * 5 + [4.0]}
@@ -156,3 +157,13 @@ def test_a_person_is_told_and_decides(run, tmp_path):
         lambda _, since: 6.0 * (since < 9), 30, frames=30.0, planner="human", planner_file=str(orders)
     )
     assert [line["action"] for line in lines if line["kind"] == "failed"] == ["go on"]
+
+
+def test_who_decides_for_himself_is_never_held():
+    """A VLM or an instruction alone cannot go back, and nobody would let go of an arm that holds."""
+    cursor = EventCursor(InstructionPlanner(), 3, 1.5, repeat=False)
+    cursor.follow_instruction(TINY_TASK)
+    assert cursor.current_event() == TINY_TASK
+    for _ in range(4):
+        cursor.fail(["gripper.pos"], retries=2)
+    assert cursor.current_event() == TINY_TASK and not cursor.paused

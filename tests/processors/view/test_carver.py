@@ -170,11 +170,7 @@ def test_split_is_by_source_episode_and_seeded():
 
 
 def test_committed_so101_dataset_carves_exactly(tmp_path):
-    data = Path(__file__).parents[3] / "examples" / "so101_sim" / "data"
-    roots = sorted(path.parent.parent for path in data.glob("*/meta/info.json"))
-    if not roots:
-        pytest.skip("no committed SO-101 dataset")
-    source = SourceDataset.open(roots[0])
+    source = SourceDataset.open(Path(__file__).parents[3] / "examples/so101_sim/data/so101_pick_place")
     table = annotated(source)
     EventCarver()(source, table, tmp_path / "view")
     assert verify_view(source.root, tmp_path / "view", frames=False).ok
