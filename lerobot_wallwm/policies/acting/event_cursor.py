@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lerobot_wallwm.policies.acting.arrival import Arrival
 from lerobot_wallwm.policies.acting.seams import seconds_to_frames
 from lerobot_wallwm.policies.planning.planners import Planner
 from lerobot_wallwm.storage.line_log import LineLog
@@ -23,7 +24,7 @@ class EventCursor:
     Args:
         planner: Proposes captions.
         replan_steps: Actions executed before the next look; 0 runs an event open loop.
-        end_threshold: Predicted remaining frames at which an event counts as done.
+        end_threshold: Predicted remaining frames at which an event counts as done where no goal tells.
         repeat: Start the plan over when it is done.
         fps: Ticks a second, for events whose duration the plan gives in seconds.
         log: The rollout's diary.
@@ -70,6 +71,7 @@ class EventCursor:
         self._why = ""
         self._coming: Coming | None = None  # asked for ahead of time
         self._idle = False
+        self._arrival = Arrival(replan_steps)
 
     def write(self, kind: str, **facts: Any) -> None:
         """A line of the diary."""
@@ -216,6 +218,7 @@ class EventCursor:
         self.caption, self._frames = coming or (None, None)
         self.frames_in_event, self.retries = 0, 0
         self.leaving, self.is_new_event = coming is None, True
+        self._arrival = Arrival(self.replan_steps)
         if coming is not None:
             self._idle = False
             duration = None if self._frames is None else self._frames / self.fps
@@ -250,6 +253,7 @@ class EventCursor:
         limit: float,
         passed: int | None = None,
         keep: int = 1,
+        ways: list[float] | None = None,
     ) -> None:
         """Queues a plan in place of what is queued, and decides whether the event ends with it.
 
@@ -261,7 +265,8 @@ class EventCursor:
             passed: Ticks that have passed since the observation; their actions are left out, and all others of the event
                 are queued, because another look comes before they are used up. None: the arm has waited for this plan,
                 and looks again when `replan_steps` of its actions are done.
-            keep: Actions of a new event that are not left out, so that the look at the one after it has its time.
+            keep: Actions of a new event that are not left out, or of one that is over, so that the next look has its time.
+            ways: How far each of the actions inside the event is from where it ends; None where that is not known.
         """
         self._clear()
         new, self.is_new_event = self.is_new_event, False
@@ -274,9 +279,14 @@ class EventCursor:
         if self._frames is not None:
             remaining, limit, why = self._frames - then, self._frames, "duration"
         run = max(1, min(run, int(limit) - then))
-        over = remaining - run < self.end_threshold if self._frames is None else remaining <= run
+        over, by = remaining - run < self.end_threshold if self._frames is None else remaining <= run, "remaining"
+        if ways is not None and self.looks_again:
+            arrived = self._arrival.look(ways, then, remaining)
+            if arrived or passed < run:  # a plan of which nothing is left to do cannot bring the arm nearer
+                over, by = arrived, "arrived"
+            run = min(run, max(self.replan_steps, passed + keep)) if over else run
         self.leaving = over or then + run >= limit
-        self._why = "remaining" if over and self._frames is None else why
+        self._why = by if over and self._frames is None else why
         if new:
             passed = min(passed, max(0, run - keep))
         self.queue.extend(actions_HA[passed:run])

@@ -323,8 +323,20 @@ class Rollout:
             # Looks inside an event go unsmoothed: they correct, and every seam delays what they correct.
             if robot.cursor.is_new_event or robot.path.behind:
                 actions = robot.path.follow(actions)
-            robot.cursor.accept(actions, length, remaining, frame_limit(self.config, caption))
+            limit, ways = frame_limit(self.config, caption), self.ways(plan, place)
+            robot.cursor.accept(actions, length, remaining, limit, ways=ways)
             self.report(robot.cursor, caption, remaining)
+
+    def ways(self, plan: Plan, place: int) -> list[float] | None:
+        """How far each action of a plan is from where its event ends, in goal units; None where no goal tells.
+
+        Velocities and steps are no places.
+        """
+        space = self.action_space
+        if plan.goal is None or space.what.rates.any():
+            return None
+        actions = plan.actions[place, : int(plan.length[place])]
+        return (space.encode_goal(space.absolute(actions)) - plan.goal[place]).norm(dim=-1).tolist()
 
     def report(self, cursor: EventCursor, caption: str, remaining: float, **facts: Any) -> None:
         """Tells the planner and the diary of a look."""

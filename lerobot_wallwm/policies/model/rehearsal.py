@@ -42,4 +42,4 @@ class Rehearsal:
         if not len(read):
             return goal.sum()
         drawn = torch.randint(len(read), (self.DRAWN * len(read_BI),), device=read.device)
-        return self.WEIGHT * head.loss(head.to_pose(head.trunk(read[drawn])), goal[drawn]).mean()
+        return self.WEIGHT * head.loss(head.pose(read[drawn])[0], goal[drawn]).mean()

@@ -134,7 +134,7 @@ def test_a_missed_grasp_is_tried_again(run, background):
 
 
 def test_what_slips_on_the_way_is_fetched_again(run):
-    lines = run(lambda grasp, since: 6.0 * (grasp > 1 or since <= 14), 80, frames=6.0)
+    lines = run(lambda grasp, since: 6.0 * (grasp > 1 or since <= 9), 80, frames=6.0)
     assert begun(lines) == [*PICKED, *PICKED] and lines[-1]["kind"] == "done"
 
 

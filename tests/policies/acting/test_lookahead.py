@@ -67,8 +67,8 @@ def test_events_follow_each_other_and_the_arm_is_never_late(lasting_policy, make
     order = [c for c, before in zip(captions, [None, *captions], strict=False) if c != before]
     assert order == [*PICKED, None]
     assert torch.isfinite(actions).all()
-    # Delays are learnt from the first look on; it is the only one that may come too late.
-    assert rollout.late <= delay
+    # Delays are learnt from the first look on, which may come too late; and an end that comes as news costs a tick.
+    assert rollout.late <= delay + len(PICKED)
     # The limit of 1.5 x 8 frames holds with looks in flight too.
     assert all(captions.count(c) <= 12 + delay for c in order if c)
 

@@ -9,7 +9,7 @@ ALL = torch.ones(4, dtype=torch.bool)
 
 
 def poses(head: GoalHead, read: torch.Tensor) -> torch.Tensor:
-    return head.to_pose(head.trunk(read))
+    return head.pose(read)[0]
 
 
 def value(loss: torch.Tensor) -> float:
@@ -75,9 +75,8 @@ def test_towers_and_eye_learn_from_the_batch_alone(make_policy, make_train_batch
         policy(make_train_batch(policy.config, valid=[3, 5, 4, 2]))[0].backward()
         grads[weight] = {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
     moved = {name for name, grad in grads[0.0].items() if not torch.equal(grad, grads[4.0][name])}
-    assert moved and all(
-        name.startswith(("model.goal_head.trunk", "model.goal_head.to_pose")) for name in moved
-    )
+    assert moved and all(name.startswith("model.goal_head.") for name in moved)
+    assert not any("to_features" in name for name in moved)
 
 
 def test_only_training_rehearses(make_policy, make_train_batch, monkeypatch):
