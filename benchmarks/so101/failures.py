@@ -32,7 +32,9 @@ def flags(parser: ArgumentParser) -> None:
 
 def rows(args: Namespace) -> Iterator[Row]:
     if args.policy is None or args.log is None:
-        raise CannotRunError("--policy=FOLDER and --log=FILE are needed: a checkpoint, and what it was seen to do")
+        raise CannotRunError(
+            "--policy=FOLDER and --log=FILE are needed: a checkpoint, and what it was seen to do"
+        )
     failed = [e for e in read_progress_log(args.log) if not e["success"]]
     strips = {}
     for phase in MILESTONES:

@@ -279,7 +279,10 @@ class EventCursor:
         if self._frames is not None:
             remaining, limit, why = self._frames - then, self._frames, "duration"
         run = max(1, min(run, int(limit) - then))
-        over, by = remaining - run < self.end_threshold if self._frames is None else remaining <= run, "remaining"
+        over, by = (
+            remaining - run < self.end_threshold if self._frames is None else remaining <= run,
+            "remaining",
+        )
         if ways is not None and self.looks_again:
             arrived = self._arrival.look(ways, then, remaining)
             if arrived or passed < run:  # a plan of which nothing is left to do cannot bring the arm nearer

@@ -15,7 +15,9 @@ REPLAN, HORIZON = 4, 16
 def act(walker: EventCursor, arm, ticks: int, background: bool = False) -> list[tuple[str, str]]:
     """Lets a one-joint arm act; caption and reason of each event's end. ``arm(pose)`` gives actions, goal, remaining."""
     ends: list[tuple[str, str]] = []
-    walker.write = lambda kind, **facts: ends.append((facts["caption"], facts["why"])) if kind == "end" else None
+    walker.write = lambda kind, **facts: (
+        ends.append((facts["caption"], facts["why"])) if kind == "end" else None
+    )
     pose = 0.0
     for tick in range(ticks):
         walker.follow_instruction("go")

@@ -144,7 +144,9 @@ def test_a_new_camera_takes_the_next_row_and_starts_from_the_others(make_policy,
     for name in tables:
         assert torch.equal(state[name][:2], old[name][:2])
         torch.testing.assert_close(state[name][2], old[name][:2].mean(0))
-    for name in set(state) - set(tables) - {"model.goal_head.trunk.0.weight", "model.goal_head.straight.weight"}:
+    for name in (
+        set(state) - set(tables) - {"model.goal_head.trunk.0.weight", "model.goal_head.straight.weight"}
+    ):
         assert torch.equal(state[name], old[name]), name
 
     slots = slice(4 * 8, 6 * 8)  # of the third view, 8 landmarks of two coordinates each
