@@ -136,7 +136,8 @@ def train(
     config = out / "checkpoints/last/pretrained_model/train_config.json"
     resumed = config.exists()
     log_freq = min(LOG_FREQ, steps)
-    argv = train_argv(contender, steps, max(steps // 6, 1), log_freq, out)
+    # A checkpoint of Diffusion Policy is 4 GB, and six of a training that has ten steps are no use.
+    argv = train_argv(contender, steps, max(steps // 6, PROBE_STEPS), log_freq, out)
     if resumed:
         argv = [executable("lerobot-train"), "--resume=true", f"--config_path={config}"]
 
