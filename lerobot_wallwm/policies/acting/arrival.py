@@ -17,12 +17,14 @@ class Arrival:
     Where a goal is a little off, or the arm is kept from it, commands settle beside it; so what counts is that they settle.
 
     Args:
-        apart: Ticks from one look to the next.
+        apart: Ticks that must lie between two looks that are compared.
     """
 
     # The way to the goal shrinks by less than this from one look to the next, or is so short in goal units; an arm that
     # sets off does not move yet, so the predicted time may be no longer than so many looks. Our choice.
     SHRINKS, SHORT, LOOKS = 0.7, 0.05, 2.0
+    # Looks closer than this, in seconds, are not compared: within a tick or two every way seems to stay what it is.
+    CLOSE = 0.2
 
     def __init__(self, apart: int):
         self.apart = apart
@@ -37,7 +39,7 @@ class Arrival:
             remaining: Predicted ticks from there to the event's end.
         """
         steps = min(self.apart, len(ways))
-        if tick < self._tick:  # the last plan is still being carried out
+        if tick < self._tick:
             return False
         before, self._way, self._tick = self._way, ways[steps - 1], tick + steps
         rests = self._way > self.SHRINKS * before or self._way < self.SHORT

@@ -71,7 +71,10 @@ class EventCursor:
         self._why = ""
         self._coming: Coming | None = None  # asked for ahead of time
         self._idle = False
-        self._arrival = Arrival(replan_steps)
+        self._arrival = self._new_arrival()
+
+    def _new_arrival(self) -> Arrival:
+        return Arrival(max(self.replan_steps, seconds_to_frames(Arrival.CLOSE, self.fps)))
 
     def write(self, kind: str, **facts: Any) -> None:
         """A line of the diary."""
@@ -218,7 +221,7 @@ class EventCursor:
         self.caption, self._frames = coming or (None, None)
         self.frames_in_event, self.retries = 0, 0
         self.leaving, self.is_new_event = coming is None, True
-        self._arrival = Arrival(self.replan_steps)
+        self._arrival = self._new_arrival()
         if coming is not None:
             self._idle = False
             duration = None if self._frames is None else self._frames / self.fps
