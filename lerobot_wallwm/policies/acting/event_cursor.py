@@ -269,7 +269,7 @@ class EventCursor:
                 are queued, because another look comes before they are used up. None: the arm has waited for this plan,
                 and looks again when `replan_steps` of its actions are done.
             keep: Actions of a new event that are not left out, or of one that is over, so that the next look has its time.
-            ways: How far each of the actions inside the event is from where it ends; None where that is not known.
+            ways: How far each action is from where the event ends; None where that is not known.
         """
         self._clear()
         new, self.is_new_event = self.is_new_event, False
@@ -287,7 +287,7 @@ class EventCursor:
             "remaining",
         )
         if ways is not None and self.looks_again:
-            arrived = self._arrival.look(ways, then, remaining)
+            arrived = self._arrival.look(ways[:length], then, remaining)
             if arrived or passed < run:  # a plan of which nothing is left to do cannot bring the arm nearer
                 over, by = arrived, "arrived"
             run = min(run, max(self.replan_steps, passed + keep)) if over else run

@@ -54,7 +54,7 @@ class LookAhead(Rollout):
         """
         robot, remaining = self.robots[0], float(plan.remaining[place])
         limit = frame_limit(self.config, caption)
-        ways, length = self.ways(plan, place), int(plan.length[place])
+        ways, length = self.ways(plan)[place], int(plan.length[place])
         robot.cursor.accept(plan.actions[place], length, remaining, limit, passed, keep, ways)
         queue = robot.cursor.queue
         if queue:

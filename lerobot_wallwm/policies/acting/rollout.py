@@ -317,26 +317,27 @@ class Rollout:
         plan = self.job(batch, rows, captions)()
         if self.config.save_predicted_video and rows[0] == 0 and robots[0].cursor.is_new_event:
             self.film = self._imagine(batch, captions[0], plan)
-        told = zip(robots, captions, plan.length.tolist(), plan.remaining.tolist(), strict=True)
-        for place, (robot, caption, length, remaining) in enumerate(told):
+        told = zip(
+            robots, captions, plan.length.tolist(), plan.remaining.tolist(), self.ways(plan), strict=True
+        )
+        for place, (robot, caption, length, remaining, ways) in enumerate(told):
             actions = plan.actions[place, :length]
             # Looks inside an event go unsmoothed: they correct, and every seam delays what they correct.
             if robot.cursor.is_new_event or robot.path.behind:
                 actions = robot.path.follow(actions)
-            limit, ways = frame_limit(self.config, caption), self.ways(plan, place)
-            robot.cursor.accept(actions, length, remaining, limit, ways=ways)
+            robot.cursor.accept(actions, length, remaining, frame_limit(self.config, caption), ways=ways)
             self.report(robot.cursor, caption, remaining)
 
-    def ways(self, plan: Plan, place: int) -> list[float] | None:
-        """How far each action of a plan is from where its event ends, in goal units; None where no goal tells.
+    def ways(self, plan: Plan) -> list[list[float]] | list[None]:
+        """How far each action of each plan is from where its event ends, in goal units; None where no goal tells.
 
         Velocities and steps are no places.
         """
         space = self.action_space
         if plan.goal is None or space.what.rates.any():
-            return None
-        actions = plan.actions[place, : int(plan.length[place])]
-        return (space.encode_goal(space.absolute(actions)) - plan.goal[place]).norm(dim=-1).tolist()
+            return [None] * len(plan.length)
+        ends = space.encode_goal(space.absolute(plan.actions.flatten(0, 1)))
+        return (ends.unflatten(0, plan.actions.shape[:2]) - plan.goal[:, None]).norm(dim=-1).tolist()
 
     def report(self, cursor: EventCursor, caption: str, remaining: float, **facts: Any) -> None:
         """Tells the planner and the diary of a look."""
