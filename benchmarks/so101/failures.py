@@ -19,7 +19,6 @@ from so101_demo.moving_picture import film
 from benchmarks.harness.rows import CannotRunError, Row
 from benchmarks.so101.bench import MILESTONES, evaluate, first_failing_phase
 
-QUICK = {"policy": None}
 # Moments of a strip, pixels of each, and scenes that are tried for each phase.
 MOMENTS, SIDE, TRIES = 10, 160, 3
 
